@@ -1,0 +1,110 @@
+"""Where repositories live: one interface, a local folder now, the Hub with the same layout."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+
+from bocb_hf.errors import InputError
+
+
+class ConflictError(Exception):
+    """Somebody else committed since the revision that this commit was based on: read again, merge, retry."""
+
+
+class Store(Protocol):
+    """Repositories of small files and weights, changed by commits that name what they were based on."""
+
+    @property
+    def uri(self) -> str:
+        """What a user would pass to ``--store``."""
+        ...
+
+    def repositories(self) -> list[str]:
+        """Ids ``namespace/name`` of all model repositories, sorted."""
+        ...
+
+    def revision(self, repository: str) -> str | None:
+        """Current revision, or None when the repository does not exist."""
+        ...
+
+    def files(self, repository: str) -> list[str]:
+        """Paths of all files, sorted; empty when the repository does not exist."""
+        ...
+
+    def read(self, repository: str, path: str) -> bytes:
+        """Content of one file.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+        """
+        ...
+
+    def commit(
+        self,
+        repository: str,
+        add: Mapping[str, bytes | Path],
+        *,
+        delete: Iterable[str] = (),
+        parent: str | None,
+        message: str,
+    ) -> str:
+        """Changes files together; creates the repository when ``parent`` is None.
+
+        Args:
+            repository: ``namespace/name``.
+            add: Content, or a local file to copy, by path in the repository; written in this order.
+            delete: Paths to remove.
+            parent: The revision that the change was computed from.
+            message: One line for the history, where the store keeps one.
+
+        Returns:
+            The new revision.
+
+        Raises:
+            ConflictError: ``parent`` is not the current revision; nothing was changed.
+        """
+        ...
+
+
+def check_path(path: str) -> str:
+    """Returns a path inside a repository unchanged.
+
+    Raises:
+        InputError: It is absolute, leaves the repository, is hidden, or holds a character other than ``A-Za-z0-9._-/``.
+    """
+    parts = PurePosixPath(path).parts
+    plain = path.replace("/", "").replace("-", "").replace("_", "").replace(".", "")
+    if (
+        not parts
+        or path.startswith("/")
+        or any(p.startswith(".") for p in parts)
+        or not (plain.isascii() and plain.isalnum())
+    ):
+        raise InputError(f"not a path inside a repository: {path!r}")
+    return path
+
+
+def check_repository(repository: str) -> str:
+    """Returns ``namespace/name`` unchanged.
+
+    Raises:
+        InputError: It is not of that form.
+    """
+    if repository.count("/") != 1:
+        raise InputError(f"not a repository id: {repository!r}; it must read namespace/name")
+    return check_path(repository)
+
+
+def open_store(uri: str) -> Store:
+    """Opens the store that a user named.
+
+    Raises:
+        InputError: The scheme is not supported.
+    """
+    if "://" in uri:
+        raise InputError(f"store: {uri!r} is not supported; give a local folder")
+    from bocb_hf.store.local import LocalStore
+
+    return LocalStore(Path(uri))

@@ -1,0 +1,132 @@
+"""A folder with the Hub's layout: ``<root>/models/<namespace>/<name>/...``, byte for byte.
+
+Every file is replaced atomically and commits to one repository are serialised by a lock file outside it, so that
+neither a crash nor a second process leaves half a file. Records are written before the card that describes them;
+whoever finds a card without its record, or the reverse, can rebuild it from the records.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from filelock import FileLock
+
+from bocb_hf.errors import InputError
+from bocb_hf.store import ConflictError, check_path, check_repository
+
+
+class LocalStore:
+    """A store in a folder.
+
+    Args:
+        root: The folder; created by the first commit.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @property
+    def uri(self) -> str:
+        return str(self.root)
+
+    def repositories(self) -> list[str]:
+        models = self.root / "models"
+        return sorted(
+            f"{namespace.name}/{repository.name}"
+            for namespace in _folders(models)
+            for repository in _folders(namespace)
+        )
+
+    def path(self, repository: str) -> Path:
+        """The folder of a repository, which timm, transformers and ``ModelCard.load`` read directly."""
+        return self.root / "models" / check_repository(repository)
+
+    def revision(self, repository: str) -> str | None:
+        """A hash of names, sizes and times of change: any commit, and any edit by hand, gives a new one."""
+        if not self.path(repository).is_dir():
+            return None
+        digest = hashlib.sha256()
+        for path in self.files(repository):
+            status = (self.path(repository) / path).stat()
+            digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\0{status.st_ino}\n".encode())
+        return digest.hexdigest()[:40]
+
+    def files(self, repository: str) -> list[str]:
+        root = self.path(repository)
+        found = (p.relative_to(root) for p in root.rglob("*") if p.is_file() and not p.is_symlink())
+        return sorted(p.as_posix() for p in found if not any(part.startswith(".") for part in p.parts))
+
+    def read(self, repository: str, path: str) -> bytes:
+        return (self.path(repository) / check_path(path)).read_bytes()
+
+    def commit(
+        self,
+        repository: str,
+        add: Mapping[str, bytes | Path],
+        *,
+        delete: Iterable[str] = (),
+        parent: str | None,
+        message: str,
+    ) -> str:
+        root = self.path(repository)
+        # both on the file system of the target, so that os.replace is atomic
+        locks, staging = self.root / ".locks", self.root / ".staging"
+        try:
+            locks.mkdir(parents=True, exist_ok=True)
+            staging.mkdir(exist_ok=True)
+            with (
+                tempfile.TemporaryDirectory(dir=staging) as folder,
+                FileLock(locks / f"{repository.replace('/', '__')}.lock"),
+            ):
+                if self.revision(repository) != parent:
+                    raise ConflictError(f"{repository} changed since {parent}")
+                # stage everything first: a full disk is found before the repository is touched
+                staged = [
+                    (path, _stage(content, Path(folder) / str(i))) for i, (path, content) in enumerate(add.items())
+                ]
+                for path, source in staged:
+                    target = root / check_path(path)
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    source.replace(target)
+                for path in delete:
+                    (root / check_path(path)).unlink(missing_ok=True)
+                revision = self.revision(repository)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise InputError(
+                    f"store: cannot write {repository} below {self.root}: {error.strerror}; free some space and run "
+                    "the same command again, nothing finished is lost"
+                ) from error
+            if error.errno in (errno.EACCES, errno.EROFS, errno.ENOTDIR):
+                raise InputError(
+                    f"store: cannot write below {self.root}: {error.strerror}; choose another folder with --store"
+                ) from error
+            raise
+        assert revision is not None
+        return revision
+
+
+def _folders(parent: Path) -> list[Path]:
+    """Visible folders inside ``parent``, without symbolic links; empty when it does not exist."""
+    if not parent.is_dir():
+        return []
+    return [p for p in sorted(parent.iterdir()) if p.is_dir() and not p.is_symlink() and not p.name.startswith(".")]
+
+
+def _stage(content: bytes | Path, target: Path) -> Path:
+    """Writes or copies to ``target`` and waits until it is on the disk."""
+    with target.open("wb") as file:
+        if isinstance(content, bytes):
+            file.write(content)
+        else:
+            with content.open("rb") as source:
+                shutil.copyfileobj(source, file)
+        file.flush()
+        os.fsync(file.fileno())
+    return target

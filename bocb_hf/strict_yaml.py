@@ -1,0 +1,81 @@
+"""YAML as data: duplicate keys are errors, ``1e-3`` is a number, and aliases cannot explode."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bocb_hf.errors import InputError
+
+MAX_BYTES = 1_000_000
+
+
+class _Loader(yaml.SafeLoader):
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        # an alias can repeat a subtree exponentially ("billion laughs"); no file of ours needs one
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.constructor.ConstructorError(None, None, "aliases are not allowed", self.peek_event().start_mark)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, str | int | float | bool | None):
+                raise yaml.constructor.ConstructorError(None, None, "keys must be plain values", key_node.start_mark)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"duplicate key {key!r}", key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+# YAML 1.1, which PyYAML implements, reads 1e-3 as a string because it has no dot
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:[0-9][0-9_]*)(?:\.[0-9_]*)?(?:[eE][-+]?[0-9]+)$"),
+    list("-+0123456789"),
+)
+
+
+def parse(text: str, source: str) -> Any:
+    """Parses one YAML document.
+
+    Args:
+        text: The document.
+        source: What to call it in an error.
+
+    Raises:
+        InputError: Too large, malformed, a duplicate key, an alias or a Python tag.
+    """
+    if len(text.encode("utf-8", errors="surrogatepass")) > MAX_BYTES:
+        raise InputError(f"{source}: larger than {MAX_BYTES} bytes; this is not a file of ours")
+    try:
+        return yaml.load(text, Loader=_Loader)  # noqa: S506 - _Loader derives from SafeLoader
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise InputError(f"{source}: not valid YAML: {error}") from error
+
+
+def parse_file(path: Path) -> Any:
+    """Parses one YAML file.
+
+    Raises:
+        InputError: The file cannot be read, or its content is not valid.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from error
+    return parse(text, str(path))
+
+
+def dump(data: Any) -> str:
+    """Writes block YAML with keys in their given order and no aliases."""
+
+    class _Dumper(yaml.SafeDumper):
+        def ignore_aliases(self, data: Any) -> bool:
+            return True
+
+    return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1000)
