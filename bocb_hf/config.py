@@ -111,7 +111,15 @@ class AugmentationConfig(Frozen):
 
 
 class TrainingConfig(Frozen):
-    """How the weights move. Epochs count passes over the training images; learning rates change every step."""
+    """How the weights move. Epochs count passes over the training images; learning rates change every step.
+
+    Attributes:
+        min_lr: Where a cosine schedule ends.
+        clip_grad_norm: Largest global gradient norm.
+        ema_decay: Decay a step of the averaged weights, which are then the ones that count; None averages nothing.
+        no_decay: What weight decay leaves alone.
+        divergence_epochs: A mean loss above its start over so many epochs ends the run as diverged.
+    """
 
     epochs: int = Field(ge=1, le=10_000)
     batch_size: int = Field(ge=1, le=1_000_000)
@@ -124,7 +132,7 @@ class TrainingConfig(Frozen):
     ema_decay: float | None = Field(default=None, gt=0, lt=1)
     no_decay: Literal["nothing", "norms_biases_embeddings"] = "nothing"
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    divergence_patience: int = Field(default=100, ge=10)
+    divergence_epochs: float = Field(default=1.0, gt=0)
 
     @model_validator(mode="after")
     def _consistent(self) -> TrainingConfig:
@@ -197,22 +205,38 @@ class OptimizerIdentity(Frozen):
 
 
 class DataIdentity(Frozen):
-    """The data with its revision, preprocessing and split rule.
+    """The data with its revision, columns, splits and preprocessing.
 
     Attributes:
-        split_rule: How the splits come about; ``validation_indices_sha256`` pins a drawn validation split.
+        validation_fraction: Share of train that was drawn for validation; None when the data set has its own split.
+        validation_indices_sha256: Hash of the drawn indices (little-endian int64), which pins the draw.
+        evaluation_split: The split that test metrics are read on.
         mean: Mean of each channel that inputs are normalised with, in 0..1.
         std: Standard deviation likewise.
     """
 
     name: Name
     revision: Annotated[str, Field(min_length=7, max_length=64, pattern=r"^[0-9a-f]+$")]
+    image_column: Annotated[str, Field(min_length=1, max_length=100)]
+    label_column: Annotated[str, Field(min_length=1, max_length=100)]
     image_size: int = Field(ge=8, le=1024)
     num_classes: int = Field(ge=2, le=1_000_000)
-    split_rule: Annotated[str, Field(min_length=1, max_length=200)]
+    validation_fraction: float | None = Field(gt=0, lt=0.5)
     validation_indices_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None
+    evaluation_split: Annotated[str, Field(min_length=1, max_length=100)]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+
+    @property
+    def split_rule(self) -> str:
+        """How validation and test come about, in words."""
+        if self.validation_fraction is None:
+            rule = "validation: the data set's own split; final runs train on train"
+        else:
+            rule = f"validation: a stratified {self.validation_fraction:.0%} of train; final runs train on all of train"
+        if self.evaluation_split == "validation":
+            return f"{rule}; the validation split of the data set counts as test"
+        return rule
 
 
 class Identity(Frozen):

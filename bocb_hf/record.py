@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import math
 import re
+from itertools import pairwise
 from typing import Annotated, Any, Literal, TypeVar, cast
 
 import numpy as np
@@ -131,7 +133,7 @@ class Curve(Frozen):
             (self.step, ("lr", "train_loss", "train_top1")),
             (self.val_step, ("val_loss", "val_top1")),
         ):
-            if any(b <= a for a, b in zip(steps, steps[1:], strict=False)):
+            if any(b <= a for a, b in pairwise(steps)):
                 raise ValueError("steps of a curve must increase")
             for name in names:
                 if len(getattr(self, name)) != len(steps):
@@ -216,9 +218,7 @@ class RunRecord(Frozen):
     @model_validator(mode="after")
     def _consistent(self) -> RunRecord:
         if self.config_hash != self.identity.config_hash():
-            raise ValueError(
-                f"config_hash is {self.config_hash}, but the identity hashes to {self.identity.config_hash()}"
-            )
+            raise ValueError(f"config_hash is {self.config_hash}, but the identity gives {self.identity.config_hash()}")
         if self.run_id != make_run_id(self.config_hash, self.seed):
             raise ValueError(f"run_id is {self.run_id}, but must be {make_run_id(self.config_hash, self.seed)}")
         if (self.status == "completed") == (self.reason is not None):
@@ -231,6 +231,8 @@ class RunRecord(Frozen):
             top1 = self.metrics.test_top1
             if self.correctness is None or self.test_split is None or top1 is None or top1.last is None:
                 raise ValueError("a completed final run needs test_top1, test_split and correctness")
+            if self.test_split != self.identity.data.evaluation_split:
+                raise ValueError(f"test_split is {self.test_split}, not {self.identity.data.evaluation_split}")
             expected = 100 * self.correctness.k / self.correctness.n
             if top1.n != self.correctness.n or abs(top1.last - expected) > 1e-9:
                 raise ValueError(f"test_top1 is {top1.last} of {top1.n}, but the bits give {expected}")
@@ -298,7 +300,7 @@ def make_run_id(config_hash: str, seed: int) -> str:
 
 
 def repository_name(dataset: str, setting: str, backbone: str, optimizer: str) -> str:
-    """Name of a cell's repository, within the Hub's rules (96 characters of ``[A-Za-z0-9._-]``, no ``--`` or ``..``)."""
+    """Name of a cell's repository, within the Hub's rules (at most 96 characters of ``[A-Za-z0-9._-]``)."""
     raw = [dataset, setting, backbone, optimizer]
     parts = [re.sub(r"[^a-z0-9_]+", "-", part.lower().split(":", 1)[-1]).strip("-") for part in raw]
     name = "-".join(["bocb", *parts])
@@ -333,7 +335,8 @@ def parse_record(content: bytes, source: str, model: type[R] = RunRecord) -> R:
     version = _schema_version(content)
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise InputError(
-            f"{source}: schema version {version} is newer than this installation reads ({SCHEMA_VERSION}); upgrade bocb-hf"
+            f"{source}: schema version {version} is newer than {SCHEMA_VERSION}, the newest readable here; "
+            "upgrade bocb-hf"
         )
     try:
         return model.model_validate_json(content)
@@ -346,3 +349,16 @@ def _schema_version(content: bytes) -> Any:
     """The schema version of a stored record, read leniently so that a newer one gets its own message."""
     match = re.search(rb'"schema_version"\s*:\s*(\d{1,6})', content)
     return int(match.group(1)) if match else None
+
+
+def wilson_interval(k: int, n: int, z: float = 1.959963984540054) -> tuple[float, float]:
+    """95 % interval of a proportion, in percent (Wilson 1927).
+
+    Args:
+        k: Successes.
+        n: Attempts, at least 1.
+        z: Normal quantile.
+    """
+    centre = (k + z * z / 2) / (n + z * z)
+    half = z / (n + z * z) * math.sqrt(k * (n - k) / n + z * z / 4)
+    return 100 * max(0.0, centre - half), 100 * min(1.0, centre + half)

@@ -53,7 +53,7 @@ def parse(text: str, source: str) -> Any:
     if len(text.encode("utf-8", errors="surrogatepass")) > MAX_BYTES:
         raise InputError(f"{source}: larger than {MAX_BYTES} bytes; this is not a file of ours")
     try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506 - _Loader derives from SafeLoader
+        return yaml.load(text, Loader=_Loader)  # _Loader derives from SafeLoader
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(f"{source}: not valid YAML: {error}") from error
 

@@ -14,6 +14,9 @@ Family = Literal["primary_cnn", "classical_cnn", "modern", "unknown"]
 # The families that the primary contrast calls CNN (shared with the aggregator).
 CNN_FAMILIES: frozenset[str] = frozenset({"primary_cnn", "classical_cnn"})
 
+# timm models that `import bocb_hf` registers (bocb_hf/backbones/timm_models.py); all others are timm's own.
+OWN_ARCHITECTURES: frozenset[str] = frozenset({"tiny_resnet", "tiny_mobilenet"})
+
 
 @dataclass(frozen=True)
 class BackboneRow:
@@ -24,7 +27,7 @@ class BackboneRow:
         short: Its name in a table column.
         family: Family of the study; the primary contrast compares families.
         year: Year of the paper.
-        stage_wise: Macro design across stages: ``hierarchical`` or ``isotropic``, with ``patchify`` where the stem cuts patches.
+        stage_wise: Design across stages: ``hierarchical`` or ``isotropic``; ``patchify`` where the stem cuts patches.
         block_wise: Design of a block (``basic``, ``bottleneck``, ``MetaFormer`` ...).
         operator: The token mixer.
         residual: How the shortcut is joined.

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from timm.layers.drop import DropPath
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from timm.models._efficientnet_builder import decode_arch_def
 from timm.models.efficientnet import EfficientNet
@@ -65,8 +66,6 @@ class TinyResNet(nn.Module):
         drop_path_rate: float = 0.0,
     ) -> None:
         super().__init__()
-        from timm.layers import DropPath
-
         self.num_classes = num_classes
         self.num_features = self.head_hidden_size = widths[-1]
         self.conv1 = nn.Conv2d(in_chans, widths[0], 3, stride=2, padding=1, bias=False)

@@ -1,0 +1,176 @@
+"""Builds a backbone from a row or from any timm name, from scratch or from given weights (safetensors only)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+from safetensors import SafetensorError, safe_open
+from torch import nn
+
+import bocb_hf.backbones.timm_models  # noqa: F401 - registers our architectures
+from bocb_hf.backbones import BACKBONES, Family
+from bocb_hf.config import BackboneConfig, BackboneIdentity
+from bocb_hf.errors import InputError
+from bocb_hf.registry import suggestion
+
+WEIGHTS = "model.safetensors"
+
+
+@dataclass(frozen=True)
+class BackboneSource:
+    """A backbone that can be built: its identity, and the local folder with its starting weights if it has any."""
+
+    identity: BackboneIdentity
+    family: Family
+    folder: Path | None
+
+
+def check_backbone(name: str) -> None:
+    """Accepts a row's id or any timm model name.
+
+    Raises:
+        InputError: It is neither; the message suggests the closest name.
+    """
+    if name in BACKBONES or timm.is_model(name):
+        return
+    hint = suggestion(name, [*BACKBONES.names(), *timm.list_models()]) or ";"
+    raise InputError(
+        f"unknown backbone {name!r}{hint} `bocb list backbones` shows our rows, timm.list_models() the rest"
+    )
+
+
+def resolve_backbone(config: BackboneConfig, drop_path: float) -> BackboneSource:
+    """Resolves a configuration to what is built, and fetches the starting weights.
+
+    Args:
+        config: The backbone as the user wrote it.
+        drop_path: Stochastic depth of the setting; 0 leaves the architecture's own.
+
+    Raises:
+        InputError: The weights cannot be found, or are not safetensors.
+    """
+    check_backbone(config.name)
+    row = BACKBONES.get(config.name) if config.name in BACKBONES else None
+    args: dict[str, Any] = dict(row.args) if row else {}
+    args |= config.args
+    if drop_path:
+        args["drop_path_rate"] = drop_path
+    architecture = row.architecture if row else config.name
+    folder = sha256 = None
+    if config.pretrained is not None:
+        folder = _fetch_weights(config.pretrained, architecture)
+        _check_architecture(folder / "config.json", architecture)
+        sha256 = _hash_weights(folder / WEIGHTS)
+    # a local path stays out of the record; the hash says which weights they were
+    pretrained = config.pretrained
+    if pretrained is not None and Path(pretrained).is_dir():
+        pretrained = "local"
+    identity = BackboneIdentity(
+        name=config.name, architecture=architecture, args=args, pretrained=pretrained, pretrained_sha256=sha256
+    )
+    return BackboneSource(identity, row.family if row else "unknown", folder)
+
+
+def build_backbone(source: BackboneSource, num_classes: int, image_size: int, seed: int) -> nn.Module:
+    """Builds the network on the CPU with weights that depend on (seed, backbone) only.
+
+    Args:
+        source: From ``resolve_backbone``.
+        num_classes: Classes of the head; a head of another size is drawn anew when fine-tuning.
+        image_size: Side of the input in pixels, checked with one forward pass.
+        seed: Seed of the initialisation.
+
+    Raises:
+        InputError: timm cannot build it with these arguments, or it does not take this image size.
+    """
+    identity = source.identity
+    torch.manual_seed(seed)
+    name = f"local-dir:{source.folder}" if source.folder else identity.architecture
+    try:
+        model = timm.create_model(name, pretrained=source.folder is not None, num_classes=num_classes, **identity.args)
+    except (TypeError, ValueError, RuntimeError, AssertionError, KeyError) as error:
+        raise InputError(
+            f"backbone.args: timm cannot build {identity.architecture!r} with {identity.args}: {error}"
+        ) from error
+    probe = torch.zeros(1, 3, image_size, image_size)
+    try:
+        with torch.no_grad():
+            logits = model.eval()(probe)  # (1, num_classes)
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise InputError(
+            f"data.image_size: backbone {identity.name!r} does not take {image_size} px images: {error}"
+        ) from error
+    if logits.shape != (1, num_classes):
+        raise InputError(
+            f"backbone.name: {identity.name!r} gives {tuple(logits.shape)}, not a classifier's (1, {num_classes})"
+        )
+    return model.train()
+
+
+def _fetch_weights(pretrained: str, architecture: str) -> Path:
+    """Folder with ``config.json`` and ``model.safetensors`` for a local directory, a Hub id or a timm tag."""
+    folder = Path(pretrained)
+    if folder.is_dir():
+        for file in ("config.json", WEIGHTS):
+            if not (folder / file).is_file():
+                raise InputError(
+                    f"backbone.pretrained: {folder} holds no {file}; weights are read from safetensors only"
+                )
+        return folder
+    if "/" in pretrained:
+        hub_id = pretrained.removeprefix("hf-hub:")
+    else:
+        tagged = f"{architecture}.{pretrained}"
+        if not timm.is_model_pretrained(tagged):
+            known = [n.split(".", 1)[1] for n in timm.list_pretrained(f"{architecture}.*")]
+            options = ", ".join(known) or "none for this backbone"
+            raise InputError(f"backbone.pretrained: no folder and no timm tag {pretrained!r}; known tags: {options}")
+        # timm's rows name either a repository or only its namespace, "timm/"
+        hub_id = str(getattr(timm.get_pretrained_cfg(tagged), "hf_hub_id", None) or "timm/")
+        hub_id = hub_id + tagged if hub_id.endswith("/") else hub_id
+    try:
+        files = [Path(hf_hub_download(hub_id, file)) for file in ("config.json", WEIGHTS)]
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        raise InputError(
+            f"backbone.pretrained: cannot get config.json and {WEIGHTS} of {hub_id!r} from the Hub "
+            f"({type(error).__name__}); check the id, the network and HF_TOKEN, or give a local folder"
+        ) from error
+    return files[0].parent
+
+
+def _check_architecture(path: Path, architecture: str) -> None:
+    """Weights of another architecture must not be trained under this backbone's name."""
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))["architecture"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"backbone.pretrained: {path} is not a timm configuration ({error!r})") from error
+    if stored != architecture:
+        raise InputError(
+            f"backbone.pretrained: {path.parent} holds {stored!r}, but backbone.name builds {architecture!r}; "
+            "choose the backbone of the weights"
+        )
+
+
+def _hash_weights(path: Path) -> str:
+    """SHA-256 of a safetensors file whose header can be read.
+
+    Raises:
+        InputError: The file is truncated or not safetensors.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            file.keys()
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except (SafetensorError, OSError) as error:
+        raise InputError(
+            f"backbone.pretrained: {path} is damaged or not safetensors ({error}); fetch it again"
+        ) from error

@@ -1,0 +1,240 @@
+"""The model card of a cell's repository: a projection of its records, and back.
+
+The YAML block ``bocb`` is what an aggregator reads from a listing; each entry names the SHA-256 of its record, which
+stays the truth. The text below it is for people. Both are rendered from records only, through the one template.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, cast
+
+import jinja2
+from pydantic import Field, ValidationError
+
+from bocb_hf import strict_yaml
+from bocb_hf.backbones import BACKBONES, OWN_ARCHITECTURES
+from bocb_hf.config import Frozen, Seed, Slug, describe_errors, parse_strict
+from bocb_hf.data import DATASETS
+from bocb_hf.errors import InputError
+from bocb_hf.optim import CATEGORIES, OPTIMIZERS
+from bocb_hf.record import RunRecord, Status, wilson_interval
+from bocb_hf.resources import resource
+
+CARD_VERSION = 1
+_FRONT_MATTER = re.compile(r"\A---\n(.*?)\n---\n", re.DOTALL)
+
+Hash64 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Hash12 = Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")]
+Percent = Annotated[float, Field(ge=0, le=100)]
+
+
+class RunEntry(Frozen):
+    """One final run in at most 2 KB. ``correct`` of ``test_images`` are right; both None unless it completed."""
+
+    run_id: Annotated[str, Field(pattern=r"^[0-9a-f]{12}-[0-9]{1,10}$")]
+    seed: Seed
+    config_hash: Hash12
+    record_sha256: Hash64
+    status: Status
+    test_top1: Percent | None
+    correct: int | None
+    test_images: int | None
+    lr: float
+    weight_decay: float
+    wall_seconds: float
+
+
+class TrialEntry(Frozen):
+    """What the tuning of this cell tried: one entry a trial."""
+
+    config_hash: Hash12
+    seed: Seed
+    status: Status
+    lr: float
+    weight_decay: float
+    val_top1: Percent | None
+
+
+class CardBlock(Frozen):
+    """The block ``bocb`` of a card's metadata."""
+
+    card_version: Literal[1]
+    dataset: Annotated[str, Field(max_length=200)]
+    data_revisions: list[str]
+    setting: Slug
+    backbone: Annotated[str, Field(max_length=200)]
+    family: Annotated[str, Field(max_length=40)]
+    optimizer: Slug
+    category: Annotated[str, Field(max_length=1)]
+    runs: list[RunEntry]
+    trials: list[TrialEntry]
+
+
+def make_block(finals: Sequence[RunRecord], trials: Sequence[RunRecord]) -> CardBlock:
+    """Projects the records of one cell.
+
+    Args:
+        finals: Records of final runs, one a seed.
+        trials: Records of trials.
+
+    Raises:
+        ValueError: No record, or records of several cells.
+    """
+    records = [*finals, *trials]
+    cells = {record.identity.cell() for record in records}
+    if len(cells) != 1:
+        raise ValueError(f"a card describes one cell, but got {sorted(cells)}")
+    first = records[0]
+    return CardBlock(
+        card_version=CARD_VERSION,
+        dataset=first.identity.data.name,
+        data_revisions=sorted({record.identity.data.revision for record in records}),
+        setting=first.identity.setting,
+        backbone=first.identity.backbone.name,
+        family=first.family,
+        optimizer=first.identity.optimizer.name,
+        category=first.category,
+        runs=[_run_entry(record) for record in sorted(finals, key=lambda r: r.seed)],
+        trials=[_trial_entry(record) for record in sorted(trials, key=lambda r: (r.identity.optimizer.lr, r.run_id))],
+    )
+
+
+def _run_entry(record: RunRecord) -> RunEntry:
+    top1 = record.metrics.test_top1
+    bits = record.correctness
+    return RunEntry(
+        run_id=record.run_id,
+        seed=record.seed,
+        config_hash=record.config_hash,
+        record_sha256=record.sha256(),
+        status=record.status,
+        test_top1=top1.last if top1 else None,
+        correct=bits.k if bits else None,
+        test_images=bits.n if bits else None,
+        lr=record.identity.optimizer.lr,
+        weight_decay=record.identity.optimizer.weight_decay,
+        wall_seconds=record.cost.wall_seconds,
+    )
+
+
+def _trial_entry(record: RunRecord) -> TrialEntry:
+    val = record.metrics.val_top1
+    return TrialEntry(
+        config_hash=record.config_hash,
+        seed=record.seed,
+        status=record.status,
+        lr=record.identity.optimizer.lr,
+        weight_decay=record.identity.optimizer.weight_decay,
+        val_top1=val.last if val and record.status == "completed" else None,
+    )
+
+
+def render_card(repository: str, finals: Sequence[RunRecord], trials: Sequence[RunRecord]) -> str:
+    """The whole README.md of a cell.
+
+    Args:
+        repository: ``namespace/name``.
+        finals: Valid records of final runs, one a seed.
+        trials: Valid records of trials.
+
+    Raises:
+        ValueError: No record, or records of several cells.
+    """
+    block = make_block(finals, trials)
+    metadata = _metadata(repository, block, finals)
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string(resource("model_cards/model_card.md.jinja").read_text(encoding="utf-8"))
+    body = template.render(**_context(repository, block, finals, trials))
+    return f"---\n{strict_yaml.dump(metadata)}---\n{body}"
+
+
+def parse_card(text: str, source: str) -> CardBlock:
+    """Reads the block back from a card.
+
+    Raises:
+        InputError: No metadata, no block, or a block that is not valid or newer than this installation reads.
+    """
+    match = _FRONT_MATTER.match(text)
+    if match is None:
+        raise InputError(f"{source}: no YAML metadata between --- lines at the start")
+    metadata = strict_yaml.parse(match.group(1), source)
+    block = cast(dict[str, Any], metadata).get("bocb") if isinstance(metadata, dict) else None
+    if not isinstance(block, dict):
+        raise InputError(f"{source}: its metadata has no block `bocb`; this is not a card of ours")
+    version = cast(dict[str, Any], block).get("card_version")
+    if isinstance(version, int) and version > CARD_VERSION:
+        raise InputError(f"{source}: card version {version} is newer than {CARD_VERSION}; upgrade bocb-hf")
+    try:
+        return cast(CardBlock, parse_strict(CardBlock, block))
+    except (ValidationError, TypeError, ValueError) as error:
+        lines = describe_errors(error, CardBlock) if isinstance(error, ValidationError) else [str(error)]
+        raise InputError(f"{source}: not a valid card: " + "; ".join(lines[:5])) from None
+
+
+def _metadata(repository: str, block: CardBlock, finals: Sequence[RunRecord]) -> dict[str, Any]:
+    """The card's YAML: what the Hub knows, then our block."""
+    dataset = DATASETS.get(block.dataset).hub_id if block.dataset in DATASETS else block.dataset
+    name = repository.split("/")[-1]
+    results = [
+        {
+            "task": {"type": "image-classification"},
+            "dataset": {"type": dataset, "name": block.dataset, "split": record.identity.data.evaluation_split}
+            | {"revision": record.identity.data.revision},
+            "metrics": [
+                {"type": "accuracy", "value": entry.test_top1, "name": f"top-1 (%), last weights, seed {entry.seed}"}
+            ],
+        }
+        for entry, record in zip(block.runs, sorted(finals, key=lambda r: r.seed), strict=True)
+        if entry.test_top1 is not None
+    ]
+    metadata: dict[str, Any] = {
+        "library_name": "timm",
+        "pipeline_tag": "image-classification",
+        "license": "apache-2.0",
+        "metrics": ["accuracy"],
+        "tags": ["bocb", "timm", "image-classification", f"backbone:{block.backbone}", f"optimizer:{block.optimizer}"],
+    }
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", dataset):
+        metadata["datasets"] = [dataset]
+    sources = {record.identity.backbone.pretrained for record in finals} - {None}
+    if len(sources) == 1 and re.fullmatch(r"[\w.-]+/[\w.-]+", source := str(sources.pop())):
+        metadata["base_model"] = source
+    if results:
+        metadata["model-index"] = [{"name": name, "results": results}]
+    return metadata | {"bocb": block.model_dump(mode="json")}
+
+
+def _context(
+    repository: str, block: CardBlock, finals: Sequence[RunRecord], trials: Sequence[RunRecord]
+) -> dict[str, Any]:
+    """What the template shows."""
+    records = sorted(finals, key=lambda r: r.seed) or sorted(trials, key=lambda r: r.run_id)
+    completed = [r for r in finals if r.status == "completed"]
+    shown = min(completed, key=lambda r: r.seed) if completed else records[0]
+    rows = [
+        {
+            "entry": entry,
+            "record": record,
+            "interval": wilson_interval(record.correctness.k, record.correctness.n) if record.correctness else None,
+        }
+        for entry, record in zip(block.runs, sorted(finals, key=lambda r: r.seed), strict=True)
+    ]
+    scores = [entry.test_top1 for entry in block.runs if entry.test_top1 is not None]
+    hashes = {record.config_hash for record in completed}
+    return {
+        "repository": repository,
+        "block": block,
+        "rows": rows,
+        # several configurations are shown side by side, never pooled
+        "mean": sum(scores) / len(scores) if scores and len(hashes) == 1 else None,
+        "seeds": [r.seed for r in sorted(completed, key=lambda r: r.seed)],
+        "record": shown,
+        "completed": bool(completed),
+        "backbone": BACKBONES.get(block.backbone) if block.backbone in BACKBONES else None,
+        "optimizer": OPTIMIZERS.get(block.optimizer) if block.optimizer in OPTIMIZERS else None,
+        "category": CATEGORIES.get(block.category, ""),
+        "needs_import": shown.identity.backbone.architecture in OWN_ARCHITECTURES,
+        "dataset": DATASETS.get(block.dataset) if block.dataset in DATASETS else None,
+    }

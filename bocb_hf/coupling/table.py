@@ -1,0 +1,193 @@
+"""The coupling table: records grouped into cells, with what may be said about each.
+
+A number is shown only for runs that completed. Runs of different configurations are never pooled: a cell shows the
+configuration that validation chose, the others stand beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
+
+from bocb_hf.backbones import CNN_FAMILIES
+from bocb_hf.coupling.row import Cell, Row, Selection
+from bocb_hf.coupling.statistics import Interval, Prior, estimate, pool
+from bocb_hf.record import BaselineRecord, RunRecord, wilson_interval
+
+
+@dataclass(frozen=True)
+class Table:
+    """All cells of one data set, setting and data revision.
+
+    Attributes:
+        backbones: Columns: CNN families first, then by name.
+        optimizers: Rows: by category, then by name.
+        rows: Every configuration of every cell of backbones × optimizers; missing cells included.
+        prior: What the shown cells say together about the spread over seeds, in points².
+    """
+
+    dataset: str
+    setting: str
+    revision: str
+    backbones: tuple[str, ...]
+    optimizers: tuple[str, ...]
+    rows: tuple[Row, ...]
+    prior: Prior | None
+
+    def shown(self, backbone: str, optimizer: str) -> Row:
+        """The row that the table shows for a cell.
+
+        Raises:
+            KeyError: No such backbone or optimizer in this table.
+        """
+        for row in self.rows:
+            if row.shown and (row.cell.backbone, row.cell.optimizer) == (backbone, optimizer):
+                return row
+        raise KeyError((backbone, optimizer))
+
+    def column(self, backbone: str) -> list[Row]:
+        """The shown rows of a backbone, in the order of ``optimizers``."""
+        return [self.shown(backbone, optimizer) for optimizer in self.optimizers]
+
+    def best(self, backbone: str) -> Row | None:
+        """The ranked row with the highest mean of a backbone; the first in a tie, None when nothing is ranked."""
+        means = [(row.mean, row) for row in self.column(backbone) if row.mean is not None]
+        return max(means, key=lambda pair: pair[0])[1] if means else None
+
+    def near_best(self, row: Row) -> bool:
+        """Whether a ranked row's mean lies inside the interval of its backbone's best."""
+        best = self.best(row.cell.backbone)
+        interval = best.interval if best is not None else None
+        return row.mean is not None and interval is not None and interval.holds(row.mean)
+
+    @property
+    def records(self) -> list[RunRecord]:
+        """Final runs of all rows."""
+        return [record for row in self.rows for record in row.finals]
+
+
+@dataclass(frozen=True)
+class Floor:
+    """What needs no network: a row below every table.
+
+    Attributes:
+        name: What it is.
+        top1: Test top-1 in points.
+        n: Test images behind it; None when nothing was measured.
+        interval: 95 % Wilson interval over images; None when nothing was measured.
+    """
+
+    name: str
+    top1: float
+    n: int | None = None
+    interval: Interval | None = None
+
+
+def build_tables(records: Iterable[RunRecord]) -> list[Table]:
+    """Groups records into tables, the one with most completed final runs first.
+
+    Args:
+        records: Valid records of both roles, each run once.
+    """
+    groups: dict[tuple[str, str, str], list[RunRecord]] = {}
+    for record in records:
+        identity = record.identity
+        groups.setdefault((identity.data.name, identity.setting, identity.data.revision), []).append(record)
+    tables = [_build_table(key, group) for key, group in sorted(groups.items())]
+    return sorted(tables, key=lambda t: -sum(r.status == "completed" for r in t.records))
+
+
+def floors(table: Table, baselines: Sequence[BaselineRecord]) -> list[Floor]:
+    """Chance, and the baselines of the same data set, revision and split rule as the table's final runs."""
+    data = [record.identity.data for row in table.rows for record in (*row.finals, *row.trials)]
+    rules = {(d.name, d.revision, d.split_rule) for d in data}
+    found = [Floor(f"chance, {k} classes", 100 / k) for k in sorted({d.num_classes for d in data})]
+    for baseline in sorted(baselines, key=lambda b: (b.kind, b.to_json())):
+        if (baseline.data.name, baseline.data.revision, baseline.data.split_rule) in rules:
+            k, n = baseline.correctness.k, baseline.correctness.n
+            name = f"{baseline.kind.replace('_', ' ')} on pixels"
+            found.append(Floor(name, 100 * k / n, n, Interval(*wilson_interval(k, n))))
+    return found
+
+
+def _build_table(key: tuple[str, str, str], records: list[RunRecord]) -> Table:
+    dataset, setting, revision = key
+    families = {r.identity.backbone.name: r.family for r in records}
+    categories = {r.identity.optimizer.name: r.category for r in records}
+    cells: dict[Cell, list[RunRecord]] = {}
+    for record in records:
+        cells.setdefault(Cell(*record.identity.cell()), []).append(record)
+    backbones = sorted(families, key=lambda b: (families[b] not in CNN_FAMILIES, families[b] == "unknown", b))
+    optimizers = sorted(categories, key=lambda o: (categories[o], o))
+    rows = [
+        row
+        for backbone in backbones
+        for optimizer in optimizers
+        for cell in [Cell(dataset, setting, backbone, optimizer)]
+        for row in _cell_rows(cell, revision, cells.get(cell, []), families[backbone], categories[optimizer])
+    ]
+    rows, prior = _with_estimates(rows)
+    return Table(dataset, setting, revision, tuple(backbones), tuple(optimizers), tuple(rows), prior)
+
+
+def _cell_rows(cell: Cell, revision: str, records: list[RunRecord], family: str, category: str) -> list[Row]:
+    """The rows of one cell, the shown one first."""
+    trials = tuple(sorted((r for r in records if r.role == "trial"), key=lambda r: (r.identity.optimizer.lr, r.run_id)))
+    finals: dict[str, list[RunRecord]] = {}
+    for record in sorted(records, key=lambda r: r.seed):
+        if record.role == "final":
+            finals.setdefault(record.config_hash, []).append(record)
+    if not finals:
+        return [Row(cell, revision, None, True, None, family, category, (), trials)]
+    order, selection = choose(finals, trials)
+    rows = [Row(cell, revision, h, False, None, family, category, tuple(finals[h]), trials) for h in order]
+    return [replace(rows[0], shown=True, selection=selection), *rows[1:]]
+
+
+def choose(finals: Mapping[str, list[RunRecord]], trials: Sequence[RunRecord]) -> tuple[list[str], Selection]:
+    """Orders the configurations of a cell, the one to show first; test metrics play no part.
+
+    Validation decides: the highest last-epoch top-1 of a configuration's completed trials (their mean, where several
+    seeds were tried), ties by lower validation loss. Without trials: most completed final runs. Last, the smaller hash.
+
+    Args:
+        finals: Final runs by configuration hash; not empty.
+        trials: Trials of the cell.
+
+    Returns:
+        The hashes, and how the first one was chosen.
+    """
+    scores = {h: validation_score([r for r in trials if r.config_hash == h]) for h in {r.config_hash for r in trials}}
+
+    def rank(config_hash: str) -> tuple[bool, float, float, int, str]:
+        score = scores.get(config_hash)
+        done = sum(r.status == "completed" for r in finals[config_hash])
+        return (score is None, *(score or (0.0, 0.0)), -done, config_hash)
+
+    order = sorted(finals, key=rank)
+    shown = scores.get(order[0])
+    if shown is None:
+        return order, "untuned"
+    best = min(score for score in scores.values() if score is not None)
+    return order, "not_best" if best < shown else "validation"
+
+
+def validation_score(trials: Sequence[RunRecord]) -> tuple[float, float] | None:
+    """(−mean last val top-1, mean last val loss), so that smaller is better; None when no trial completed.
+
+    A trial without a validation loss counts as infinite loss, which only matters in a tie.
+    """
+    done = [r.metrics for r in trials if r.status == "completed"]
+    top1 = [m.val_top1.last for m in done if m.val_top1 is not None and m.val_top1.last is not None]
+    loss = [m.val_loss.last for m in done if m.val_loss is not None and m.val_loss.last is not None]
+    return (-fmean(top1), fmean(loss) if loss else float("inf")) if top1 else None
+
+
+def _with_estimates(rows: Sequence[Row]) -> tuple[list[Row], Prior | None]:
+    """Adds means and variances: the shown cells without a failure inform the prior, and every row is drawn to it."""
+    informing = [row.scores for row in rows if row.shown and row.ranked]
+    prior = pool([[s.top1 for s in scores] for scores in informing], [max(s.top1_step for s in x) for x in informing])
+    return [
+        replace(row, estimate=estimate([s.top1 for s in row.scores], prior)) if row.n else row for row in rows
+    ], prior

@@ -1,0 +1,218 @@
+"""The coupling table in words and plain text: what the terminal prints and the report repeats.
+
+A number never stands alone: its n, interval, seeds and data revision are beside it, or the sentence says why not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from bocb_hf.backbones import BACKBONES
+from bocb_hf.coupling.contrast import ENOUGH_BACKBONES, Contrast, NotAvailable
+from bocb_hf.coupling.row import GRID, Row
+from bocb_hf.coupling.statistics import Interval
+from bocb_hf.coupling.table import Floor, Table
+from bocb_hf.optim import OPTIMIZERS
+
+FEW_EPOCHS = 10
+COLUMNS = 6  # of a block in the terminal
+
+
+def backbone_label(name: str) -> str:
+    """Short name of a backbone, or the name itself where it has no row."""
+    return BACKBONES.get(name).short if name in BACKBONES else name
+
+
+def optimizer_label(name: str) -> str:
+    """Short name of an optimizer, or the name itself where it has no row."""
+    return OPTIMIZERS.get(name).short if name in OPTIMIZERS else name
+
+
+def cell_text(row: Row) -> str:
+    """A cell in a table: ``84.4 ± 1.2 (2)``, ``71.2 (1/2)`` over survivors, ``diverged 2/2``, ``interrupted``, ``–``."""
+    if row.mean is not None:
+        half = f" ± {row.interval.half_width:.1f}" if row.interval is not None else ""
+        return f"{row.mean:.1f}{half} ({row.n})"
+    ended = row.n + row.diverged
+    if row.survivor_mean is not None:
+        return f"{row.survivor_mean:.1f} ({row.n}/{ended})"
+    return {"diverged": f"diverged {row.diverged}/{ended}", "interrupted": "interrupted"}.get(row.status, "–")
+
+
+def mark(table: Table, row: Row) -> str:
+    """``*`` for the best of a backbone, ``~`` for what lies inside the best's interval, otherwise nothing."""
+    if table.best(row.cell.backbone) is row:
+        return "*"
+    return "~" if table.near_best(row) else ""
+
+
+def interval_text(interval: Interval | None, digits: int = 1, signed: bool = False) -> str:
+    """``95 % [80.3, 83.6]``, or that there is none."""
+    if interval is None:
+        return "no interval (noise cannot be separated)"
+    sign = "+" if signed else ""
+    return f"95 % [{interval.low:{sign}.{digits}f}, {interval.high:{sign}.{digits}f}]"
+
+
+def floor_text(floor: Floor) -> str:
+    """A floor row as a sentence."""
+    if floor.interval is None:
+        return f"{floor.name}: {floor.top1:.1f}"
+    return f"{floor.name}: {floor.top1:.1f}, {interval_text(floor.interval)} over {floor.n} test images"
+
+
+def seeds_text(rows: Iterable[Row]) -> str:
+    """The seeds of the shown rows, and whether all rows have the same."""
+    sets = {row.seeds for row in rows if row.n}
+    listed = ", ".join(str(seed) for seed in sorted({seed for seeds in sets for seed in seeds}))
+    if not listed:
+        return "no completed run"
+    return f"seeds {listed}" + (" (not in every cell; coupling.csv has them)" if len(sets) > 1 else "")
+
+
+def terminal_text(table: Table, floor_rows: Sequence[Floor]) -> str:
+    """The table as aligned text, in blocks of at most six backbones, with its floors, seeds and revision."""
+    lines = [
+        f"{table.dataset}, setting {table.setting}",
+        "test top-1 in points: mean ± half of the 95 % interval (n); * best of the column, ~ inside its interval",
+    ]
+    for start in range(0, len(table.backbones), COLUMNS):
+        backbones = table.backbones[start : start + COLUMNS]
+        grid = [["", *map(backbone_label, backbones)]]
+        for optimizer in table.optimizers:
+            rows = [table.shown(backbone, optimizer) for backbone in backbones]
+            grid.append([optimizer_label(optimizer), *(f"{mark(table, r):1} {cell_text(r)}" for r in rows)])
+        widths = [max(map(len, column)) for column in zip(*grid, strict=True)]
+        grid[0][1:] = [f"  {label}" for label in grid[0][1:]]
+        widths = [max(width, len(label)) for width, label in zip(widths, grid[0], strict=True)]
+        lines += ["", *("  ".join(map(str.ljust, line, widths)).rstrip() for line in grid)]
+    lines += ["", *map(floor_text, floor_rows)]
+    lines.append(f"{seeds_text(r for r in table.rows if r.shown)}; data revision {table.revision}")
+    return "\n".join(lines)
+
+
+def notes(table: Table, floor_rows: Sequence[Floor]) -> list[str]:
+    """What a reader must know before believing the table, most important first."""
+    shown = [row for row in table.rows if row.shown]
+    found = [*_speed(table, shown, floor_rows), *_noise(table, shown)]
+    for row in shown:
+        where = f"{backbone_label(row.cell.backbone)} with {optimizer_label(row.cell.optimizer)}"
+        if row.status == "partial" and row.failure is not None:
+            low, high = row.failure
+            found.append(
+                f"{where}: {row.diverged} of {row.n + row.diverged} runs diverged (probability of failure 95 % "
+                f"[{low:.0f}, {high:.0f}] %); the mean over the survivors is not ranked."
+            )
+        if row.interrupted:
+            found.append(f"{where}: {row.interrupted} interrupted run(s) are not counted; start them again to finish.")
+        if row.selection == "not_best":
+            found.append(f"{where}: another configuration scored higher on validation, but has no final run.")
+    by_status = {s: sum(row.status == s for row in shown) for s in ("missing", "diverged")}
+    found += [f"{count} cell(s) {status}: no number stands for them." for status, count in by_status.items() if count]
+    untuned = sum(row.selection == "untuned" for row in shown)
+    if untuned:
+        found.append(f"{untuned} cell(s) show a configuration without a tuning trial (untuned).")
+    others = sum(not row.shown for row in table.rows)
+    if others:
+        found.append(f"{others} other configuration(s) of these cells stand beside them in coupling.csv, not pooled.")
+    return [*found, *_fairness(shown)]
+
+
+def _speed(table: Table, shown: Sequence[Row], floor_rows: Sequence[Floor]) -> list[str]:
+    """That few epochs measure speed, and how many cells stay below what needs no network."""
+    epochs = sorted({record.identity.training.epochs for record in table.records})
+    found: list[str] = []
+    if epochs and epochs[0] < FEW_EPOCHS:
+        span = f"{epochs[0]}" if epochs[0] == epochs[-1] else f"{epochs[0]} to {epochs[-1]}"
+        found.append(
+            f"After {span} epochs, such runs measure the speed of optimisation, not the quality that these networks "
+            "reach in the end."
+        )
+    means = [row.mean for row in shown if row.mean is not None]
+    for floor in floor_rows:
+        if floor.interval is not None and means:
+            below = sum(mean < floor.top1 for mean in means)
+            found.append(f"{below} of {len(means)} cells lie below {floor.name} ({floor.top1:.1f}).")
+    return found
+
+
+def _noise(table: Table, shown: Sequence[Row]) -> list[str]:
+    """What the intervals rest on."""
+    counts = [row.n for row in shown if row.ranked]
+    if counts and max(counts) == 1:
+        return ["n = 1 everywhere: noise cannot be separated from differences; only further seeds can show it."]
+    prior = table.prior
+    if prior is None:
+        return ["The spread over seeds cannot be estimated: too few cells have two completed runs that differ."]
+    found = [
+        f"Intervals: moderated variances (Smyth 2004) of {prior.cells} cells, s₀ = {prior.variance**0.5:.2f} points "
+        f"with d₀ = {prior.df:.1f}; over seeds only, test images not included."
+    ]
+    if 1 in counts:
+        found.append(
+            f"{counts.count(1)} cell(s) have n = 1: their own noise cannot be separated; an interval there is borrowed "
+            "from the other cells."
+        )
+    return found
+
+
+def _fairness(shown: Sequence[Row]) -> list[str]:
+    """Whether every cell was tuned alike, and whether a grid was too small."""
+    trials = sorted({len(row.trials) for row in shown if row.finals})
+    found: list[str] = []
+    if len(trials) > 1:
+        found.append(f"Trials per cell differ: {trials[0]} to {trials[-1]}; the ledger lists them.")
+    extended = sum(row.extensions > 0 for row in shown)
+    if extended:
+        found.append(f"{extended} cell(s) had their grid extended beyond {GRID} learning rates.")
+    edges = sum(row.edge is True for row in shown)
+    if edges:
+        found.append(f"{edges} cell(s) use a learning rate at the edge of what was tried: a better one may lie beyond.")
+    return found
+
+
+def contrast_text(contrast: Contrast | NotAvailable) -> list[str]:
+    """The primary contrast in sentences; the first one is the result."""
+    left_out = [
+        "Left out: " + "; ".join(f"{backbone_label(b)} ({reason})" for b, reason in contrast.left_out.items()) + "."
+    ] * bool(contrast.left_out)
+    if isinstance(contrast, NotAvailable):
+        return [f"Primary contrast: not available; {contrast.reason}.", *left_out]
+    sgd, adaptive = (", ".join(map(optimizer_label, names)) for names in (contrast.sgd, contrast.adaptive))
+    interval = contrast.interval
+    sentences = [
+        f"Primary contrast, SGD ({sgd}) minus adaptive ({adaptive}), CNNs minus modern backbones: "
+        f"{contrast.points.mean:+.1f} points, {interval_text(interval, signed=True)}"
+        + (f", seeds as the source of noise, t with {contrast.points.df:.0f} degrees of freedom." if interval else "."),
+    ]
+    if interval is None:
+        sentences.append("No statement follows from it: further seeds are needed.")
+    elif interval.holds(0):
+        sentences.append(
+            "The interval includes zero: these runs do not show that one family lives better with SGD than the other."
+        )
+    else:
+        better, other = ("CNNs", "modern backbones") if contrast.points.mean > 0 else ("modern backbones", "CNNs")
+        sentences.append(f"The interval excludes zero: here {better} live better with SGD than {other} do.")
+    sentences.append(
+        f"On the logit scale: {contrast.logit.mean:+.2f}, {interval_text(contrast.logit.interval(), 2, signed=True)}."
+    )
+    if contrast.image_error is not None:
+        sentences.append(
+            f"The choice of test images adds a standard error of {contrast.image_error:.1f} points; seeds and images "
+            f"together: {interval_text(contrast.wide_interval, signed=True)}."
+        )
+    each = [f"{backbone_label(b)} {d:+.1f}" for side in (contrast.cnn, contrast.modern) for b, d in side.items()]
+    sentences.append(f"SGD minus adaptive for each backbone: {', '.join(each)}.")
+    if contrast.conditional:
+        sentences.append(
+            f"Conditional on these backbones: {len(contrast.cnn)} CNN(s) and {len(contrast.modern)} modern one(s) are "
+            f"fewer than {ENOUGH_BACKBONES} a family, too few to speak of families."
+        )
+    if contrast.permutation is not None:
+        test = contrast.permutation
+        sentences.append(
+            f"Permutation of the backbone labels (two-sided, all {test.labelings} labelings): p = {test.p:.2g}; the "
+            f"smallest p that so many backbones can reach is {test.smallest:.2g}."
+        )
+    return [*sentences, *left_out]

@@ -1,0 +1,93 @@
+"""Resume state on disk: written atomically, checked when read, outside the repository folder.
+
+The state is accelerate's own (safetensors for weights, pickles for optimizer and progress). It is written and read by
+this machine only and never published.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+from pathlib import Path
+
+from accelerate import Accelerator
+
+from bocb_hf.errors import InputError
+
+log = logging.getLogger(__name__)
+_MANIFEST = "manifest.json"
+KEEP = 2  # the newest, and the one before it in case the newest is damaged
+
+
+def save(accelerator: Accelerator, folder: Path, step: int) -> None:
+    """Saves the state of everything that was prepared or registered with ``accelerator``.
+
+    A crash at any moment leaves the earlier states readable.
+
+    Raises:
+        InputError: The disk is full or the folder cannot be written.
+    """
+    target, partial = folder / f"step-{step:010d}", folder / f"partial-{step:010d}"
+    try:
+        if accelerator.is_main_process:
+            folder.mkdir(parents=True, exist_ok=True)
+            for path in (partial, target):
+                shutil.rmtree(path, ignore_errors=True)
+        accelerator.wait_for_everyone()
+        accelerator.save_state(str(partial))
+        accelerator.wait_for_everyone()
+        if accelerator.is_main_process:
+            manifest = {p.name: _digest(p) for p in sorted(partial.iterdir())}
+            with (partial / _MANIFEST).open("w", encoding="utf-8") as file:
+                json.dump(manifest, file)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.rename(target)
+            for old in _states(folder)[KEEP:]:
+                shutil.rmtree(old, ignore_errors=True)
+    except (OSError, RuntimeError) as error:  # torch and safetensors wrap a full disk in a RuntimeError
+        raise InputError(
+            f"runtime.state_dir: cannot save the resume state in {folder}: {error}; free some space or choose another "
+            "folder, then run the same command again: it continues from the last good state"
+        ) from error
+    accelerator.wait_for_everyone()
+
+
+def load_newest(accelerator: Accelerator, folder: Path) -> bool:
+    """Restores the newest undamaged state.
+
+    Returns:
+        Whether there was one. Damaged states are named in the log and passed over.
+    """
+    for path in _states(folder):
+        problem = _damage(path)
+        if problem is None:
+            accelerator.load_state(str(path))
+            return True
+        log.warning("resume state %s is damaged (%s); trying the one before it", path, problem)
+    return False
+
+
+def _states(folder: Path) -> list[Path]:
+    """Complete states, newest first."""
+    return sorted(folder.glob("step-*"), reverse=True) if folder.is_dir() else []
+
+
+def _damage(path: Path) -> str | None:
+    """What is wrong with a saved state, or None."""
+    try:
+        manifest = json.loads((path / _MANIFEST).read_text(encoding="utf-8"))
+        for name, digest in manifest.items():
+            if _digest(path / name) != digest:
+                return f"{name} has changed"
+    except (OSError, ValueError) as error:
+        return f"{type(error).__name__}: {error}"
+    return None
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,80 @@
+"""Software, kind of hardware and resources of a run. No host name, user name or path."""
+
+from __future__ import annotations
+
+import functools
+import platform
+import resource
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+import bocb_hf
+from bocb_hf.record import Environment
+
+_LIBRARIES = ("torch", "torchvision", "timm", "transformers", "accelerate", "datasets", "evaluate", "numpy")
+
+
+def describe_environment(accelerator: Accelerator) -> Environment:
+    """What the run executes on."""
+    cuda = accelerator.device.type == "cuda"
+    return Environment(
+        device=torch.cuda.get_device_name(accelerator.device) if cuda else accelerator.device.type,
+        processes=accelerator.num_processes,
+        threads=torch.get_num_threads(),
+        deterministic=torch.are_deterministic_algorithms_enabled(),
+        python=platform.python_version(),
+        platform=f"{platform.system()} {platform.machine()}",
+        libraries={name: _version(name) for name in _LIBRARIES},
+        code_version=bocb_hf.__version__,
+        code_commit=code_commit(),
+    )
+
+
+@functools.cache
+def code_commit() -> str | None:
+    """Commit of the checkout that this package runs from, with ``-dirty`` if files differ; None outside a checkout."""
+    root = Path(bocb_hf.__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+    commands = (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+    try:
+        head, changes = (
+            subprocess.run(["git", "-C", str(root), *c], capture_output=True, text=True, check=True, timeout=10).stdout
+            for c in commands
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return head.strip() + ("-dirty" if changes.strip() else "")
+
+
+def peak_memory(device: torch.device) -> int:
+    """Largest memory use so far in bytes: allocated on a GPU, else the resident set of this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def count_flops(model: nn.Module, image_size: int) -> int:
+    """Floating-point operations of one forward pass over one image, as torch counts them (2 a multiply-add)."""
+    training = model.training
+    model.eval()
+    device = next(model.parameters()).device
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(torch.zeros(1, 3, image_size, image_size, device=device))
+    model.train(training)
+    return counter.get_total_flops()
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "not installed"

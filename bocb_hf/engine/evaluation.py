@@ -1,0 +1,80 @@
+"""Evaluation of a classifier over decoded images, shared by all processes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bocb_hf.data.augment import normalize
+from bocb_hf.data.images import Images
+from bocb_hf.engine.metrics import MeanLoss, TopKAccuracy
+
+BATCH = 250  # images a forward pass; the scores do not depend on it
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores of one split: percentages, nats, and which images are right, shape (N,) bool."""
+
+    n: int
+    top1: float
+    top5: float | None
+    loss: float
+    correct: Tensor
+
+
+@torch.inference_mode()
+def evaluate(model: nn.Module, images: Images, mean: Tensor, std: Tensor, accelerator: Accelerator) -> Evaluation:
+    """Evaluates a split. Each process takes every world-size-th image; sums over processes put them together.
+
+    Args:
+        model: Classifier; its train/eval mode is restored.
+        images: The split.
+        mean: (3, 1, 1), on the device.
+        std: (3, 1, 1), on the device.
+        accelerator: Device, precision and processes.
+
+    Returns:
+        ``top5`` is None with fewer than 6 classes, where it would say nothing.
+    """
+    training = model.training
+    model.eval()
+    n, device = len(images), accelerator.device
+    losses = torch.zeros(n, dtype=torch.float64, device=device)
+    ranked = torch.zeros(n, 5, dtype=torch.int64, device=device)
+    classes = torch.zeros((), dtype=torch.int64, device=device)
+    mine = torch.arange(accelerator.process_index, n, accelerator.num_processes)
+    for indices in mine.split(BATCH):
+        pixels = normalize(images.pixels[indices].to(device), mean, std)
+        labels = images.labels[indices].to(device)
+        with accelerator.autocast():
+            logits = model(pixels)
+        logits = logits.float()  # (B, K)
+        classes.fill_(logits.shape[1])
+        where = indices.to(device)
+        losses[where] = functional.cross_entropy(logits, labels, reduction="none").double()
+        top = logits.topk(min(5, logits.shape[1]), dim=1).indices
+        ranked[where, : top.shape[1]] = top
+    model.train(training)
+    losses, ranked, classes = (
+        cast(Tensor, accelerator.reduce(part, "sum")).cpu() for part in (losses, ranked, classes)
+    )
+    predictions, references = ranked, images.labels
+    accuracy = TopKAccuracy(keep_in_memory=True)
+    has_top5 = int(classes) > 5
+    top1 = accuracy.compute(predictions=predictions, references=references, k=1)
+    top5 = accuracy.compute(predictions=predictions, references=references, k=5) if has_top5 else None
+    loss = MeanLoss(keep_in_memory=True).compute(predictions=losses, references=references)
+    assert top1 is not None and loss is not None
+    return Evaluation(
+        n=n,
+        top1=top1["top1"],
+        top5=top5["top5"] if top5 else None,
+        loss=loss["loss"],
+        correct=predictions[:, 0] == references,
+    )

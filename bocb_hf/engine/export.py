@@ -1,0 +1,58 @@
+"""Writes trained weights in the form that timm and transformers load: ``config.json`` and ``model.safetensors``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from timm.models import save_for_hf
+from torch import nn
+
+from bocb_hf.config import Identity
+
+
+def export_model(model: nn.Module, identity: Identity, class_names: tuple[str, ...], folder: Path) -> None:
+    """Saves a classifier with its own preprocessing, label names and licence.
+
+    timm would keep the ImageNet tag, mean and size of the architecture, and with them an image processor that is
+    wrong for these weights.
+
+    Args:
+        model: As it was built by timm, with its trained weights.
+        identity: Of the run.
+        class_names: Name of each class, in the order of the logits.
+        folder: Created if needed.
+    """
+    data = identity.data
+    size = (3, data.image_size, data.image_size)
+    with torch.no_grad():
+        save_for_hf(
+            model,
+            str(folder),
+            model_config={
+                "num_classes": data.num_classes,
+                "label_names": list(class_names),
+                "pretrained_cfg": {"tag": "bocb", "license": "apache-2.0", "origin_url": "", "paper_ids": ""},
+            },
+            data_config={
+                "input_size": size,
+                "interpolation": "bicubic",
+                "mean": data.mean,
+                "std": data.std,
+                "crop_pct": 1.0,
+                "crop_mode": "center",
+            },
+            safe_serialization=True,
+        )
+    path = folder / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    config["architecture"] = identity.backbone.architecture
+    # timm writes num_classes into model_args as well, and transformers then passes it twice
+    config["model_args"] = dict(identity.backbone.args)
+    for key in ("origin_url", "paper_ids", "paper_name", "notes"):
+        config["pretrained_cfg"].pop(key, None)
+    # not timm's defaults for another checkpoint of this architecture: these weights were evaluated at this size
+    for key in ("test_input_size", "test_crop_pct", "pool_size", "min_input_size"):
+        config["pretrained_cfg"].pop(key, None)
+    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")

@@ -1,0 +1,132 @@
+"""What ``recipes/train.py`` and ``bocb train`` do: parse, resolve, dry-run or train, and say how it ended."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from accelerate import PartialState
+from tqdm import tqdm
+
+from bocb_hf.backbones.build import check_backbone
+from bocb_hf.config import RunConfig, build_run_config, load_run_config
+from bocb_hf.engine.dry_run import describe_run
+from bocb_hf.engine.interrupt import StopSignal
+from bocb_hf.engine.run import prepare_run, train_run
+from bocb_hf.errors import InputError
+from bocb_hf.record import RunRecord, parse_record
+from bocb_hf.resources import find_config
+
+EXIT_OK, EXIT_INPUT, EXIT_INTERRUPTED = 0, 2, 130
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of a training run."""
+    start = parser.add_mutually_exclusive_group(required=True)
+    start.add_argument("--config", help="a YAML file, or a shipped setting: see `bocb list settings`")
+    start.add_argument("--reproduce", type=Path, metavar="RECORD", help="a record.json: run exactly that again")
+    parser.add_argument("--dry-run", action="store_true", help="print the resolved run with its cost; train nothing")
+    parser.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="section.key=value",
+        help="any value of the configuration, such as backbone.name=tiny_vit optimizer.lr=0.003 seed=1",
+    )
+
+
+def load_config(arguments: argparse.Namespace) -> RunConfig:
+    """The configuration that the arguments describe.
+
+    Raises:
+        InputError: Everything that is wrong with it, together.
+    """
+    if arguments.config is not None:
+        return load_run_config(find_config(arguments.config, "recipes/configs"), arguments.overrides, check_backbone)
+    path: Path = arguments.reproduce
+    try:
+        record = parse_record(path.read_bytes(), str(path))
+    except OSError as error:
+        raise InputError(f"--reproduce: {path} cannot be read: {error.strerror}") from error
+    return build_run_config(_sections(record), arguments.overrides, check_backbone, source=str(path))
+
+
+def _sections(record: RunRecord) -> dict[str, object]:
+    """The configuration that leads to a record's identity again; weights and data of local folders must be named."""
+    identity = record.identity.model_dump(mode="json")
+    data, backbone = identity["data"], identity["backbone"]
+    kept = ("name", "revision", "image_column", "label_column", "image_size", "evaluation_split")
+    sections = {
+        "setting": identity["setting"],
+        "backbone": {key: backbone[key] for key in ("name", "args", "pretrained")},
+        "optimizer": identity["optimizer"],
+        "data": {key: data[key] for key in kept},
+        "training": identity["training"],
+        "augmentation": identity["augmentation"],
+        "seed": record.seed,
+        "role": record.role,
+    }
+    if data["validation_fraction"] is not None:
+        sections["data"]["validation_fraction"] = data["validation_fraction"]
+    return sections
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Runs what the arguments ask for.
+
+    Returns:
+        0 when the run completed or diverged, which is a result; 130 when it was stopped and can be continued.
+
+    Raises:
+        InputError: Bad input.
+    """
+    state = PartialState()
+    main_process = state.is_main_process
+    logging.basicConfig(level=logging.INFO if main_process else logging.ERROR, format="%(message)s")
+    for noisy in ("httpx", "timm", "accelerate"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    config = load_config(arguments)
+    if arguments.dry_run:
+        if main_process:
+            print(describe_run(prepare_run(config)))
+        return EXIT_OK
+    with StopSignal() as stop, tqdm(unit="step", disable=not main_process, file=sys.stderr) as bar:
+
+        def on_step(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        record = train_run(config, stop, on_step)
+    if main_process:
+        print(summary(record, config))
+    return EXIT_INTERRUPTED if record.status == "interrupted" else EXIT_OK
+
+
+def summary(record: RunRecord, config: RunConfig) -> str:
+    """What a user wants to know when a run ends."""
+    runtime = config.runtime
+    folder = Path(runtime.store) / "models" / runtime.namespace / record.repository()
+    lines = [f"{record.status}: run {record.run_id} ({record.role}, seed {record.seed})"]
+    if record.reason is not None:
+        lines.append(f"  {record.reason}")
+    top1 = record.metrics.test_top1 or record.metrics.val_top1
+    if top1 is not None and top1.last is not None:
+        split = f"test split {record.test_split!r}" if record.test_split else "validation split"
+        lines.append(f"  top-1 {top1.last:.2f} % of {top1.n} images, last weights, {split}")
+    lines.append(f"  record {folder / record.path()}")
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of ``recipes/train.py``."""
+    parser = argparse.ArgumentParser(
+        prog="train.py", description="Pretrain or fine-tune one backbone with one optimizer under one setting and seed."
+    )
+    add_arguments(parser)
+    try:
+        return run(parser.parse_intermixed_args(argv))
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_INPUT

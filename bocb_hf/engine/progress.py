@@ -1,0 +1,139 @@
+"""What a run has done so far: everything beside weights and optimizer state that an exact resume needs."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from bocb_hf.record import Curve, Measurement
+
+# A mean loss this much above the first one, over the stated stretch, is divergence; noise around chance is not.
+DIVERGED_ABOVE = 1.05
+
+
+@dataclass
+class Progress:
+    """Mutable state of the loop in plain values; ``accelerate`` saves it beside weights and optimizer.
+
+    Attributes:
+        step: Steps done.
+        recent: Losses of the last steps, at most the divergence stretch.
+        window: (loss, top-1 in percent) of the steps since the last logged point.
+        start_loss: Loss of the first step.
+        diverged_at: Step of divergence, with its reason in ``reason``.
+        validation_n: Images of the validation split, 0 without one.
+        train_seconds: Time in the loop, over all sessions; likewise the others.
+        resumed: Sessions before this one.
+    """
+
+    step: int = 0
+    recent: list[float] = field(default_factory=list)
+    window: list[tuple[float, float]] = field(default_factory=list)
+    start_loss: float | None = None
+    diverged_at: int | None = None
+    reason: str | None = None
+    logged_step: list[int] = field(default_factory=list)
+    lr: list[float] = field(default_factory=list)
+    train_loss: list[float] = field(default_factory=list)
+    train_top1: list[float] = field(default_factory=list)
+    val_step: list[int] = field(default_factory=list)
+    val_loss: list[float] = field(default_factory=list)
+    val_top1: list[float] = field(default_factory=list)
+    val_top5: list[float | None] = field(default_factory=list)
+    validation_n: int = 0
+    wall_seconds: float = 0.0
+    train_seconds: float = 0.0
+    evaluation_seconds: float = 0.0
+    peak_memory_bytes: int = 0
+    resumed: int = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain values, for ``accelerate``."""
+        return asdict(self)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restores ``state_dict``."""
+        for name, value in state.items():
+            setattr(self, name, value)
+
+    def log_point(self, lr: float) -> None:
+        """Adds a point to the curve: the means over the window, which starts anew."""
+        losses, top1 = zip(*self.window, strict=True)
+        self.logged_step.append(self.step)
+        self.lr.append(lr)
+        self.train_loss.append(sum(losses) / len(losses))
+        self.train_top1.append(sum(top1) / len(top1))
+        self.window = []
+
+    def watch(self, losses: list[float], stretch: int) -> bool:
+        """Checks the losses of the steps since the last call, one by one.
+
+        So the verdict does not depend on how often it is asked for.
+
+        Args:
+            losses: Losses of the steps up to and including ``self.step``.
+            stretch: Steps over which a mean loss above the start is divergence.
+
+        Returns:
+            Whether the run has diverged; ``diverged_at`` and ``reason`` then say when and why.
+        """
+        first = self.step - len(losses)
+        for offset, loss in enumerate(losses):
+            if not math.isfinite(loss):
+                self.diverged_at = first + offset + 1
+                self.reason = f"the loss was {loss} at step {self.diverged_at}"
+                return True
+            if self.start_loss is None:
+                self.start_loss = loss
+            self.recent.append(loss)
+            del self.recent[:-stretch]
+            mean = sum(self.recent) / len(self.recent)
+            if len(self.recent) == stretch and mean > DIVERGED_ABOVE * self.start_loss:
+                self.diverged_at = first + offset + 1
+                self.reason = (
+                    f"the mean loss of {stretch} steps up to step {self.diverged_at} was {mean:.4g}, "
+                    f"above {DIVERGED_ABOVE} times its start of {self.start_loss:.4g}"
+                )
+                return True
+        return False
+
+    def curve(self) -> Curve:
+        """The logged points."""
+        return Curve(
+            step=self.logged_step,
+            lr=self.lr,
+            train_loss=self.train_loss,
+            train_top1=self.train_top1,
+            val_step=self.val_step,
+            val_loss=self.val_loss,
+            val_top1=self.val_top1,
+        )
+
+    def train_measurement(self, n: int) -> Measurement | None:
+        """Training loss at the first, best and last logged window; None before the first."""
+        if not self.train_loss:
+            return None
+        last = None if self.diverged_at is not None else self.train_loss[-1]
+        return Measurement(unit="nats", n=n, initial=self.start_loss, best=min(self.train_loss), last=last)
+
+    def validation_measurements(self) -> dict[str, Measurement]:
+        """Validation loss, top-1 and top-5 before training, at their best and with the last weights."""
+        ended = self.diverged_at is not None
+        found: dict[str, Measurement] = {}
+        for name, values, best in (
+            ("loss", self.val_loss, min),
+            ("top1", self.val_top1, max),
+            ("top5", self.val_top5, max),
+        ):
+            known = [v for v in values if v is not None]
+            if known:
+                unit = "nats" if name == "loss" else "percent"
+                found[f"val_{name}"] = Measurement(
+                    unit=unit,
+                    n=self.validation_n,
+                    initial=known[0],
+                    best=best(known),
+                    last=None if ended else known[-1],
+                )
+        return found

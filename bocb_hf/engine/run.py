@@ -1,0 +1,265 @@
+"""One run from configuration to published record."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from filelock import FileLock, Timeout
+from torch import nn
+from torch.optim import Optimizer
+
+from bocb_hf.backbones.build import BackboneSource, build_backbone, resolve_backbone
+from bocb_hf.config import RANDOM_SCHEME, Identity, RunConfig
+from bocb_hf.data.images import ImageData, load_images
+from bocb_hf.data.sampling import init_seed
+from bocb_hf.engine.environment import count_flops, describe_environment
+from bocb_hf.engine.evaluation import Evaluation
+from bocb_hf.engine.export import export_model
+from bocb_hf.engine.interrupt import StopSignal
+from bocb_hf.engine.loop import OnStep, Trainer
+from bocb_hf.errors import InputError
+from bocb_hf.optim import OPTIMIZERS
+from bocb_hf.optim.build import build_optimizer, resolve_optimizer
+from bocb_hf.optim.param_groups import split_parameters
+from bocb_hf.record import Correctness, Cost, Measurement, Metrics, RunRecord, Status, make_run_id, repository_name
+from bocb_hf.store import Store, open_store
+from bocb_hf.store.publish import check_free, find_run, publish_run
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PreparedRun:
+    """A run with everything resolved and loaded, before anything is built or trained."""
+
+    config: RunConfig
+    identity: Identity
+    source: BackboneSource
+    data: ImageData
+
+    @property
+    def run_id(self) -> str:
+        """Configuration hash and seed."""
+        return make_run_id(self.identity.config_hash(), self.config.seed)
+
+    @property
+    def repository(self) -> str:
+        """``namespace/name`` of the cell."""
+        return f"{self.config.runtime.namespace}/{repository_name(*self.identity.cell())}"
+
+    @property
+    def state_dir(self) -> Path:
+        """Folder of the resume state; a trial and a final run of one id do not share it."""
+        return Path(self.config.runtime.state_dir) / self.config.runtime.namespace / f"{self.run_id}-{self.config.role}"
+
+    def build_model(self) -> nn.Module:
+        """The network with initial weights that depend on (seed, backbone) only."""
+        data = self.identity.data
+        seed = init_seed(self.config.seed, self.identity.backbone.name)
+        return build_backbone(self.source, data.num_classes, data.image_size, seed)
+
+    def build_optimizer(self, model: nn.Module) -> Optimizer:
+        """The optimizer over the model's parameter groups."""
+        return build_optimizer(self.identity.optimizer, split_parameters(model, self.identity.training.no_decay))
+
+
+def prepare_run(config: RunConfig) -> PreparedRun:
+    """Resolves names and defaults and loads the data.
+
+    Raises:
+        InputError: Anything about the configuration, the data or the starting weights is wrong.
+    """
+    source = resolve_backbone(config.backbone, config.training.drop_path)
+    data = load_images(config.data, trial=config.role == "trial")
+    identity = Identity(
+        random_scheme=RANDOM_SCHEME,
+        setting=config.setting,
+        backbone=source.identity,
+        optimizer=resolve_optimizer(config.optimizer),
+        training=config.training,
+        augmentation=config.augmentation,
+        data=data.identity,
+    )
+    return PreparedRun(config, identity, source, data)
+
+
+def find_finished(prepared: PreparedRun, store: Store) -> RunRecord | None:
+    """The stored record of exactly this run if it is finished and must not be run again.
+
+    Raises:
+        InputError: The run's place in the store is taken by another configuration.
+    """
+    config = prepared.config
+    try:
+        existing = find_run(store, prepared.repository, (config.role, prepared.run_id, config.seed))
+    except InputError as error:
+        if config.runtime.supersede:
+            return None
+        raise InputError(f"{error}; delete the file or pass runtime.supersede=true to run it again") from error
+    finished = existing is not None and existing.run_id == prepared.run_id and existing.status != "interrupted"
+    if finished and not config.runtime.supersede:
+        return existing
+    check_free(existing, prepared.run_id, config.runtime.supersede)
+    return None
+
+
+def train_run(config: RunConfig, stop: StopSignal | None = None, on_step: OnStep | None = None) -> RunRecord:
+    """Trains one run to the end, to divergence or to a stop, and publishes it. Continues from saved state.
+
+    Args:
+        config: The run.
+        stop: Set by signal handlers; without one, nothing stops the run.
+        on_step: Called after every step on the main process.
+
+    Returns:
+        The record; that of an earlier session when the run is finished already.
+
+    Raises:
+        InputError: Bad configuration or data, a place that is taken, a full disk, or the run is in progress elsewhere.
+    """
+    prepared = prepare_run(config)
+    store = open_store(config.runtime.store)
+    finished = find_finished(prepared, store)
+    if finished is not None:
+        log.info("run %s is %s already", finished.run_id, finished.status)
+        shutil.rmtree(prepared.state_dir, ignore_errors=True)
+        return finished
+    if config.runtime.threads is not None:
+        torch.set_num_threads(config.runtime.threads)
+    precision = {"fp32": "no"}.get(config.training.precision, config.training.precision)
+    try:
+        accelerator = Accelerator(mixed_precision=precision, gradient_accumulation_steps=config.runtime.accumulation)
+        return _train_locked(prepared, store, accelerator, stop or StopSignal(), on_step)
+    finally:
+        # a warm worker makes an Accelerator for every run; its shared state must not outlive the run
+        AcceleratorState._reset_state(reset_partial_state=False)
+
+
+def _train_locked(
+    prepared: PreparedRun, store: Store, accelerator: Accelerator, stop: StopSignal, on_step: OnStep | None
+) -> RunRecord:
+    """Trains under a lock that keeps a second process from the same resume state; ranks share the main process's."""
+    lock = FileLock(prepared.state_dir.with_suffix(".lock"))
+    if accelerator.is_main_process:
+        try:
+            prepared.state_dir.parent.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise InputError(f"run {prepared.run_id} is in progress in another process; wait for it to end") from None
+        except OSError as error:
+            raise InputError(f"runtime.state_dir: cannot write {prepared.state_dir.parent}: {error}") from error
+    try:
+        accelerator.wait_for_everyone()
+        model = prepared.build_model()
+        flops = _count_flops(model, prepared.identity.data.image_size)
+        trainer = Trainer(
+            model=model,
+            optimizer=prepared.build_optimizer(model),
+            identity=prepared.identity,
+            seed=prepared.config.seed,
+            runtime=prepared.config.runtime,
+            accelerator=accelerator,
+            train=prepared.data.train,
+            validation=prepared.data.validation,
+            state_dir=prepared.state_dir,
+        )
+        trainer.run(stop, on_step if accelerator.is_main_process else None)
+        record = _finish(prepared, store, trainer, flops)
+        accelerator.free_memory()
+        return record
+    finally:
+        if accelerator.is_main_process:
+            lock.release()
+
+
+def _finish(prepared: PreparedRun, store: Store, trainer: Trainer, flops: int | None) -> RunRecord:
+    """Reads the test split if the run completed, makes the record, and publishes it from the main process."""
+    config, progress, accelerator = prepared.config, trainer.progress, trainer.accelerator
+    status: Status = "completed"
+    if progress.diverged_at is not None:
+        status = "diverged"
+    elif progress.step < trainer.plan.total_steps:
+        status = "interrupted"
+        progress.reason = f"stopped by a signal at step {progress.step}; run it again to continue"
+    test = None
+    if status == "completed" and config.role == "final":
+        test = trainer.evaluate(prepared.data.test)
+        if not torch.isfinite(torch.tensor(test.loss)):
+            status, progress.diverged_at = "diverged", progress.step
+            progress.reason, test = f"the test loss was {test.loss} with the last weights", None
+    record = _make_record(prepared, trainer, status, test, flops)
+    if accelerator.is_main_process:
+        with tempfile.TemporaryDirectory(dir=prepared.state_dir.parent) as folder:
+            weights = None
+            if test is not None:
+                weights = Path(folder)
+                export_model(trainer.evaluation_model, prepared.identity, prepared.data.class_names, weights)
+            record = publish_run(store, config.runtime.namespace, record, weights, config.runtime.supersede)
+        if status != "interrupted":
+            shutil.rmtree(prepared.state_dir, ignore_errors=True)
+    accelerator.wait_for_everyone()
+    return record
+
+
+def _make_record(
+    prepared: PreparedRun, trainer: Trainer, status: Status, test: Evaluation | None, flops: int | None
+) -> RunRecord:
+    config, identity, progress = prepared.config, prepared.identity, trainer.progress
+    on_gpu = trainer.accelerator.device.type == "cuda"
+    images = progress.step * identity.training.batch_size
+    stopped = None if status == "completed" else progress.diverged_at or progress.step
+    metrics: dict[str, Measurement | None] = {"train_loss": progress.train_measurement(len(prepared.data.train))}
+    metrics |= progress.validation_measurements()
+    if test is not None:
+        metrics["test_loss"] = Measurement(unit="nats", n=test.n, last=test.loss)
+        metrics["test_top1"] = Measurement(unit="percent", n=test.n, last=test.top1)
+        metrics["test_top5"] = Measurement(unit="percent", n=test.n, last=test.top5) if test.top5 is not None else None
+    return RunRecord(
+        schema_version=1,
+        run_id=prepared.run_id,
+        role=config.role,
+        status=status,
+        seed=config.seed,
+        config_hash=identity.config_hash(),
+        identity=identity,
+        family=prepared.source.family,
+        category=OPTIMIZERS.get(identity.optimizer.name).category,
+        stopped_step=stopped,
+        reason=None if status == "completed" else progress.reason,
+        total_steps=trainer.plan.total_steps,
+        metrics=Metrics(**metrics),
+        test_split=identity.data.evaluation_split if test is not None else None,
+        correctness=Correctness.from_bits(test.correct.numpy()) if test is not None else None,
+        cost=Cost(
+            wall_seconds=round(progress.wall_seconds, 3),
+            train_seconds=round(progress.train_seconds, 3),
+            evaluation_seconds=round(progress.evaluation_seconds, 3),
+            images_per_second=round(images / progress.train_seconds, 2) if progress.train_seconds > 0 else 0.0,
+            peak_memory_bytes=progress.peak_memory_bytes,
+            memory_kind="device_allocated" if on_gpu else "process_rss",
+            parameters=sum(p.numel() for p in trainer.bare_model.parameters() if p.requires_grad),
+            flops_per_image=flops,
+            resumed=progress.resumed,
+        ),
+        environment=describe_environment(trainer.accelerator),
+        curve=progress.curve(),
+        supersedes=None,
+        finished_at=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    )
+
+
+def _count_flops(model: nn.Module, image_size: int) -> int | None:
+    """FLOPs of one image, or None with a warning where torch cannot count them."""
+    try:
+        return count_flops(model, image_size)
+    except (RuntimeError, NotImplementedError, TypeError) as error:
+        log.warning("torch cannot count the FLOPs of this backbone: %s", error)
+        return None

@@ -1,0 +1,194 @@
+"""Builds valid records without training anything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from bocb_hf.backbones import BACKBONES, Family
+from bocb_hf.config import (
+    AugmentationConfig,
+    BackboneIdentity,
+    DataIdentity,
+    Identity,
+    OptimizerIdentity,
+    Role,
+    Scalar,
+    TrainingConfig,
+)
+from bocb_hf.optim import OPTIMIZERS
+from bocb_hf.record import (
+    BaselineRecord,
+    Correctness,
+    Cost,
+    Curve,
+    Environment,
+    Measurement,
+    Metrics,
+    RunRecord,
+    Status,
+    make_run_id,
+)
+
+IMAGES = 2000
+CNNS = ("tiny_resnet", "tiny_mobilenet")
+MODERN = ("tiny_convnext", "tiny_vit")
+
+ENVIRONMENT = Environment(
+    device="Test CPU",
+    processes=1,
+    threads=1,
+    deterministic=True,
+    python="3.11.7",
+    platform="Linux-x86_64",
+    libraries={"torch": "2.9.0", "timm": "1.0.27"},
+    code_version="0.1.0",
+    code_commit=None,
+)
+
+
+def make_bits(correct: int, images: int = IMAGES) -> np.ndarray:
+    """Shape (images,), of which the first ``correct`` are right."""
+    return np.arange(images) < correct
+
+
+def make_data(dataset: str = "fashion_mnist_subset", revision: str = "2337f0b", **changes: Any) -> DataIdentity:
+    """The identity of a data set with ten classes."""
+    fields: dict[str, Any] = {
+        "name": dataset,
+        "revision": revision,
+        "image_column": "image",
+        "label_column": "label",
+        "image_size": 32,
+        "num_classes": 10,
+        "validation_fraction": None,
+        "validation_indices_sha256": None,
+        "evaluation_split": "test",
+        "mean": (0.3, 0.3, 0.3),
+        "std": (0.35, 0.35, 0.35),
+    }
+    return DataIdentity(**(fields | changes))
+
+
+def make_record(
+    backbone: str = "tiny_resnet",
+    optimizer: str = "sgdm",
+    *,
+    seed: int = 1,
+    role: Role = "final",
+    status: Status = "completed",
+    correct: int | Sequence[bool] | np.ndarray = 1600,
+    lr: float = 0.1,
+    val_top1: float = 80.0,
+    val_loss: float = 0.5,
+    family: Family | None = None,
+    category: Literal["a", "b", "c", "d"] | None = None,
+    setting: str = "demo",
+    data: DataIdentity | None = None,
+    epochs: int = 4,
+    wall_seconds: float = 20.0,
+    supersedes: str | None = None,
+) -> RunRecord:
+    """One valid record.
+
+    Args:
+        correct: Number of correct test images, of 2,000, or which ones; used by a completed final run.
+        val_top1: Last validation top-1 in percent; used by a completed trial.
+        family: Taken from the registry when None, ``unknown`` where it has no row.
+        category: Taken from the registry when None, ``a`` where it has no row.
+    """
+    if family is None:
+        family = BACKBONES.get(backbone).family if backbone in BACKBONES else "unknown"
+    if category is None:
+        category = OPTIMIZERS.get(optimizer).category if optimizer in OPTIMIZERS else "a"
+    hyperparameters: dict[str, Scalar] = {"momentum": 0.9} if category in "ac" else {"beta1": 0.9}
+    identity = Identity(
+        random_scheme=1,
+        setting=setting,
+        backbone=BackboneIdentity(
+            name=backbone, architecture=backbone, args={}, pretrained=None, pretrained_sha256=None
+        ),
+        optimizer=OptimizerIdentity(name=optimizer, lr=lr, weight_decay=1e-4, hyperparameters=hyperparameters),
+        training=TrainingConfig(epochs=epochs, batch_size=64),
+        augmentation=AugmentationConfig(),
+        data=data or make_data(),
+    )
+    bits = make_bits(correct) if isinstance(correct, int) else np.asarray(correct, np.bool_)
+    done, final = status == "completed", role == "final"
+    right = Correctness.from_bits(bits)
+    tested = done and final
+    return RunRecord(
+        schema_version=1,
+        run_id=make_run_id(identity.config_hash(), seed),
+        role=role,
+        status=status,
+        seed=seed,
+        config_hash=identity.config_hash(),
+        identity=identity,
+        family=family,
+        category=category,
+        stopped_step=None if done else 17,
+        reason=None if done else "the loss was not finite",
+        total_steps=100,
+        metrics=Metrics(
+            train_loss=Measurement(unit="nats", n=64, last=0.6),
+            val_loss=Measurement(unit="nats", n=1000, last=val_loss) if done and not final else None,
+            val_top1=Measurement(unit="percent", n=1000, last=val_top1) if done and not final else None,
+            test_loss=Measurement(unit="nats", n=right.n, last=0.55) if tested else None,
+            test_top1=Measurement(unit="percent", n=right.n, last=100 * right.k / right.n) if tested else None,
+        ),
+        test_split=identity.data.evaluation_split if tested else None,
+        correctness=right if tested else None,
+        cost=Cost(
+            wall_seconds=wall_seconds,
+            train_seconds=15.0,
+            evaluation_seconds=2.0,
+            images_per_second=1000.0,
+            peak_memory_bytes=10**9,
+            memory_kind="process_rss",
+            parameters=123_456,
+            flops_per_image=None,
+        ),
+        environment=ENVIRONMENT,
+        curve=Curve(
+            step=[10, 20],
+            lr=[lr, lr],
+            train_loss=[2.0, 0.6],
+            train_top1=[20.0, 70.0],
+            val_step=[],
+            val_loss=[],
+            val_top1=[],
+        ),
+        supersedes=supersedes,
+        finished_at="2026-01-02T03:04:05Z",
+    )
+
+
+def make_grid(
+    scores: dict[tuple[str, str], Sequence[int]], images: int = IMAGES, setting: str = "demo"
+) -> list[RunRecord]:
+    """Completed final runs: for each (backbone, optimizer) one seed, from 1 on, for each number of correct images."""
+    return [
+        make_record(backbone, optimizer, seed=seed, correct=make_bits(k, images), setting=setting)
+        for (backbone, optimizer), correct in scores.items()
+        for seed, k in enumerate(correct, start=1)
+    ]
+
+
+def make_baseline(correct: int = 1640, data: DataIdentity | None = None) -> BaselineRecord:
+    """Logistic regression on pixels."""
+    data = data or make_data()
+    return BaselineRecord(
+        schema_version=1,
+        kind="logistic_regression",
+        data=data,
+        hyperparameters={"C": 0.01},
+        train_top1=88.0,
+        correctness=Correctness.from_bits(make_bits(correct)),
+        test_split=data.evaluation_split,
+        seconds=3.0,
+        environment=ENVIRONMENT,
+        finished_at="2026-01-02T03:04:05Z",
+    )
