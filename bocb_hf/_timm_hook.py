@@ -7,7 +7,6 @@ usual machinery do it, and imports ``bocb_hf.backbones.timm_models`` afterwards.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import sys
 from collections.abc import Sequence
 from importlib.abc import Loader, MetaPathFinder
@@ -41,11 +40,14 @@ class _TimmFinder(MetaPathFinder):
     ) -> ModuleSpec | None:
         if fullname != "timm":
             return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec("timm")
-        if spec is not None and spec.loader is not None:
-            spec.loader = _ThenRegister(spec.loader)
-        return spec
+        # the finder stays in place: others ask for the spec without importing (transformers' is_timm_available)
+        for finder in sys.meta_path:
+            spec = None if finder is self else finder.find_spec(fullname, path, target)
+            if spec is not None:
+                if spec.loader is not None:
+                    spec.loader = _ThenRegister(spec.loader)
+                return spec
+        return None
 
 
 def register_with_timm() -> None:

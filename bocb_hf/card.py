@@ -144,7 +144,9 @@ def render_card(repository: str, finals: Sequence[RunRecord], trials: Sequence[R
     """
     block = make_block(finals, trials)
     metadata = _metadata(repository, block, finals)
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = jinja2.Environment(
+        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+    )
     template = environment.from_string(resource("model_cards/model_card.md.jinja").read_text(encoding="utf-8"))
     body = template.render(**_context(repository, block, finals, trials))
     return f"---\n{strict_yaml.dump(metadata)}---\n{body}"

@@ -12,7 +12,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from bocb_hf import strict_yaml
 from bocb_hf.errors import InputError
@@ -36,6 +45,14 @@ class Frozen(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
+def _plain_json(args: dict[str, Any]) -> dict[str, Any]:
+    canonical_json(args)  # raises ValueError on NaN, which no field type catches inside a free dictionary
+    return args
+
+
+Arguments = Annotated[dict[str, Any], AfterValidator(_plain_json)]
+
+
 class BackboneConfig(Frozen):
     """Which network, and where its weights start.
 
@@ -46,7 +63,7 @@ class BackboneConfig(Frozen):
     """
 
     name: Name
-    args: dict[str, Any] = Field(default_factory=dict)
+    args: Arguments = Field(default_factory=dict)
     pretrained: str | None = None
 
     @field_validator("name")
@@ -184,7 +201,7 @@ class BackboneIdentity(Frozen):
 
     name: Name
     architecture: Name
-    args: dict[str, Any]
+    args: Arguments
     pretrained: Annotated[str, Field(max_length=200)] | None
     pretrained_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None
 

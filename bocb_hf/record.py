@@ -302,10 +302,10 @@ def make_run_id(config_hash: str, seed: int) -> str:
 def repository_name(dataset: str, setting: str, backbone: str, optimizer: str) -> str:
     """Name of a cell's repository, within the Hub's rules (at most 96 characters of ``[A-Za-z0-9._-]``)."""
     raw = [dataset, setting, backbone, optimizer]
-    parts = [re.sub(r"[^a-z0-9_]+", "-", part.lower().split(":", 1)[-1]).strip("-") for part in raw]
+    parts = [re.sub(r"[^a-z0-9_]+", "-", part.lower().split(":", 1)[-1]).strip("-") or "x" for part in raw]
     name = "-".join(["bocb", *parts])
-    if len(name) > 90 or parts[2] != backbone or parts[0] != dataset:
-        # what was shortened or rewritten could collide with another cell
+    if len(name) > 90 or parts != raw or any("-" in part for part in parts):
+        # what was shortened or rewritten, or holds the separator, could collide with another cell
         digest = hashlib.sha256("\0".join(raw).encode()).hexdigest()[:6]
         name = f"{name[:83].rstrip('-')}-{digest}"
     return name

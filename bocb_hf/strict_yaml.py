@@ -1,10 +1,10 @@
-"""YAML as data: duplicate keys are errors, ``1e-3`` is a number, and aliases cannot explode."""
+"""YAML as data: duplicate keys and tags are errors, ``1e-3`` is a number, and aliases cannot explode."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
@@ -13,11 +13,29 @@ from bocb_hf.errors import InputError
 MAX_BYTES = 1_000_000
 
 
+# YAML 1.1, which PyYAML implements, reads 1e-3 as a string because it has no dot
+_FLOAT = (
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:[0-9][0-9_]*)(?:\.[0-9_]*)?(?:[eE][-+]?[0-9]+)$"),
+    list("-+0123456789"),
+)
+_TIMESTAMP = "tag:yaml.org,2002:timestamp"
+
+
 class _Loader(yaml.SafeLoader):
+    # a date stays a string: JSON has none, and no field of ours is one
+    yaml_implicit_resolvers: ClassVar[dict[Any, Any]] = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != _TIMESTAMP]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
     def compose_node(self, parent: Any, index: Any) -> Any:
         # an alias can repeat a subtree exponentially ("billion laughs"); no file of ours needs one
         if self.check_event(yaml.AliasEvent):
             raise yaml.constructor.ConstructorError(None, None, "aliases are not allowed", self.peek_event().start_mark)
+        # plain YAML types need no tag; `!!binary`, `!!set` and `!!python/...` make what no field of ours holds
+        if getattr(self.peek_event(), "tag", None) is not None:
+            raise yaml.constructor.ConstructorError(None, None, "tags are not allowed", self.peek_event().start_mark)
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
@@ -32,12 +50,14 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-# YAML 1.1, which PyYAML implements, reads 1e-3 as a string because it has no dot
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:[0-9][0-9_]*)(?:\.[0-9_]*)?(?:[eE][-+]?[0-9]+)$"),
-    list("-+0123456789"),
-)
+class _Dumper(yaml.SafeDumper):
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+_Loader.add_implicit_resolver(*_FLOAT)
+# so that a string that looks like a number, such as the hash 12345678e901, is quoted
+_Dumper.add_implicit_resolver(*_FLOAT)
 
 
 def parse(text: str, source: str) -> Any:
@@ -48,14 +68,21 @@ def parse(text: str, source: str) -> Any:
         source: What to call it in an error.
 
     Raises:
-        InputError: Too large, malformed, a duplicate key, an alias or a Python tag.
+        InputError: Too large, malformed, a duplicate key, an alias or a tag.
     """
     if len(text.encode("utf-8", errors="surrogatepass")) > MAX_BYTES:
         raise InputError(f"{source}: larger than {MAX_BYTES} bytes; this is not a file of ours")
     try:
         return yaml.load(text, Loader=_Loader)  # _Loader derives from SafeLoader
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InputError(f"{source}: not valid YAML: {error}") from error
+        raise InputError(f"{source}: not valid YAML: {_one_line(error)}") from error
+
+
+def _one_line(error: Exception) -> str:
+    """What is wrong and where; PyYAML's own text takes four lines."""
+    if isinstance(error, yaml.MarkedYAMLError) and (mark := error.problem_mark) is not None:
+        return f"{error.problem} (line {mark.line + 1}, column {mark.column + 1})"
+    return " ".join(str(error).split())
 
 
 def parse_file(path: Path) -> Any:
@@ -73,9 +100,4 @@ def parse_file(path: Path) -> Any:
 
 def dump(data: Any) -> str:
     """Writes block YAML with keys in their given order and no aliases."""
-
-    class _Dumper(yaml.SafeDumper):
-        def ignore_aliases(self, data: Any) -> bool:
-            return True
-
     return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1000)

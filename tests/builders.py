@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -167,7 +167,7 @@ def make_record(
 
 
 def make_grid(
-    scores: dict[tuple[str, str], Sequence[int]], images: int = IMAGES, setting: str = "demo"
+    scores: Mapping[tuple[str, str], Sequence[int]], images: int = IMAGES, setting: str = "demo"
 ) -> list[RunRecord]:
     """Completed final runs: for each (backbone, optimizer) one seed, from 1 on, for each number of correct images."""
     return [

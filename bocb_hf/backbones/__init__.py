@@ -66,7 +66,7 @@ BACKBONES.add(
         operator="conv",
         residual="addition",
         architecture="tiny_resnet",
-        parameters=0,
+        parameters=78_042,
         image_size=32,
         source="ours, after arXiv 1512.03385 Section 4.2 (widths 16/32/64, batch norm, one block a stage)",
     )
@@ -82,7 +82,7 @@ BACKBONES.add(
         operator="sep. conv",
         residual="addition",
         architecture="tiny_mobilenet",
-        parameters=0,
+        parameters=18_058,
         image_size=32,
         source="ours, after arXiv 1801.04381, from timm's EfficientNet builder",
     )
@@ -99,7 +99,7 @@ BACKBONES.add(
         residual="pre-norm + LayerScale",
         architecture="convnext_atto",
         args={"depths": [1, 1, 1, 1], "dims": [16, 32, 64, 128]},
-        parameters=0,
+        parameters=233_818,
         image_size=32,
         source="timm's ConvNeXt (arXiv 2201.03545) with depths 1/1/1/1 and widths 16/32/64/128",
     )
@@ -116,7 +116,7 @@ BACKBONES.add(
         residual="pre-norm",
         architecture="vit_tiny_patch16_224",
         args={"img_size": 32, "patch_size": 8, "embed_dim": 64, "depth": 2, "num_heads": 2},
-        parameters=0,
+        parameters=114_250,
         image_size=32,
         source="timm's ViT (arXiv 2010.11929) with patch 8, width 64, depth 2, 2 heads",
     )

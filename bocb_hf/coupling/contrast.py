@@ -52,6 +52,7 @@ class Contrast:
         image_error: Standard error of C in points from the choice of test images; None without common images.
         sgd: Optimizers of S.
         adaptive: Optimizers of A.
+        runs: The numbers of final runs that its cells have, ascending; one number when all have as many.
         cnn: d in points for each CNN.
         modern: d in points for each modern backbone.
         left_out: Backbones that lack a needed cell, with the reason.
@@ -63,6 +64,7 @@ class Contrast:
     image_error: float | None
     sgd: tuple[str, ...]
     adaptive: tuple[str, ...]
+    runs: tuple[int, ...]
     cnn: Mapping[str, float]
     modern: Mapping[str, float]
     left_out: Mapping[str, str]
@@ -77,8 +79,8 @@ class Contrast:
     def wide_interval(self) -> Interval | None:
         """95 % for seeds and test images together.
 
-        Both variances added, with Satterthwaite's degrees of freedom, the images' variance taken as known. It is
-        slightly too wide, since the images' part contains some of the seeds' noise.
+        Both variances added, with the degrees of freedom of Satterthwaite (1946), the images' variance taken as known.
+        It is slightly too wide, since the images' part contains some of the seeds' noise.
         """
         if self.points.variance is None or self.image_error is None:
             return None
@@ -143,6 +145,7 @@ def family_contrast(table: Table) -> Contrast | NotAvailable:
         image_error=image_error(values, rows),
         sgd=sgd,
         adaptive=adaptive,
+        runs=tuple(sorted({row.n for row in rows})),
         cnn={b: d[b] for b in groups[True]},
         modern={b: d[b] for b in groups[False]},
         left_out=left_out,
@@ -182,14 +185,15 @@ def permute(cnn: Sequence[float], modern: Sequence[float]) -> Permutation | None
     labelings = math.comb(len(cnn) + len(modern), len(cnn))
     if labelings > MAX_LABELINGS:
         return None
-    d = np.array([*cnn, *modern])
+    d: NDArray[np.float64] = np.array([*cnn, *modern], np.float64)
     # (labelings, CNNs); the true labeling comes first
     chosen = list(combinations(range(len(d)), len(cnn)))
     inside: NDArray[np.float64] = d[np.array(chosen, np.intp)].sum(axis=1)
-    contrasts: NDArray[np.float64] = np.abs(inside / len(cnn) - (d.sum() - inside) / len(modern))
+    contrasts: NDArray[np.float64] = np.abs(inside / len(cnn) - (float(d.sum()) - inside) / len(modern))
     tolerance = 1e-9 * max(1.0, float(contrasts.max()))  # sums in another order differ in the last digits
     smallest = (2 if len(cnn) == len(modern) else 1) / labelings
-    return Permutation(labelings, float(np.mean(contrasts >= contrasts[0] - tolerance)), smallest)
+    as_large = int(np.count_nonzero(contrasts >= contrasts[0] - tolerance))
+    return Permutation(labelings, as_large / labelings, smallest)
 
 
 def _logit_estimates(table: Table, rows: Sequence[Row]) -> list[Estimate]:

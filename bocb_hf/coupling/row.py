@@ -184,12 +184,12 @@ class Row:
 
     @property
     def train_loss(self) -> float | None:
-        """Mean of the last training loss in nats over completed runs that logged one."""
+        """Mean of the last training loss in nats; None unless ``ranked``."""
         last = [m.last for r in self.completed if (m := r.metrics.train_loss) is not None and m.last is not None]
-        return fmean(last) if last else None
+        return fmean(last) if last and self.ranked else None
 
     @property
     def test_loss(self) -> float | None:
-        """Mean test loss in nats over completed runs."""
+        """Mean test loss in nats; None unless ``ranked``."""
         last = [m.last for r in self.completed if (m := r.metrics.test_loss) is not None and m.last is not None]
-        return fmean(last) if last else None
+        return fmean(last) if last and self.ranked else None

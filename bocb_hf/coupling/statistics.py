@@ -204,21 +204,19 @@ def pool(samples: Sequence[Sequence[float]], steps: Sequence[float]) -> Prior | 
 def combine(weights: Sequence[float], estimates: Sequence[Estimate]) -> Estimate:
     """The weighted sum Σ c·ȳ of independent cells.
 
-    Its variance is Σ c²·s̃²/n, its degrees of freedom (Σ v)² / Σ(v²/df) with v = c²·s̃²/n (Satterthwaite 1946). That is
-    never below the smallest of the cells; it is kept below the sum of Σ(n − 1), for the cells share one prior, whose
-    d₀ must not be counted once for each of them.
+    Its variance is Σ c²·s̃²/n. Its degrees of freedom are those of the cell with the fewest, which is the lower bound of
+    the formula of Satterthwaite (1946). His own (Σ v)² / Σ(v²/df) with v = c²·s̃²/n is far too sure here, because the
+    s̃² are drawn to one s₀² and so err together: in simulations like the demo (20 cells of two runs, 12 of them in the
+    contrast) its 95 % intervals held the truth in 85 % of tables where spreads differ by a factor of 50 and in 92 to
+    95 % elsewhere; with the fewest degrees of freedom it is 95 to 97 % (tests/test_statistics.py).
 
     Returns:
         An estimate with n = 1, whose variance is that of the sum; without a variance if any cell lacks one.
     """
     total = sum(c * e.mean for c, e in zip(weights, estimates, strict=True))
-    parts: list[tuple[float, float]] = []
+    variance = 0.0
     for c, e in zip(weights, estimates, strict=True):
         if e.variance is None:
             return Estimate(total, 1, None, 0.0)
-        parts.append((c * c * e.variance / e.n, e.df))
-    variance = sum(v for v, _ in parts)
-    df = variance**2 / sum(v * v / d for v, d in parts)
-    smallest = min(d for _, d in parts)
-    residual = float(sum(e.n - 1 for e in estimates))
-    return Estimate(total, 1, variance, max(smallest, min(df, residual)))
+        variance += c * c * e.variance / e.n
+    return Estimate(total, 1, variance, min(e.df for e in estimates))

@@ -6,6 +6,7 @@ A number never stands alone: its n, interval, seeds and data revision are beside
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from math import isinf
 
 from bocb_hf.backbones import BACKBONES
 from bocb_hf.coupling.contrast import ENOUGH_BACKBONES, Contrast, NotAvailable
@@ -28,8 +29,14 @@ def optimizer_label(name: str) -> str:
     return OPTIMIZERS.get(name).short if name in OPTIMIZERS else name
 
 
+def span(values: Iterable[int]) -> str:
+    """``4``, ``4 to 12`` or, when there are none, ``–``."""
+    found = sorted(set(values))
+    return " to ".join(f"{value:,}" for value in dict.fromkeys([found[0], found[-1]])) if found else "–"
+
+
 def cell_text(row: Row) -> str:
-    """A cell in a table: ``84.4 ± 1.2 (2)``, ``71.2 (1/2)`` over survivors, ``diverged 2/2``, ``interrupted``, ``–``."""
+    """``84.4 ± 1.2 (2)``, survivors ``71.2 (1/2)``, ``diverged 2/2``, ``interrupted``, or ``–`` for a missing cell."""
     if row.mean is not None:
         half = f" ± {row.interval.half_width:.1f}" if row.interval is not None else ""
         return f"{row.mean:.1f}{half} ({row.n})"
@@ -46,12 +53,21 @@ def mark(table: Table, row: Row) -> str:
     return "~" if table.near_best(row) else ""
 
 
-def interval_text(interval: Interval | None, digits: int = 1, signed: bool = False) -> str:
+def signed(value: float, digits: int = 1) -> str:
+    """``+1.2`` or ``−1.2``, with a minus sign that is as wide as the plus."""
+    return f"{value:+.{digits}f}".replace("-", "−")
+
+
+def interval_text(interval: Interval | None, digits: int = 1) -> str:
     """``95 % [80.3, 83.6]``, or that there is none."""
     if interval is None:
         return "no interval (noise cannot be separated)"
-    sign = "+" if signed else ""
-    return f"95 % [{interval.low:{sign}.{digits}f}, {interval.high:{sign}.{digits}f}]"
+    return f"95 % [{interval.low:.{digits}f}, {interval.high:.{digits}f}]".replace("-", "−")
+
+
+def beside_zero(interval: Interval | None) -> str:
+    """What to add to an interval of a difference: that it includes zero, if it does."""
+    return ", which includes zero" if interval is not None and interval.holds(0) else ""
 
 
 def floor_text(floor: Floor) -> str:
@@ -123,10 +139,9 @@ def _speed(table: Table, shown: Sequence[Row], floor_rows: Sequence[Floor]) -> l
     epochs = sorted({record.identity.training.epochs for record in table.records})
     found: list[str] = []
     if epochs and epochs[0] < FEW_EPOCHS:
-        span = f"{epochs[0]}" if epochs[0] == epochs[-1] else f"{epochs[0]} to {epochs[-1]}"
         found.append(
-            f"After {span} epochs, such runs measure the speed of optimisation, not the quality that these networks "
-            "reach in the end."
+            f"After {span(epochs)} epochs, such runs measure the speed of optimisation, not the quality that these "
+            "networks reach in the end."
         )
     means = [row.mean for row in shown if row.mean is not None]
     for floor in floor_rows:
@@ -144,9 +159,10 @@ def _noise(table: Table, shown: Sequence[Row]) -> list[str]:
     prior = table.prior
     if prior is None:
         return ["The spread over seeds cannot be estimated: too few cells have two completed runs that differ."]
+    agreement = "d₀ = ∞, the cells differ no more than chance makes them" if isinf(prior.df) else f"d₀ = {prior.df:.1f}"
     found = [
-        f"Intervals: moderated variances (Smyth 2004) of {prior.cells} cells, s₀ = {prior.variance**0.5:.2f} points "
-        f"with d₀ = {prior.df:.1f}; over seeds only, test images not included."
+        f"Intervals: moderated variances (Smyth 2004) of {prior.cells} cells, s₀ = {prior.variance**0.5:.2f} points, "
+        f"{agreement}; over seeds only, the choice of test images is not included."
     ]
     if 1 in counts:
         found.append(
@@ -161,7 +177,7 @@ def _fairness(shown: Sequence[Row]) -> list[str]:
     trials = sorted({len(row.trials) for row in shown if row.finals})
     found: list[str] = []
     if len(trials) > 1:
-        found.append(f"Trials per cell differ: {trials[0]} to {trials[-1]}; the ledger lists them.")
+        found.append(f"Trials per cell differ: {span(trials)}; the ledger lists them.")
     extended = sum(row.extensions > 0 for row in shown)
     if extended:
         found.append(f"{extended} cell(s) had their grid extended beyond {GRID} learning rates.")
@@ -182,8 +198,9 @@ def contrast_text(contrast: Contrast | NotAvailable) -> list[str]:
     interval = contrast.interval
     sentences = [
         f"Primary contrast, SGD ({sgd}) minus adaptive ({adaptive}), CNNs minus modern backbones: "
-        f"{contrast.points.mean:+.1f} points, {interval_text(interval, signed=True)}"
-        + (f", seeds as the source of noise, t with {contrast.points.df:.0f} degrees of freedom." if interval else "."),
+        f"{signed(contrast.points.mean)} points, {interval_text(interval)}"
+        + (f" over seeds (t with {contrast.points.df:.0f} degrees of freedom)" if interval else "")
+        + f", n = {span(contrast.runs)} per cell.",
     ]
     if interval is None:
         sentences.append("No statement follows from it: further seeds are needed.")
@@ -195,14 +212,15 @@ def contrast_text(contrast: Contrast | NotAvailable) -> list[str]:
         better, other = ("CNNs", "modern backbones") if contrast.points.mean > 0 else ("modern backbones", "CNNs")
         sentences.append(f"The interval excludes zero: here {better} live better with SGD than {other} do.")
     sentences.append(
-        f"On the logit scale: {contrast.logit.mean:+.2f}, {interval_text(contrast.logit.interval(), 2, signed=True)}."
+        f"On the logit scale: {signed(contrast.logit.mean, 2)}, {interval_text(contrast.logit.interval(), 2)}"
+        f"{beside_zero(contrast.logit.interval())}."
     )
     if contrast.image_error is not None:
         sentences.append(
             f"The choice of test images adds a standard error of {contrast.image_error:.1f} points; seeds and images "
-            f"together: {interval_text(contrast.wide_interval, signed=True)}."
+            f"together: {interval_text(contrast.wide_interval)}{beside_zero(contrast.wide_interval)}."
         )
-    each = [f"{backbone_label(b)} {d:+.1f}" for side in (contrast.cnn, contrast.modern) for b, d in side.items()]
+    each = [f"{backbone_label(b)} {signed(d)}" for side in (contrast.cnn, contrast.modern) for b, d in side.items()]
     sentences.append(f"SGD minus adaptive for each backbone: {', '.join(each)}.")
     if contrast.conditional:
         sentences.append(

@@ -11,9 +11,12 @@ import json
 import logging
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from accelerate import Accelerator
+from safetensors import SafetensorError
 
 from bocb_hf.errors import InputError
 
@@ -31,12 +34,12 @@ def save(accelerator: Accelerator, folder: Path, step: int) -> None:
         InputError: The disk is full or the folder cannot be written.
     """
     target, partial = folder / f"step-{step:010d}", folder / f"partial-{step:010d}"
-    try:
+    with writing(folder):
         if accelerator.is_main_process:
-            folder.mkdir(parents=True, exist_ok=True)
             for path in (partial, target):
                 shutil.rmtree(path, ignore_errors=True)
-        accelerator.wait_for_everyone()
+            partial.mkdir(parents=True)
+        accelerator.wait_for_everyone()  # every process writes its own generator state into it
         accelerator.save_state(str(partial))
         accelerator.wait_for_everyone()
         if accelerator.is_main_process:
@@ -48,12 +51,23 @@ def save(accelerator: Accelerator, folder: Path, step: int) -> None:
             partial.rename(target)
             for old in _states(folder)[KEEP:]:
                 shutil.rmtree(old, ignore_errors=True)
-    except (OSError, RuntimeError) as error:  # torch and safetensors wrap a full disk in a RuntimeError
-        raise InputError(
-            f"runtime.state_dir: cannot save the resume state in {folder}: {error}; free some space or choose another "
-            "folder, then run the same command again: it continues from the last good state"
-        ) from error
     accelerator.wait_for_everyone()
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Turns the many errors of a full or read-only disk into one that says what to do.
+
+    Raises:
+        InputError: Something below ``folder`` could not be written.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError) as error:  # torch raises RuntimeError, safetensors its own
+        raise InputError(
+            f"runtime.state_dir: cannot write below {folder}: {error}; free some space or choose another folder, then "
+            "run the same command again: it continues from the last good state"
+        ) from error
 
 
 def load_newest(accelerator: Accelerator, folder: Path) -> bool:

@@ -29,7 +29,7 @@ def describe_run(prepared: PreparedRun, processes: int = 1) -> str:
     groups = split_parameters(model, identity.training.no_decay)
     parameters = sum(p.numel() for _, p in groups.decay + groups.no_decay)
     flops = count_flops(model, identity.data.image_size)
-    seconds, kept = _time_steps(model, prepared.build_optimizer(model), plan.micro_batch, identity.data.image_size)
+    seconds, kept = time_steps(model, prepared.build_optimizer(model), plan.micro_batch, identity.data.image_size)
     state = optimizer_state_bytes(model, prepared)
     weights = sum(t.numel() * t.element_size() for t in [*model.parameters(), *model.buffers()])
     held = len(data.train) + (len(data.validation) if data.validation else 0)
@@ -75,7 +75,7 @@ def optimizer_state_bytes(model: nn.Module, prepared: PreparedRun) -> int:
     return sum(t.numel() * t.element_size() for t in tensors)
 
 
-def _time_steps(model: nn.Module, optimizer: Optimizer, batch: int, image_size: int) -> tuple[float, int]:
+def time_steps(model: nn.Module, optimizer: Optimizer, batch: int, image_size: int) -> tuple[float, int]:
     """Median seconds of a step on noise, and bytes that autograd keeps between forward and backward."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.to(device).train()

@@ -10,7 +10,7 @@ from types import FrameType, TracebackType
 class StopSignal:
     """Context in which SIGTERM and SIGINT ask the run to save and stop; a second SIGINT raises KeyboardInterrupt.
 
-    Outside the main thread, where Python takes no signals, only ``request`` sets the flag.
+    Outside the main thread, where Python takes no signals, it changes nothing.
     """
 
     def __init__(self, signals: tuple[signal.Signals, ...] = (signal.SIGTERM, signal.SIGINT)) -> None:
@@ -18,9 +18,10 @@ class StopSignal:
         self._previous: dict[signal.Signals, object] = {}
         self.received: signal.Signals | None = None
 
-    def request(self, received: signal.Signals = signal.SIGTERM) -> None:
-        """Asks for a stop as the signal would."""
-        self.received = received
+    @property
+    def requested(self) -> bool:
+        """Whether the run should save and stop."""
+        return self.received is not None
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         del frame

@@ -228,7 +228,7 @@ class Trainer:
 
     def _stop_requested(self, stop: StopSignal, at_sync: bool) -> bool:
         """Whether to stop now. Several processes agree at logged steps, so that all of them stop at the same one."""
-        asked = stop.received is not None
+        asked = stop.requested
         if self.accelerator.num_processes == 1:
             return asked
         if not at_sync:

@@ -20,6 +20,7 @@ from bocb_hf.backbones.build import BackboneSource, build_backbone, resolve_back
 from bocb_hf.config import RANDOM_SCHEME, Identity, RunConfig
 from bocb_hf.data.images import ImageData, load_images
 from bocb_hf.data.sampling import init_seed
+from bocb_hf.engine.checkpoint import writing
 from bocb_hf.engine.environment import count_flops, describe_environment
 from bocb_hf.engine.evaluation import Evaluation
 from bocb_hf.engine.export import export_model
@@ -83,7 +84,7 @@ def prepare_run(config: RunConfig) -> PreparedRun:
         random_scheme=RANDOM_SCHEME,
         setting=config.setting,
         backbone=source.identity,
-        optimizer=resolve_optimizer(config.optimizer),
+        optimizer=resolve_optimizer(config.optimizer, config.setting),
         training=config.training,
         augmentation=config.augmentation,
         data=data.identity,
@@ -201,7 +202,8 @@ def _finish(prepared: PreparedRun, store: Store, trainer: Trainer, flops: int | 
             weights = None
             if test is not None:
                 weights = Path(folder)
-                export_model(trainer.evaluation_model, prepared.identity, prepared.data.class_names, weights)
+                with writing(weights):
+                    export_model(trainer.evaluation_model, prepared.identity, prepared.data.class_names, weights)
             record = publish_run(store, config.runtime.namespace, record, weights, config.runtime.supersede)
         if status != "interrupted":
             shutil.rmtree(prepared.state_dir, ignore_errors=True)

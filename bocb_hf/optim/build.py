@@ -17,17 +17,17 @@ from bocb_hf.optim.param_groups import ParamGroups
 Groups = list[dict[str, Any]]
 
 
-def resolve_optimizer(config: OptimizerConfig) -> OptimizerIdentity:
-    """Fills in the row's grid centre and defaults.
+def resolve_optimizer(config: OptimizerConfig, setting: str) -> OptimizerIdentity:
+    """Fills in the grid centre of the row for this setting, and the defaults.
 
     Raises:
         InputError: Unknown optimizer, or unknown or unusable hyper-parameters.
     """
-    row = OPTIMIZERS.get(config.name)
+    centre = OPTIMIZERS.get(config.name).centre(setting)
     return OptimizerIdentity(
         name=config.name,
-        lr=row.lr if config.lr is None else float(config.lr),
-        weight_decay=row.weight_decay if config.weight_decay is None else float(config.weight_decay),
+        lr=centre.lr if config.lr is None else float(config.lr),
+        weight_decay=centre.weight_decay if config.weight_decay is None else float(config.weight_decay),
         hyperparameters=resolve_hyperparameters(config.name, config.hyperparameters),
     )
 

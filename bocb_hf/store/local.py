@@ -1,8 +1,8 @@
 """A folder with the Hub's layout: ``<root>/models/<namespace>/<name>/...``, byte for byte.
 
 Every file is replaced atomically and commits to one repository are serialised by a lock file outside it, so that
-neither a crash nor a second process leaves half a file. Records are written before the card that describes them;
-whoever finds a card without its record, or the reverse, can rebuild it from the records.
+neither a crash nor a second process leaves half a file. A crash between two files can leave a card or weights without
+their record, which ``publish_run`` writes last: the run counts as not published, and publishing it again mends all.
 """
 
 from __future__ import annotations
@@ -53,7 +53,10 @@ class LocalStore:
             return None
         digest = hashlib.sha256()
         for path in self.files(repository):
-            status = (self.path(repository) / path).stat()
+            try:
+                status = (self.path(repository) / path).stat()
+            except FileNotFoundError:  # another process is committing; this revision will not be current
+                continue
             digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\0{status.st_ino}\n".encode())
         return digest.hexdigest()[:40]
 
@@ -75,6 +78,8 @@ class LocalStore:
         message: str,
     ) -> str:
         root = self.path(repository)
+        targets = [root / check_path(path) for path in add]
+        removed = [root / check_path(path) for path in delete]
         # both on the file system of the target, so that os.replace is atomic
         locks, staging = self.root / ".locks", self.root / ".staging"
         try:
@@ -87,15 +92,13 @@ class LocalStore:
                 if self.revision(repository) != parent:
                     raise ConflictError(f"{repository} changed since {parent}")
                 # stage everything first: a full disk is found before the repository is touched
-                staged = [
-                    (path, _stage(content, Path(folder) / str(i))) for i, (path, content) in enumerate(add.items())
-                ]
-                for path, source in staged:
-                    target = root / check_path(path)
+                staged = [_stage(content, Path(folder) / str(i)) for i, content in enumerate(add.values())]
+                # added last, so that the last file of ``add`` marks a commit as whole
+                for target in removed:
+                    target.unlink(missing_ok=True)
+                for target, source in zip(targets, staged, strict=True):
                     target.parent.mkdir(parents=True, exist_ok=True)
                     source.replace(target)
-                for path in delete:
-                    (root / check_path(path)).unlink(missing_ok=True)
                 revision = self.revision(repository)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
@@ -103,7 +106,7 @@ class LocalStore:
                     f"store: cannot write {repository} below {self.root}: {error.strerror}; free some space and run "
                     "the same command again, nothing finished is lost"
                 ) from error
-            if error.errno in (errno.EACCES, errno.EROFS, errno.ENOTDIR):
+            if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
                 raise InputError(
                     f"store: cannot write below {self.root}: {error.strerror}; choose another folder with --store"
                 ) from error

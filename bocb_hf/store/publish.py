@@ -27,7 +27,7 @@ class RepositoryContents:
 
 
 def read_repository(store: Store, repository: str) -> RepositoryContents:
-    """Reads every record of a repository; one that is not valid or lies in the wrong place counts as damaged.
+    """Reads every record of a repository; one that is not valid or lies elsewhere counts as damaged.
 
     Returns:
         Final runs by seed, trials by run id, and (path, reason) of what is damaged.
@@ -81,8 +81,8 @@ def check_free(existing: RunRecord | None, run_id: str, supersede: bool) -> None
     if existing.run_id == run_id:
         raise InputError(f"run {run_id} is {existing.status} already; pass runtime.supersede=true to run it again")
     raise InputError(
-        f"seed {existing.seed} of this cell holds run {existing.run_id}, of another configuration; choose another seed, "
-        "another runtime.namespace or runtime.store, or pass runtime.supersede=true to replace it"
+        f"seed {existing.seed} of this cell holds run {existing.run_id}, of another configuration; choose another "
+        "seed, another runtime.namespace or runtime.store, or pass runtime.supersede=true to replace it"
     )
 
 
@@ -117,9 +117,9 @@ def publish_run(store: Store, namespace: str, record: RunRecord, weights: Path |
             record = record.model_copy(update={"supersedes": existing.sha256()})
         places[record.seed if record.role == "final" else record.run_id] = record  # type: ignore[index]
         add, delete = _changes(store, repository, contents, record, weights)
-        add["README.md"] = render_card(
-            repository, list(contents.finals.values()), list(contents.trials.values())
-        ).encode()
+        card = render_card(repository, list(contents.finals.values()), list(contents.trials.values()))
+        # the record last: a crash before it leaves a run that counts as not published and is published again
+        add |= {"README.md": card.encode(), record.path(): record.to_json().encode()}
         try:
             store.commit(repository, add, delete=delete, parent=parent, message=f"{record.status} run {record.run_id}")
         except ConflictError:
@@ -146,7 +146,7 @@ def render_repository(store: Store, repository: str) -> str:
 def _changes(
     store: Store, repository: str, contents: RepositoryContents, record: RunRecord, weights: Path | None
 ) -> tuple[dict[str, bytes | Path], list[str]]:
-    """Files to add, weights before record before root, and files to delete."""
+    """Weights to add, of the seed before those of the root, and files to delete."""
     add: dict[str, bytes | Path] = {}
     delete: list[str] = []
     folder = f"seeds/{record.seed}"
@@ -155,7 +155,6 @@ def _changes(
             add |= {f"{folder}/{name}": weights / name for name in WEIGHT_FILES}
         else:
             delete += [f"{folder}/{name}" for name in WEIGHT_FILES]
-    add[record.path()] = record.to_json().encode()
     completed = sorted(seed for seed, run in contents.finals.items() if run.status == "completed")
     if not completed:
         delete += list(WEIGHT_FILES)
@@ -166,3 +165,8 @@ def _changes(
         lowest = f"seeds/{completed[0]}"
         add |= {name: store.read(repository, f"{lowest}/{name}") for name in WEIGHT_FILES}
     return add, delete
+
+
+def holds_runs(store: Store, repository: str) -> bool:
+    """Whether a repository is a cell's: it holds records of runs."""
+    return any(path.startswith(("seeds/", "trials/")) for path in store.files(repository))

@@ -1,0 +1,159 @@
+"""Reads the cards and records of a store. One bad file never hides the others."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from bocb_hf.card import CardBlock, make_block, parse_card
+from bocb_hf.errors import InputError
+from bocb_hf.record import BaselineRecord, RunRecord, parse_record
+from bocb_hf.store import Store, open_store
+
+CARD = "README.md"
+DISAGREE = "card and record disagree; `bocb render` rebuilds the card from the records"
+R = TypeVar("R", RunRecord, BaselineRecord)
+_RUN = re.compile(r"seeds/[^/]+/record\.json|trials/[^/]+\.json")
+_BASELINE = re.compile(r"baselines/[^/]+\.json")
+
+
+class Quarantined(NamedTuple):
+    """Something that no table counts."""
+
+    repository: str
+    path: str
+    reason: str
+
+
+@dataclass
+class StoreContents:
+    """What a store holds.
+
+    Attributes:
+        uri: The store.
+        records: Valid records of runs, each run once.
+        baselines: Valid records of floors.
+        quarantined: What was left out, and why.
+    """
+
+    uri: str
+    records: list[RunRecord] = field(default_factory=list)
+    baselines: list[BaselineRecord] = field(default_factory=list)
+    quarantined: list[Quarantined] = field(default_factory=list)
+
+
+def read_store(store: Store) -> StoreContents:
+    """Reads and checks every card and record of a store.
+
+    A record counts when it is valid, lies where its identity says, and the card of its repository lists it as it is.
+    Of a run that lies in several namespaces the first one counts.
+    """
+    contents = StoreContents(store.uri)
+    seen: dict[tuple[str, str], str] = {}
+
+    def is_first(key: tuple[str, str], repository: str, path: str) -> bool:
+        first = seen.setdefault(key, repository)
+        if first != repository:
+            reason = f"a copy of what {first} holds; a copy is not a second run"
+            contents.quarantined.append(Quarantined(repository, path, reason))
+        return first == repository
+
+    for repository in store.repositories():
+        runs, baselines = _read_repository(store, repository, contents.quarantined)
+        contents.records += [r for r in runs if is_first((r.role, r.run_id), repository, r.path())]
+        contents.baselines += [
+            b for b in baselines if is_first((b.kind, b.data.model_dump_json()), repository, b.path())
+        ]
+    return contents
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of ``bocb aggregate``."""
+    parser.add_argument("--store", default="outputs/store", help="folder that holds models/<namespace>/<repository>")
+    parser.add_argument("--out", default="outputs/report", type=Path, help="folder for tables, figures and report.html")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Reads, writes, prints; returns the exit status.
+
+    Raises:
+        InputError: The store holds no valid record, or a file cannot be written.
+    """
+    from bocb_hf.outputs import write_outputs  # pandas and matplotlib: a second that `bocb --help` need not wait
+
+    outputs = write_outputs(read_store(open_store(arguments.store)), arguments.out)
+    print(outputs.text)
+    print("\nwrote " + ", ".join(str(path) for path in outputs.paths))
+    return 0
+
+
+def _read_repository(
+    store: Store, repository: str, quarantined: list[Quarantined]
+) -> tuple[list[RunRecord], list[BaselineRecord]]:
+    """The records of one repository that count; adds what does not to ``quarantined``."""
+
+    def quarantine(path: str, reason: object) -> None:
+        # the error names the file as well
+        text = str(reason).removeprefix(f"{repository}/{path}: ")
+        quarantined.append(Quarantined(repository, path, text))
+
+    def read(path: str, model: type[R]) -> R | None:
+        try:
+            record = parse_record(store.read(repository, path), f"{repository}/{path}", model)
+            _check_place(record, repository, path)
+            return record
+        except (InputError, OSError) as error:
+            quarantine(path, error)
+            return None
+
+    try:
+        files = store.files(repository)
+    except (InputError, OSError) as error:
+        quarantine("", error)
+        return [], []
+    baselines = [record for path in files if _BASELINE.fullmatch(path) and (record := read(path, BaselineRecord))]
+    runs = {path: read(path, RunRecord) for path in files if _RUN.fullmatch(path)}
+    found = [record for record in runs.values() if record is not None]
+    bad = {path for path, record in runs.items() if record is None}
+    try:
+        card = parse_card(store.read(repository, CARD).decode("utf-8"), f"{repository}/{CARD}")
+    except (InputError, OSError, UnicodeDecodeError) as error:
+        if runs:  # without runs it is a repository of baselines, or none of ours
+            missing = isinstance(error, FileNotFoundError)
+            quarantine(CARD, f"{'there is no card' if missing else error}; {DISAGREE}")
+        return [], baselines
+    return _check_card(card, found, bad, quarantine), baselines
+
+
+def _check_place(record: RunRecord | BaselineRecord, repository: str, path: str) -> None:
+    """Raises InputError when a record does not lie where its identity says."""
+    name = repository.partition("/")[2]
+    if (record.repository(), record.path()) != (name, path):
+        raise InputError(
+            f"{repository}/{path}: its identity belongs at {record.repository()}/{record.path()}; move it there or "
+            "remove it"
+        )
+
+
+def _check_card(
+    card: CardBlock, found: Sequence[RunRecord], bad: set[str], quarantine: Callable[[str, object], None]
+) -> list[RunRecord]:
+    """The records that the card lists as they are, trials always; quarantines every disagreement."""
+    listed = {entry.run_id: entry for entry in card.runs}
+    kept: list[RunRecord] = []
+    for record in found:
+        if record.role == "final" and listed.get(record.run_id) != make_block([record], []).runs[0]:
+            bad.add(record.path())
+            quarantine(record.path(), DISAGREE)
+        else:
+            kept.append(record)
+    present = {record.run_id for record in kept if record.role == "final"}
+    for entry in card.runs:
+        # a broken record has its own line already
+        if entry.run_id not in present and f"seeds/{entry.seed}/record.json" not in bad:
+            quarantine(CARD, f"lists run {entry.run_id}, which has no record; {DISAGREE}")
+    return kept

@@ -1,0 +1,178 @@
+"""``bocb``: the command line. Each command imports what it needs when it runs, so that `bocb --help` is instant."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+
+import bocb_hf
+from bocb_hf.errors import InputError, missing_extra
+
+_EXAMPLES = """\
+examples:
+  bocb list optimizers                        what can be trained with
+  bocb sweep demo                             a grid of tiny backbones on the embedded images
+  bocb aggregate                              read the cards back, print the coupling table
+  bocb train --config fashion_mnist_subset/demo backbone.name=tiny_vit optimizer.name=adamw --dry-run
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="bocb",
+        description="Which optimizer for this backbone, and how much does the choice matter?",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"bocb-hf {bocb_hf.__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", title="commands")
+
+    listing = commands.add_parser("list", help="show the backbones, optimizers, data sets, settings or sweeps")
+    listing.add_argument("what", choices=("backbones", "optimizers", "datasets", "settings", "sweeps"))
+
+    train = commands.add_parser(
+        "train",
+        help="train one backbone with one optimizer (the same as accelerate launch recipes/train.py)",
+        description="Runs `accelerate launch recipes/train.py` with these arguments; --help shows those of the recipe.",
+        add_help=False,
+    )
+    train.add_argument("arguments", nargs=argparse.REMAINDER)
+
+    sweep = commands.add_parser("sweep", help="run a plan: tune and train every cell, continuing where it stopped")
+    _add_sweep_arguments(sweep)
+
+    aggregate = commands.add_parser("aggregate", help="read a store's records and print the coupling table")
+    from bocb_hf import aggregate as aggregation
+
+    aggregation.add_arguments(aggregate)
+
+    render = commands.add_parser("render", help="rebuild the cards of a store from its records")
+    render.add_argument("repositories", nargs="*", help="namespace/name (default: all)")
+    render.add_argument("--store", default="outputs/store", help="folder of the repositories (default: %(default)s)")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; bad input is printed as ``error: ...`` and gives exit status 2."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if argv[:1] == ["train"]:  # every argument is the recipe's, --help included
+        return _train(argv[1:])
+    arguments = _parse(argv)
+    try:
+        return _COMMANDS[arguments.command](arguments)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; run the same command again to continue", file=sys.stderr)
+        return 130
+
+
+def _add_sweep_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("plan", help="a YAML file, or a shipped plan: see `bocb list sweeps`")
+    cores = os.cpu_count() or 1
+    parser.add_argument("--workers", type=_positive, default=cores, help="processes (default: one a core)")
+    parser.add_argument("--store", help="folder of the repositories (default: outputs/store)")
+    parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="for every run")
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    if argv[:1] != ["sweep"]:
+        return build_parser().parse_args(argv)
+    # overrides may stand before and after options, which argparse supports only without subcommands
+    parser = argparse.ArgumentParser(prog="bocb sweep")
+    _add_sweep_arguments(parser)
+    arguments = parser.parse_intermixed_args(argv[1:])
+    arguments.command = "sweep"
+    return arguments
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, not {value}")
+    return value
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    from bocb_hf.listing import list_rows
+
+    print(list_rows(arguments.what))
+    return 0
+
+
+def _train(arguments: list[str]) -> int:
+    from bocb_hf.resources import resource
+
+    try:
+        import accelerate.commands.launch
+    except ImportError:
+        print(f"error: {missing_extra('accelerate', 'train')}", file=sys.stderr)
+        return 2
+    script = str(resource("recipes/train.py"))
+    if "--dry-run" in arguments or "--help" in arguments or "-h" in arguments:
+        command = [sys.executable, script, *arguments]  # one process is enough, and quicker to start
+    else:
+        # --quiet: the recipe has printed what is wrong; the launcher's own traceback would bury it
+        command = [sys.executable, "-m", accelerate.commands.launch.__name__, "--quiet", script, *arguments]
+    return subprocess.run(command, check=False).returncode
+
+
+def _sweep(arguments: argparse.Namespace) -> int:
+    try:
+        import torch  # noqa: F401 - asked for here, so that the error comes before any worker starts
+    except ImportError:
+        raise missing_extra("torch", "train") from None
+    from bocb_hf.resources import find_config
+    from bocb_hf.sweep.local import LocalExecutor
+    from bocb_hf.sweep.plan import load_plan
+    from bocb_hf.sweep.run import Sweep
+
+    plan = load_plan(find_config(arguments.plan, "recipes/sweeps"))
+    overrides = list(arguments.overrides)
+    if arguments.store:
+        overrides.append(f"runtime.store={arguments.store}")
+    executor = LocalExecutor(arguments.workers)
+    try:
+        sweep = Sweep(plan, executor, overrides)
+        print(f"sweep {plan.name}: starting {arguments.workers} workers ...", flush=True)
+        print(sweep.estimate(), flush=True)
+        outcome = sweep.run()
+    except BaseException:
+        executor.stop()
+        raise
+    executor.close()
+    ended = ", ".join(f"{count} {status}" for status, count in sorted(outcome.statuses.items())) or "nothing ran"
+    print(f"sweep {plan.name}: {ended}")
+    for failure in outcome.failures:
+        print(f"failed: {failure}", file=sys.stderr)
+    if outcome.stopped:
+        raise KeyboardInterrupt
+    return 1 if outcome.failures else 0
+
+
+def _aggregate(arguments: argparse.Namespace) -> int:
+    from bocb_hf.aggregate import run
+
+    return run(arguments)
+
+
+def _render(arguments: argparse.Namespace) -> int:
+    from bocb_hf.store import open_store
+    from bocb_hf.store.publish import holds_runs, render_repository
+
+    store = open_store(arguments.store)
+    names = arguments.repositories or [name for name in store.repositories() if holds_runs(store, name)]
+    if not names:
+        raise InputError(f"--store: {arguments.store} holds no repository; train something first")
+    for name in names:
+        render_repository(store, name)
+        print(f"rendered {name}")
+    return 0
+
+
+_COMMANDS = {"list": _list, "sweep": _sweep, "aggregate": _aggregate, "render": _render}

@@ -1,0 +1,54 @@
+"""The columns of ``coupling.csv`` and ``coupling.parquet``: one row for each configuration of each cell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
+
+from bocb_hf.coupling.row import Row
+
+Kind = Literal["string", "boolean", "Int64", "Float64"]  # pandas names, all of which can be missing
+
+
+def _joined(values: Sequence[object]) -> str | None:
+    """Several values in one field, separated by spaces; None when there are none."""
+    return " ".join(map(str, values)) or None
+
+
+# `test_top1` and the losses are empty for a partial failure, so that nobody ranks survivors by accident.
+COLUMNS: Mapping[str, tuple[Kind, Callable[[Row], object]]] = {
+    "dataset": ("string", lambda r: r.cell.dataset),
+    "setting": ("string", lambda r: r.cell.setting),
+    "data_revision": ("string", lambda r: r.revision),
+    "backbone": ("string", lambda r: r.cell.backbone),
+    "family": ("string", lambda r: r.family),
+    "optimizer": ("string", lambda r: r.cell.optimizer),
+    "category": ("string", lambda r: r.category),
+    "config_hash": ("string", lambda r: r.config_hash),
+    "shown": ("boolean", lambda r: r.shown),
+    "selection": ("string", lambda r: r.selection),
+    "status": ("string", lambda r: r.status),
+    "n": ("Int64", lambda r: r.n),
+    "diverged": ("Int64", lambda r: r.diverged),
+    "interrupted": ("Int64", lambda r: r.interrupted),
+    "seeds": ("string", lambda r: _joined(r.seeds)),
+    "test_top1": ("Float64", lambda r: r.mean),
+    "test_top1_low": ("Float64", lambda r: r.interval.low if r.interval else None),
+    "test_top1_high": ("Float64", lambda r: r.interval.high if r.interval else None),
+    "test_top1_df": ("Float64", lambda r: r.estimate.df if r.interval and r.estimate else None),
+    "survivor_top1": ("Float64", lambda r: r.survivor_mean),
+    "failure_low": ("Float64", lambda r: r.failure[0] if r.failure else None),
+    "failure_high": ("Float64", lambda r: r.failure[1] if r.failure else None),
+    "test_loss": ("Float64", lambda r: r.test_loss),
+    "train_loss": ("Float64", lambda r: r.train_loss),
+    "test_images": ("Int64", lambda r: r.scores[0].n if r.scores else None),
+    "epochs": ("Int64", lambda r: r.finals[0].identity.training.epochs if r.finals else None),
+    "lr": ("Float64", lambda r: r.lr),
+    "weight_decay": ("Float64", lambda r: r.weight_decay),
+    "trials": ("Int64", lambda r: len(r.trials)),
+    "trial_lrs": ("string", lambda r: _joined(r.trial_lrs)),
+    "lr_at_edge": ("boolean", lambda r: r.edge),
+    "grid_extensions": ("Int64", lambda r: r.extensions),
+    "images_per_second": ("Float64", lambda r: r.images_per_second),
+    "wall_seconds": ("Float64", lambda r: r.wall_seconds),
+}

@@ -1,0 +1,113 @@
+"""Tables as files: CSV, Parquet, heat map and the HTML report, and the text for a terminal."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from bocb_hf.aggregate import Quarantined, StoreContents
+from bocb_hf.coupling.columns import COLUMNS
+from bocb_hf.coupling.contrast import family_contrast
+from bocb_hf.coupling.table import Table, build_tables, floors
+from bocb_hf.coupling.words import contrast_text, notes, terminal_text
+from bocb_hf.errors import InputError
+from bocb_hf.plots import figure_bytes, heatmap
+from bocb_hf.report import Section, render_report
+
+
+class Outputs(NamedTuple):
+    """The files that were written, and what to print."""
+
+    paths: list[Path]
+    text: str
+
+
+def write_outputs(contents: StoreContents, out_dir: Path) -> Outputs:
+    """Writes ``coupling.csv``, ``coupling.parquet``, ``heatmap.png``, ``heatmap.svg`` and ``report.html``.
+
+    Each data set, setting and data revision has its own table; the one with most runs comes first and owns
+    ``heatmap.*``, the figures of the others carry its name. Equal records give equal files, byte for byte.
+
+    Args:
+        contents: From ``read_store``.
+        out_dir: Folder to write to; created when missing.
+
+    Returns:
+        The paths, and the tables as text for a terminal.
+
+    Raises:
+        InputError: No valid record, or the folder cannot be written.
+    """
+    if not contents.records:
+        bad = "".join(f"\n  {q.repository}/{q.path}: {q.reason}" for q in contents.quarantined[:5])
+        raise InputError(
+            f"store: {contents.uri} holds no valid record of a run; make some with `bocb train` or `make demo`, "
+            f"or name another store with --store{bad}"
+        )
+    tables = build_tables(contents.records)
+    files: dict[str, bytes] = {}
+    sections: list[Section] = []
+    for number, table in enumerate(tables):
+        figure = heatmap(table)
+        name = "heatmap" if number == 0 else f"heatmap-{_slug(table)}"
+        svg = files[f"{name}.svg"] = figure_bytes(figure, "svg")
+        files[f"{name}.png"] = figure_bytes(figure, "png")
+        sections.append(Section(table, floors(table, contents.baselines), family_contrast(table), svg))
+    frame = coupling_frame(tables)
+    files["coupling.csv"] = frame.to_csv(index=False, lineterminator="\n").encode()
+    files["coupling.parquet"] = frame.to_parquet(index=False)
+    files["report.html"] = render_report(sections, contents.quarantined).encode()
+    paths = [_write(out_dir / name, content) for name, content in sorted(files.items())]
+    return Outputs(paths, _text(sections, contents.quarantined))
+
+
+def coupling_frame(tables: Sequence[Table]) -> pd.DataFrame:
+    """One row for each configuration of each cell. Without a completed run there is no number, only a ``status``."""
+    rows = [row for table in tables for row in table.rows]
+    columns = {name: pd.array([value(row) for row in rows], dtype=kind) for name, (kind, value) in COLUMNS.items()}
+    return pd.DataFrame(columns)
+
+
+def _text(sections: Sequence[Section], quarantined: Sequence[Quarantined]) -> str:
+    """Everything for the terminal."""
+    blocks: list[str] = []
+    for section in sections:
+        sentences = [*contrast_text(section.contrast), *notes(section.table, section.floors)]
+        blocks += [terminal_text(section.table, section.floors), "\n".join(map(_wrap, sentences))]
+    if quarantined:
+        lines = [f"{q.repository}/{q.path}: {q.reason}" for q in quarantined]
+        blocks.append("\n".join([f"quarantined, in no table ({len(lines)}):", *map(_wrap, lines)]))
+    return "\n\n".join(blocks)
+
+
+def _wrap(sentence: str) -> str:
+    """A sentence as an item of a list."""
+    return textwrap.fill(sentence, 112, initial_indent="- ", subsequent_indent="  ", break_long_words=False)
+
+
+def _slug(table: Table) -> str:
+    """A file name for a table."""
+    return "-".join(re.sub(r"[^a-z0-9_]+", "-", p.lower()) for p in (table.dataset, table.setting, table.revision[:7]))
+
+
+def _write(path: Path, content: bytes) -> Path:
+    """Replaces a file in one step, so that nobody reads half of it.
+
+    Raises:
+        InputError: It cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    except OSError as error:
+        raise InputError(
+            f"--out: cannot write {path}: {error.strerror}; choose another folder or free some space"
+        ) from error
+    return path

@@ -1,0 +1,123 @@
+"""The local executor: warm worker processes on this machine.
+
+Starting a process that imports the stack takes about 10 s, so each worker does it once and then runs one configuration
+after another. Each has one thread and one core: two torch processes with two threads on two cores slow each other down.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from concurrent.futures import Future, ProcessPoolExecutor
+from multiprocessing.synchronize import Event
+from typing import Any
+
+from bocb_hf.config import DataConfig, RunConfig
+from bocb_hf.record import RunRecord
+
+
+class LocalExecutor:
+    """Runs configurations in worker processes.
+
+    Args:
+        workers: Processes.
+        threads: Threads of each.
+    """
+
+    def __init__(self, workers: int, threads: int = 1) -> None:
+        self.workers, self.threads = workers, threads
+        self._context = multiprocessing.get_context("spawn")
+        self._start()
+
+    def _start(self) -> None:
+        self._stop = self._context.Event()
+        self._pool = ProcessPoolExecutor(
+            self.workers, mp_context=self._context, initializer=_warm_up, initargs=(self._stop, self.threads)
+        )
+
+    def submit(self, config: RunConfig) -> Future[RunRecord]:
+        """Queues a run."""
+        return self._pool.submit(_train, config)
+
+    def submit_baseline(self, data: DataConfig, store: str, namespace: str) -> Future[Any]:
+        """Queues the floor row of a data set."""
+        return self._pool.submit(_baseline, data, store, namespace)
+
+    def time_step(self, config: RunConfig) -> Future[tuple[float, int]]:
+        """Queues a measurement: (median seconds of a step, steps of the run)."""
+        return self._pool.submit(_time_step, config)
+
+    def restart(self) -> None:
+        """Replaces the workers after one of them died."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._start()
+
+    def stop(self) -> None:
+        """Drops queued runs and asks running ones to save; returns when they have."""
+        self._stop.set()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def close(self) -> None:
+        """Ends the workers, after the queued runs."""
+        self._pool.shutdown(wait=True)
+
+
+_stop_event: Event | None = None
+
+
+def _warm_up(stop: Event, threads: int) -> None:
+    """Runs once in every worker: imports the stack, sets threads, and leaves Ctrl-C to the parent."""
+    global _stop_event  # noqa: PLW0603 - the initializer has no other way to reach the tasks of its process
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
+    _stop_event = stop
+    import torch
+
+    import bocb_hf.engine.run  # noqa: F401 - warm
+
+    torch.set_num_threads(threads)
+    import datasets
+
+    datasets.disable_progress_bars()
+
+
+def _exit_with_parent() -> None:
+    """Ends this worker when the parent is gone: its state is on disk, and nobody waits for the rest."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _train(config: RunConfig) -> RunRecord:
+    from bocb_hf.engine.interrupt import StopSignal
+    from bocb_hf.engine.run import train_run
+
+    class _Stop(StopSignal):
+        @property
+        def requested(self) -> bool:
+            return super().requested or (_stop_event is not None and _stop_event.is_set())
+
+    with _Stop((signal.SIGTERM,)) as stop:
+        return train_run(config, stop)
+
+
+def _baseline(data: DataConfig, store: str, namespace: str) -> None:
+    from bocb_hf.baseline import publish_logistic_regression
+    from bocb_hf.store import open_store
+
+    publish_logistic_regression(data, open_store(store), namespace)
+
+
+def _time_step(config: RunConfig) -> tuple[float, int]:
+    from bocb_hf.engine.dry_run import time_steps
+    from bocb_hf.engine.loop import make_plan
+    from bocb_hf.engine.run import prepare_run
+
+    prepared = prepare_run(config)
+    model = prepared.build_model()
+    plan = make_plan(prepared.identity, config.runtime, len(prepared.data.train), 1)
+    seconds, _ = time_steps(model, prepared.build_optimizer(model), plan.micro_batch, config.data.image_size)
+    return seconds, plan.total_steps

@@ -1,0 +1,53 @@
+"""Fixtures that many files share: a small real data set, a short setting, and quiet libraries."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# the processes that tests start inherit these: nothing may wait for a network that is not there
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_DATASETS_DISABLE_PROGRESS_BARS"] = "1"
+os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """200 training, 90 validation and 101 test images of the embedded set, as a folder of Parquet."""
+    import datasets
+
+    from bocb_hf.data import DATASETS
+
+    folder = tmp_path_factory.mktemp("data") / "small_fashion"
+    folder.mkdir()
+    embedded = datasets.load_dataset(str(DATASETS.get("fashion_mnist_subset").embedded))
+    for split, size in (("train", 200), ("validation", 90), ("test", 101)):
+        part: Any = embedded[split]  # type: ignore[index]
+        part.select(range(size)).to_parquet(folder / f"{split}.parquet")
+    return folder
+
+
+@pytest.fixture
+def sections(small_data: Path, tmp_path: Path) -> dict[str, Any]:
+    """A configuration of 16 steps on the small data, with its store and state in the test's own folder."""
+    return {
+        "setting": "short",
+        "backbone": {"name": "tiny_vit"},
+        "optimizer": {"name": "adamw"},
+        "data": {"name": str(small_data), "image_size": 32},
+        "training": {"epochs": 2, "batch_size": 25, "warmup_epochs": 0.25, "no_decay": "norms_biases_embeddings"},
+        "augmentation": {"crop_padding": 2, "horizontal_flip": True},
+        "seed": 1,
+        "runtime": {
+            "store": str(tmp_path / "store"),
+            "state_dir": str(tmp_path / "state"),
+            "threads": 1,
+            "log_every": 3,
+        },
+    }

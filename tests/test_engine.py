@@ -1,0 +1,392 @@
+"""Schedule, divergence, resume state, evaluation and the loop, inside this process."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+from safetensors.torch import load_file
+from torch import nn
+from torch.nn import functional
+
+from bocb_hf.config import RunConfig, TrainingConfig, build_run_config
+from bocb_hf.data.augment import augment, normalize
+from bocb_hf.data.images import Images
+from bocb_hf.data.sampling import epoch_order, epoch_uniforms
+from bocb_hf.engine import checkpoint, loop
+from bocb_hf.engine.evaluation import evaluate
+from bocb_hf.engine.interrupt import StopSignal
+from bocb_hf.engine.metrics import MeanLoss, TopKAccuracy
+from bocb_hf.engine.progress import DIVERGED_ABOVE, Progress
+from bocb_hf.engine.run import prepare_run, train_run
+from bocb_hf.engine.schedule import learning_rate
+from bocb_hf.errors import InputError
+from bocb_hf.record import RunRecord
+from bocb_hf.store import open_store
+
+
+def make(sections: dict[str, Any], *overrides: str) -> RunConfig:
+    return build_run_config(sections, overrides)
+
+
+def folder_of(config: RunConfig, record: RunRecord) -> Path:
+    return Path(config.runtime.store) / "models" / config.runtime.namespace / record.repository()
+
+
+def weights_of(config: RunConfig, record: RunRecord) -> dict[str, torch.Tensor]:
+    return load_file(folder_of(config, record) / "seeds" / str(record.seed) / "model.safetensors")
+
+
+def assert_identical(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
+    assert a.keys() == b.keys()
+    for name in a:
+        assert torch.equal(a[name], b[name]), name
+
+
+class StopAfter(StopSignal):
+    """Asks for a stop after so many steps, as a signal would."""
+
+    def __init__(self, steps: int) -> None:
+        super().__init__(())
+        self.left = steps
+
+    @property
+    def requested(self) -> bool:
+        self.left -= 1
+        return self.left <= 0
+
+
+# schedule
+
+
+def test_cosine_schedule_with_warmup_against_the_formula() -> None:
+    config = TrainingConfig(epochs=10, batch_size=1, warmup_epochs=2, min_lr=0.01)
+    rates = [learning_rate(step, 100, 10, 1.0, config) for step in range(100)]
+    assert rates[:20] == pytest.approx([(k + 1) / 20 for k in range(20)])
+    expected = [0.01 + 0.99 * (1 + math.cos(math.pi * k / 80)) / 2 for k in range(80)]
+    assert rates[20:] == pytest.approx(expected)
+    assert min(rates) > 0
+
+
+def test_cosine_without_warmup_equals_torch() -> None:
+    parameter = nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], lr=0.3)
+    reference = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=50)
+    config = TrainingConfig(epochs=5, batch_size=1)
+    for step in range(50):
+        assert learning_rate(step, 50, 10, 0.3, config) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-9)
+        optimizer.step()
+        reference.step()
+
+
+def test_constant_schedule() -> None:
+    config = TrainingConfig(epochs=2, batch_size=1, schedule="constant", warmup_epochs=1)
+    assert [learning_rate(s, 8, 4, 0.4, config) for s in range(8)] == pytest.approx([0.1, 0.2, 0.3, 0.4] + [0.4] * 4)
+
+
+# divergence
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_non_finite_loss_is_found_at_its_step(bad: float) -> None:
+    progress = Progress(step=10)
+    assert not progress.watch([2.0] * 10, stretch=5)
+    progress.step = 15
+    assert progress.watch([2.0, 1.9, bad, 1.0, 1.0], stretch=5)
+    assert progress.diverged_at == 13
+    assert str(bad) in (progress.reason or "")
+
+
+def test_rising_loss_is_divergence_whatever_the_logging_interval() -> None:
+    losses = [2.0] + [1.5] * 20 + [4.0] * 40
+    found = set()
+    for interval in (1, 3, 10, 61):
+        progress = Progress()
+        for start in range(0, len(losses), interval):
+            part = losses[start : start + interval]
+            progress.step += len(part)
+            if progress.watch(part, stretch=10):
+                break
+        found.add((progress.diverged_at, progress.reason))
+    assert len(found) == 1
+    ((step, reason),) = found
+    # mean of ten losses of 1.5 and 4.0 above 1.05 × 2.0: three high ones give 2.25
+    assert step == 24
+    assert "above 1.05 times its start of 2" in (reason or "")
+
+
+def test_noise_around_chance_is_not_divergence() -> None:
+    rng = np.random.default_rng(0)
+    losses = (math.log(10) + 0.05 * rng.standard_normal(5000)).tolist()
+    progress = Progress(step=5000)
+    assert not progress.watch(losses, stretch=50)
+    assert DIVERGED_ABOVE > 1
+
+
+def test_diverged_run_is_a_recorded_result(sections: dict[str, Any]) -> None:
+    config = make(sections, "optimizer.name=sgdm", "optimizer.lr=1e20", "training.warmup_epochs=0")
+    record = train_run(config)
+    assert record.status == "diverged"
+    assert record.stopped_step is not None and 1 <= record.stopped_step <= 16
+    assert record.metrics.test_top1 is None and record.correctness is None
+    assert record.metrics.train_loss is None or record.metrics.train_loss.last is None
+    folder = folder_of(config, record)
+    assert not list(folder.rglob("*.safetensors"))
+    assert "diverged at step" in (folder / "README.md").read_text()
+    assert train_run(config) == record  # a result: it is not run again
+
+
+# metrics and evaluation
+
+
+def test_metrics_against_numpy() -> None:
+    rng = np.random.default_rng(1)
+    logits = rng.standard_normal((301, 12))
+    labels = rng.integers(0, 12, 301)
+    ranked = np.argsort(-logits, axis=1)[:, :5]
+    for k in (1, 5):
+        result = TopKAccuracy(keep_in_memory=True).compute(predictions=ranked, references=labels, k=k)
+        threshold = np.sort(logits, axis=1)[:, -k]
+        expected = 100 * np.mean(logits[np.arange(301), labels] >= threshold)
+        assert result == {f"top{k}": pytest.approx(expected)}
+    losses = rng.random(301)
+    assert MeanLoss(keep_in_memory=True).compute(predictions=losses, references=labels) == {
+        "loss": pytest.approx(losses.mean())
+    }
+
+
+@pytest.mark.parametrize(("count", "classes"), [(9, 10), (251, 10), (10, 3)])
+def test_evaluation_against_a_plain_forward_pass(count: int, classes: int) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16, classes), nn.Dropout(0.5))
+    pixels = torch.randint(0, 256, (count, 3, 4, 4), dtype=torch.uint8)
+    labels = torch.randint(0, classes, (count,))
+    mean, std = torch.full((3, 1, 1), 0.4), torch.full((3, 1, 1), 0.3)
+    result = evaluate(model.train(), Images(pixels, labels), mean, std, Accelerator(cpu=True))
+    assert model.training
+    with torch.no_grad():
+        logits = model.eval()(normalize(pixels, mean, std))
+    assert result.n == count
+    assert result.top1 == pytest.approx(100 * float((logits.argmax(1) == labels).double().mean()))
+    assert result.loss == pytest.approx(float(functional.cross_entropy(logits, labels)), rel=1e-5)
+    assert torch.equal(result.correct, logits.argmax(1) == labels)
+    assert (result.top5 is None) == (classes <= 5)
+
+
+# the loop
+
+
+def test_a_run_leaves_what_identity_and_layout_promise(sections: dict[str, Any]) -> None:
+    config = make(sections)
+    record = train_run(config)
+    assert record.status == "completed"
+    assert record.metrics.test_top1 is not None and record.metrics.test_top1.n == 101
+    assert record.curve.step == [3, 6, 9, 12, 15, 16]
+    assert record.curve.val_step == [0, 8, 16]
+    assert record.metrics.val_top1 is not None and record.metrics.val_top1.n == 90
+    assert record.cost.parameters == 114_250
+    assert record.cost.flops_per_image is not None and record.cost.flops_per_image > 1e6
+    folder = folder_of(config, record)
+    files = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+    weights = ["config.json", "model.safetensors"]
+    assert files == sorted(["README.md", *weights, "seeds/1/record.json", *(f"seeds/1/{w}" for w in weights)])
+    assert not list((Path(config.runtime.state_dir) / "local").glob("*-final"))  # resume state is gone
+    text = (folder / "seeds/1/record.json").read_text()
+    assert str(Path(config.data.name).parent) not in text  # no path of this machine
+    assert train_run(config) == record  # finished: read back, not trained again
+
+
+def test_the_loop_equals_a_plain_pytorch_loop(sections: dict[str, Any]) -> None:
+    """The whole arithmetic, written down once more without accelerate: order, augmentation, schedule, clipping, EMA."""
+    decay = 0.8
+    config = make(
+        sections, f"training.ema_decay={decay}", "training.clip_grad_norm=0.5", "training.label_smoothing=0.1"
+    )
+    record = train_run(config)
+    prepared = prepare_run(config)
+    model = prepared.build_model()
+    decayed = [p for n, p in model.named_parameters() if p.ndim > 1 and n not in ("pos_embed", "cls_token")]
+    exempt = [p for n, p in model.named_parameters() if p.ndim <= 1 or n in ("pos_embed", "cls_token")]
+    groups = [{"params": decayed, "weight_decay": 0.05}, {"params": exempt, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=1.0, betas=(0.9, 0.999), eps=1e-8, fused=True)
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (prepared.identity.data.mean, prepared.identity.data.std))
+    averaged = {n: p.detach().clone() for n, p in model.named_parameters()}
+    for epoch, batch in itertools.product(range(2), range(8)):
+        step = 8 * epoch + batch
+        lr = 1e-3 * ((step + 1) / 2 if step < 2 else (1 + math.cos(math.pi * (step - 2) / 14)) / 2)
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+        indices = epoch_order(200, 1, epoch)[25 * batch : 25 * batch + 25]
+        uniforms = epoch_uniforms(200, 3, 1, epoch)[indices]
+        pixels = augment(prepared.data.train.pixels[indices], uniforms, config.augmentation)
+        logits = model(normalize(pixels, mean, std))
+        loss = functional.cross_entropy(logits, prepared.data.train.labels[indices], label_smoothing=0.1)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 0.5)
+        optimizer.step()
+        for name, parameter in model.named_parameters():
+            averaged[name] = parameter.detach() if step == 0 else averaged[name].lerp(parameter.detach(), 1 - decay)
+        averaged = {n: p.clone() for n, p in averaged.items()}
+    stored = weights_of(config, record)
+    for name, value in averaged.items():
+        assert torch.allclose(stored[name], value, atol=1e-6, rtol=1e-5), name
+
+
+@pytest.mark.parametrize("backbone", ["tiny_resnet", "tiny_vit"])
+@pytest.mark.parametrize("optimizer", ["sgdm", "adamw", "lamb", "lars", "rmsprop"])
+def test_stopped_and_continued_run_is_bit_identical(sections: dict[str, Any], backbone: str, optimizer: str) -> None:
+    names = (f"backbone.name={backbone}", f"optimizer.name={optimizer}", "training.ema_decay=0.9")
+    names += ("training.divergence_epochs=3",)  # the first steps of a released learning rate may go up
+    whole = make(sections, *names, "runtime.namespace=whole")
+    reference = train_run(whole)
+    config = make(sections, *names, "runtime.namespace=parts")
+    statuses = []
+    for steps in (1, 4, 6):  # stops at steps 1, 5 and 11: inside epochs, outside logged steps
+        record = train_run(config, StopAfter(steps))
+        statuses.append((record.status, record.stopped_step))
+        assert record.metrics.test_top1 is None
+    assert statuses == [("interrupted", 1), ("interrupted", 5), ("interrupted", 11)]
+    record = train_run(config)
+    assert (record.status, record.cost.resumed) == ("completed", 3)
+    assert_identical(weights_of(whole, reference), weights_of(config, record))
+    assert record.curve == reference.curve
+    assert record.metrics == reference.metrics
+    assert record.correctness == reference.correctness
+    assert record.run_id == reference.run_id
+
+
+def test_damaged_resume_state_is_passed_over(sections: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
+    whole = make(sections, "runtime.namespace=whole")
+    reference = train_run(whole)
+    config = make(sections, "runtime.namespace=parts", "runtime.save_every=3")
+    assert train_run(config, StopAfter(8)).status == "interrupted"
+    states = sorted(prepare_run(config).state_dir.glob("step-*"))
+    assert [p.name[-2:] for p in states] == ["06", "08"]
+    target = states[-1] / "optimizer.bin"
+    target.write_bytes(target.read_bytes()[:-100])
+    record = train_run(config)
+    assert "is damaged (optimizer.bin has changed)" in caplog.text
+    assert record.cost.resumed == 1
+    assert_identical(weights_of(whole, reference), weights_of(config, record))
+
+
+def test_unfinished_save_is_never_read(tmp_path: Path) -> None:
+    accelerator = Accelerator(cpu=True)
+    (tmp_path / "partial-0000000005").mkdir()
+    assert not checkpoint.load_newest(accelerator, tmp_path)
+
+
+def test_accumulation_equals_the_whole_batch(sections: dict[str, Any]) -> None:
+    """A network without batch norm: two micro-batches of half the size give the same step, up to rounding.
+
+    With SGD: Adam divides the rounding of a gradient that is zero, that of the keys' bias, by itself.
+    """
+    common = ("training.batch_size=50", "optimizer.name=sgdm", "optimizer.lr=0.02")
+    whole = make(sections, *common, "runtime.namespace=whole")
+    parts = make(sections, *common, "runtime.namespace=parts", "runtime.accumulation=2")
+    a, b = weights_of(whole, train_run(whole)), weights_of(parts, train_run(parts))
+    for name in a:
+        assert torch.allclose(a[name], b[name], atol=2e-5), name
+
+
+def test_runs_are_paired_across_optimizers(sections: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Initial weights depend on (seed, backbone), the batches on the seed alone."""
+    batches: list[torch.Tensor] = []
+    monkeypatch.setattr(loop, "normalize", lambda *a: batches.append(a[0].clone()) or normalize(*a))
+    seen = {}
+    runs = (("tiny_vit", "adamw", 1), ("tiny_vit", "lars", 1), ("tiny_resnet", "sgdm", 1), ("tiny_vit", "adamw", 2))
+    for backbone, optimizer, seed in runs:
+        names = (f"backbone.name={backbone}", f"optimizer.name={optimizer}", "training.divergence_epochs=3")
+        config = make(sections, *names, f"seed={seed}")
+        prepared = prepare_run(config)
+        initial = {k: v.clone() for k, v in prepared.build_model().state_dict().items()}
+        batches.clear()
+        train_run(config)
+        seen[backbone, optimizer, seed] = initial, torch.stack(batches[:16])
+    first = seen["tiny_vit", "adamw", 1]
+    assert_identical(first[0], seen["tiny_vit", "lars", 1][0])
+    assert torch.equal(first[1], seen["tiny_vit", "lars", 1][1])
+    assert torch.equal(first[1], seen["tiny_resnet", "sgdm", 1][1])
+    other = seen["tiny_vit", "adamw", 2]
+    assert not torch.equal(first[1], other[1])
+    assert not torch.equal(first[0]["head.weight"], other[0]["head.weight"])
+
+
+def test_trial_reads_validation_and_never_test(sections: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    config = make(sections, "role=trial")
+    sizes: list[int] = []
+    monkeypatch.setattr(
+        loop, "evaluate", lambda m, images, *rest: sizes.append(len(images)) or evaluate(m, images, *rest)
+    )
+    record = train_run(config)
+    assert sizes == [90, 90, 90]
+    assert record.metrics.test_top1 is None
+    assert record.metrics.val_top1 is not None and record.metrics.val_top1.last is not None
+    folder = folder_of(config, record)
+    assert {p.name for p in folder.rglob("*") if p.is_file()} == {"README.md", f"{record.run_id}.json"}
+
+
+def test_final_run_reads_test_once_after_training(sections: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    monkeypatch.setattr(
+        loop, "evaluate", lambda m, images, *rest: sizes.append(len(images)) or evaluate(m, images, *rest)
+    )
+    train_run(make(sections))
+    assert sizes == [90, 90, 90, 101]
+
+
+# bad input
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["training.batch_size=201"], "201 is more than the 200 training images"),
+        (["training.batch_size=25", "runtime.accumulation=2"], "25 does not divide over 1 process"),
+        (["backbone.args.depht=3"], "timm cannot build"),
+        (["data.image_size=40"], "does not take 40 px"),
+        (["backbone.pretrained=a1_in1k"], "no timm tag 'a1_in1k'"),
+    ],
+)
+def test_unusable_run_says_why(sections: dict[str, Any], overrides: list[str], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        train_run(make(sections, *overrides))
+
+
+def test_a_seed_of_another_configuration_is_not_overwritten(sections: dict[str, Any]) -> None:
+    first = train_run(make(sections))
+    other = make(sections, "optimizer.lr=0.002")
+    with pytest.raises(InputError, match="another configuration"):
+        train_run(other)
+    superseding = train_run(make(sections, "optimizer.lr=0.002", "runtime.supersede=true"))
+    assert superseding.supersedes == first.sha256()
+
+
+def test_the_same_run_twice_at_once_is_refused(sections: dict[str, Any]) -> None:
+    from filelock import FileLock
+
+    config = make(sections)
+    prepared = prepare_run(config)
+    prepared.state_dir.parent.mkdir(parents=True)
+    with (
+        FileLock(prepared.state_dir.with_suffix(".lock")),
+        pytest.raises(InputError, match="in progress in another process"),
+    ):
+        train_run(config)
+
+
+def test_corrupted_record_in_the_way_is_named(sections: dict[str, Any]) -> None:
+    config = make(sections)
+    record = train_run(config)
+    path = folder_of(config, record) / record.path()
+    path.write_text(path.read_text()[:-20])
+    with pytest.raises(InputError, match=r"not a valid record.*supersede=true"):
+        train_run(config)
+    assert open_store(config.runtime.store).read(f"local/{record.repository()}", record.path())
