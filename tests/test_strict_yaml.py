@@ -170,8 +170,8 @@ def test_a_file_is_read_as_utf_8(tmp_path: Path) -> None:
     assert parse_file(path) == {"name": "é", "lr": 0.0003}
 
 
-# PyYAML's reader has no text for lone surrogates
-characters = st.characters(exclude_categories=["Cs"])
+# PyYAML turns the line breaks of Unicode into spaces, and lone surrogates cannot be encoded; no field of ours holds them
+characters = st.characters(exclude_categories=["Cs"], exclude_characters="\x85\u2028\u2029")
 scalars = (
     st.none()
     | st.booleans()

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from accelerate import PartialState
+from accelerate.utils import parse_flag_from_env
 from tqdm import tqdm
 
 from bocb_hf.backbones.build import check_backbone
@@ -82,7 +83,8 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         InputError: Bad input.
     """
-    state = PartialState()
+    # without the flag, accelerate takes several CPU processes for as many single ones
+    state = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
     main_process = state.is_main_process
     logging.basicConfig(level=logging.INFO if main_process else logging.ERROR, format="%(message)s")
     for noisy in ("httpx", "timm", "accelerate"):
@@ -101,6 +103,7 @@ def run(arguments: argparse.Namespace) -> int:
         record = train_run(config, stop, on_step)
     if main_process:
         print(summary(record, config))
+    state.destroy_process_group()
     return EXIT_INTERRUPTED if record.status == "interrupted" else EXIT_OK
 
 

@@ -1,0 +1,45 @@
+# Two commands do all the set-up on a fresh machine: `make demo` runs the main job, `make test` the gate.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+DEMO   := outputs/demo
+
+.PHONY: help install demo test check lint types tests format clean
+.DEFAULT_GOAL := help
+
+help:  ## show the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, not %d.%d; name one with: make PYTHON=python3.12" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
+	@echo "setting up $(VENV): torch and its libraries are several GB and take some minutes"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,dev]'
+	@touch $@
+
+install: $(VENV)/.installed  ## set up the virtual environment
+
+demo: $(VENV)/.installed  ## train the demo grid (about 10 minutes; continues where it stopped) and print its table
+	$(BIN)/bocb sweep demo --store $(DEMO)/store runtime.state_dir=$(DEMO)/state
+	$(BIN)/bocb aggregate --store $(DEMO)/store --out $(DEMO)/report
+
+test: check  ## set up and run the gate
+
+check: lint types tests  ## ruff, pyright, pytest
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed
+	$(BIN)/pyright
+
+tests: $(VENV)/.installed
+	$(BIN)/pytest
+
+format: $(VENV)/.installed  ## format and sort imports
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:  ## remove results and caches, keep the virtual environment
+	rm -rf outputs build dist .pytest_cache .ruff_cache
