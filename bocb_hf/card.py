@@ -200,7 +200,7 @@ def _metadata(repository: str, block: CardBlock, finals: Sequence[RunRecord]) ->
     }
     if re.fullmatch(r"[\w.-]+/[\w.-]+", dataset):
         metadata["datasets"] = [dataset]
-    sources = {record.identity.backbone.pretrained for record in finals} - {None}
+    sources = {record.identity.backbone.pretrained for record in finals}
     if len(sources) == 1 and re.fullmatch(r"[\w.-]+/[\w.-]+", source := str(sources.pop())):
         metadata["base_model"] = source
     if results:

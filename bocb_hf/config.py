@@ -304,7 +304,8 @@ def describe_errors(error: ValidationError, model: type[BaseModel]) -> list[str]
             hint = suggestion(str(item["loc"][-1]), fields) or f"; known here: {', '.join(fields) or 'nothing'}"
             lines.append(f"{key}: unknown key{hint}")
         elif item["type"] == "missing":
-            lines.append(f"{key}: missing; give it in the YAML file or as {key}=VALUE")
+            # records and cards have no overrides
+            lines.append(f"{key}: missing" + f"; give it in the YAML file or as {key}=VALUE" * (model is RunConfig))
         else:
             message = item["msg"].removeprefix("Value error, ")
             lines.append(f"{key}: {message[0].lower()}{message[1:]}" if key else message)

@@ -79,6 +79,7 @@ def check_path(path: str) -> str:
     if (
         not parts
         or path.startswith("/")
+        or PurePosixPath(path).as_posix() != path  # `a//b` and `./a` would be second names of one file
         or any(p.startswith(".") for p in parts)
         or not (plain.isascii() and plain.isalnum())
     ):
