@@ -27,11 +27,6 @@ def resource(relative: str) -> Path:
     return path
 
 
-def setting_files() -> list[Path]:
-    """Every shipped setting, as YAML files sorted by path."""
-    return sorted(resource("recipes/configs").rglob("*.yaml"))
-
-
 def find_config(name: str, folder: str) -> Path:
     """Resolves a configuration given as a path or as a shipped name.
 
