@@ -7,9 +7,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import bocb_hf
 from bocb_hf.errors import InputError, missing_extra
+from bocb_hf.resources import find_config, resource
 
 _EXAMPLES = """\
 examples:
@@ -37,7 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
     train = commands.add_parser(
         "train",
         help="train one backbone with one optimizer (the same as accelerate launch recipes/train.py)",
-        description="Runs `accelerate launch recipes/train.py` with these arguments; --help shows those of the recipe.",
+        description="The same as `accelerate launch recipes/train.py` with these arguments.",
         add_help=False,
     )
     train.add_argument("arguments", nargs=argparse.REMAINDER)
@@ -109,20 +111,22 @@ def _list(arguments: argparse.Namespace) -> int:
 
 
 def _train(arguments: list[str]) -> int:
-    from bocb_hf.resources import resource
-
+    """Trains in this process, or through accelerate's launcher where that would start several or is configured."""
     try:
-        import accelerate.commands.launch
-    except ImportError:
-        print(f"error: {missing_extra('accelerate', 'train')}", file=sys.stderr)
+        import torch
+        from accelerate.commands.config.config_args import default_config_file
+    except ImportError as error:
+        print(f"error: {missing_extra(str(error.name), 'train')}", file=sys.stderr)
         return 2
-    script = str(resource("recipes/train.py"))
-    if "--dry-run" in arguments or "--help" in arguments or "-h" in arguments:
-        command = [sys.executable, script, *arguments]  # one process is enough, and quicker to start
-    else:
+    asks_only = {"--dry-run", "--help", "-h"} & set(arguments)
+    if not asks_only and (torch.cuda.device_count() > 1 or Path(default_config_file).is_file()):
+        script = str(resource("recipes/train.py"))
         # --quiet: the recipe has printed what is wrong; the launcher's own traceback would bury it
-        command = [sys.executable, "-m", accelerate.commands.launch.__name__, "--quiet", script, *arguments]
-    return subprocess.run(command, check=False).returncode
+        command = [sys.executable, "-m", "accelerate.commands.launch", "--quiet", script, *arguments]
+        return subprocess.run(command, check=False).returncode
+    from bocb_hf.engine.main import main as train
+
+    return train(arguments, prog="bocb train")
 
 
 def _sweep(arguments: argparse.Namespace) -> int:
@@ -130,7 +134,6 @@ def _sweep(arguments: argparse.Namespace) -> int:
         import torch  # noqa: F401 - asked for here, so that the error comes before any worker starts
     except ImportError:
         raise missing_extra("torch", "train") from None
-    from bocb_hf.resources import find_config
     from bocb_hf.sweep.local import LocalExecutor
     from bocb_hf.sweep.plan import load_plan
     from bocb_hf.sweep.run import Sweep

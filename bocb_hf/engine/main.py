@@ -122,10 +122,10 @@ def summary(record: RunRecord, config: RunConfig) -> str:
     return "\n".join(lines)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point of ``recipes/train.py``."""
+def main(argv: Sequence[str] | None = None, prog: str = "train.py") -> int:
+    """Entry point of ``recipes/train.py`` and ``bocb train``."""
     parser = argparse.ArgumentParser(
-        prog="train.py", description="Pretrain or fine-tune one backbone with one optimizer under one setting and seed."
+        prog=prog, description="Pretrain or fine-tune one backbone with one optimizer under one setting and seed."
     )
     add_arguments(parser)
     try:
