@@ -115,8 +115,8 @@ def _train(arguments: list[str]) -> int:
     try:
         import torch
         from accelerate.commands.config.config_args import default_config_file
-    except ImportError as error:
-        print(f"error: {missing_extra(str(error.name), 'train')}", file=sys.stderr)
+    except ImportError:
+        print(f"error: {missing_extra('torch', 'train')}", file=sys.stderr)
         return 2
     asks_only = {"--dry-run", "--help", "-h"} & set(arguments)
     if not asks_only and (torch.cuda.device_count() > 1 or Path(default_config_file).is_file()):
