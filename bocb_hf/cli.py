@@ -11,6 +11,7 @@ from pathlib import Path
 
 import bocb_hf
 from bocb_hf.errors import InputError, missing_extra
+from bocb_hf.plugins import load_plugins
 from bocb_hf.resources import find_config, resource
 
 _EXAMPLES = """\
@@ -31,6 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"bocb-hf {bocb_hf.__version__}")
+    parser.add_argument("--plugin", action="append", default=[], metavar="MODULE", help="import more rows (repeatable)")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", title="commands")
 
     listing = commands.add_parser("list", help="show the backbones, optimizers, data sets, settings or sweeps")
@@ -61,10 +63,14 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; bad input is printed as ``error: ...`` and gives exit status 2."""
     argv = list(sys.argv[1:] if argv is None else argv)
+    plugins: list[str] = []
+    while argv[:1] == ["--plugin"] and len(argv) > 1:  # before the command, for every command
+        plugins, argv = [*plugins, argv[1]], argv[2:]
     if argv[:1] == ["train"]:  # every argument is the recipe's, --help included
-        return _train(argv[1:])
+        return _train([*argv[1:], *(word for name in plugins for word in ("--plugin", name))])
     arguments = _parse(argv)
     try:
+        arguments.plugin = load_plugins([*plugins, *arguments.plugin])
         return _COMMANDS[arguments.command](arguments)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -90,6 +96,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         return build_parser().parse_args(argv)
     # overrides may stand before and after options, which argparse supports only without subcommands
     parser = argparse.ArgumentParser(prog="bocb sweep")
+    parser.set_defaults(plugin=[])
     _add_sweep_arguments(parser)
     arguments = parser.parse_intermixed_args(argv[1:])
     arguments.command = "sweep"
@@ -142,7 +149,7 @@ def _sweep(arguments: argparse.Namespace) -> int:
     overrides = list(arguments.overrides)
     if arguments.store:
         overrides.append(f"runtime.store={arguments.store}")
-    executor = LocalExecutor(arguments.workers)
+    executor = LocalExecutor(arguments.workers, plugins=arguments.plugin)
     try:
         sweep = Sweep(plan, executor, overrides)
         print(f"sweep {plan.name}: starting {arguments.workers} workers ...", flush=True)

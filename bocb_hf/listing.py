@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from bocb_hf.backbones import BACKBONES
 from bocb_hf.data import DATASETS
 from bocb_hf.optim import CATEGORIES, OPTIMIZERS
-from bocb_hf.resources import resource
+from bocb_hf.resources import config_files
 
 
 def list_rows(what: str) -> str:
@@ -67,11 +67,10 @@ def _datasets() -> str:
 
 
 def _files(folder: str) -> str:
-    root = resource(folder)
     blocks: list[str] = []
-    for path in sorted(root.rglob("*.yaml")):
+    for name, path in config_files(folder).items():
         headline = _headline(path.read_text(encoding="utf-8"))
-        blocks.append("\n".join([str(path.relative_to(root).with_suffix("")), *map(_indented, headline)]))
+        blocks.append("\n".join([name, *map(_indented, headline)]))
     return "\n\n".join(blocks)
 
 
