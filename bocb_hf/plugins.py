@@ -42,7 +42,7 @@ def load_plugins(modules: Sequence[str] = ()) -> list[str]:
             raise InputError(f"plug-in {name!r}: {error}") from error
         except Exception as error:  # whatever the code of somebody else raises
             raise InputError(
-                f"plug-in {name!r} cannot be imported ({type(error).__name__}: {error}); check --plugin, or uninstall the "
-                "package that announces it"
+                f"plug-in {name!r} cannot be imported ({type(error).__name__}: {error}); check --plugin, or uninstall "
+                "the package that announces it"
             ) from error
     return list(dict.fromkeys([*names, *modules]))
