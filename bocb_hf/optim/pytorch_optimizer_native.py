@@ -22,22 +22,17 @@ except ImportError:
 Groups = list[dict[str, Any]]
 
 
-def _spread_nan(optimizer: Optimizer) -> list[torch.Tensor]:
-    """Hides gradients that are not finite from the step, and fills their parameters with NaN.
+def _spread_nan(optimizer: Optimizer) -> None:
+    """Hides gradients whose squares are not finite from the step, and fills their parameters with NaN.
 
-    Eigenvalue decompositions raise on NaN. A run that diverges must end with its record and not with
-    a traceback, so its weights become what an element-wise update would make of them.
-
-    Returns:
-        The parameters, whose gradients are gone now.
+    Eigenvalue decompositions raise on NaN. A run that diverges must end with its record and not with a traceback, so
+    its weights become what an element-wise update would make of them.
     """
-    lost = [
-        p for g in optimizer.param_groups for p in g["params"] if p.grad is not None and not p.grad.isfinite().all()
-    ]
-    for parameter in lost:
-        parameter.grad = None
-        parameter.detach().fill_(torch.nan)
-    return lost
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            if parameter.grad is not None and not parameter.grad.square().sum().isfinite():
+                parameter.grad = None
+                parameter.detach().fill_(torch.nan)
 
 
 class Soap(po.SOAP):
@@ -47,6 +42,18 @@ class Soap(po.SOAP):
         """One step; without a gradient a parameter stays as it is."""
         _spread_nan(self)
         return super().step(closure)
+
+
+class Sam(po.SAM):
+    """SAM whose later groups have what the optimizer below expects of them."""
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Adds a group; while SAM itself is built, there is no optimizer below yet."""
+        below: Optimizer | None = getattr(self, "base_optimizer", None)
+        if below is None:
+            super().add_param_group(param_group)
+        else:
+            below.add_param_group({"rho": self.defaults["rho"], "adaptive": False} | param_group)
 
 
 def soap(groups: Groups, lr: float, h: hp.SoapHyperparameters) -> Optimizer:
@@ -125,7 +132,7 @@ def prodigy(groups: Groups, lr: float, h: hp.ProdigyHyperparameters) -> Optimize
 
 def sam(groups: Groups, lr: float, h: hp.SamHyperparameters) -> Optimizer:
     """SAM over SGD with momentum."""
-    return po.SAM(
+    return Sam(
         groups,
         base_optimizer=torch.optim.SGD,
         rho=h.rho,

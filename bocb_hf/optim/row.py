@@ -68,6 +68,9 @@ class OptimizerRow:
         state_floats: Numbers of optimizer state for each parameter of a 64 × 64 matrix, measured by a test.
         needs: What the training loop must offer it beside gradients.
         exceptions: Checks of the conformance suite that do not apply, each with its reason.
+        reference: For a plug-in, its update in numpy (``bocb_hf.optim.reference``) as ``module:function``. Those of the
+            rows of this package are in ``tests/references``.
+        tolerance: Of the comparison with that reference.
     """
 
     id: str
@@ -84,6 +87,8 @@ class OptimizerRow:
     state_floats: float
     needs: frozenset[Need] = frozenset()
     exceptions: Mapping[str, str] = field(default_factory=dict[str, str])
+    reference: str | None = None
+    tolerance: float = 1e-10
 
     def centre(self, setting: str) -> Centre:
         """Where tuning under a setting starts."""
