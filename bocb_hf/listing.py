@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Sequence
 
 from bocb_hf.backbones import BACKBONES
 from bocb_hf.data import DATASETS
 from bocb_hf.optim import CATEGORIES, OPTIMIZERS, OptimizerRow
 from bocb_hf.optim.row import NEEDS
-from bocb_hf.resources import resource, setting_files
+from bocb_hf.resources import config_files
 
 
 def list_rows(what: str) -> str:
@@ -27,10 +28,18 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _backbones() -> str:
-    header = ("id", "family", "year", "design", "operator", "px", "parameters", "source")
+    header = ("id", "family", "year", "design", "px", "parameters", "operator", "source")
     rows = [
-        (r.id, r.family, str(r.year), f"{r.stage_wise}; {r.block_wise}", r.operator, str(r.image_size))
-        + (f"{r.parameters:,}", r.source)
+        (
+            r.id,
+            r.family,
+            str(r.year),
+            f"{r.stage_wise}; {r.block_wise}",
+            str(r.image_size),
+            f"{r.parameters:,}",
+            r.operator,
+            r.source,
+        )
         for r in BACKBONES
     ]
     return _table(header, rows) + "\n\nAny other timm model name works too, without a row."
@@ -93,16 +102,19 @@ def _datasets() -> str:
 
 
 def _files(folder: str) -> str:
-    root = resource(folder)
-    paths = setting_files() if folder == "recipes/configs" else sorted(root.rglob("*.yaml"))
-    rows = [
-        (str(path.relative_to(root).with_suffix("")), *_headline(path.read_text(encoding="utf-8"))) for path in paths
-    ]
-    return _table(("name", "purpose", "expected", "cost"), rows)
+    blocks: list[str] = []
+    for name, path in config_files(folder).items():
+        headline = _headline(path.read_text(encoding="utf-8"))
+        blocks.append("\n".join([name, *map(_indented, headline)]))
+    return "\n\n".join(blocks)
 
 
-def _headline(text: str) -> tuple[str, str, str]:
-    """Purpose, expected score and cost from the comment at the top of a configuration."""
+def _indented(text: str) -> str:
+    return textwrap.fill(text, width=110, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
+
+
+def _headline(text: str) -> list[str]:
+    """Purpose, expected score and cost from the comment at the top of a configuration, each with its name."""
     found: dict[str, str] = {}
     key = ""
     for line in text.splitlines():
@@ -114,7 +126,7 @@ def _headline(text: str) -> tuple[str, str, str]:
         else:
             line = line[1:]
         found[key] = f"{found.get(key, '')} {line.strip()}".strip()
-    return found.get("Purpose", ""), found.get("Expected", ""), found.get("Cost", "")
+    return [f"{key.lower()}: {found[key]}" for key in ("Purpose", "Expected", "Cost") if key in found]
 
 
 _LISTINGS: dict[str, Callable[[], str]] = {
