@@ -54,6 +54,13 @@ def build_parser() -> argparse.ArgumentParser:
 
     aggregation.add_arguments(aggregate)
 
+    check = commands.add_parser(
+        "check-optimizer",
+        help="show an optimizer's row and run the conformance suite on it",
+        description="Prints one line a check. Exit status 1 if one fails.",
+    )
+    check.add_argument("id", help="a row of `bocb list optimizers`")
+
     render = commands.add_parser("render", help="rebuild the cards of a store from its records")
     render.add_argument("repositories", nargs="*", help="namespace/name (default: all)")
     render.add_argument("--store", default="outputs/store", help="folder of the repositories (default: %(default)s)")
@@ -174,6 +181,24 @@ def _aggregate(arguments: argparse.Namespace) -> int:
     return run(arguments)
 
 
+def _check_optimizer(arguments: argparse.Namespace) -> int:
+    from bocb_hf.listing import describe_optimizer
+    from bocb_hf.optim import OPTIMIZERS
+
+    row = OPTIMIZERS.get(arguments.id)
+    print(describe_optimizer(row), flush=True)
+    try:
+        from bocb_hf.optim.conformance import run_checks
+    except ImportError as error:
+        raise missing_extra(error.name or "torch", "train") from None
+    failed = 0
+    for outcome in run_checks(row):
+        failed += outcome.status == "fail"
+        print(f"{outcome.status.upper():<14}  {outcome.check:<18} {outcome.detail}", flush=True)
+    print(f"{failed} failed" if failed else "conforms")
+    return 1 if failed else 0
+
+
 def _render(arguments: argparse.Namespace) -> int:
     from bocb_hf.store import open_store
     from bocb_hf.store.publish import holds_runs, render_repository
@@ -188,4 +213,10 @@ def _render(arguments: argparse.Namespace) -> int:
     return 0
 
 
-_COMMANDS = {"list": _list, "sweep": _sweep, "aggregate": _aggregate, "render": _render}
+_COMMANDS = {
+    "list": _list,
+    "sweep": _sweep,
+    "aggregate": _aggregate,
+    "check-optimizer": _check_optimizer,
+    "render": _render,
+}

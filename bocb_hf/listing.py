@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 
 from bocb_hf.backbones import BACKBONES
 from bocb_hf.data import DATASETS
-from bocb_hf.optim import CATEGORIES, OPTIMIZERS
+from bocb_hf.optim import CATEGORIES, OPTIMIZERS, OptimizerRow
+from bocb_hf.optim.row import NEEDS
 from bocb_hf.resources import config_files
 
 
@@ -45,14 +46,48 @@ def _backbones() -> str:
 
 
 def _optimizers() -> str:
-    header = ("id", "category", "decay", "lr", "wd", "centre", "hyper-parameters", "implementation", "paper")
+    header = ("id", "category", "decay", "lr", "wd", "centre", "needs", "state", "implementation", "paper")
     rows = []
     for row in OPTIMIZERS:
         centre = row.centres["default"]
-        defaults = ", ".join(f"{k}={v:g}" for k, v in row.hyperparameters().model_dump().items())
         source = (f"{centre.lr:g}", f"{centre.weight_decay:g}", centre.source)
-        rows.append((row.id, row.category, row.decay, *source, defaults, row.implementation, row.paper))
-    return _table(header, rows) + "\n\n" + "\n".join(f"({key}) {text}" for key, text in CATEGORIES.items())
+        needs = ", ".join(sorted(row.needs)) or "-"
+        rows.append((row.id, row.category, row.decay, *source, needs, f"{row.state_floats:.2g}"))
+        rows[-1] += (row.implementation, row.paper)
+    return "\n".join(
+        [
+            _table(header, rows),
+            "",
+            *(f"({key}) {text}" for key, text in CATEGORIES.items()),
+            "",
+            "lr, wd: centre of the tuning grid, and where it is from; state: numbers a parameter of a 64 × 64 matrix",
+            *(f"{key}: {text}" for key, text in NEEDS.items()),
+            "`bocb check-optimizer ID` shows a row (variant, hyper-parameters, grids) and runs the conformance suite",
+        ]
+    )
+
+
+def describe_optimizer(row: OptimizerRow) -> str:
+    """All that a row says, for a reader."""
+    centre = row.centre("default")
+    lines = [
+        f"{row.short} ({row.id}), category {row.category}: {CATEGORIES[row.category]}",
+        f"paper           {row.paper}",
+        f"implementation  {row.implementation}: {row.why}",
+        f"variant         {row.variant}",
+        f"weight decay    {row.decay}",
+        f"learning rates  {', '.join(f'{v:g}' for v in row.lr_grid('default'))} ({centre.source})",
+        f"weight decays   {', '.join(f'{v:g}' for v in row.decay_grid('default'))} ({centre.source})",
+        f"state           {row.state_floats:g} numbers for each parameter of a 64 × 64 matrix",
+        f"needs           {'; '.join(NEEDS[need] for need in sorted(row.needs)) or 'gradients alone'}",
+        "hyper-parameters",
+        *(f"  {name} = {value}" for name, value in row.hyperparameters().model_dump().items()),
+    ]
+    if len(row.centres) > 1:
+        others = (f"{s} {c.lr:g} / {c.weight_decay:g} ({c.source})" for s, c in row.centres.items() if s != "default")
+        lines.insert(-1 - len(row.hyperparameters.model_fields), f"other centres   {', '.join(others)}")
+    lines += [f"not checked     {check}: {reason}" for check, reason in row.exceptions.items()]
+    return "\n".join(lines)
 
 
 def _datasets() -> str:
