@@ -26,11 +26,11 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _backbones() -> str:
-    header = ("id", "family", "year", "design", "operator", "residual", "px", "setting", "M params", "paper", "source")
+    header = ("id", "family", "year", "design", "operator", "px", "setting", "M params", "paper", "source")
     rows = [
         (
-            *(row.id, row.family, str(row.year), f"{row.stage_wise}; {row.block_wise}", row.operator, row.residual),
-            *(str(row.image_size), row.setting or "-", f"{row.parameters / 1e6:.2f}"),
+            *(row.id, row.family, str(row.year), f"{row.stage_wise}; {row.block_wise}", row.operator),
+            *(str(row.image_size), row.setting or "-", f"{row.parameters / 1e6:.4g}"),
             *(f"{row.paper_parameters:g}" if row.paper_parameters else "-", row.source),
         )
         for row in BACKBONES

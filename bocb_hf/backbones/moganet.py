@@ -1,7 +1,7 @@
 """MogaNet: convolutions of several orders, gated (Li et al., arXiv 2211.03295).
 
-Equations and widths are the paper's; where it leaves something open, the authors' code decides and the docstring says so
-(github.com/Westlake-AI/MogaNet, Apache-2.0; this is an implementation of our own).
+Equations and widths are the paper's; what it leaves open follows the authors' code (github.com/Westlake-AI/MogaNet,
+Apache-2.0; this is an implementation of our own). With the same weights the outputs of both are equal.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from timm.layers.drop import DropPath, calculate_drop_path_rates
+from timm.layers.drop import DropPath
 from timm.layers.weight_init import trunc_normal_
 from timm.models import generate_default_cfgs, register_model
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ from bocb_hf.backbones.pyramid import (
     Pyramid,
     build_pyramid,
     describe_pretrained,
+    drop_path_rates,
     split_stem_stride,
     stage_reductions,
 )
@@ -155,7 +156,7 @@ class MogaNet(Pyramid):
             nn.Conv2d(widths[0] // 2, widths[0], 3, stride=second, padding=1),
             nn.BatchNorm2d(widths[0]),
         )
-        rates = iter(calculate_drop_path_rates(drop_path_rate, sum(depths)))
+        rates = iter(drop_path_rates(drop_path_rate, sum(depths)))
         stages: list[nn.Module] = []
         for stage, (width, depth, ratio) in enumerate(zip(widths, depths, ratios, strict=True)):
             layers: list[nn.Module] = []

