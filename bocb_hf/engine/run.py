@@ -78,7 +78,7 @@ def prepare_run(config: RunConfig) -> PreparedRun:
     Raises:
         InputError: Anything about the configuration, the data or the starting weights is wrong.
     """
-    source = resolve_backbone(config.backbone, config.training.drop_path)
+    source = resolve_backbone(config.backbone, config.training.drop_path, config.data.image_size)
     data = load_images(config.data, trial=config.role == "trial")
     identity = Identity(
         random_scheme=RANDOM_SCHEME,
