@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 import yaml
@@ -211,3 +212,27 @@ def test_full_disk_loses_nothing(setting: Path, tmp_path: Path) -> None:
     after, again = result(tmp_path / "store")
     assert after == before
     assert all(torch.equal(weights[name], again[name]) for name in weights)
+
+
+def test_a_record_that_cannot_be_repeated_is_refused(setting: Path, small_data: Path, tmp_path: Path) -> None:
+    """The record was made with other images: nothing is trained under the claim of running exactly that again."""
+    first = run([sys.executable, TRAIN, "--config", str(setting), "training.epochs=1"])
+    assert first.returncode == 0, first.stderr
+    (path,) = (tmp_path / "store").glob("models/*/*/seeds/1/record.json")
+    done = run([sys.executable, TRAIN, "--reproduce", str(path), f"data.name={ROOT / 'bocb_hf/data/embedded'}"])
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_a_dead_launcher_stops_its_run(setting: Path, tmp_path: Path) -> None:
+    """accelerate's launcher does not pass SIGTERM on; the run notices, saves and ends."""
+    state = tmp_path / "state"
+    command = [*LAUNCH, TRAIN, "--config", str(setting), "training.epochs=2000", "runtime.save_every=10"]
+    launcher = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_for(lambda: saved(state) >= 10, launcher)
+    (child,) = psutil.Process(launcher.pid).children()
+    launcher.terminate()
+    launcher.wait(timeout=60)
+    child.wait(timeout=60)
+    (path,) = (tmp_path / "store").glob("models/*/*/seeds/1/record.json")
+    assert parse_record(path.read_bytes(), str(path)).status == "interrupted"
