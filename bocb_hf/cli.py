@@ -7,9 +7,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import bocb_hf
 from bocb_hf.errors import InputError, missing_extra
+from bocb_hf.plugins import load_plugins
+from bocb_hf.resources import find_config, resource
 
 _EXAMPLES = """\
 examples:
@@ -29,6 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"bocb-hf {bocb_hf.__version__}")
+    parser.add_argument("--plugin", action="append", default=[], metavar="MODULE", help="import more rows (repeatable)")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", title="commands")
 
     listing = commands.add_parser("list", help="show the backbones, optimizers, data sets, settings or sweeps")
@@ -37,7 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
     train = commands.add_parser(
         "train",
         help="train one backbone with one optimizer (the same as accelerate launch recipes/train.py)",
-        description="Runs `accelerate launch recipes/train.py` with these arguments; --help shows those of the recipe.",
+        description="The same as `accelerate launch recipes/train.py` with these arguments.",
         add_help=False,
     )
     train.add_argument("arguments", nargs=argparse.REMAINDER)
@@ -50,6 +54,13 @@ def build_parser() -> argparse.ArgumentParser:
 
     aggregation.add_arguments(aggregate)
 
+    check = commands.add_parser(
+        "check-optimizer",
+        help="show an optimizer's row and run the conformance suite on it",
+        description="Prints one line a check. Exit status 1 if one fails.",
+    )
+    check.add_argument("id", help="a row of `bocb list optimizers`")
+
     render = commands.add_parser("render", help="rebuild the cards of a store from its records")
     render.add_argument("repositories", nargs="*", help="namespace/name (default: all)")
     render.add_argument("--store", default="outputs/store", help="folder of the repositories (default: %(default)s)")
@@ -59,10 +70,14 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; bad input is printed as ``error: ...`` and gives exit status 2."""
     argv = list(sys.argv[1:] if argv is None else argv)
+    plugins: list[str] = []
+    while argv[:1] == ["--plugin"] and len(argv) > 1:  # before the command, for every command
+        plugins, argv = [*plugins, argv[1]], argv[2:]
     if argv[:1] == ["train"]:  # every argument is the recipe's, --help included
-        return _train(argv[1:])
+        return _train([*argv[1:], *(word for name in plugins for word in ("--plugin", name))])
     arguments = _parse(argv)
     try:
+        arguments.plugin = load_plugins([*plugins, *arguments.plugin])
         return _COMMANDS[arguments.command](arguments)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -88,6 +103,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         return build_parser().parse_args(argv)
     # overrides may stand before and after options, which argparse supports only without subcommands
     parser = argparse.ArgumentParser(prog="bocb sweep")
+    parser.set_defaults(plugin=[])
     _add_sweep_arguments(parser)
     arguments = parser.parse_intermixed_args(argv[1:])
     arguments.command = "sweep"
@@ -109,20 +125,22 @@ def _list(arguments: argparse.Namespace) -> int:
 
 
 def _train(arguments: list[str]) -> int:
-    from bocb_hf.resources import resource
-
+    """Trains in this process, or through accelerate's launcher where that would start several or is configured."""
     try:
-        import accelerate.commands.launch
+        import torch
+        from accelerate.commands.config.config_args import default_config_file
     except ImportError:
-        print(f"error: {missing_extra('accelerate', 'train')}", file=sys.stderr)
+        print(f"error: {missing_extra('torch', 'train')}", file=sys.stderr)
         return 2
-    script = str(resource("recipes/train.py"))
-    if "--dry-run" in arguments or "--help" in arguments or "-h" in arguments:
-        command = [sys.executable, script, *arguments]  # one process is enough, and quicker to start
-    else:
+    asks_only = {"--dry-run", "--help", "-h"} & set(arguments)
+    if not asks_only and (torch.cuda.device_count() > 1 or Path(default_config_file).is_file()):
+        script = str(resource("recipes/train.py"))
         # --quiet: the recipe has printed what is wrong; the launcher's own traceback would bury it
-        command = [sys.executable, "-m", accelerate.commands.launch.__name__, "--quiet", script, *arguments]
-    return subprocess.run(command, check=False).returncode
+        command = [sys.executable, "-m", "accelerate.commands.launch", "--quiet", script, *arguments]
+        return subprocess.run(command, check=False).returncode
+    from bocb_hf.engine.main import main as train
+
+    return train(arguments, prog="bocb train")
 
 
 def _sweep(arguments: argparse.Namespace) -> int:
@@ -130,7 +148,6 @@ def _sweep(arguments: argparse.Namespace) -> int:
         import torch  # noqa: F401 - asked for here, so that the error comes before any worker starts
     except ImportError:
         raise missing_extra("torch", "train") from None
-    from bocb_hf.resources import find_config
     from bocb_hf.sweep.local import LocalExecutor
     from bocb_hf.sweep.plan import load_plan
     from bocb_hf.sweep.run import Sweep
@@ -139,7 +156,7 @@ def _sweep(arguments: argparse.Namespace) -> int:
     overrides = list(arguments.overrides)
     if arguments.store:
         overrides.append(f"runtime.store={arguments.store}")
-    executor = LocalExecutor(arguments.workers)
+    executor = LocalExecutor(arguments.workers, plugins=arguments.plugin)
     try:
         sweep = Sweep(plan, executor, overrides)
         print(f"sweep {plan.name}: starting {arguments.workers} workers ...", flush=True)
@@ -164,6 +181,24 @@ def _aggregate(arguments: argparse.Namespace) -> int:
     return run(arguments)
 
 
+def _check_optimizer(arguments: argparse.Namespace) -> int:
+    from bocb_hf.listing import describe_optimizer
+    from bocb_hf.optim import OPTIMIZERS
+
+    row = OPTIMIZERS.get(arguments.id)
+    print(describe_optimizer(row), flush=True)
+    try:
+        from bocb_hf.optim.conformance import run_checks
+    except ImportError as error:
+        raise missing_extra(error.name or "torch", "train") from None
+    failed = 0
+    for outcome in run_checks(row):
+        failed += outcome.status == "fail"
+        print(f"{outcome.status.upper():<14}  {outcome.check:<18} {outcome.detail}", flush=True)
+    print(f"{failed} failed" if failed else "conforms")
+    return 1 if failed else 0
+
+
 def _render(arguments: argparse.Namespace) -> int:
     from bocb_hf.store import open_store
     from bocb_hf.store.publish import holds_runs, render_repository
@@ -178,4 +213,10 @@ def _render(arguments: argparse.Namespace) -> int:
     return 0
 
 
-_COMMANDS = {"list": _list, "sweep": _sweep, "aggregate": _aggregate, "render": _render}
+_COMMANDS = {
+    "list": _list,
+    "sweep": _sweep,
+    "aggregate": _aggregate,
+    "check-optimizer": _check_optimizer,
+    "render": _render,
+}

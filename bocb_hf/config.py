@@ -105,7 +105,8 @@ class DataConfig(Frozen):
         name: A row of ``bocb list datasets``, a Hub id, or a local folder (Parquet, or class folders of images).
         revision: Commit sha; required for a Hub id without a row, forbidden otherwise.
         image_size: Side of the square that images are resized to, in pixels.
-        validation_fraction: Share of train that tuning reads when the data set has no validation split.
+        validation_fraction: Share of train that tuning reads, for a data set without a validation split (then 0.1
+            unless given); an error for any other.
         image_column: Column of the images; found by its type when None.
         label_column: Column of the labels; found by its type when None.
         evaluation_split: Split that is read as test when it is not called ``test`` (ImageNet: ``validation``).
@@ -114,7 +115,7 @@ class DataConfig(Frozen):
     name: str = Field(min_length=1, max_length=500)
     revision: str | None = None
     image_size: int = Field(ge=8, le=1024)
-    validation_fraction: float = Field(default=0.1, gt=0, lt=0.5)
+    validation_fraction: float | None = Field(default=None, gt=0, lt=0.5)
     image_column: str | None = None
     label_column: str | None = None
     evaluation_split: str = "test"
@@ -155,6 +156,8 @@ class TrainingConfig(Frozen):
     def _consistent(self) -> TrainingConfig:
         if self.warmup_epochs >= self.epochs:
             raise ValueError(f"warmup_epochs {self.warmup_epochs} must be less than epochs {self.epochs}")
+        if self.schedule == "constant" and self.min_lr:
+            raise ValueError("min_lr is where a cosine schedule ends; a constant one cannot use it")
         return self
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Sequence
 
 from bocb_hf.backbones import BACKBONES, SMALL_IMAGE
 from bocb_hf.data import DATASETS
-from bocb_hf.optim import CATEGORIES, OPTIMIZERS
-from bocb_hf.resources import resource, setting_files
+from bocb_hf.optim import CATEGORIES, OPTIMIZERS, OptimizerRow
+from bocb_hf.optim.row import NEEDS
+from bocb_hf.resources import config_files
 
 
 def list_rows(what: str) -> str:
@@ -45,14 +47,48 @@ def _backbones() -> str:
 
 
 def _optimizers() -> str:
-    header = ("id", "category", "decay", "lr", "wd", "centre", "hyper-parameters", "implementation", "paper")
+    header = ("id", "category", "decay", "lr", "wd", "centre", "needs", "state", "implementation", "paper")
     rows = []
     for row in OPTIMIZERS:
         centre = row.centres["default"]
-        defaults = ", ".join(f"{k}={v:g}" for k, v in row.hyperparameters().model_dump().items())
         source = (f"{centre.lr:g}", f"{centre.weight_decay:g}", centre.source)
-        rows.append((row.id, row.category, row.decay, *source, defaults, row.implementation, row.paper))
-    return _table(header, rows) + "\n\n" + "\n".join(f"({key}) {text}" for key, text in CATEGORIES.items())
+        needs = ", ".join(sorted(row.needs)) or "-"
+        rows.append((row.id, row.category, row.decay, *source, needs, f"{row.state_floats:.2g}"))
+        rows[-1] += (row.implementation, row.paper)
+    return "\n".join(
+        [
+            _table(header, rows),
+            "",
+            *(f"({key}) {text}" for key, text in CATEGORIES.items()),
+            "",
+            "lr, wd: centre of the tuning grid, and where it is from; state: numbers a parameter of a 64 × 64 matrix",
+            *(f"{key}: {text}" for key, text in NEEDS.items()),
+            "`bocb check-optimizer ID` shows a row (variant, hyper-parameters, grids) and runs the conformance suite",
+        ]
+    )
+
+
+def describe_optimizer(row: OptimizerRow) -> str:
+    """All that a row says, for a reader."""
+    centre = row.centre("default")
+    lines = [
+        f"{row.short} ({row.id}), category {row.category}: {CATEGORIES[row.category]}",
+        f"paper           {row.paper}",
+        f"implementation  {row.implementation}: {row.why}",
+        f"variant         {row.variant}",
+        f"weight decay    {row.decay}",
+        f"learning rates  {', '.join(f'{v:g}' for v in row.lr_grid('default'))} ({centre.source})",
+        f"weight decays   {', '.join(f'{v:g}' for v in row.decay_grid('default'))} ({centre.source})",
+        f"state           {row.state_floats:g} numbers for each parameter of a 64 × 64 matrix",
+        f"needs           {'; '.join(NEEDS[need] for need in sorted(row.needs)) or 'gradients alone'}",
+        "hyper-parameters",
+        *(f"  {name} = {value}" for name, value in row.hyperparameters().model_dump().items()),
+    ]
+    if len(row.centres) > 1:
+        others = (f"{s} {c.lr:g} / {c.weight_decay:g} ({c.source})" for s, c in row.centres.items() if s != "default")
+        lines.insert(-1 - len(row.hyperparameters.model_fields), f"other centres   {', '.join(others)}")
+    lines += [f"not checked     {check}: {reason}" for check, reason in row.exceptions.items()]
+    return "\n".join(lines)
 
 
 def _datasets() -> str:
@@ -67,16 +103,19 @@ def _datasets() -> str:
 
 
 def _files(folder: str) -> str:
-    root = resource(folder)
-    paths = setting_files() if folder == "recipes/configs" else sorted(root.rglob("*.yaml"))
-    rows = [
-        (str(path.relative_to(root).with_suffix("")), *_headline(path.read_text(encoding="utf-8"))) for path in paths
-    ]
-    return _table(("name", "purpose", "expected", "cost"), rows)
+    blocks: list[str] = []
+    for name, path in config_files(folder).items():
+        headline = _headline(path.read_text(encoding="utf-8"))
+        blocks.append("\n".join([name, *map(_indented, headline)]))
+    return "\n\n".join(blocks)
 
 
-def _headline(text: str) -> tuple[str, str, str]:
-    """Purpose, expected score and cost from the comment at the top of a configuration."""
+def _indented(text: str) -> str:
+    return textwrap.fill(text, width=110, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
+
+
+def _headline(text: str) -> list[str]:
+    """Purpose, expected score and cost from the comment at the top of a configuration, each with its name."""
     found: dict[str, str] = {}
     key = ""
     for line in text.splitlines():
@@ -88,7 +127,7 @@ def _headline(text: str) -> tuple[str, str, str]:
         else:
             line = line[1:]
         found[key] = f"{found.get(key, '')} {line.strip()}".strip()
-    return found.get("Purpose", ""), found.get("Expected", ""), found.get("Cost", "")
+    return [f"{key.lower()}: {found[key]}" for key in ("Purpose", "Expected", "Cost") if key in found]
 
 
 _LISTINGS: dict[str, Callable[[], str]] = {

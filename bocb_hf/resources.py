@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bocb_hf.errors import InputError
+from bocb_hf.registry import suggestion
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -27,28 +28,46 @@ def resource(relative: str) -> Path:
     return path
 
 
-def setting_files() -> list[Path]:
-    """Every shipped setting, as YAML files sorted by path."""
-    return sorted(resource("recipes/configs").rglob("*.yaml"))
+_SETTINGS: dict[str, Path] = {}  # of plug-ins, by name
+
+
+def register_setting(name: str, path: Path) -> None:
+    """Makes a setting of a plug-in known by name, as ``<data set>/<setting>``.
+
+    Raises:
+        InputError: The name is taken, or the file does not exist.
+    """
+    if name in config_files("recipes/configs"):
+        raise InputError(f"setting {name!r} is registered already; choose another name")
+    if not path.is_file():
+        raise InputError(f"setting {name!r}: there is no file {path}")
+    _SETTINGS[name] = path
+
+
+def config_files(folder: str) -> dict[str, Path]:
+    """Every configuration by name: the shipped ones of a folder, then those of plug-ins."""
+    root = resource(folder)
+    shipped = {path.relative_to(root).with_suffix("").as_posix(): path for path in sorted(root.rglob("*.yaml"))}
+    return shipped | (_SETTINGS if folder == "recipes/configs" else {})
 
 
 def find_config(name: str, folder: str) -> Path:
     """Resolves a configuration given as a path or as a shipped name.
 
     Args:
-        name: A path to a YAML file, or a shipped one without folder and ending (``fashion_mnist_subset/demo``).
+        name: A path to a YAML file, or the name of a known one (``fashion_mnist_subset/demo``).
         folder: The shipped folder to search: ``recipes/configs`` or ``recipes/sweeps``.
 
     Raises:
-        InputError: Neither exists; the message lists the shipped names.
+        InputError: Neither exists; the message lists the known names.
     """
     given = Path(name)
     if given.is_file():
         return given
-    root = resource(folder)
+    known = config_files(folder)
     # the documented `recipes/configs/x.yaml` also works away from a checkout, where only the packed copy exists
-    relative = name.removeprefix(folder + "/").removesuffix(".yaml") + ".yaml"
-    if (root / relative).is_file():
-        return root / relative
-    shipped = ", ".join(str(p.relative_to(root).with_suffix("")) for p in sorted(root.rglob("*.yaml")))
-    raise InputError(f"no configuration file {name!r}; give a path to a YAML file or one of: {shipped}")
+    plain = name.removeprefix(folder + "/").removesuffix(".yaml")
+    if plain in known:
+        return known[plain]
+    hint = suggestion(plain, known) or ";"
+    raise InputError(f"no configuration file {name!r}{hint} give a path to a YAML file or one of: {', '.join(known)}")

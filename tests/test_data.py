@@ -145,6 +145,7 @@ def test_empty_split_is_named(tmp_path: Path) -> None:
         ({"label_column": "lable"}, "no column 'lable'"),
         ({"evaluation_split": "tset"}, "no split 'tset'"),
         ({"revision": "0" * 40}, "the content of"),
+        ({"validation_fraction": 0.2}, "a validation split of its own"),
     ],
 )
 def test_bad_data_configuration(small_data: Path, changes: dict[str, Any], message: str) -> None:

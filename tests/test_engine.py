@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from pydantic import ValidationError
 from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional
@@ -88,6 +89,8 @@ def test_cosine_without_warmup_equals_torch() -> None:
 def test_constant_schedule() -> None:
     config = TrainingConfig(epochs=2, batch_size=1, schedule="constant", warmup_epochs=1)
     assert [learning_rate(s, 8, 4, 0.4, config) for s in range(8)] == pytest.approx([0.1, 0.2, 0.3, 0.4] + [0.4] * 4)
+    with pytest.raises(ValidationError, match="a constant one cannot use it"):
+        TrainingConfig(epochs=2, batch_size=1, schedule="constant", min_lr=0.1)
 
 
 # divergence
@@ -351,6 +354,7 @@ def test_final_run_reads_test_once_after_training(sections: dict[str, Any], monk
         (["training.batch_size=201"], "201 is more than the 200 training images"),
         (["training.batch_size=25", "runtime.accumulation=2"], "25 does not divide over 1 process"),
         (["backbone.args.depht=3"], "timm cannot build"),
+        (["data.validation_fraction=0.2"], "leave it out"),
         (["data.image_size=40"], "does not take 40 px"),
         (["backbone.pretrained=a1_in1k"], "no timm tag 'a1_in1k'"),
     ],

@@ -54,6 +54,11 @@ def wait_for(what: Any, process: subprocess.Popen[bytes]) -> None:
         time.sleep(0.002)
 
 
+def saved(state: Path) -> int:
+    """The newest step whose state was saved."""
+    return max((int(path.name[5:]) for path in state.rglob("step-*")), default=0)
+
+
 def test_killed_at_several_points_and_continued_is_bit_identical(setting: Path, tmp_path: Path) -> None:
     """SIGKILL while starting, while training between saves, and again later; batch norm, augmentation and EMA on."""
     more = ("backbone.name=tiny_resnet", "training.epochs=40", "training.ema_decay=0.95", "runtime.save_every=30")
@@ -67,13 +72,13 @@ def test_killed_at_several_points_and_continued_is_bit_identical(setting: Path, 
     for target in (0, 30, 120, 210):
         process = start(setting, store, *more, f"runtime.state_dir={state}")
         if target:
-            wait_for(lambda target=target: list(state.rglob(f"step-*{target}")), process)
+            wait_for(lambda target=target: saved(state) >= target, process)
             time.sleep(rng.uniform(0, 0.2))
         else:
             time.sleep(1.0)
         process.send_signal(signal.SIGKILL)
         assert process.wait(timeout=60) == -signal.SIGKILL
-        killed_at.append(max((int(p.name[5:]) for p in state.rglob("step-*")), default=0))
+        killed_at.append(saved(state))
         assert not list(store.glob("models/*/*/seeds/*/record.json"))
     assert killed_at[1] >= 30 and killed_at[2] >= 120 and killed_at[3] >= 210
     assert killed_at == sorted(killed_at)

@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,7 @@ from bocb_hf.store.publish import (
 )
 
 TESTS = Path(__file__).resolve().parent
+PYTHONPATH = os.pathsep.join(map(str, (TESTS, TESTS.parent)))  # this checkout, wherever another is installed
 REPOSITORY = "me/bocb-fashion_mnist_subset-demo-tiny_resnet-sgdm"
 
 
@@ -98,7 +101,7 @@ def test_a_repository_lies_where_the_hub_has_it(store: LocalStore, tmp_path: Pat
         store.read("me/thing", "nothing")
 
 
-def test_every_commit_and_every_edit_by_hand_gives_a_new_revision(store: LocalStore) -> None:
+def test_every_change_gives_a_new_revision_also_one_by_hand(store: LocalStore) -> None:
     seen = [store.commit("me/x", {"a": b"1"}, parent=None, message="")]
     seen.append(store.commit("me/x", {"a": b"1"}, parent=seen[-1], message="the same bytes again"))
     seen.append(store.commit("me/x", {"b": b""}, parent=seen[-1], message=""))
@@ -106,7 +109,8 @@ def test_every_commit_and_every_edit_by_hand_gives_a_new_revision(store: LocalSt
     assert store.revision("me/x") == seen[-1]
     (store.path("me/x") / "a").write_bytes(b"2")
     seen.append(str(store.revision("me/x")))
-    assert len(set(seen)) == len(seen) == 5
+    assert seen[3] == seen[1], "what was added is gone again"
+    assert len(set(seen)) == 4
     assert store.files("me/x") == ["a"]
 
 
@@ -230,7 +234,7 @@ except InputError as error:
 
 
 def run_script(text: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"PYTHONPATH": str(TESTS)}
+    environment = os.environ | {"PYTHONPATH": PYTHONPATH}
     command = [sys.executable, "-c", text, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=False)
 
@@ -543,6 +547,7 @@ def test_a_cell_has_its_own_repository(store: LocalStore, tmp_path: Path) -> Non
 @pytest.mark.parametrize("damage", [b"", b"# my own words\n", None])
 def test_a_damaged_card_is_rendered_again(filled: LocalStore, tmp_path: Path, damage: bytes | None) -> None:
     publish(filled, tmp_path, make_record(seed=0, role="trial"))
+    publish(filled, tmp_path, make_record(seed=0))  # the card shows the software of the lowest seed
     good = snapshot(filled.path(REPOSITORY))
     card = filled.path(REPOSITORY) / "README.md"
     if damage is None:
@@ -577,7 +582,6 @@ from bocb_hf.store.publish import publish_run
 store, folder, index = LocalStore(Path(sys.argv[1])), Path(sys.argv[2]), int(sys.argv[3])
 print("ready", flush=True)
 sys.stdin.readline()
-publish_run(store, "me", make_record(seed=0, role="trial", lr=0.01 * (index + 1)), None, False)
 publish_run(store, "me", make_record(seed=index), folder, False)
 publish_run(store, "me", make_record(seed=0, role="trial", lr=1.0 + index), None, False)
 """
@@ -591,7 +595,7 @@ def test_processes_that_publish_at_once_lose_nothing(store: LocalStore, tmp_path
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=os.environ | {"PYTHONPATH": str(TESTS)},
+            env=os.environ | {"PYTHONPATH": PYTHONPATH},
         )
         for index in range(PROCESSES)
     ]
@@ -608,7 +612,7 @@ def test_processes_that_publish_at_once_lose_nothing(store: LocalStore, tmp_path
     contents = read_repository(store, REPOSITORY)
     assert contents.damaged == []
     assert sorted(contents.finals) == list(range(PROCESSES))
-    assert len(contents.trials) == 2 * PROCESSES
+    assert len(contents.trials) == PROCESSES
     card = parse_card(store.read(REPOSITORY, "README.md").decode(), "card")
     assert card == make_block(list(contents.finals.values()), list(contents.trials.values()))
     assert card_seeds(store) == list(range(PROCESSES))
@@ -616,6 +620,33 @@ def test_processes_that_publish_at_once_lose_nothing(store: LocalStore, tmp_path
     for seed in range(PROCESSES):
         assert store.read(REPOSITORY, f"seeds/{seed}/model.safetensors").decode().endswith(f"of seed {seed}")
     assert list((store.root / ".staging").iterdir()) == []
+
+
+def test_of_two_commits_at_once_on_one_parent_exactly_one_wins(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parent = store.commit("me/x", {"a": b"0"}, parent=None, message="")
+    plain, outcomes = os.fsync, []
+
+    def slow(file: int) -> None:  # between the check of the parent and the change
+        time.sleep(0.3)
+        plain(file)
+
+    def commit(name: str) -> None:
+        try:
+            store.commit("me/x", {name: b"1"}, parent=parent, message="")
+            outcomes.append(name)
+        except ConflictError:
+            outcomes.append("conflict")
+
+    monkeypatch.setattr(os, "fsync", slow)
+    threads = [threading.Thread(target=commit, args=(name,)) for name in ("b", "c")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes)[1] == "conflict"
+    assert store.files("me/x") == ["a", sorted(outcomes)[0]]
 
 
 def test_a_store_that_keeps_changing_is_given_up_with_advice(

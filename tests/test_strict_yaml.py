@@ -170,7 +170,7 @@ def test_a_file_is_read_as_utf_8(tmp_path: Path) -> None:
     assert parse_file(path) == {"name": "é", "lr": 0.0003}
 
 
-# PyYAML turns the line breaks of Unicode into spaces, and lone surrogates cannot be encoded; no field of ours holds them
+# PyYAML turns the line breaks of Unicode into spaces, and lone surrogates have no bytes; no field of ours holds them
 characters = st.characters(exclude_categories=["Cs"], exclude_characters="\x85\u2028\u2029")
 scalars = (
     st.none()

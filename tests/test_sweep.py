@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import yaml
 
@@ -26,6 +27,7 @@ def plan(sections: dict[str, Any], tmp_path: Path) -> Path:
     """2 backbones × 2 optimizers, 3 + 2 runs each, on the small data."""
     for key in ("backbone", "optimizer", "seed"):
         del sections[key]
+    sections["training"]["divergence_epochs"] = 100  # the first steps of so short a run may go up
     (tmp_path / "setting.yaml").write_text(yaml.safe_dump(sections))
     path = tmp_path / "plan.yaml"
     path.write_text(
@@ -84,7 +86,7 @@ def test_a_sweep_tunes_runs_and_is_not_run_twice(plan: Path, tmp_path: Path) -> 
     contents = read_store(LocalStore(tmp_path / "store"))
     assert len(contents.baselines) == 1
     (table,) = build_tables(contents.records)
-    assert len(table.shown) == 4
+    assert len([row for row in table.rows if row.shown]) == 4
     files = {
         p: p.stat().st_mtime_ns for p in (tmp_path / "store").rglob("*") if p.is_file() and ".locks" not in p.parts
     }
@@ -97,8 +99,7 @@ def test_a_sweep_tunes_runs_and_is_not_run_twice(plan: Path, tmp_path: Path) -> 
 
 def descendants(pid: int) -> list[int]:
     """Worker processes of a sweep, without multiprocessing's resource tracker."""
-    found = subprocess.run(["pgrep", "-P", str(pid), "-f", "spawn_main"], capture_output=True, text=True, check=False)
-    return [int(line) for line in found.stdout.split()]
+    return [child.pid for child in psutil.Process(pid).children() if "spawn_main" in " ".join(child.cmdline())]
 
 
 def start(plan: Path) -> subprocess.Popen[str]:
@@ -108,9 +109,15 @@ def start(plan: Path) -> subprocess.Popen[str]:
     )
 
 
-def wait_for_records(tmp_path: Path, count: int, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 120
-    while len(list((tmp_path / "store").rglob("trials/*.json"))) < count:
+def wait_for_records(tmp_path: Path, more: int, process: subprocess.Popen[str]) -> None:
+    """Waits until the process has completed so many runs."""
+
+    def completed() -> int:
+        paths = (tmp_path / "store").rglob("*.json")
+        return sum('"status":"completed"' in path.read_text() for path in paths if path.name != "config.json")
+
+    start, deadline = completed(), time.monotonic() + 120
+    while completed() < start + more:
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.05)
 
@@ -126,11 +133,11 @@ def test_ctrl_c_a_dead_worker_and_a_dead_parent_lose_nothing(plan: Path, tmp_pat
     assert "Traceback" not in output
 
     process = start(plan)
-    wait_for_records(tmp_path, 5, process)
+    wait_for_records(tmp_path, 1, process)
     workers = descendants(process.pid)
     assert len(workers) == 2
     os.kill(workers[0], signal.SIGKILL)
-    wait_for_records(tmp_path, 8, process)  # it went on with new workers
+    wait_for_records(tmp_path, 3, process)  # it went on with new workers
     workers = descendants(process.pid)
     process.kill()
     process.wait(timeout=60)

@@ -22,6 +22,7 @@ from bocb_hf.data import DATASETS, content_revision
 from bocb_hf.errors import InputError
 
 MEMORY_BUDGET = 8 * 2**30  # decoded bytes; what does not fit needs a streaming path, which is not there yet
+DEFAULT_FRACTION = 0.1
 _SPLIT_SEED = 0
 
 
@@ -79,9 +80,14 @@ def load_images(config: DataConfig, trial: bool) -> ImageData:
     classes = _class_names(source, columns[1], decoded)
     train, fraction, indices_hash = decoded["train"], None, None
     if "validation" in decoded and test_name != "validation":
+        if config.validation_fraction is not None:
+            raise InputError(
+                f"data.validation_fraction: {config.name!r} has a validation split of its own, so that a "
+                "fraction of train is of no use; leave it out"
+            )
         validation = decoded["validation"]
     else:
-        fraction = config.validation_fraction
+        fraction = config.validation_fraction or DEFAULT_FRACTION
         kept, held = _draw_validation(train.labels.numpy(), fraction)
         indices_hash = hashlib.sha256(held.astype("<i8").tobytes()).hexdigest()
         validation = train.take(held) if trial else None

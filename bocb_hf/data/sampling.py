@@ -15,7 +15,7 @@ from torch import Tensor
 
 from bocb_hf.config import RANDOM_SCHEME
 
-Purpose = Literal["init", "order", "augmentation", "forward"]
+Purpose = Literal["init", "order", "augmentation", "forward", "hessian"]
 
 
 def derive_seed(purpose: Purpose, seed: int, *position: int | str) -> int:
@@ -44,3 +44,9 @@ def epoch_uniforms(n: int, columns: int, seed: int, epoch: int) -> Tensor:
 def seed_forward(seed: int, step: int, rank: int) -> None:
     """Seeds what the network itself draws (dropout, stochastic depth) in one step of one process."""
     torch.manual_seed(derive_seed("forward", seed, step, rank))
+
+
+def hessian_uniforms(n: int, seed: int, step: int) -> Tensor:
+    """Uniform numbers in [0, 1) for sampling labels in one step, shape (n,), one for each image of the batch."""
+    generator = torch.Generator().manual_seed(derive_seed("hessian", seed, step))
+    return torch.rand(n, generator=generator)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from bocb_hf import strict_yaml
 from bocb_hf.engine.environment import count_flops
 from bocb_hf.engine.loop import make_plan
 from bocb_hf.engine.run import PreparedRun
+from bocb_hf.optim import OPTIMIZERS
 from bocb_hf.optim.param_groups import split_parameters
 
 _TIMED_STEPS = 5
@@ -29,7 +31,11 @@ def describe_run(prepared: PreparedRun, processes: int = 1) -> str:
     groups = split_parameters(model, identity.training.no_decay)
     parameters = sum(p.numel() for _, p in groups.decay + groups.no_decay)
     flops = count_flops(model, identity.data.image_size)
-    seconds, kept = time_steps(model, prepared.build_optimizer(model), plan.micro_batch, identity.data.image_size)
+    optimizer, needs = prepared.build_optimizer(model), OPTIMIZERS.get(identity.optimizer.name).needs
+    closure = "closure" in needs
+    seconds, kept = time_steps(model, optimizer, plan.micro_batch, identity.data.image_size, closure)
+    if "hessian" in needs:  # one more forward and backward pass every so many steps
+        seconds *= 1 + 1 / cast(Any, optimizer).hessian_interval
     state = optimizer_state_bytes(model, prepared)
     weights = sum(t.numel() * t.element_size() for t in [*model.parameters(), *model.buffers()])
     held = len(data.train) + (len(data.validation) if data.validation else 0)
@@ -70,13 +76,28 @@ def optimizer_state_bytes(model: nn.Module, prepared: PreparedRun) -> int:
         group["lr"] = 0.0
         for parameter in group["params"]:
             parameter.grad = torch.zeros_like(parameter)
-    optimizer.step()
-    tensors = [t for state in optimizer.state.values() for t in state.values() if isinstance(t, Tensor)]
+    optimizer.step(lambda: 0.0)  # the closure is for optimizers that take a second gradient, which stays zero here
+    tensors = [t for state in optimizer.state.values() for value in state.values() for t in _tensors(value)]
     return sum(t.numel() * t.element_size() for t in tensors)
 
 
-def time_steps(model: nn.Module, optimizer: Optimizer, batch: int, image_size: int) -> tuple[float, int]:
-    """Median seconds of a step on noise, and bytes that autograd keeps between forward and backward."""
+def _tensors(value: object) -> list[Tensor]:
+    """A tensor of the state, or those of a list such as the factors of a preconditioner."""
+    if isinstance(value, Tensor):
+        return [value]
+    return [t for item in value for t in _tensors(item)] if isinstance(value, list | tuple) else []
+
+
+def time_steps(model: nn.Module, optimizer: Optimizer, batch: int, image_size: int, closure: bool) -> tuple[float, int]:
+    """Median seconds of a step on noise, and bytes that autograd keeps between forward and backward.
+
+    Args:
+        model: Is trained on the way.
+        optimizer: Over its parameters.
+        batch: Images a step.
+        image_size: Side in pixels.
+        closure: Whether the optimizer takes a second gradient in every step.
+    """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.to(device).train()
     inputs = torch.rand(batch, 3, image_size, image_size, device=device)
@@ -96,7 +117,13 @@ def time_steps(model: nn.Module, optimizer: Optimizer, batch: int, image_size: i
         else:
             loss = functional.cross_entropy(model(inputs), labels)
         loss.backward()
-        optimizer.step()
+
+        def second_pass() -> float:
+            optimizer.zero_grad()
+            functional.cross_entropy(model(inputs), labels).backward()
+            return 0.0
+
+        optimizer.step(second_pass if closure else None)
         optimizer.zero_grad()
         if device.type == "cuda":
             torch.cuda.synchronize()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -18,14 +20,22 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from bocb_hf.config import Identity, RuntimeConfig
 from bocb_hf.data.augment import COLUMNS, augment, normalize
 from bocb_hf.data.images import Images
-from bocb_hf.data.sampling import epoch_order, epoch_uniforms, seed_forward
+from bocb_hf.data.sampling import epoch_order, epoch_uniforms, hessian_uniforms, seed_forward
 from bocb_hf.engine import checkpoint
 from bocb_hf.engine.environment import peak_memory
 from bocb_hf.engine.evaluation import Evaluation, evaluate
 from bocb_hf.engine.interrupt import StopSignal
 from bocb_hf.engine.progress import Progress
 from bocb_hf.engine.schedule import learning_rate
+from bocb_hf.engine.step import (
+    RECALIBRATION_BATCHES,
+    batch_gradient,
+    check_precision,
+    evaluation_weights,
+    sampled_label_loss,
+)
 from bocb_hf.errors import InputError
+from bocb_hf.optim import OPTIMIZERS
 
 OnStep = Callable[[int, int], None]  # (steps done, total steps)
 
@@ -45,8 +55,10 @@ def make_plan(identity: Identity, runtime: RuntimeConfig, train_images: int, pro
     """Derives the sizes; the last incomplete batch of an epoch is left out, and every epoch has another order.
 
     Raises:
-        InputError: The batch is larger than the training split, or does not divide over processes and accumulation.
+        InputError: The batch is larger than the training split, or does not divide over processes and accumulation, or
+            the optimizer cannot work at this precision.
     """
+    check_precision(identity)
     training = identity.training
     batch, parts = training.batch_size, processes * runtime.accumulation
     if batch % parts:
@@ -92,6 +104,8 @@ class Trainer:
         self.train_images, self.validation, self.state_dir = train, validation, state_dir
         self.plan = make_plan(identity, runtime, len(train), accelerator.num_processes)
         self.network, self.optimizer = accelerator.prepare(model, optimizer)
+        self.needs = OPTIMIZERS.get(identity.optimizer.name).needs
+        self._evaluating = False
         self.progress = Progress(validation_n=len(validation) if validation else 0)
         accelerator.register_for_checkpointing(self.progress)
         decay = identity.training.ema_decay
@@ -114,6 +128,16 @@ class Trainer:
     def evaluation_model(self) -> nn.Module:
         """The weights that count: averaged ones if the setting averages, else the last ones."""
         return self.ema.module if self.ema is not None else self.bare_model
+
+    def evaluation_weights(self) -> AbstractContextManager[None]:
+        """Inside this context, ``evaluation_model`` holds the weights that count; training continues as if never left.
+
+        It does something only for optimizers that train at other weights. An average over steps (``ema_decay``) is
+        taken of the training weights, and then counts in their stead.
+        """
+        if "train_eval" not in self.needs or self.ema is not None or self._evaluating:
+            return nullcontext()
+        return self._switched()
 
     def run(self, stop: StopSignal, on_step: OnStep | None = None) -> None:
         """Trains to the end, to divergence or to a stop, continuing from saved state if there is some.
@@ -166,7 +190,8 @@ class Trainer:
             for buffer in self.evaluation_model.buffers():
                 buffer.copy_(broadcast(buffer))  # type: ignore[arg-type]
         started = time.perf_counter()
-        result = evaluate(self.evaluation_model, images, self.mean, self.std, self.accelerator)
+        with self.evaluation_weights():
+            result = evaluate(self.evaluation_model, images, self.mean, self.std, self.accelerator)
         self.progress.evaluation_seconds += time.perf_counter() - started
         return result
 
@@ -180,20 +205,26 @@ class Trainer:
         first = (progress.step % plan.steps_per_epoch) * training.batch_size
         mine = plan.micro_batch * self.runtime.accumulation
         start = first + accelerator.process_index * mine
-        seed_forward(self.seed, progress.step, accelerator.process_index)
+        micro_batches = order[start : start + mine].split(plan.micro_batch)
+        if "hessian" in self.needs and progress.step % self.optimizer.optimizer.hessian_interval == 0:
+            self._estimate_hessian(micro_batches, uniforms, start - first)
+        self._seed_forward()
+
+        def second_pass() -> Tensor:
+            self.optimizer.zero_grad()
+            self._seed_forward()  # the same dropout: the same function, at other weights
+            batch_gradient(accelerator, self.network, micro_batches, lambda indices: self._loss(indices, uniforms)[0])
+            self._clip()
+            return totals[0]
+
         totals = torch.zeros(2, device=accelerator.device)
-        for indices in order[start : start + mine].split(plan.micro_batch):
+        for indices in micro_batches:
             with accelerator.accumulate(self.network):
-                pixels = self.train_images.pixels[indices].to(accelerator.device, non_blocking=True)
-                labels = self.train_images.labels[indices].to(accelerator.device, non_blocking=True)
-                choices = uniforms[indices].to(accelerator.device, non_blocking=True)
-                inputs = normalize(augment(pixels, choices, self.identity.augmentation), self.mean, self.std)
-                logits = self.network(inputs)  # (B, K)
-                loss = functional.cross_entropy(logits.float(), labels, label_smoothing=training.label_smoothing)
+                loss, logits, labels = self._loss(indices, uniforms)
                 accelerator.backward(loss)
-                if training.clip_grad_norm is not None and accelerator.sync_gradients:
-                    accelerator.clip_grad_norm_(self.network.parameters(), training.clip_grad_norm)
-                self.optimizer.step()
+                if accelerator.sync_gradients:
+                    self._clip()
+                self.optimizer.step(second_pass if "closure" in self.needs else None)
                 self.optimizer.zero_grad()
             with torch.no_grad():
                 hits = (logits.argmax(dim=1) == labels).sum()
@@ -202,6 +233,59 @@ class Trainer:
         if self.ema is not None:
             self.ema.update_parameters(self.bare_model)
         return lr
+
+    def _inputs(self, indices: Tensor, uniforms: Tensor) -> Tensor:
+        """Augmented and normalised images, (B, 3, H, W)."""
+        device = self.accelerator.device
+        pixels = self.train_images.pixels[indices].to(device, non_blocking=True)
+        choices = uniforms[indices].to(device, non_blocking=True)
+        return normalize(augment(pixels, choices, self.identity.augmentation), self.mean, self.std)
+
+    def _loss(self, indices: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Mean loss of a micro-batch, its logits (B, K) and its labels (B,)."""
+        labels = self.train_images.labels[indices].to(self.accelerator.device, non_blocking=True)
+        logits = self.network(self._inputs(indices, uniforms))
+        smoothing = self.identity.training.label_smoothing
+        return functional.cross_entropy(logits.float(), labels, label_smoothing=smoothing), logits, labels
+
+    def _clip(self) -> None:
+        if self.identity.training.clip_grad_norm is not None:
+            self.accelerator.clip_grad_norm_(self.network.parameters(), self.identity.training.clip_grad_norm)
+
+    def _seed_forward(self) -> None:
+        seed_forward(self.seed, self.progress.step, self.accelerator.process_index)
+
+    def _estimate_hessian(self, micro_batches: tuple[Tensor, ...], uniforms: Tensor, position: int) -> None:
+        """Gives the optimizer a gradient with sampled labels; ``position``: of our first image in the global batch."""
+        batch = self.identity.training.batch_size
+        draws = hessian_uniforms(batch, self.seed, self.progress.step)[position:].to(self.accelerator.device)
+        parts = list(zip(micro_batches, draws.split(self.plan.micro_batch), strict=False))
+        self._seed_forward()
+
+        def loss_of(part: tuple[Tensor, Tensor]) -> Tensor:
+            return sampled_label_loss(self.network(self._inputs(part[0], uniforms)).float(), part[1])
+
+        batch_gradient(self.accelerator, self.network, parts, loss_of)
+        optimizer: Any = self.optimizer.optimizer
+        optimizer.update_hessian(batch)
+        optimizer.zero_grad()
+
+    @contextmanager
+    def _switched(self) -> Iterator[None]:
+        def batches() -> Iterator[Tensor]:
+            n = len(self.train_images)
+            self._seed_forward()
+            uniforms = epoch_uniforms(n, COLUMNS, self.seed, 0)
+            size = self.identity.training.batch_size
+            for indices in epoch_order(n, self.seed, 0)[: RECALIBRATION_BATCHES * size].split(size):
+                yield self._inputs(indices, uniforms)
+
+        self._evaluating = True
+        try:
+            with evaluation_weights(self.optimizer, self.bare_model, batches):
+                yield
+        finally:
+            self._evaluating = False
 
     def _read_losses(self) -> None:
         """Moves losses from the device to progress, summed over processes, and checks them for divergence."""

@@ -18,6 +18,7 @@ from bocb_hf.engine.dry_run import describe_run
 from bocb_hf.engine.interrupt import StopSignal
 from bocb_hf.engine.run import prepare_run, train_run
 from bocb_hf.errors import InputError
+from bocb_hf.plugins import load_plugins
 from bocb_hf.record import RunRecord, parse_record
 from bocb_hf.resources import find_config
 
@@ -29,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     start = parser.add_mutually_exclusive_group(required=True)
     start.add_argument("--config", help="a YAML file, or a shipped setting: see `bocb list settings`")
     start.add_argument("--reproduce", type=Path, metavar="RECORD", help="a record.json: run exactly that again")
+    parser.add_argument("--plugin", action="append", default=[], metavar="MODULE", help="import more rows (repeatable)")
     parser.add_argument("--dry-run", action="store_true", help="print the resolved run with its cost; train nothing")
     parser.add_argument(
         "overrides",
@@ -89,6 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.INFO if main_process else logging.ERROR, format="%(message)s")
     for noisy in ("httpx", "timm", "accelerate"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    load_plugins(arguments.plugin)
     config = load_config(arguments)
     if arguments.dry_run:
         if main_process:
@@ -122,10 +125,10 @@ def summary(record: RunRecord, config: RunConfig) -> str:
     return "\n".join(lines)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point of ``recipes/train.py``."""
+def main(argv: Sequence[str] | None = None, prog: str = "train.py") -> int:
+    """Entry point of ``recipes/train.py`` and ``bocb train``."""
     parser = argparse.ArgumentParser(
-        prog="train.py", description="Pretrain or fine-tune one backbone with one optimizer under one setting and seed."
+        prog=prog, description="Pretrain or fine-tune one backbone with one optimizer under one setting and seed."
     )
     add_arguments(parser)
     try:

@@ -183,6 +183,11 @@ def _train_locked(
 
 def _finish(prepared: PreparedRun, store: Store, trainer: Trainer, flops: int | None) -> RunRecord:
     """Reads the test split if the run completed, makes the record, and publishes it from the main process."""
+    with trainer.evaluation_weights():
+        return _publish(prepared, store, trainer, flops)
+
+
+def _publish(prepared: PreparedRun, store: Store, trainer: Trainer, flops: int | None) -> RunRecord:
     config, progress, accelerator = prepared.config, trainer.progress, trainer.accelerator
     status: Status = "completed"
     if progress.diverged_at is not None:

@@ -1,38 +1,18 @@
-"""The study's optimizers (paper, Section 3.2), as rows."""
+"""The study's twenty optimizers (paper, Section 3.2), as rows.
+
+Sources of the centres: ``released`` is a value of the study's released code, mostly the default of a class, for the
+learning rates and decays of twelve optimizers were not released; ``library`` is the implementation's default.
+"""
 
 from __future__ import annotations
 
-from pydantic import Field
+from bocb_hf.optim import hyperparameters as h
+from bocb_hf.optim.row import Centre, OptimizerRow
 
-from bocb_hf.optim.row import Centre, Hyperparameters, OptimizerRow
-
-
-class SgdmHyperparameters(Hyperparameters):
-    momentum: float = Field(default=0.9, ge=0, lt=1)
-
-
-class AdamWHyperparameters(Hyperparameters):
-    beta1: float = Field(default=0.9, ge=0, lt=1)
-    beta2: float = Field(default=0.999, ge=0, lt=1)
-    eps: float = Field(default=1e-8, gt=0)
-
-
-class LambHyperparameters(Hyperparameters):
-    beta1: float = Field(default=0.9, ge=0, lt=1)
-    beta2: float = Field(default=0.999, ge=0, lt=1)
-    eps: float = Field(default=1e-6, gt=0)
-
-
-class LarsHyperparameters(Hyperparameters):
-    momentum: float = Field(default=0.9, ge=0, lt=1)
-    trust_coefficient: float = Field(default=1e-3, gt=0)
-    eps: float = Field(default=1e-8, ge=0)
-
-
-class RmspropHyperparameters(Hyperparameters):
-    alpha: float = Field(default=0.99, ge=0, lt=1)
-    eps: float = Field(default=1e-8, gt=0)
-
+_TORCH = "bocb_hf.optim.torch_native:"
+_TIMM = "bocb_hf.optim.timm_native:"
+_FUSED = "fused, the fastest path on CPU and GPU"
+_LOOP = "torch has no fused path for it, and its foreach path loses to the loop on a CPU"
 
 STUDY_ROWS: tuple[OptimizerRow, ...] = (
     OptimizerRow(
@@ -42,10 +22,83 @@ STUDY_ROWS: tuple[OptimizerRow, ...] = (
         paper="Sutskever et al., ICML 2013",
         implementation="torch.optim.SGD",
         variant="no Nesterov, no dampening, learning rate outside the buffer; fused, the fastest path on CPU and GPU",
+        why="timm's `sgd` is Nesterov",
         decay="coupled",
         centres={"default": Centre(0.1, 1e-4, "released")},
-        hyperparameters=SgdmHyperparameters,
-        build="bocb_hf.optim.torch_native:sgdm",
+        hyperparameters=h.SgdmHyperparameters,
+        build=_TORCH + "sgdm",
+        state_floats=1,
+    ),
+    OptimizerRow(
+        id="sgdp",
+        short="SGDP",
+        category="a",
+        paper="arXiv 2006.08217",
+        implementation="timm.optim.SGDP",
+        variant="projects the step, not the buffer; channel view, then layer view, tensors of 2 axes and more; decay "
+        "is scaled by 1/(1 − momentum), so 1e-5 acts like SGD-M's 1e-4 (and loses nine tenths where it projects)",
+        why="equals the equations to 2e-12; the study's own code projects the buffer in place: see sgdpupstream",
+        decay="decoupled",
+        centres={"default": Centre(0.1, 1e-5, "ours")},
+        hyperparameters=h.SgdpHyperparameters,
+        build=_TIMM + "sgdp",
+        state_floats=1,
+    ),
+    OptimizerRow(
+        id="lion",
+        short="LION",
+        category="a",
+        paper="arXiv 2302.06675",
+        implementation="timm.optim.Lion",
+        variant="step from β₁, buffer from β₂, sign(0) = 0",
+        why="single-tensor loop: exact, and faster than foreach on a CPU",
+        decay="decoupled",
+        centres={"default": Centre(1e-4, 0.5, "ours")},
+        hyperparameters=h.LionHyperparameters,
+        build=_TIMM + "lion",
+        state_floats=1,
+    ),
+    OptimizerRow(
+        id="adam",
+        short="Adam",
+        category="b",
+        paper="arXiv 1412.6980",
+        implementation="torch.optim.Adam",
+        variant="bias-corrected, ε outside the root",
+        why=_FUSED,
+        decay="coupled",
+        centres={"default": Centre(1e-3, 0.0, "released")},
+        hyperparameters=h.AdamHyperparameters,
+        build=_TORCH + "adam",
+        state_floats=2,
+    ),
+    OptimizerRow(
+        id="adamax",
+        short="Adamax",
+        category="b",
+        paper="arXiv 1412.6980, Algorithm 2",
+        implementation="torch.optim.Adamax",
+        variant="torch adds ε = 1e-8 to |g| inside the maximum, where the paper has none",
+        why=_LOOP,
+        decay="coupled",
+        centres={"default": Centre(2e-3, 0.0, "library")},
+        hyperparameters=h.AdamHyperparameters,
+        build=_TORCH + "adamax",
+        state_floats=2,
+    ),
+    OptimizerRow(
+        id="nadam",
+        short="NAdam",
+        category="b",
+        paper="Dozat, ICLR workshop 2016",
+        implementation="torch.optim.NAdam",
+        variant="momentum warm-up μ_t = β₁(1 − ½·0.96^(0.004 t))",
+        why=_LOOP + "; timm's NAdamW has no momentum warm-up",
+        decay="coupled",
+        centres={"default": Centre(2e-3, 0.0, "library")},
+        hyperparameters=h.NadamHyperparameters,
+        build=_TORCH + "nadam",
+        state_floats=2,
     ),
     OptimizerRow(
         id="adamw",
@@ -53,11 +106,13 @@ STUDY_ROWS: tuple[OptimizerRow, ...] = (
         category="b",
         paper="arXiv 1711.05101",
         implementation="torch.optim.AdamW",
-        variant="bias-corrected, ε outside the root; fused",
+        variant="bias-corrected, ε outside the root",
+        why=_FUSED,
         decay="decoupled",
         centres={"default": Centre(1e-3, 0.05, "released"), "demo": Centre(3e-3, 0.05, "ours")},
-        hyperparameters=AdamWHyperparameters,
-        build="bocb_hf.optim.torch_native:adamw",
+        hyperparameters=h.AdamHyperparameters,
+        build=_TORCH + "adamw",
+        state_floats=2,
     ),
     OptimizerRow(
         id="lamb",
@@ -66,10 +121,70 @@ STUDY_ROWS: tuple[OptimizerRow, ...] = (
         paper="arXiv 1904.00962",
         implementation="timm.optim.Lamb",
         variant="bias-corrected, φ = identity, trust ratio for every tensor (always_adapt), no clipping of its own",
+        why="pytorch_optimizer's is another algorithm; timm by default clips and drops the ratio at decay 0",
         decay="decoupled",
         centres={"default": Centre(5e-3, 0.02, "released"), "demo": Centre(1e-2, 0.02, "ours")},
-        hyperparameters=LambHyperparameters,
-        build="bocb_hf.optim.timm_native:lamb",
+        hyperparameters=h.LambHyperparameters,
+        build=_TIMM + "lamb",
+        state_floats=2,
+    ),
+    OptimizerRow(
+        id="radam",
+        short="RAdam",
+        category="b",
+        paper="arXiv 1908.03265",
+        implementation="torch.optim.RAdam",
+        variant="rectified where ρ_t > 5 (the paper: 4), before that un-rectified momentum (its authors' code skips "
+        "such steps); decoupled decay",
+        why=_LOOP,
+        decay="decoupled",
+        centres={"default": Centre(1e-3, 0.05, "ours")},
+        hyperparameters=h.AdamHyperparameters,
+        build=_TORCH + "radam",
+        state_floats=2,
+    ),
+    OptimizerRow(
+        id="adamp",
+        short="AdamP",
+        category="b",
+        paper="arXiv 2006.08217",
+        implementation="timm.optim.AdamP",
+        variant="channel view, then layer view, tensors of 2 axes and more",
+        why="equals the equations; pytorch_optimizer's puts ε elsewhere (1.5e-3 away)",
+        decay="decoupled",
+        centres={"default": Centre(1e-3, 0.0, "released")},
+        hyperparameters=h.AdampHyperparameters,
+        build=_TIMM + "adamp",
+        state_floats=2,
+    ),
+    OptimizerRow(
+        id="adan",
+        short="Adan",
+        category="b",
+        paper="arXiv 2208.06677",
+        implementation="timm.optim.Adan",
+        variant="proximal decay θ/(1 + ηλ), first gradient difference 0, no clipping of its own (the study clips at 5)",
+        why="single-tensor loop: exact, and faster than foreach on a CPU",
+        decay="decoupled",
+        centres={"default": Centre(1e-3, 0.02, "released")},
+        hyperparameters=h.AdanHyperparameters,
+        build=_TIMM + "adan",
+        state_floats=4,
+    ),
+    OptimizerRow(
+        id="adabound",
+        short="AdaBound",
+        category="c",
+        paper="arXiv 1902.09843",
+        implementation="bocb_hf.optim.adabound.AdaBound",
+        variant="bounds scale with lr/base_lr, base_lr being the peak; coupled decay as in its authors' code (the "
+        "study's table: decoupled)",
+        why="ours: pytorch_optimizer's loses the base learning rates on resume and fails after add_param_group",
+        decay="coupled",
+        centres={"default": Centre(1e-3, 5e-4, "ours")},
+        hyperparameters=h.AdaboundHyperparameters,
+        build="bocb_hf.optim.adabound:build",
+        state_floats=2,
     ),
     OptimizerRow(
         id="lars",
@@ -77,11 +192,103 @@ STUDY_ROWS: tuple[OptimizerRow, ...] = (
         category="c",
         paper="arXiv 1708.03888",
         implementation="timm.optim.Lars",
-        variant="learning rate outside the momentum (the paper: inside); no trust ratio for norms and biases",
+        variant="learning rate outside the momentum (the paper: inside); no trust ratio for norms and biases. The "
+        "study's published LARS is SGD-M (see larsupstream), so a faithful one may differ from its row",
+        why="with always_adapt, for timm drops the trust ratio at decay 0",
         decay="decoupled",
         centres={"default": Centre(3.0, 1e-4, "ours")},
-        hyperparameters=LarsHyperparameters,
-        build="bocb_hf.optim.timm_native:lars",
+        hyperparameters=h.LarsHyperparameters,
+        build=_TIMM + "lars",
+        state_floats=1,
+    ),
+    OptimizerRow(
+        id="adafactor",
+        short="AdaFactor",
+        category="c",
+        paper="arXiv 1804.04235",
+        implementation="timm.optim.Adafactor",
+        variant="learning rate from outside, not scaled by RMS(w); no momentum; factored only where both axes exceed "
+        "16, for convolutions over the axes (out, in)",
+        why="0.03 numbers a parameter and half the time of torch's, which factors the wrong axes of convolutions",
+        decay="decoupled",
+        centres={"default": Centre(1e-3, 0.0, "released")},
+        hyperparameters=h.AdafactorHyperparameters,
+        build=_TIMM + "adafactor",
+        state_floats=2 / 64,
+    ),
+    OptimizerRow(
+        id="adabelief",
+        short="AdaBelief",
+        category="c",
+        paper="arXiv 2010.07468",
+        implementation="timm.optim.AdaBelief",
+        variant="(g − m_t)², + ε inside s_t and again outside the root, decoupled decay, no rectification (the "
+        "authors' package rectifies: radabelief)",
+        why="exact; timm's factory would set other defaults than its class",
+        decay="decoupled",
+        centres={"default": Centre(1e-3, 0.0, "released")},
+        hyperparameters=h.AdabeliefHyperparameters,
+        build=_TIMM + "adabelief",
+        state_floats=2,
+    ),
+    OptimizerRow(
+        id="novograd",
+        short="NovoGrad",
+        category="c",
+        paper="arXiv 1905.11286",
+        implementation="timm.optim.NvNovoGrad",
+        variant="second moment per tensor, v₁ = ‖g₁‖² in float32, no averaging; λw joins the normalised gradient "
+        "inside the momentum, as in the paper (the study calls that decoupled)",
+        why="pytorch_optimizer's changes the gradient in place",
+        decay="decoupled",
+        centres={"default": Centre(1e-3, 1e-3, "ours")},
+        hyperparameters=h.NovogradHyperparameters,
+        build=_TIMM + "novograd",
+        state_floats=1,
+    ),
+    OptimizerRow(
+        id="sophia",
+        short="Sophia",
+        category="c",
+        paper="arXiv 2305.14342, Algorithms 2 and 3",
+        implementation="bocb_hf.optim.sophia.Sophia",
+        variant="Sophia-G: Gauss-Newton-Bartlett estimate every 10 steps, labels sampled from the model, its second "
+        "pass counted as cost. The study's published Sophia is sign momentum (see sophiaupstream)",
+        why="ours: no library has the G estimator",
+        decay="decoupled",
+        centres={"default": Centre(1e-4, 0.1, "released")},
+        hyperparameters=h.SophiaHyperparameters,
+        build="bocb_hf.optim.sophia:build",
+        state_floats=2,
+        needs=frozenset({"hessian"}),
+    ),
+    OptimizerRow(
+        id="adagrad",
+        short="AdaGrad",
+        category="d",
+        paper="Duchi et al., JMLR 2011",
+        implementation="torch.optim.Adagrad",
+        variant="accumulator from 0, no decay of the learning rate, ε outside the root",
+        why=_FUSED,
+        decay="coupled",
+        centres={"default": Centre(1e-2, 0.0, "library")},
+        hyperparameters=h.AdagradHyperparameters,
+        build=_TORCH + "adagrad",
+        state_floats=1,
+    ),
+    OptimizerRow(
+        id="adadelta",
+        short="AdaDelta",
+        category="d",
+        paper="arXiv 1212.5701",
+        implementation="torch.optim.Adadelta",
+        variant="ε inside both roots; the paper's update times a learning rate of 1",
+        why=_LOOP,
+        decay="coupled",
+        centres={"default": Centre(1.0, 0.0, "library")},
+        hyperparameters=h.AdadeltaHyperparameters,
+        build=_TORCH + "adadelta",
+        state_floats=2,
     ),
     OptimizerRow(
         id="rmsprop",
@@ -89,10 +296,12 @@ STUDY_ROWS: tuple[OptimizerRow, ...] = (
         category="d",
         paper="Tieleman and Hinton, 2012",
         implementation="torch.optim.RMSprop",
-        variant="not centred, no momentum, ε outside the root; single-tensor loop",
+        variant="not centred, no momentum, ε outside the root",
+        why=_LOOP + "; timm's starts v at 1, and its factory adds momentum 0.9",
         decay="coupled",
         centres={"default": Centre(1e-3, 1e-4, "library")},
-        hyperparameters=RmspropHyperparameters,
-        build="bocb_hf.optim.torch_native:rmsprop",
+        hyperparameters=h.RmspropHyperparameters,
+        build=_TORCH + "rmsprop",
+        state_floats=1,
     ),
 )

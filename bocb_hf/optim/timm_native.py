@@ -1,19 +1,55 @@
-"""Optimizers of timm, each built explicitly."""
+"""Optimizers of timm, each built explicitly, with the single-tensor loop: foreach is slower on a CPU."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from timm.optim.adabelief import AdaBelief
+from timm.optim.adafactor import Adafactor
+from timm.optim.adamp import AdamP
+from timm.optim.adamw import AdamWLegacy
+from timm.optim.adan import Adan
+from timm.optim.adopt import Adopt
 from timm.optim.lamb import Lamb
 from timm.optim.lars import Lars
+from timm.optim.lion import Lion
+from timm.optim.mars import Mars
+from timm.optim.muon import Muon
+from timm.optim.nvnovograd import NvNovoGrad
+from timm.optim.sgdp import SGDP
 from torch.optim import Optimizer
 
-from bocb_hf.optim import study
+from bocb_hf.optim import hyperparameters as hp
 
 Groups = list[dict[str, Any]]
 
 
-def lamb(groups: Groups, lr: float, h: study.LambHyperparameters) -> Optimizer:
+def sgdp(groups: Groups, lr: float, h: hp.SgdpHyperparameters) -> Optimizer:
+    """SGDP."""
+    return SGDP(
+        groups,
+        lr=lr,
+        momentum=h.momentum,  # type: ignore[arg-type] - annotated by its default of 0
+        dampening=0,
+        nesterov=False,
+        eps=h.eps,
+        delta=h.delta,
+        wd_ratio=h.wd_ratio,
+        caution=False,
+    )
+
+
+def lion(groups: Groups, lr: float, h: hp.LionHyperparameters) -> Optimizer:
+    """Lion."""
+    return Lion(groups, lr=lr, betas=(h.beta1, h.beta2), caution=False, foreach=False)
+
+
+def clion(groups: Groups, lr: float, h: hp.LionHyperparameters) -> Optimizer:
+    """Cautious Lion."""
+    return Lion(groups, lr=lr, betas=(h.beta1, h.beta2), caution=True, foreach=False)
+
+
+def lamb(groups: Groups, lr: float, h: hp.LambHyperparameters) -> Optimizer:
     """LAMB. timm drops the trust ratio where weight decay is 0 and clips by default; the paper does neither."""
     return Lamb(
         groups,
@@ -26,7 +62,7 @@ def lamb(groups: Groups, lr: float, h: study.LambHyperparameters) -> Optimizer:
     )
 
 
-def lars(groups: Groups, lr: float, h: study.LarsHyperparameters) -> Optimizer:
+def lars(groups: Groups, lr: float, h: hp.LarsHyperparameters) -> Optimizer:
     """LARS. Every matrix adapts, also at weight decay 0, where timm would not; norms and biases never do."""
     split: Groups = []
     for group in groups:
@@ -41,5 +77,149 @@ def lars(groups: Groups, lr: float, h: study.LarsHyperparameters) -> Optimizer:
         momentum=h.momentum,  # type: ignore[arg-type] - annotated by its default of 0
         trust_coeff=h.trust_coefficient,
         eps=h.eps,
+        foreach=False,
+    )
+
+
+def adamp(groups: Groups, lr: float, h: hp.AdampHyperparameters) -> Optimizer:
+    """AdamP."""
+    return AdamP(
+        groups,
+        lr=lr,
+        betas=(h.beta1, h.beta2),
+        eps=h.eps,
+        delta=h.delta,
+        wd_ratio=h.wd_ratio,
+        nesterov=False,
+        caution=False,
+    )
+
+
+def adan(groups: Groups, lr: float, h: hp.AdanHyperparameters) -> Optimizer:
+    """Adan with proximal decay."""
+    betas = (h.beta1, h.beta2, h.beta3)
+    return Adan(groups, lr=lr, betas=betas, eps=h.eps, no_prox=False, caution=False, foreach=False)
+
+
+def adafactor(groups: Groups, lr: float, h: hp.AdafactorHyperparameters) -> Optimizer:
+    """AdaFactor with a learning rate from outside."""
+    return Adafactor(
+        groups,
+        lr=lr,
+        eps=h.eps,
+        clip_threshold=h.clip_threshold,
+        decay_rate=-h.decay_rate,
+        betas=None,
+        scale_parameter=False,
+        warmup_init=False,
+        min_dim_size_to_factor=16,
+        caution=False,
+    )
+
+
+def adabelief(groups: Groups, lr: float, h: hp.AdabeliefHyperparameters) -> Optimizer:
+    """AdaBelief as in the paper."""
+    return _adabelief(groups, lr, h, rectify=False)
+
+
+def radabelief(groups: Groups, lr: float, h: hp.AdabeliefHyperparameters) -> Optimizer:
+    """AdaBelief as in its authors' package."""
+    return _adabelief(groups, lr, h, rectify=True)
+
+
+def _adabelief(groups: Groups, lr: float, h: hp.AdabeliefHyperparameters, rectify: bool) -> Optimizer:
+    return AdaBelief(
+        groups,
+        lr=lr,
+        betas=(h.beta1, h.beta2),
+        eps=h.eps,
+        amsgrad=False,
+        decoupled_decay=True,
+        fixed_decay=False,
+        rectify=rectify,
+        degenerated_to_sgd=True,
+        foreach=False,
+    )
+
+
+def novograd(groups: Groups, lr: float, h: hp.NovogradHyperparameters) -> Optimizer:
+    """NovoGrad; ``decoupled_decay=False`` is timm's name for the paper's place of the decay."""
+    return NvNovoGrad(
+        groups,
+        lr=lr,
+        betas=(h.beta1, h.beta2),
+        eps=h.eps,
+        grad_averaging=False,
+        amsgrad=False,
+        decoupled_decay=False,
+    )
+
+
+def muon(groups: Groups, lr: float, h: hp.MuonHyperparameters) -> Optimizer:
+    """Muon for hidden matrices, AdamW for the rest; timm alone would route by shape and turn the rest into NAdamW."""
+    split: Groups = []
+    for group in groups:
+        group = dict(group)
+        if group.pop("matrix"):
+            group["use_muon"] = True
+        else:
+            group |= {"use_fallback": True, "nesterov": False, "eps": h.eps}
+        split.append(group)
+    return Muon(
+        split,
+        lr=lr,
+        momentum=h.momentum,
+        nesterov=h.nesterov,
+        ns_steps=h.ns_steps,
+        ns_coefficients="original",
+        adjust_lr_fn=h.adjust_lr,
+        conv_mode="flatten",
+        fallback_lr_scale=1.0,
+        betas=(h.beta1, h.beta2),
+        algo="muon",
+        scale_eps=False,
+    )
+
+
+def mars(groups: Groups, lr: float, h: hp.MarsHyperparameters) -> Optimizer:
+    """MARS-AdamW; vectors take plain AdamW with the same learning rate."""
+    return Mars(
+        groups,
+        lr=lr,
+        betas=(h.beta1, h.beta2),
+        eps=h.eps,
+        gamma=h.gamma,
+        mars_type="adamw",
+        optimize_1d=False,
+        lr_1d_factor=1.0,
+        betas_1d=(h.beta1, h.beta2),
+        caution=False,
+    )
+
+
+def adopt(groups: Groups, lr: float, h: hp.AdoptHyperparameters) -> Optimizer:
+    """ADOPT with decoupled decay."""
+    return Adopt(
+        groups,
+        lr=lr,
+        betas=(h.beta1, h.beta2),
+        eps=h.eps,
+        clip_exp=h.clip_exp,
+        decoupled=True,
+        caution=False,
+        foreach=False,
+    )
+
+
+def cadamw(groups: Groups, lr: float, h: hp.AdamHyperparameters) -> Optimizer:
+    """Cautious AdamW."""
+    return AdamWLegacy(
+        groups,
+        lr=lr,
+        betas=(h.beta1, h.beta2),
+        eps=h.eps,
+        amsgrad=False,
+        caution=True,
+        corrected_weight_decay=False,
         foreach=False,
     )

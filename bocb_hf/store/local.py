@@ -48,7 +48,7 @@ class LocalStore:
         return self.root / "models" / check_repository(repository)
 
     def revision(self, repository: str) -> str | None:
-        """A hash of names, sizes and times of change: any commit, and any edit by hand, gives a new one."""
+        """A hash of names, sizes and times of change: any change, also one by hand, gives a new one."""
         if not self.path(repository).is_dir():
             return None
         digest = hashlib.sha256()

@@ -115,6 +115,8 @@ def publish_run(store: Store, namespace: str, record: RunRecord, weights: Path |
         check_free(existing, record.run_id, supersede)
         if existing is not None and existing.status != "interrupted":
             record = record.model_copy(update={"supersedes": existing.sha256()})
+        # as it will be read back, free dictionaries in the order of the file, so that `bocb render` gives the same card
+        record = parse_record(record.to_json().encode(), record.path())
         places[record.seed if record.role == "final" else record.run_id] = record  # type: ignore[index]
         add, delete = _changes(store, repository, contents, record, weights)
         card = render_card(repository, list(contents.finals.values()), list(contents.trials.values()))

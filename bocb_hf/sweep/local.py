@@ -10,11 +10,13 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing.synchronize import Event
 from typing import Any
 
 from bocb_hf.config import DataConfig, RunConfig
+from bocb_hf.plugins import load_plugins
 from bocb_hf.record import RunRecord
 
 
@@ -24,17 +26,21 @@ class LocalExecutor:
     Args:
         workers: Processes.
         threads: Threads of each.
+        plugins: Modules that every worker imports, for the rows that they add.
     """
 
-    def __init__(self, workers: int, threads: int = 1) -> None:
-        self.workers, self.threads = workers, threads
+    def __init__(self, workers: int, threads: int = 1, plugins: Sequence[str] = ()) -> None:
+        self.workers, self.threads, self._plugins = workers, threads, tuple(plugins)
         self._context = multiprocessing.get_context("spawn")
         self._start()
 
     def _start(self) -> None:
         self._stop = self._context.Event()
         self._pool = ProcessPoolExecutor(
-            self.workers, mp_context=self._context, initializer=_warm_up, initargs=(self._stop, self.threads)
+            self.workers,
+            mp_context=self._context,
+            initializer=_warm_up,
+            initargs=(self._stop, self.threads, self._plugins),
         )
 
     def submit(self, config: RunConfig) -> Future[RunRecord]:
@@ -67,8 +73,8 @@ class LocalExecutor:
 _stop_event: Event | None = None
 
 
-def _warm_up(stop: Event, threads: int) -> None:
-    """Runs once in every worker: imports the stack, sets threads, and leaves Ctrl-C to the parent."""
+def _warm_up(stop: Event, threads: int, plugins: Sequence[str]) -> None:
+    """Runs once in every worker: imports the stack and plug-ins, sets threads, and leaves Ctrl-C to the parent."""
     global _stop_event  # noqa: PLW0603 - the initializer has no other way to reach the tasks of its process
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_exit_with_parent, daemon=True).start()
@@ -81,6 +87,7 @@ def _warm_up(stop: Event, threads: int) -> None:
     import datasets
 
     datasets.disable_progress_bars()
+    load_plugins(plugins)
 
 
 def _exit_with_parent() -> None:

@@ -1,0 +1,103 @@
+"""AdaBound: Adam whose step sizes are clipped between bounds that close in on one learning rate.
+
+Luo et al., *Adaptive Gradient Methods with Dynamic Bound of Learning Rate*, arXiv 1902.09843, Algorithm 1, in the form
+of its authors' code: with bias correction, L2 decay, and bounds that follow the learning-rate schedule.
+
+    m ← β₁m + (1 − β₁)g        v ← β₂v + (1 − β₂)g²        with g ← g + λθ
+    α* = final_lr · lr / base_lr
+    η = clip(lr·√(1 − β₂ᵗ) / ((1 − β₁ᵗ)(√v + ε)),  α*(1 − 1/(γt + 1)),  α*(1 + 1/(γt)))
+    θ ← θ − η·m
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+
+from bocb_hf.optim.hyperparameters import AdaboundHyperparameters
+
+
+class AdaBound(Optimizer):
+    """AdaBound.
+
+    ``base_lr`` lives in the parameter group, so that it is in the state_dict and a group that is added later has one.
+
+    Args:
+        params: Parameters or groups.
+        lr: Peak learning rate; a schedule then changes ``lr`` of the groups, while ``base_lr`` stays.
+        betas: Decay of the two averages.
+        eps: Added to √v.
+        final_lr: The learning rate that the bounds close in on while ``lr`` is at its peak.
+        gamma: How fast they do.
+        weight_decay: Added to the gradient.
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float,
+        betas: tuple[float, float],
+        eps: float,
+        final_lr: float,
+        gamma: float,
+        weight_decay: float = 0.0,
+    ) -> None:
+        defaults = {
+            "lr": lr,
+            "betas": betas,
+            "eps": eps,
+            "final_lr": final_lr,
+            "gamma": gamma,
+            "weight_decay": weight_decay,
+        }
+        super().__init__(params, defaults)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Adds a group; its own learning rate, or the common one, becomes its ``base_lr``."""
+        super().add_param_group(param_group)
+        group = self.param_groups[-1]
+        group.setdefault("base_lr", group["lr"])
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """One step."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    self._update(parameter, group)
+        return loss
+
+    def _update(self, parameter: torch.Tensor, group: dict[str, Any]) -> None:
+        beta1, beta2 = group["betas"]
+        state = self.state[parameter]
+        if not state:
+            state["step"] = 0
+            state["exp_avg"] = torch.zeros_like(parameter)
+            state["exp_avg_sq"] = torch.zeros_like(parameter)
+        state["step"] += 1
+        t, lr = state["step"], group["lr"]
+        grad = parameter.grad
+        assert grad is not None
+        if group["weight_decay"] != 0:
+            grad = grad.add(parameter, alpha=group["weight_decay"])
+        exp_avg = state["exp_avg"].lerp_(grad, 1 - beta1)
+        exp_avg_sq = state["exp_avg_sq"].mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
+        final = group["final_lr"] * lr / group["base_lr"]
+        low = final * (1 - 1 / (group["gamma"] * t + 1))
+        high = final * (1 + 1 / (group["gamma"] * t))
+        size = lr * math.sqrt(1 - beta2**t) / (1 - beta1**t)
+        rates = exp_avg_sq.sqrt().add_(group["eps"]).reciprocal_().mul_(size).clamp_(low, high)
+        parameter.addcmul_(rates, exp_avg, value=-1)
+
+
+def build(groups: list[dict[str, Any]], lr: float, h: AdaboundHyperparameters) -> Optimizer:
+    """AdaBound over parameter groups."""
+    return AdaBound(groups, lr=lr, betas=(h.beta1, h.beta2), eps=h.eps, final_lr=h.final_lr, gamma=h.gamma)

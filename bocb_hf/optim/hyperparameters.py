@@ -1,0 +1,220 @@
+"""Typed hyper-parameters of the optimizers; each default has its home here. Needs no torch."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from bocb_hf.optim.row import Hyperparameters
+
+Decay = Annotated[float, Field(ge=0, lt=1)]  # of a running average
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class SgdmHyperparameters(Hyperparameters):
+    momentum: Decay = 0.9
+
+
+class SgdpHyperparameters(Hyperparameters):
+    """``delta``: cosine below which a weight counts as scale-invariant; ``wd_ratio``: share of the decay it keeps."""
+
+    momentum: Decay = 0.9
+    delta: NonNegative = 0.1
+    wd_ratio: NonNegative = 0.1
+    eps: Positive = 1e-8
+
+
+class LionHyperparameters(Hyperparameters):
+    beta1: Decay = 0.9
+    beta2: Decay = 0.99
+
+
+class AdamHyperparameters(Hyperparameters):
+    beta1: Decay = 0.9
+    beta2: Decay = 0.999
+    eps: Positive = 1e-8
+
+
+class NadamHyperparameters(AdamHyperparameters):
+    momentum_decay: NonNegative = 0.004
+
+
+class LambHyperparameters(Hyperparameters):
+    beta1: Decay = 0.9
+    beta2: Decay = 0.999
+    eps: Positive = 1e-6
+
+
+class AdampHyperparameters(AdamHyperparameters):
+    delta: NonNegative = 0.1
+    wd_ratio: NonNegative = 0.1
+
+
+class AdanHyperparameters(Hyperparameters):
+    """In the convention of timm: ``beta`` is the share that is kept (the paper's 1 − β)."""
+
+    beta1: Decay = 0.98
+    beta2: Decay = 0.92
+    beta3: Decay = 0.99
+    eps: Positive = 1e-8
+
+
+class AdaboundHyperparameters(AdamHyperparameters):
+    """``final_lr``: the learning rate that the bounds close in on; ``gamma``: how fast they do."""
+
+    final_lr: Positive = 0.1
+    gamma: Positive = 1e-3
+
+
+class LarsHyperparameters(Hyperparameters):
+    momentum: Decay = 0.9
+    trust_coefficient: Positive = 1e-3
+    eps: NonNegative = 1e-8
+
+
+class AdafactorHyperparameters(Hyperparameters):
+    """``clip_threshold``: largest root mean square of an update; ``decay_rate``: β₂ at step t is 1 − t^−rate."""
+
+    eps: Positive = 1e-30
+    clip_threshold: Positive = 1.0
+    decay_rate: Annotated[float, Field(gt=0, le=1)] = 0.8
+
+
+class AdabeliefHyperparameters(Hyperparameters):
+    beta1: Decay = 0.9
+    beta2: Decay = 0.999
+    eps: Positive = 1e-16
+
+
+class NovogradHyperparameters(Hyperparameters):
+    beta1: Decay = 0.95
+    beta2: Decay = 0.98
+    eps: Positive = 1e-8
+
+
+class SophiaHyperparameters(Hyperparameters):
+    """``hessian_interval``: steps between two estimates of the Hessian's diagonal."""
+
+    beta1: Decay = 0.965
+    beta2: Decay = 0.99
+    rho: Positive = 0.04
+    eps: Positive = 1e-12
+    hessian_interval: Count = 10
+
+
+class SophiaUpstreamHyperparameters(Hyperparameters):
+    beta1: Decay = 0.965
+    eps: Positive = 1e-15
+
+
+class AdagradHyperparameters(Hyperparameters):
+    eps: Positive = 1e-10
+
+
+class AdadeltaHyperparameters(Hyperparameters):
+    rho: Decay = 0.9
+    eps: Positive = 1e-6
+
+
+class RmspropHyperparameters(Hyperparameters):
+    alpha: Decay = 0.99
+    eps: Positive = 1e-8
+
+
+class MuonHyperparameters(Hyperparameters):
+    """``adjust_lr``: ``match_rms_adamw`` scales a matrix by 0.2·√max(m, n), ``original`` by √max(1, m/n).
+
+    ``beta1``, ``beta2`` and ``eps`` are those of the AdamW part.
+    """
+
+    momentum: Decay = 0.95
+    nesterov: bool = True
+    ns_steps: Annotated[int, Field(ge=1, le=20)] = 5
+    adjust_lr: Literal["match_rms_adamw", "original"] = "match_rms_adamw"
+    beta1: Decay = 0.9
+    beta2: Decay = 0.95
+    eps: Positive = 1e-10
+
+
+class SoapHyperparameters(Hyperparameters):
+    """``max_dim``: axes longer than this are not preconditioned; ``interval``: steps between two eigenbases."""
+
+    beta1: Decay = 0.95
+    beta2: Decay = 0.95
+    eps: Positive = 1e-8
+    interval: Count = 10
+    max_dim: Count = 10_000
+
+
+class ShampooHyperparameters(Hyperparameters):
+    """``eps``: multiple of the identity that the moments start from; ``interval``: steps between two roots.
+
+    ``max_dim``: longer axes keep a diagonal only.
+    """
+
+    eps: Positive = 1e-6
+    interval: Count = 1
+    max_dim: Count = 1200
+
+
+class ScheduleFreeSgdHyperparameters(Hyperparameters):
+    """``momentum``: weight of the average in the point where gradients are taken."""
+
+    momentum: Annotated[float, Field(gt=0, lt=1)] = 0.9
+
+
+class ScheduleFreeAdamwHyperparameters(Hyperparameters):
+    beta1: Annotated[float, Field(gt=0, lt=1)] = 0.9
+    beta2: Decay = 0.999
+    eps: Positive = 1e-8
+
+
+class KronHyperparameters(Hyperparameters):
+    """``max_size``: longer axes get a diagonal factor; ``precond_lr``: step size of the factors."""
+
+    momentum: Decay = 0.9
+    precond_lr: Positive = 0.1
+    max_size: Count = 2048
+
+
+class MarsHyperparameters(Hyperparameters):
+    """``gamma``: weight of the gradient difference."""
+
+    beta1: Decay = 0.95
+    beta2: Decay = 0.99
+    gamma: NonNegative = 0.025
+    eps: Positive = 1e-8
+
+
+class AdemamixHyperparameters(AdamHyperparameters):
+    """``warmup_steps``: steps over which ``alpha`` and ``beta3`` rise; 0 starts with both at their full value."""
+
+    beta3: Decay = 0.9999
+    alpha: NonNegative = 5.0
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
+
+
+class ProdigyHyperparameters(AdamHyperparameters):
+    """``d0``: first estimate of the distance to the solution; ``d_coef``: factor on that estimate."""
+
+    d0: Positive = 1e-6
+    d_coef: Positive = 1.0
+
+
+class AdoptHyperparameters(Hyperparameters):
+    """``clip_exp``: normalised gradients are clipped to ±(t − 1)^clip_exp."""
+
+    beta1: Decay = 0.9
+    beta2: Decay = 0.9999
+    eps: Positive = 1e-6
+    clip_exp: Positive = 0.333
+
+
+class SamHyperparameters(Hyperparameters):
+    """``rho``: radius of the neighbourhood; ``momentum``: of the SGD below it."""
+
+    momentum: Decay = 0.9
+    rho: Positive = 0.05

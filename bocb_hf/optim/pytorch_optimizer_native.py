@@ -1,0 +1,145 @@
+"""Optimizers of pytorch_optimizer (extra ``optimizers``), each built explicitly.
+
+Every argument is named: the package's classes take ``**kwargs`` and drop what they do not know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+
+from bocb_hf.errors import missing_extra
+from bocb_hf.optim import hyperparameters as hp
+
+try:
+    import pytorch_optimizer as po
+except ImportError:
+    raise missing_extra("pytorch_optimizer", "optimizers") from None
+
+Groups = list[dict[str, Any]]
+
+
+def _spread_nan(optimizer: Optimizer) -> None:
+    """Hides gradients whose squares are not finite from the step, and fills their parameters with NaN.
+
+    Eigenvalue decompositions raise on NaN. A run that diverges must end with its record and not with a traceback, so
+    its weights become what an element-wise update would make of them.
+    """
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            if parameter.grad is not None and not parameter.grad.square().sum().isfinite():
+                parameter.grad = None
+                parameter.detach().fill_(torch.nan)
+
+
+class Soap(po.SOAP):
+    """SOAP that answers a gradient which is not finite with NaN."""
+
+    def step(self, closure: Callable[[], float] | None = None) -> Any:
+        """One step; without a gradient a parameter stays as it is."""
+        _spread_nan(self)
+        return super().step(closure)
+
+
+class Sam(po.SAM):
+    """SAM whose later groups have what the optimizer below expects of them."""
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Adds a group; while SAM itself is built, there is no optimizer below yet."""
+        below: Optimizer | None = getattr(self, "base_optimizer", None)
+        if below is None:
+            super().add_param_group(param_group)
+        else:
+            below.add_param_group({"rho": self.defaults["rho"], "adaptive": False} | param_group)
+
+
+def soap(groups: Groups, lr: float, h: hp.SoapHyperparameters) -> Optimizer:
+    """SOAP with the authors' defaults."""
+    return Soap(
+        groups,
+        lr=lr,
+        betas=(h.beta1, h.beta2),
+        shampoo_beta=None,
+        precondition_frequency=h.interval,
+        max_precondition_dim=h.max_dim,
+        merge_dims=False,
+        precondition_1d=False,
+        correct_bias=True,
+        normalize_gradient=False,
+        data_format="channels_first",
+        eps=h.eps,
+    )
+
+
+def schedulefreesgd(groups: Groups, lr: float, h: hp.ScheduleFreeSgdHyperparameters) -> Optimizer:
+    """Schedule-free SGD; warm-up is the run's own."""
+    return po.ScheduleFreeSGD(
+        groups, lr=lr, momentum=h.momentum, r=0.0, weight_lr_power=2.0, warmup_steps=0, foreach=False
+    )
+
+
+def schedulefreeadamw(groups: Groups, lr: float, h: hp.ScheduleFreeAdamwHyperparameters) -> Optimizer:
+    """Schedule-free AdamW; warm-up is the run's own."""
+    return po.ScheduleFreeAdamW(
+        groups,
+        lr=lr,
+        betas=(h.beta1, h.beta2),
+        r=0.0,
+        weight_lr_power=2.0,
+        warmup_steps=0,
+        decoupling_c=0,
+        ams_bound=False,
+        eps=h.eps,
+        foreach=False,
+    )
+
+
+def ademamix(groups: Groups, lr: float, h: hp.AdemamixHyperparameters) -> Optimizer:
+    """AdEMAMix with decoupled decay."""
+    return po.AdEMAMix(
+        groups,
+        lr=lr,
+        betas=(h.beta1, h.beta2, h.beta3),
+        weight_decouple=True,
+        fixed_decay=False,
+        alpha=h.alpha,
+        t_alpha_beta3=float(h.warmup_steps) or None,
+        eps=h.eps,
+        foreach=False,
+    )
+
+
+def prodigy(groups: Groups, lr: float, h: hp.ProdigyHyperparameters) -> Optimizer:
+    """Prodigy with decoupled decay."""
+    return po.Prodigy(
+        groups,
+        lr=lr,
+        betas=(h.beta1, h.beta2),
+        beta3=None,
+        d0=h.d0,
+        d_coef=h.d_coef,
+        weight_decouple=True,
+        fixed_decay=False,
+        bias_correction=False,
+        safeguard_warmup=False,
+        eps=h.eps,
+        foreach=False,
+    )
+
+
+def sam(groups: Groups, lr: float, h: hp.SamHyperparameters) -> Optimizer:
+    """SAM over SGD with momentum."""
+    return Sam(
+        groups,
+        base_optimizer=torch.optim.SGD,
+        rho=h.rho,
+        adaptive=False,
+        use_gc=False,
+        perturb_eps=1e-12,
+        lr=lr,
+        momentum=h.momentum,
+        fused=True,
+    )

@@ -1,0 +1,23 @@
+"""The update of every optimizer in float64 numpy, written from the equations of the variant that its row names.
+
+Nothing here looks at an implementation: these are the independent side of the comparison in ``test_conformance.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from bocb_hf.optim.reference import Reference
+
+
+def references() -> Mapping[str, tuple[Reference, float]]:
+    """Reference and tolerance of every optimizer, by id.
+
+    The tolerance bounds the largest deviation of any weight over the largest distance that any weight has moved.
+    """
+    from references import adaptive, current, estimated, fixed, matrix, newer
+
+    found: dict[str, tuple[Reference, float]] = {}
+    for module in (fixed, adaptive, estimated, current, newer, matrix):
+        found |= module.REFERENCES
+    return found
