@@ -12,6 +12,8 @@ _HIERARCHICAL = (4, 8, 16, 32)
 _WITH_STEM = (2, 4, 8, 16, 32)
 _ISOTROPIC = "an isotropic network keeps one resolution; its maps are those of its last blocks"
 _STRIDE_1 = {"stem_stride": 1}
+# timm builds Swin with 0.1, which no record would show
+_NO_DROP_PATH = {"drop_path_rate": 0.0}
 
 _CNNS = [
     BackboneRow(
@@ -43,13 +45,14 @@ _CNNS = [
         operator="conv",
         residual="-",
         architecture="vgg13_bn",
+        args={"drop_rate": 0.5},
         parameters=133_053_736,
         paper_parameters=133,
         paper_note="Table 2, configuration B",
         image_size=224,
         setting="pytorch",
         pyramid=(1, 2, 4, 8, 16, 32),
-        source="timm (arXiv 1409.1556), with batch norm",
+        source="timm (arXiv 1409.1556), with batch norm; dropout 0.5 as in the paper, timm's default is none",
     ),
     BackboneRow(
         id="resnet50",
@@ -220,13 +223,14 @@ _MODERN = [
         operator="local attention",
         residual="pre-norm",
         architecture="swin_tiny_patch4_window7_224",
+        args=_NO_DROP_PATH,
         parameters=28_288_354,
         paper_parameters=29,
         paper_note="Table 1 prints 29; 28.29 is also the count of the authors' code, whose page prints 28 (-2.5 %)",
         image_size=224,
         setting="convnext",
         # the window keeps its share of the map: 7 of 56 positions, 4 of 32
-        small_input=SmallInput("swin_tiny_patch4_window7_224", {"patch_size": 1, "window_size": 4}),
+        small_input=SmallInput("swin_tiny_patch4_window7_224", {"patch_size": 1, "window_size": 4} | _NO_DROP_PATH),
         sized=True,
         pyramid=_HIERARCHICAL,
         source="timm (arXiv 2103.14030)",
