@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError
 
 from bocb_hf import strict_yaml
 from bocb_hf.backbones import BACKBONES, OWN_ARCHITECTURES
-from bocb_hf.config import Frozen, Seed, Slug, describe_errors, parse_strict
+from bocb_hf.config import BackboneIdentity, Frozen, Seed, Slug, describe_errors, parse_strict
 from bocb_hf.data import DATASETS
 from bocb_hf.errors import InputError
 from bocb_hf.optim import CATEGORIES, OPTIMIZERS
@@ -237,6 +237,14 @@ def _context(
         "backbone": BACKBONES.get(block.backbone) if block.backbone in BACKBONES else None,
         "optimizer": OPTIMIZERS.get(block.optimizer) if block.optimizer in OPTIMIZERS else None,
         "category": CATEGORIES.get(block.category, ""),
-        "needs_import": shown.identity.backbone.architecture in OWN_ARCHITECTURES,
+        "registered_by": _registering_module(shown.identity.backbone),
         "dataset": DATASETS.get(block.dataset) if block.dataset in DATASETS else None,
     }
+
+
+def _registering_module(backbone: BackboneIdentity) -> str:
+    """What to import before timm can build the architecture; empty for timm's own."""
+    row = BACKBONES.get(backbone.name) if backbone.name in BACKBONES else None
+    if row is not None and row.module:
+        return row.module
+    return "bocb_hf" if backbone.architecture in OWN_ARCHITECTURES else ""
