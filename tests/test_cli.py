@@ -21,7 +21,7 @@ from bocb_hf.store.local import LocalStore
 from bocb_hf.store.publish import publish_run
 
 ROOT = Path(__file__).resolve().parent.parent
-COMMANDS = ("list", "train", "sweep", "aggregate", "render")
+COMMANDS = ("list", "train", "sweep", "aggregate", "check-optimizer", "render")
 REPOSITORY = "me/bocb-fashion_mnist_subset-demo-tiny_resnet-sgdm"
 
 Capture = pytest.CaptureFixture[str]
