@@ -140,9 +140,8 @@ def main() -> None:
     device = torch.device(arguments.device)
     kind = torch.cuda.get_device_name() if device.type == "cuda" else f"{platform.machine()} CPU"
     versions = ", ".join(f"{n} {metadata.version(n)}" for n in ("torch", "timm", "pytorch_optimizer"))
-    print(
-        f"{datetime.date.today()}, {kind}, {arguments.threads} thread(s), Python {platform.python_version()}, {versions}"
-    )
+    python = platform.python_version()
+    print(f"{datetime.date.today()}, {kind}, {arguments.threads} thread(s), Python {python}, {versions}")
     print(f"median of {arguments.rounds} rounds against torch's fused AdamW; one where a round takes half a minute")
     for name in arguments.networks:
         model, size = build(name)

@@ -1,7 +1,7 @@
 """Registers our architectures when timm is imported, without importing timm (and torch) ourselves.
 
 timm has no entry points for models; a module must be imported after it. This finder waits for ``import timm``, lets the
-usual machinery do it, and imports ``bocb_hf.backbones.timm_models`` afterwards.
+usual machinery do it, and imports ``bocb_hf.backbones.architectures`` afterwards.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-_MODELS = "bocb_hf.backbones.timm_models"
+_MODELS = "bocb_hf.backbones.architectures"
 
 
 class _ThenRegister(Loader):

@@ -38,12 +38,14 @@ class StoreContents:
         records: Valid records of runs, each run once.
         baselines: Valid records of floors.
         quarantined: What was left out, and why.
+        places: ``namespace/name/path`` of each record by (role, run id).
     """
 
     uri: str
     records: list[RunRecord] = field(default_factory=list)
     baselines: list[BaselineRecord] = field(default_factory=list)
     quarantined: list[Quarantined] = field(default_factory=list)
+    places: dict[tuple[str, str], str] = field(default_factory=dict)
 
 
 def read_store(store: Store) -> StoreContents:
@@ -64,7 +66,9 @@ def read_store(store: Store) -> StoreContents:
 
     for repository in store.repositories():
         runs, baselines = _read_repository(store, repository, contents.quarantined)
-        contents.records += [r for r in runs if is_first((r.role, r.run_id), repository, r.path())]
+        kept = [r for r in runs if is_first((r.role, r.run_id), repository, r.path())]
+        contents.records += kept
+        contents.places |= {(r.role, r.run_id): f"{repository}/{r.path()}" for r in kept}
         contents.baselines += [
             b for b in baselines if is_first((b.kind, b.data.model_dump_json()), repository, b.path())
         ]
@@ -98,7 +102,9 @@ def _read_repository(
 
     def quarantine(path: str, reason: object) -> None:
         # the error names the file as well
-        text = str(reason).removeprefix(f"{repository}/{path}: ")
+        # without the path on this machine that the text of an OSError holds
+        text = (reason.strerror or type(reason).__name__) if isinstance(reason, OSError) else str(reason)
+        text = text.removeprefix(f"{repository}/{path}: ")
         quarantined.append(Quarantined(repository, path, text))
 
     def read(path: str, model: type[R]) -> R | None:

@@ -6,14 +6,21 @@ import datetime
 import time
 
 import numpy as np
-from accelerate import Accelerator
+import torch
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from bocb_hf.config import DataConfig
 from bocb_hf.data.images import Images, load_images
 from bocb_hf.engine.environment import describe_environment
-from bocb_hf.record import BaselineRecord, Correctness, baseline_repository_name, parse_record, wilson_interval
+from bocb_hf.record import (
+    BaselineRecord,
+    Correctness,
+    baseline_path,
+    baseline_repository_name,
+    parse_record,
+    wilson_interval,
+)
 from bocb_hf.store import ConflictError, Store
 
 # C was chosen among 0.01, 0.1 and 1 on the validation split of the embedded set (81.5, 83.3 and 82.2 %)
@@ -30,13 +37,11 @@ def publish_logistic_regression(config: DataConfig, store: Store, namespace: str
     """
     data = load_images(config, trial=False)
     repository = f"{namespace}/{baseline_repository_name(data.identity.name)}"
-    path = "baselines/logistic_regression.json"
+    path = baseline_path("logistic_regression", data.identity)
     while True:
         parent = store.revision(repository)
         if path in store.files(repository):
-            stored = parse_record(store.read(repository, path), f"{repository}/{path}", BaselineRecord)
-            if stored.data == data.identity:
-                return stored
+            return parse_record(store.read(repository, path), f"{repository}/{path}", BaselineRecord)
         started = time.perf_counter()
         # L2 strength 1/C on pixels in 0..1; lbfgs is scikit-learn's default for it
         model = LogisticRegression(C=_C, max_iter=_MAX_ITERATIONS)
@@ -52,7 +57,7 @@ def publish_logistic_regression(config: DataConfig, store: Store, namespace: str
             correctness=Correctness.from_bits(np.asarray(right, dtype=np.bool_)),
             test_split=data.identity.evaluation_split,
             seconds=round(seconds, 3),
-            environment=describe_environment(Accelerator(cpu=True)),
+            environment=describe_environment(torch.device("cpu"), processes=1, micro_batch=len(data.train)),
             finished_at=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         )
         try:
@@ -80,5 +85,5 @@ def _readme(record: BaselineRecord) -> str:
         f"Multinomial logistic regression on pixels ({record.data.image_size} px): top-1 {top1:.2f} % of "
         f"{record.correctness.n} images of the split `{record.test_split}`, 95 % Wilson interval "
         f"{low:.2f} – {high:.2f}; data revision `{record.data.revision}`. What a table of backbones has to beat.\n\n"
-        "`baselines/logistic_regression.json` is the full record.\n"
+        f"`{record.path()}` is the full record.\n"
     )

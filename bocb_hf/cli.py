@@ -92,7 +92,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _add_sweep_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("plan", help="a YAML file, or a shipped plan: see `bocb list sweeps`")
-    cores = os.cpu_count() or 1
+    # what this process may use, which in a container or under taskset is less than the machine has
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     parser.add_argument("--workers", type=_positive, default=cores, help="processes (default: one a core)")
     parser.add_argument("--store", help="folder of the repositories (default: outputs/store)")
     parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="for every run")
@@ -137,7 +138,12 @@ def _train(arguments: list[str]) -> int:
         script = str(resource("recipes/train.py"))
         # --quiet: the recipe has printed what is wrong; the launcher's own traceback would bury it
         command = [sys.executable, "-m", "accelerate.commands.launch", "--quiet", script, *arguments]
-        return subprocess.run(command, check=False).returncode
+        with subprocess.Popen(command) as launcher:
+            while True:
+                try:
+                    return launcher.wait()
+                except KeyboardInterrupt:  # the terminal has told the launcher too; wait while the run saves
+                    continue
     from bocb_hf.engine.main import main as train
 
     return train(arguments, prog="bocb train")
@@ -156,7 +162,7 @@ def _sweep(arguments: argparse.Namespace) -> int:
     overrides = list(arguments.overrides)
     if arguments.store:
         overrides.append(f"runtime.store={arguments.store}")
-    executor = LocalExecutor(arguments.workers, plugins=arguments.plugin)
+    executor = LocalExecutor(arguments.workers, plugins=arguments.plugin, cpu_only=plan.device == "cpu")
     try:
         sweep = Sweep(plan, executor, overrides)
         print(f"sweep {plan.name}: starting {arguments.workers} workers ...", flush=True)
@@ -172,7 +178,9 @@ def _sweep(arguments: argparse.Namespace) -> int:
         print(f"failed: {failure}", file=sys.stderr)
     if outcome.stopped:
         raise KeyboardInterrupt
-    return 1 if outcome.failures else 0
+    if interrupted := outcome.statuses.get("interrupted"):
+        print(f"{interrupted} run(s) were interrupted; run the same command again to finish them", file=sys.stderr)
+    return 1 if outcome.failures or interrupted else 0
 
 
 def _aggregate(arguments: argparse.Namespace) -> int:

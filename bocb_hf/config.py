@@ -39,6 +39,15 @@ Slug = Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[a-z0-9][a-z
 Scalar = bool | int | float | str
 
 
+# Arguments of timm.create_model that would load weights past our checks, and those that have another home here.
+RESERVED_ARGS = frozenset(
+    (
+        *("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir", "scriptable"),
+        *("exportable", "no_jit", "device", "dtype", "num_classes", "in_chans", "drop_path_rate"),
+    )
+)
+
+
 class Frozen(BaseModel):
     """Base of every configuration and record: immutable, no unknown keys, no coercion, finite floats."""
 
@@ -65,6 +74,17 @@ class BackboneConfig(Frozen):
     name: Name
     args: Arguments = Field(default_factory=dict)
     pretrained: str | None = None
+
+    @field_validator("args")
+    @classmethod
+    def _plain(cls, args: dict[str, Any]) -> dict[str, Any]:
+        reserved = sorted(RESERVED_ARGS & args.keys())
+        if reserved:
+            raise ValueError(
+                f"{', '.join(reserved)} cannot be given here: weights come from backbone.pretrained, which checks and "
+                "hashes them, the classes from the data, stochastic depth from training.drop_path"
+            )
+        return args
 
     @field_validator("name")
     @classmethod
@@ -103,7 +123,8 @@ class DataConfig(Frozen):
 
     Attributes:
         name: A row of ``bocb list datasets``, a Hub id, or a local folder (Parquet, or class folders of images).
-        revision: Commit sha; required for a Hub id without a row, forbidden otherwise.
+        revision: Commit sha of a Hub id, where a row does not pin it. For a folder or a row it may be given, and must
+            be that of the content.
         image_size: Side of the square that images are resized to, in pixels.
         validation_fraction: Share of train that tuning reads, for a data set without a validation split (then 0.1
             unless given); an error for any other.
@@ -113,7 +134,7 @@ class DataConfig(Frozen):
     """
 
     name: str = Field(min_length=1, max_length=500)
-    revision: str | None = None
+    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{7,64}$")] | None = None
     image_size: int = Field(ge=8, le=1024)
     validation_fraction: float | None = Field(default=None, gt=0, lt=0.5)
     image_column: str | None = None
@@ -162,7 +183,10 @@ class TrainingConfig(Frozen):
 
 
 class RuntimeConfig(Frozen):
-    """Where and how a run executes; none of it changes the result, so none of it is hashed.
+    """Where and how a run executes, which is not what it is: none of this is hashed.
+
+    Processes and accumulation cut a batch into micro-batches. That changes the result only for a network with batch
+    norm or with a random forward pass (dropout, stochastic depth); the record's environment holds the micro-batch.
 
     Attributes:
         store: Folder that holds ``models/<namespace>/<repository>``.

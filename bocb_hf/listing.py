@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable, Sequence
 
-from bocb_hf.backbones import BACKBONES
+from bocb_hf.backbones import BACKBONES, SMALL_IMAGE
 from bocb_hf.data import DATASETS
 from bocb_hf.optim import CATEGORIES, OPTIMIZERS, OptimizerRow
 from bocb_hf.optim.row import NEEDS
@@ -28,21 +28,22 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _backbones() -> str:
-    header = ("id", "family", "year", "design", "px", "parameters", "operator", "source")
+    header = ("id", "family", "year", "design", "operator", "px", "setting", "M params", "paper", "source")
     rows = [
         (
-            r.id,
-            r.family,
-            str(r.year),
-            f"{r.stage_wise}; {r.block_wise}",
-            str(r.image_size),
-            f"{r.parameters:,}",
-            r.operator,
-            r.source,
+            *(row.id, row.family, str(row.year), f"{row.stage_wise}; {row.block_wise}", row.operator),
+            *(str(row.image_size), row.setting or "-", f"{row.parameters / 1e6:.4g}"),
+            *(f"{row.paper_parameters:g}" if row.paper_parameters else "-", row.source),
         )
-        for r in BACKBONES
+        for row in BACKBONES
     ]
-    return _table(header, rows) + "\n\nAny other timm model name works too, without a row."
+    notes = (
+        f"px and setting: the study's on CIFAR-100. Up to {SMALL_IMAGE} px a small-image stem is built.\n"
+        "M params: millions in the form that is trained, at 1000 classes and 224 px (tiny_*: 10 classes, 32 px);"
+        " paper: the published figure.\n"
+        "Any other timm model name works too, without a row."
+    )
+    return f"{_table(header, rows)}\n\n{notes}"
 
 
 def _optimizers() -> str:

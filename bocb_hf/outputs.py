@@ -61,7 +61,7 @@ def write_outputs(contents: StoreContents, out_dir: Path) -> Outputs:
     frame = coupling_frame(tables)
     files["coupling.csv"] = frame.to_csv(index=False, lineterminator="\n").encode()
     files["coupling.parquet"] = frame.to_parquet(index=False)
-    files["report.html"] = render_report(sections, contents.quarantined).encode()
+    files["report.html"] = render_report(sections, contents.quarantined, contents.uri, contents.places).encode()
     paths = [_write(out_dir / name, content) for name, content in sorted(files.items())]
     return Outputs(paths, _text(sections, contents.quarantined))
 

@@ -47,7 +47,7 @@ def heatmap(table: Table) -> Figure:
     axes.tick_params(length=0)
     for spine in axes.spines.values():
         spine.set_visible(False)
-    title = f"Test top-1 in points · {table.dataset}, {table.setting}"
+    title = f"{table.split.capitalize()} top-1 in points · {table.dataset}, {table.setting}"
     figure.text(0.08 / width, 1 - 0.1 / height, title, fontsize=8, weight="bold", va="top")
     scale = figure.add_axes((left / width, 0.66 / height, CELL[0] * columns / width, 0.1 / height))
     bar = figure.colorbar(colours, cax=scale, orientation="horizontal", ticks=_ticks(norm))

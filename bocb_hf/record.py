@@ -52,7 +52,8 @@ class Measurement(Frozen):
 class Metrics(Frozen):
     """Losses are mean cross-entropies in nats, accuracies are percentages of ``n`` images.
 
-    ``train_loss`` is that of the training objective (label smoothing included), over logged windows.
+    ``train_loss`` is that of the training objective (label smoothing included): ``initial`` of the first step, ``best``
+    and ``last`` as means over an epoch.
     """
 
     train_loss: Measurement | None = None
@@ -168,10 +169,15 @@ class Cost(Frozen):
 
 
 class Environment(Frozen):
-    """Software and kind of hardware. ``device`` is a product name, never a host name."""
+    """Software and kind of hardware. ``device`` is a product name, never a host name.
+
+    Attributes:
+        micro_batch: Images that the network saw at once, which is what batch norm and dropout depend on.
+    """
 
     device: Text
     processes: int = Field(ge=1)
+    micro_batch: int = Field(ge=1)
     threads: int = Field(ge=1)
     deterministic: bool
     python: Text
@@ -190,6 +196,7 @@ class RunRecord(Frozen):
         stopped_step: Step at which a diverged or interrupted run ended.
         reason: Why it did.
         test_split: Which split the test metrics were read on (ImageNet: ``validation``).
+        weights_sha256: Of ``model.safetensors`` beside the record of a completed final run.
         supersedes: SHA-256 of the finished record that this one replaced on purpose.
         finished_at: UTC, ISO 8601.
     """
@@ -209,6 +216,7 @@ class RunRecord(Frozen):
     metrics: Metrics
     test_split: Text | None
     correctness: Correctness | None
+    weights_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None
     cost: Cost
     environment: Environment
     curve: Curve
@@ -231,12 +239,14 @@ class RunRecord(Frozen):
             top1 = self.metrics.test_top1
             if self.correctness is None or self.test_split is None or top1 is None or top1.last is None:
                 raise ValueError("a completed final run needs test_top1, test_split and correctness")
+            if self.weights_sha256 is None:
+                raise ValueError("a completed final run needs weights_sha256")
             if self.test_split != self.identity.data.evaluation_split:
                 raise ValueError(f"test_split is {self.test_split}, not {self.identity.data.evaluation_split}")
             expected = 100 * self.correctness.k / self.correctness.n
             if top1.n != self.correctness.n or abs(top1.last - expected) > 1e-9:
                 raise ValueError(f"test_top1 is {top1.last} of {top1.n}, but the bits give {expected}")
-        elif any(test) or self.correctness is not None or self.test_split is not None:
+        elif any(test) or self.correctness or self.test_split or self.weights_sha256:
             raise ValueError(f"a {self.status} {self.role} run must hold no test metric")
         val = self.metrics.val_top1
         if self.role == "trial" and self.status == "completed" and (val is None or val.last is None):
@@ -261,7 +271,7 @@ class RunRecord(Frozen):
 
 
 class BaselineRecord(Frozen):
-    """A floor for a data set: what needs no network. Lies at ``baselines/<kind>.json`` of its own repository.
+    """A floor for a data set: what needs no network. Lies at ``baselines/<kind>-<data>.json`` of its own repository.
 
     Attributes:
         kind: The estimator.
@@ -290,8 +300,8 @@ class BaselineRecord(Frozen):
         return baseline_repository_name(self.data.name)
 
     def path(self) -> str:
-        """Where the record lies in its repository."""
-        return f"baselines/{self.kind}.json"
+        """Where the record lies in its repository; one for each revision, size and split of the data."""
+        return baseline_path(self.kind, self.data)
 
 
 def make_run_id(config_hash: str, seed: int) -> str:
@@ -314,6 +324,12 @@ def repository_name(dataset: str, setting: str, backbone: str, optimizer: str) -
 def baseline_repository_name(dataset: str) -> str:
     """Name of the repository of a data set's floors."""
     return repository_name(dataset, "baselines", "pixels", "none").replace("-pixels-none", "")
+
+
+def baseline_path(kind: str, data: DataIdentity) -> str:
+    """Where the floor of exactly these data lies in the repository of its data set."""
+    digest = hashlib.sha256(canonical_json(data.model_dump(mode="json")).encode()).hexdigest()[:12]
+    return f"baselines/{kind}-{digest}.json"
 
 
 R = TypeVar("R", RunRecord, BaselineRecord)

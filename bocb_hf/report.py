@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,16 +48,24 @@ class Section:
     figure: bytes
 
 
-def render_report(sections: Sequence[Section], quarantined: Sequence[tuple[str, str, str]]) -> str:
+def render_report(
+    sections: Sequence[Section],
+    quarantined: Sequence[tuple[str, str, str]],
+    store: str,
+    places: Mapping[tuple[str, str], str],
+) -> str:
     """Renders the report.
 
     Args:
         sections: At least one; the first one leads.
         quarantined: (repository, path, reason) of everything that was left out.
+        store: As the user named it, for the commands.
+        places: ``namespace/name/path`` of each record by (role, run id).
 
     Returns:
         One HTML document with inline style and figures; equal input gives equal text.
     """
+    example = _example(sections[0].table)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         autoescape=True,
@@ -70,7 +78,9 @@ def render_report(sections: Sequence[Section], quarantined: Sequence[tuple[str, 
         sections=[_section(section) for section in sections],
         quarantined=quarantined,
         environments=_environments(r for s in sections for r in s.table.records),
-        example=_example(sections[0].table),
+        store=store,
+        example=example,
+        example_place=places.get((example.completed[0].role, example.completed[0].run_id)) if example else None,
         mark=mark,
         cell_text=cell_text,
         interval_text=interval_text,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +18,18 @@ from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional
 
+from bocb_hf.baseline import publish_logistic_regression
 from bocb_hf.config import RunConfig, TrainingConfig, build_run_config
 from bocb_hf.data.augment import augment, normalize
 from bocb_hf.data.images import Images
 from bocb_hf.data.sampling import epoch_order, epoch_uniforms
 from bocb_hf.engine import checkpoint, loop
+from bocb_hf.engine import run as run_module
 from bocb_hf.engine.evaluation import evaluate
 from bocb_hf.engine.interrupt import StopSignal
 from bocb_hf.engine.metrics import MeanLoss, TopKAccuracy
 from bocb_hf.engine.progress import DIVERGED_ABOVE, Progress
-from bocb_hf.engine.run import prepare_run, train_run
+from bocb_hf.engine.run import PreparedRun, prepare_run, train_run
 from bocb_hf.engine.schedule import learning_rate
 from bocb_hf.errors import InputError
 from bocb_hf.record import RunRecord
@@ -394,3 +398,102 @@ def test_corrupted_record_in_the_way_is_named(sections: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=r"not a valid record.*supersede=true"):
         train_run(config)
     assert open_store(config.runtime.store).read(f"local/{record.repository()}", record.path())
+
+
+# what a review found
+
+
+@pytest.mark.parametrize("ema", [(), ("training.ema_decay=0.9",)])
+def test_bf16_trains_in_bf16_also_after_validation(sections: dict[str, Any], ema: tuple[str, ...]) -> None:
+    """accelerate's unwrap_model takes autocast off the live network; the record would then lie about its precision."""
+    seen: list[torch.dtype] = []
+    build = run_module.PreparedRun.build_model
+
+    def hooked(prepared: PreparedRun) -> nn.Module:
+        model = build(prepared)
+        layer: Any = model.get_submodule("conv1")
+        layer.register_forward_hook(lambda m, i, output: seen.append(output.dtype) if m.training else None)
+        return model
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_module.PreparedRun, "build_model", hooked)
+        record = train_run(make(sections, "backbone.name=tiny_resnet", "training.precision=bf16", *ema))
+    assert record.identity.training.precision == "bf16"
+    assert seen == [torch.bfloat16] * 16
+
+
+def test_a_run_after_a_baseline_in_one_process(sections: dict[str, Any]) -> None:
+    """A warm worker fits the floor row and trains on: neither may leave state that the other trips over."""
+    config = make(sections, "training.precision=bf16")
+    store = open_store(config.runtime.store)
+    first = publish_logistic_regression(config.data, store, "local")
+    assert publish_logistic_regression(config.data, store, "local") == first
+    assert 50 < 100 * first.correctness.k / first.correctness.n < 100
+    assert train_run(config).status == "completed"
+
+
+def test_stopping_a_superseding_run_keeps_the_finished_one(sections: dict[str, Any]) -> None:
+    config = make(sections)
+    first = train_run(config)
+    weights = weights_of(config, first)
+    again = make(sections, "runtime.supersede=true")
+    assert train_run(again, StopAfter(4)).status == "interrupted"
+    assert train_run(config) == first
+    assert_identical(weights, weights_of(config, first))
+
+
+def test_an_interrupted_run_in_between_does_not_lose_what_was_superseded(sections: dict[str, Any]) -> None:
+    first = train_run(make(sections))
+    other = make(sections, "optimizer.lr=0.002", "runtime.supersede=true")
+    assert train_run(other, StopAfter(4)).status == "interrupted"
+    assert train_run(other).supersedes == first.sha256()
+
+
+def test_accumulation_may_change_on_resume(sections: dict[str, Any]) -> None:
+    common = ("training.batch_size=50", "optimizer.name=sgdm", "optimizer.lr=0.02", "training.divergence_epochs=3")
+    whole = make(sections, *common, "runtime.namespace=whole")
+    parts = make(sections, *common, "runtime.namespace=parts")
+    assert train_run(parts, StopAfter(3)).status == "interrupted"
+    record = train_run(make(sections, *common, "runtime.namespace=parts", "runtime.accumulation=2"))
+    assert (record.cost.resumed, record.environment.micro_batch) == (1, 25)
+    a, b = weights_of(whole, train_run(whole)), weights_of(parts, record)
+    for name in a:
+        assert torch.allclose(a[name], b[name], atol=2e-5), name
+
+
+def test_all_resume_states_damaged_is_an_error(sections: dict[str, Any]) -> None:
+    config = make(sections)
+    assert train_run(config, StopAfter(5)).status == "interrupted"
+    for path in prepare_run(config).state_dir.glob("step-*/optimizer.bin"):
+        path.write_bytes(b"")
+    with pytest.raises(InputError, match=r"every saved state in .* is damaged; delete"):
+        train_run(config)
+
+
+def test_the_logging_interval_changes_the_curve_and_nothing_else(sections: dict[str, Any]) -> None:
+    often = train_run(make(sections, "runtime.log_every=1", "runtime.namespace=a"))
+    rarely = train_run(make(sections, "runtime.log_every=7", "runtime.namespace=b"))
+    assert len(often.curve.step) == 16 and len(rarely.curve.step) == 3
+    assert often.metrics == rarely.metrics
+    assert often.metrics.train_loss is not None
+    assert often.metrics.train_loss.last == pytest.approx(np.mean(often.curve.train_loss[8:]))
+
+
+def test_the_record_names_its_weights(sections: dict[str, Any]) -> None:
+    config = make(sections)
+    record = train_run(config)
+    path = folder_of(config, record) / "seeds/1/model.safetensors"
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == record.weights_sha256
+
+
+@pytest.mark.parametrize("name", ["checkpoint_path", "pretrained_cfg", "cache_dir", "num_classes", "drop_path_rate"])
+def test_arguments_that_load_weights_or_have_another_home_are_refused(sections: dict[str, Any], name: str) -> None:
+    with pytest.raises(InputError, match=f"{name} cannot be given here"):
+        make(sections, f"backbone.args.{name}=1")
+
+
+def test_a_folder_with_an_awkward_name(small_data: Path, tmp_path: Path, sections: dict[str, Any]) -> None:
+    folder = tmp_path / "my data (new)"
+    shutil.copytree(small_data, folder)
+    record = train_run(make(sections, f"data.name={str(folder)!r}", "training.epochs=1"))
+    assert record.identity.data.name == "local/my-data-new"

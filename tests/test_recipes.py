@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 import yaml
@@ -54,6 +55,11 @@ def wait_for(what: Any, process: subprocess.Popen[bytes]) -> None:
         time.sleep(0.002)
 
 
+def saved(state: Path) -> int:
+    """The newest step whose state was saved."""
+    return max((int(path.name[5:]) for path in state.rglob("step-*")), default=0)
+
+
 def test_killed_at_several_points_and_continued_is_bit_identical(setting: Path, tmp_path: Path) -> None:
     """SIGKILL while starting, while training between saves, and again later; batch norm, augmentation and EMA on."""
     more = ("backbone.name=tiny_resnet", "training.epochs=40", "training.ema_decay=0.95", "runtime.save_every=30")
@@ -67,13 +73,13 @@ def test_killed_at_several_points_and_continued_is_bit_identical(setting: Path, 
     for target in (0, 30, 120, 210):
         process = start(setting, store, *more, f"runtime.state_dir={state}")
         if target:
-            wait_for(lambda target=target: list(state.rglob(f"step-*{target}")), process)
+            wait_for(lambda target=target: saved(state) >= target, process)
             time.sleep(rng.uniform(0, 0.2))
         else:
             time.sleep(1.0)
         process.send_signal(signal.SIGKILL)
         assert process.wait(timeout=60) == -signal.SIGKILL
-        killed_at.append(max((int(p.name[5:]) for p in state.rglob("step-*")), default=0))
+        killed_at.append(saved(state))
         assert not list(store.glob("models/*/*/seeds/*/record.json"))
     assert killed_at[1] >= 30 and killed_at[2] >= 120 and killed_at[3] >= 210
     assert killed_at == sorted(killed_at)
@@ -206,3 +212,27 @@ def test_full_disk_loses_nothing(setting: Path, tmp_path: Path) -> None:
     after, again = result(tmp_path / "store")
     assert after == before
     assert all(torch.equal(weights[name], again[name]) for name in weights)
+
+
+def test_a_record_that_cannot_be_repeated_is_refused(setting: Path, small_data: Path, tmp_path: Path) -> None:
+    """The record was made with other images: nothing is trained under the claim of running exactly that again."""
+    first = run([sys.executable, TRAIN, "--config", str(setting), "training.epochs=1"])
+    assert first.returncode == 0, first.stderr
+    (path,) = (tmp_path / "store").glob("models/*/*/seeds/1/record.json")
+    done = run([sys.executable, TRAIN, "--reproduce", str(path), f"data.name={ROOT / 'bocb_hf/data/embedded'}"])
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_a_dead_launcher_stops_its_run(setting: Path, tmp_path: Path) -> None:
+    """accelerate's launcher does not pass SIGTERM on; the run notices, saves and ends."""
+    state = tmp_path / "state"
+    command = [*LAUNCH, TRAIN, "--config", str(setting), "training.epochs=2000", "runtime.save_every=10"]
+    launcher = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_for(lambda: saved(state) >= 10, launcher)
+    (child,) = psutil.Process(launcher.pid).children()
+    launcher.terminate()
+    launcher.wait(timeout=60)
+    child.wait(timeout=60)
+    (path,) = (tmp_path / "store").glob("models/*/*/seeds/1/record.json")
+    assert parse_record(path.read_bytes(), str(path)).status == "interrupted"

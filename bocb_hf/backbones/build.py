@@ -6,7 +6,6 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import timm
 import torch
@@ -15,8 +14,8 @@ from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-import bocb_hf.backbones.timm_models  # noqa: F401 - registers our architectures
-from bocb_hf.backbones import BACKBONES, Family
+import bocb_hf.backbones.architectures  # noqa: F401 - registers our architectures
+from bocb_hf.backbones import BACKBONES, SMALL_IMAGE, BackboneRow, Family, stem_for
 from bocb_hf.config import BackboneConfig, BackboneIdentity
 from bocb_hf.errors import InputError
 from bocb_hf.registry import suggestion
@@ -47,27 +46,35 @@ def check_backbone(name: str) -> None:
     )
 
 
-def resolve_backbone(config: BackboneConfig, drop_path: float) -> BackboneSource:
+def resolve_backbone(config: BackboneConfig, drop_path: float, image_size: int) -> BackboneSource:
     """Resolves a configuration to what is built, and fetches the starting weights.
+
+    A row builds its small-image stem for small images (``bocb_hf.backbones.stem_for``); the identity records the
+    architecture and arguments that were chosen. ``backbone.args`` come last.
 
     Args:
         config: The backbone as the user wrote it.
         drop_path: Stochastic depth of the setting; 0 leaves the architecture's own.
+        image_size: Side of the input in pixels.
 
     Raises:
-        InputError: The weights cannot be found, or are not safetensors.
+        InputError: The weights cannot be found or are not safetensors, or the backbone does not take this size or has
+            no branches to drop.
     """
     check_backbone(config.name)
     row = BACKBONES.get(config.name) if config.name in BACKBONES else None
-    args: dict[str, Any] = dict(row.args) if row else {}
+    architecture, args = stem_for(row, image_size) if row else (config.name, {})
     args |= config.args
     if drop_path:
+        if row is not None and not row.has_drop_path:
+            raise InputError(
+                f"training.drop_path: backbone {row.id!r} has no residual branches to drop; set training.drop_path=0"
+            )
         args["drop_path_rate"] = drop_path
-    architecture = row.architecture if row else config.name
     folder = sha256 = None
     if config.pretrained is not None:
-        folder = _fetch_weights(config.pretrained, architecture)
-        _check_architecture(folder / "config.json", architecture)
+        folder = _fetch_weights(config.pretrained, architecture, row)
+        _check_architecture(folder / "config.json", architecture, row)
         sha256 = _hash_weights(folder / WEIGHTS)
     # a local path stays out of the record; the hash says which weights they were
     pretrained = config.pretrained
@@ -115,7 +122,7 @@ def build_backbone(source: BackboneSource, num_classes: int, image_size: int, se
     return model.train()
 
 
-def _fetch_weights(pretrained: str, architecture: str) -> Path:
+def _fetch_weights(pretrained: str, architecture: str, row: BackboneRow | None) -> Path:
     """Folder with ``config.json`` and ``model.safetensors`` for a local directory, a Hub id or a timm tag."""
     folder = Path(pretrained)
     if folder.is_dir():
@@ -132,7 +139,10 @@ def _fetch_weights(pretrained: str, architecture: str) -> Path:
         if not timm.is_model_pretrained(tagged):
             known = [n.split(".", 1)[1] for n in timm.list_pretrained(f"{architecture}.*")]
             options = ", ".join(known) or "none for this backbone"
-            raise InputError(f"backbone.pretrained: no folder and no timm tag {pretrained!r}; known tags: {options}")
+            raise InputError(
+                f"backbone.pretrained: no folder and no timm tag {pretrained!r} for {architecture!r}; "
+                f"known tags: {options}{_about_stem(architecture, row)}"
+            )
         # timm's rows name either a repository or only its namespace, "timm/"
         hub_id = str(getattr(timm.get_pretrained_cfg(tagged), "hf_hub_id", None) or "timm/")
         hub_id = hub_id + tagged if hub_id.endswith("/") else hub_id
@@ -146,7 +156,7 @@ def _fetch_weights(pretrained: str, architecture: str) -> Path:
     return files[0].parent
 
 
-def _check_architecture(path: Path, architecture: str) -> None:
+def _check_architecture(path: Path, architecture: str, row: BackboneRow | None) -> None:
     """Weights of another architecture must not be trained under this backbone's name."""
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))["architecture"]
@@ -155,8 +165,18 @@ def _check_architecture(path: Path, architecture: str) -> None:
     if stored != architecture:
         raise InputError(
             f"backbone.pretrained: {path.parent} holds {stored!r}, but backbone.name builds {architecture!r}; "
-            "choose the backbone of the weights"
+            f"choose the backbone of the weights{_about_stem(architecture, row)}"
         )
+
+
+def _about_stem(architecture: str, row: BackboneRow | None) -> str:
+    """Why ImageNet weights do not fit, where that is the small-image stem."""
+    if row is None or architecture == row.architecture:
+        return ""
+    return (
+        f"; up to {SMALL_IMAGE} px {row.id!r} is built with its small-image stem, "
+        f"so weights of {row.architecture!r} need data.image_size above {SMALL_IMAGE}"
+    )
 
 
 def _hash_weights(path: Path) -> str:

@@ -20,6 +20,7 @@ COLUMNS: Mapping[str, tuple[Kind, Callable[[Row], object]]] = {
     "dataset": ("string", lambda r: r.cell.dataset),
     "setting": ("string", lambda r: r.cell.setting),
     "data_revision": ("string", lambda r: r.revision),
+    "evaluation_split": ("string", lambda r: next((x.identity.data.evaluation_split for x in r.runs), None)),
     "backbone": ("string", lambda r: r.cell.backbone),
     "family": ("string", lambda r: r.family),
     "optimizer": ("string", lambda r: r.cell.optimizer),

@@ -86,6 +86,11 @@ class Row:
     estimate: Estimate | None = None
 
     @property
+    def runs(self) -> tuple[RunRecord, ...]:
+        """Final runs of this configuration and trials of its cell."""
+        return (*self.finals, *self.trials)
+
+    @property
     def scores(self) -> tuple[Score, ...]:
         """How many test images each completed final run classifies correctly, in the order of ``seeds``."""
         return tuple(Score(c.k, c.n) for r in self.completed if (c := r.correctness) is not None)

@@ -18,9 +18,10 @@ from bocb_hf.record import BaselineRecord, RunRecord, wilson_interval
 
 @dataclass(frozen=True)
 class Table:
-    """All cells of one data set, setting and data revision.
+    """All cells of one data set, setting, data revision and evaluation split.
 
     Attributes:
+        split: The split that scores are read on.
         backbones: Columns: CNN families first, then by name.
         optimizers: Rows: by category, then by name.
         rows: Every configuration of every cell of backbones × optimizers; missing cells included.
@@ -30,6 +31,7 @@ class Table:
     dataset: str
     setting: str
     revision: str
+    split: str
     backbones: tuple[str, ...]
     optimizers: tuple[str, ...]
     rows: tuple[Row, ...]
@@ -62,6 +64,11 @@ class Table:
         return row.mean is not None and interval is not None and interval.holds(row.mean)
 
     @property
+    def split_label(self) -> str:
+        """``test``, or which split counts as test (ImageNet has no public labels for its own)."""
+        return "test" if self.split == "test" else f"test (the split '{self.split}' counts as test)"
+
+    @property
     def records(self) -> list[RunRecord]:
         """Final runs of all rows."""
         return [record for row in self.rows for record in row.finals]
@@ -90,10 +97,11 @@ def build_tables(records: Iterable[RunRecord]) -> list[Table]:
     Args:
         records: Valid records of both roles, each run once.
     """
-    groups: dict[tuple[str, str, str], list[RunRecord]] = {}
+    groups: dict[tuple[str, str, str, str], list[RunRecord]] = {}
     for record in records:
-        identity = record.identity
-        groups.setdefault((identity.data.name, identity.setting, identity.data.revision), []).append(record)
+        data = record.identity.data
+        key = (data.name, record.identity.setting, data.revision, data.evaluation_split)
+        groups.setdefault(key, []).append(record)
     tables = [_build_table(key, group) for key, group in sorted(groups.items())]
     return sorted(tables, key=lambda t: -sum(r.status == "completed" for r in t.records))
 
@@ -111,8 +119,8 @@ def floors(table: Table, baselines: Sequence[BaselineRecord]) -> list[Floor]:
     return found
 
 
-def _build_table(key: tuple[str, str, str], records: list[RunRecord]) -> Table:
-    dataset, setting, revision = key
+def _build_table(key: tuple[str, str, str, str], records: list[RunRecord]) -> Table:
+    dataset, setting, revision, split = key
     families = {r.identity.backbone.name: r.family for r in records}
     categories = {r.identity.optimizer.name: r.category for r in records}
     cells: dict[Cell, list[RunRecord]] = {}
@@ -128,7 +136,7 @@ def _build_table(key: tuple[str, str, str], records: list[RunRecord]) -> Table:
         for row in _cell_rows(cell, revision, cells.get(cell, []), families[backbone], categories[optimizer])
     ]
     rows, prior = _with_estimates(rows)
-    return Table(dataset, setting, revision, tuple(backbones), tuple(optimizers), tuple(rows), prior)
+    return Table(dataset, setting, revision, split, tuple(backbones), tuple(optimizers), tuple(rows), prior)
 
 
 def _cell_rows(cell: Cell, revision: str, records: list[RunRecord], family: str, category: str) -> list[Row]:

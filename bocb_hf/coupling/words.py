@@ -90,7 +90,8 @@ def terminal_text(table: Table, floor_rows: Sequence[Floor]) -> str:
     """The table as aligned text, in blocks of at most six backbones, with its floors, seeds and revision."""
     lines = [
         f"{table.dataset}, setting {table.setting}",
-        "test top-1 in points: mean ± half of the 95 % interval (n); * best of the column, ~ inside its interval",
+        f"{table.split_label} top-1 in points: mean ± half of the 95 % interval (n); "
+        "* best of the column, ~ inside its interval",
     ]
     for start in range(0, len(table.backbones), COLUMNS):
         backbones = table.backbones[start : start + COLUMNS]

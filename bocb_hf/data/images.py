@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,7 +96,7 @@ def load_images(config: DataConfig, trial: bool) -> ImageData:
     mean, std = (row.mean, row.std) if row else _statistics(decoded["train"].pixels)
     identity = DataIdentity(
         # a path stays out of the record; the revision is the hash of the content
-        name=f"local/{Path(config.name).resolve().name}" if Path(config.name).is_dir() else config.name,
+        name=_public_name(config.name),
         revision=source.revision,
         image_column=columns[0],
         label_column=columns[1],
@@ -108,6 +109,13 @@ def load_images(config: DataConfig, trial: bool) -> ImageData:
         std=std,
     )
     return ImageData(identity, classes, train, validation, decoded[test_name])
+
+
+def _public_name(name: str) -> str:
+    """The name in records: of a folder only its last part, of what a name may hold."""
+    if name in DATASETS or not Path(name).is_dir():
+        return name
+    return "local/" + (re.sub(r"[^A-Za-z0-9._-]+", "-", Path(name).resolve().name).strip("-.") or "data")
 
 
 @dataclass(frozen=True)
@@ -168,7 +176,7 @@ def _columns(source: _Source, config: DataConfig) -> tuple[str, str]:
 
 @functools.lru_cache(maxsize=8)
 def _decode_cached(name: str, revision: str, split: str, image_column: str, label_column: str, size: int) -> Images:
-    source = _load(name, None if Path(name).is_dir() or name in DATASETS else revision)
+    source = _load(name, revision)
     table = source.splits[split].cast_column(image_column, datasets.Image(decode=True))
     if len(table) == 0:
         raise InputError(f"data.name: split {split!r} of {name!r} is empty")
@@ -209,6 +217,8 @@ def _class_names(source: _Source, label_column: str, decoded: dict[str, Images])
         names = tuple(feature.names)
     else:
         names = tuple(str(i) for i in range(int(decoded["train"].labels.max()) + 1))
+    if len(names) < 2:
+        raise InputError(f"data.label_column: {label_column!r} has {len(names)} class; a classifier needs at least 2")
     for split, images in decoded.items():
         bad = ((images.labels < 0) | (images.labels >= len(names))).nonzero().flatten()
         if len(bad):

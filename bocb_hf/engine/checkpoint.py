@@ -34,15 +34,17 @@ def save(accelerator: Accelerator, folder: Path, step: int) -> None:
         InputError: The disk is full or the folder cannot be written.
     """
     target, partial = folder / f"step-{step:010d}", folder / f"partial-{step:010d}"
-    with writing(folder):
-        if accelerator.is_main_process:
+    if accelerator.is_main_process:
+        with writing(folder):
             for path in (partial, target):
                 shutil.rmtree(path, ignore_errors=True)
             partial.mkdir(parents=True)
-        accelerator.wait_for_everyone()  # every process writes its own generator state into it
+    accelerator.wait_for_everyone()  # every process writes its own generator state into it
+    with writing(folder):
         accelerator.save_state(str(partial))
-        accelerator.wait_for_everyone()
-        if accelerator.is_main_process:
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        with writing(folder):
             manifest = {p.name: _digest(p) for p in sorted(partial.iterdir())}
             with (partial / _MANIFEST).open("w", encoding="utf-8") as file:
                 json.dump(manifest, file)
@@ -63,7 +65,10 @@ def writing(folder: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, RuntimeError, SafetensorError) as error:  # torch raises RuntimeError, safetensors its own
+    except (OSError, RuntimeError, SafetensorError) as error:
+        # torch's writer raises a plain RuntimeError, as a lost process or a broken device does
+        if isinstance(error, RuntimeError) and "PytorchStreamWriter" not in str(error):
+            raise
         raise InputError(
             f"runtime.state_dir: cannot write below {folder}: {error}; free some space or choose another folder, then "
             "run the same command again: it continues from the last good state"
@@ -74,14 +79,22 @@ def load_newest(accelerator: Accelerator, folder: Path) -> bool:
     """Restores the newest undamaged state.
 
     Returns:
-        Whether there was one. Damaged states are named in the log and passed over.
+        Whether there was one. A damaged state is named in the log, and the one before it is read.
+
+    Raises:
+        InputError: There are states, and all of them are damaged.
     """
-    for path in _states(folder):
+    states = _states(folder)
+    for path in states:
         problem = _damage(path)
         if problem is None:
             accelerator.load_state(str(path))
             return True
         log.warning("resume state %s is damaged (%s); trying the one before it", path, problem)
+    if states:
+        raise InputError(
+            f"runtime.state_dir: every saved state in {folder} is damaged; delete that folder to start anew"
+        )
     return False
 
 

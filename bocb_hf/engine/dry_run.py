@@ -23,7 +23,7 @@ from bocb_hf.optim.row import Need
 _TIMED_STEPS = 5
 
 
-def describe_run(prepared: PreparedRun, processes: int = 1) -> str:
+def describe_run(prepared: PreparedRun, processes: int) -> str:
     """Text for ``--dry-run``; times a few steps on noise with a throwaway network, which is then dropped."""
     config, identity, data = prepared.config, prepared.identity, prepared.data
     if config.runtime.threads is not None:
@@ -37,7 +37,7 @@ def describe_run(prepared: PreparedRun, processes: int = 1) -> str:
     seconds, kept = time_steps(model, optimizer, plan.micro_batch, identity.data.image_size, needs)
     state = optimizer_state_bytes(model, prepared)
     weights = sum(t.numel() * t.element_size() for t in [*model.parameters(), *model.buffers()])
-    held = len(data.train) + (len(data.validation) if data.validation else 0)
+    held = len(data.train) + (len(data.validation) if data.validation else 0) + len(data.test)
     pixels = held * 3 * identity.data.image_size**2
     total = plan.total_steps * seconds
     device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -11,7 +11,6 @@ from importlib import metadata
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -21,12 +20,18 @@ from bocb_hf.record import Environment
 _LIBRARIES = ("torch", "torchvision", "timm", "transformers", "accelerate", "datasets", "evaluate", "numpy")
 
 
-def describe_environment(accelerator: Accelerator) -> Environment:
-    """What the run executes on."""
-    cuda = accelerator.device.type == "cuda"
+def describe_environment(device: torch.device, processes: int, micro_batch: int) -> Environment:
+    """What a run executes on.
+
+    Args:
+        device: Of this process.
+        processes: How many there are.
+        micro_batch: Images that the network sees at once.
+    """
     return Environment(
-        device=torch.cuda.get_device_name(accelerator.device) if cuda else accelerator.device.type,
-        processes=accelerator.num_processes,
+        device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        processes=processes,
+        micro_batch=micro_batch,
         threads=torch.get_num_threads(),
         deterministic=torch.are_deterministic_algorithms_enabled(),
         python=platform.python_version(),

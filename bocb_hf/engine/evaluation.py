@@ -45,7 +45,7 @@ def evaluate(model: nn.Module, images: Images, mean: Tensor, std: Tensor, accele
     training = model.training
     model.eval()
     n, device = len(images), accelerator.device
-    losses = torch.zeros(n, dtype=torch.float64, device=device)
+    losses = torch.zeros(n, device=device)  # float32: not every device has more
     ranked = torch.zeros(n, 5, dtype=torch.int64, device=device)
     classes = torch.zeros((), dtype=torch.int64, device=device)
     mine = torch.arange(accelerator.process_index, n, accelerator.num_processes)
@@ -57,7 +57,7 @@ def evaluate(model: nn.Module, images: Images, mean: Tensor, std: Tensor, accele
         logits = logits.float()  # (B, K)
         classes.fill_(logits.shape[1])
         where = indices.to(device)
-        losses[where] = functional.cross_entropy(logits, labels, reduction="none").double()
+        losses[where] = functional.cross_entropy(logits, labels, reduction="none")
         top = logits.topk(min(5, logits.shape[1]), dim=1).indices
         ranked[where, : top.shape[1]] = top
     model.train(training)
@@ -69,7 +69,7 @@ def evaluate(model: nn.Module, images: Images, mean: Tensor, std: Tensor, accele
     has_top5 = int(classes) > 5
     top1 = accuracy.compute(predictions=predictions, references=references, k=1)
     top5 = accuracy.compute(predictions=predictions, references=references, k=5) if has_top5 else None
-    loss = MeanLoss(keep_in_memory=True).compute(predictions=losses, references=references)
+    loss = MeanLoss(keep_in_memory=True).compute(predictions=losses.double(), references=references)
     assert top1 is not None and loss is not None
     return Evaluation(
         n=n,

@@ -103,26 +103,24 @@ class Trainer:
         self.identity, self.seed, self.runtime, self.accelerator = identity, seed, runtime, accelerator
         self.train_images, self.validation, self.state_dir = train, validation, state_dir
         self.plan = make_plan(identity, runtime, len(train), accelerator.num_processes)
+        # kept from here on: accelerate's unwrap_model would take mixed precision off the network that trains
+        self.bare_model = model
+        decay = identity.training.ema_decay
+        self.ema = None
+        if decay is not None:  # copied before prepare, which binds the forward pass to this very module
+            averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+            self.ema = averaged.to(accelerator.device)
         self.network, self.optimizer = accelerator.prepare(model, optimizer)
         self.needs = OPTIMIZERS.get(identity.optimizer.name).needs
         self._evaluating = False
         self.progress = Progress(validation_n=len(validation) if validation else 0)
         accelerator.register_for_checkpointing(self.progress)
-        decay = identity.training.ema_decay
-        self.ema = None
-        if decay is not None:
-            averaged = AveragedModel(self.bare_model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
-            self.ema = averaged
-            accelerator.register_for_checkpointing(averaged)
+        if self.ema is not None:
+            accelerator.register_for_checkpointing(self.ema)
         as_image = {"dtype": torch.float32, "device": accelerator.device}
         self.mean = torch.tensor(identity.data.mean, **as_image).view(3, 1, 1)
         self.std = torch.tensor(identity.data.std, **as_image).view(3, 1, 1)
         self._unread: list[Tensor] = []  # (2,) tensors of loss and hits, still on the device
-
-    @property
-    def bare_model(self) -> nn.Module:
-        """The network without wrappers of accelerate."""
-        return self.accelerator.unwrap_model(self.network, keep_fp32_wrapper=False)
 
     @property
     def evaluation_model(self) -> nn.Module:
@@ -150,6 +148,8 @@ class Trainer:
         progress, plan = self.progress, self.plan
         if checkpoint.load_newest(self.accelerator, self.state_dir):
             progress.resumed += 1
+            # accelerate counts micro-batches; saves are between steps, and the number of parts may have changed
+            self.accelerator.step = 0
         session_start, wall_before = time.perf_counter(), progress.wall_seconds
         if progress.step == 0 and self.validation is not None:
             self._validate()
@@ -172,8 +172,10 @@ class Trainer:
                 if logs and progress.diverged_at is None:
                     progress.log_point(lr)
             progress.train_seconds += time.perf_counter() - started
-            if ends_epoch and progress.diverged_at is None and self.validation is not None:
-                self._validate()
+            if ends_epoch and progress.diverged_at is None:
+                progress.end_epoch()
+                if self.validation is not None:
+                    self._validate()
             progress.wall_seconds = wall_before + time.perf_counter() - session_start
             progress.peak_memory_bytes = max(progress.peak_memory_bytes, peak_memory(self.accelerator.device))
             if (saves or stops) and progress.diverged_at is None:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import ctypes
 import logging
+import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from accelerate import PartialState
 from accelerate.utils import parse_flag_from_env
 from tqdm import tqdm
 
 from bocb_hf.backbones.build import check_backbone
-from bocb_hf.config import RunConfig, build_run_config, load_run_config
+from bocb_hf.config import RESERVED_ARGS, RunConfig, build_run_config, load_run_config
 from bocb_hf.engine.dry_run import describe_run
 from bocb_hf.engine.interrupt import StopSignal
 from bocb_hf.engine.run import prepare_run, train_run
@@ -60,10 +64,11 @@ def _sections(record: RunRecord) -> dict[str, object]:
     """The configuration that leads to a record's identity again; weights and data of local folders must be named."""
     identity = record.identity.model_dump(mode="json")
     data, backbone = identity["data"], identity["backbone"]
+    args = {key: value for key, value in backbone["args"].items() if key not in RESERVED_ARGS}
     kept = ("name", "revision", "image_column", "label_column", "image_size", "evaluation_split")
     sections = {
         "setting": identity["setting"],
-        "backbone": {key: backbone[key] for key in ("name", "args", "pretrained")},
+        "backbone": {"name": backbone["name"], "pretrained": backbone["pretrained"], "args": args},
         "optimizer": identity["optimizer"],
         "data": {key: data[key] for key in kept},
         "training": identity["training"],
@@ -74,6 +79,39 @@ def _sections(record: RunRecord) -> dict[str, object]:
     if data["validation_fraction"] is not None:
         sections["data"]["validation_fraction"] = data["validation_fraction"]
     return sections
+
+
+def _check_reproduces(arguments: argparse.Namespace, config: RunConfig) -> None:
+    """Compares the run with the record that it is to repeat, unless overrides change it on purpose.
+
+    Raises:
+        InputError: Data, starting weights or code have changed since; the message names the fields.
+    """
+    where = ("runtime.", "seed=", "role=", "data.name=", "backbone.pretrained=")  # places, not what the run is
+    if any(not override.startswith(where) for override in arguments.overrides):
+        return
+    record = parse_record(arguments.reproduce.read_bytes(), str(arguments.reproduce))
+    now, then = (flatten(i.model_dump(mode="json")) for i in (prepare_run(config).identity, record.identity))
+    changed = [key for key in sorted(now.keys() | then.keys()) if now.get(key) != then.get(key)]
+    if changed:
+        lines = [f"  {key}: {then.get(key)} in the record, {now.get(key)} here" for key in changed]
+        raise InputError(f"--reproduce: {arguments.reproduce} cannot be repeated here:\n" + "\n".join(lines))
+
+
+def flatten(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested sections as dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in data.items():
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
+
+
+def stop_with_launcher() -> None:
+    """Gets SIGTERM when accelerate's launcher dies, which does not pass a signal on to its only child (Linux)."""
+    launched = "ACCELERATE_MIXED_PRECISION" in os.environ  # set by the launcher, never by a user's shell
+    if launched and sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -93,10 +131,13 @@ def run(arguments: argparse.Namespace) -> int:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     load_plugins(arguments.plugin)
     config = load_config(arguments)
+    if arguments.reproduce is not None:
+        _check_reproduces(arguments, config)
     if arguments.dry_run:
         if main_process:
-            print(describe_run(prepare_run(config)))
+            print(describe_run(prepare_run(config), state.num_processes))
         return EXIT_OK
+    stop_with_launcher()
     with StopSignal() as stop, tqdm(unit="step", disable=not main_process, file=sys.stderr) as bar:
 
         def on_step(done: int, total: int) -> None:

@@ -20,6 +20,8 @@ class Progress:
         step: Steps done.
         recent: Losses of the last steps, at most the divergence stretch.
         window: (loss, top-1 in percent) of the steps since the last logged point.
+        epoch: Losses of the steps of this epoch.
+        epoch_loss: Mean loss of each finished epoch.
         start_loss: Loss of the first step.
         diverged_at: Step of divergence, with its reason in ``reason``.
         validation_n: Images of the validation split, 0 without one.
@@ -30,6 +32,8 @@ class Progress:
     step: int = 0
     recent: list[float] = field(default_factory=list)
     window: list[tuple[float, float]] = field(default_factory=list)
+    epoch: list[float] = field(default_factory=list)
+    epoch_loss: list[float] = field(default_factory=list)
     start_loss: float | None = None
     diverged_at: int | None = None
     reason: str | None = None
@@ -66,6 +70,11 @@ class Progress:
         self.train_top1.append(sum(top1) / len(top1))
         self.window = []
 
+    def end_epoch(self) -> None:
+        """Takes the mean loss of the epoch that ended."""
+        self.epoch_loss.append(sum(self.epoch) / len(self.epoch))
+        self.epoch = []
+
     def watch(self, losses: list[float], stretch: int) -> bool:
         """Checks the losses of the steps since the last call, one by one.
 
@@ -86,6 +95,7 @@ class Progress:
                 return True
             if self.start_loss is None:
                 self.start_loss = loss
+            self.epoch.append(loss)
             self.recent.append(loss)
             del self.recent[:-stretch]
             mean = sum(self.recent) / len(self.recent)
@@ -111,11 +121,13 @@ class Progress:
         )
 
     def train_measurement(self, n: int) -> Measurement | None:
-        """Training loss at the first, best and last logged window; None before the first."""
-        if not self.train_loss:
+        """Training loss of the first step, and means over the best and the last epoch; None before the first step."""
+        if self.start_loss is None:
             return None
-        last = None if self.diverged_at is not None else self.train_loss[-1]
-        return Measurement(unit="nats", n=n, initial=self.start_loss, best=min(self.train_loss), last=last)
+        ended = self.diverged_at is not None or not self.epoch_loss
+        best = min(self.epoch_loss, default=None)
+        last = None if ended else self.epoch_loss[-1]
+        return Measurement(unit="nats", n=n, initial=self.start_loss, best=best, last=last)
 
     def validation_measurements(self) -> dict[str, Measurement]:
         """Validation loss, top-1 and top-5 before training, at their best and with the last weights."""

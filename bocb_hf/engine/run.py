@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import logging
 import shutil
-import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.utils import broadcast_object_list
 from filelock import FileLock, Timeout
 from torch import nn
 from torch.optim import Optimizer
@@ -30,7 +33,17 @@ from bocb_hf.errors import InputError
 from bocb_hf.optim import OPTIMIZERS
 from bocb_hf.optim.build import build_optimizer, resolve_optimizer
 from bocb_hf.optim.param_groups import split_parameters
-from bocb_hf.record import Correctness, Cost, Measurement, Metrics, RunRecord, Status, make_run_id, repository_name
+from bocb_hf.record import (
+    Correctness,
+    Cost,
+    Measurement,
+    Metrics,
+    RunRecord,
+    Status,
+    make_run_id,
+    parse_record,
+    repository_name,
+)
 from bocb_hf.store import Store, open_store
 from bocb_hf.store.publish import check_free, find_run, publish_run
 
@@ -78,7 +91,7 @@ def prepare_run(config: RunConfig) -> PreparedRun:
     Raises:
         InputError: Anything about the configuration, the data or the starting weights is wrong.
     """
-    source = resolve_backbone(config.backbone, config.training.drop_path)
+    source = resolve_backbone(config.backbone, config.training.drop_path, config.data.image_size)
     data = load_images(config.data, trial=config.role == "trial")
     identity = Identity(
         random_scheme=RANDOM_SCHEME,
@@ -128,57 +141,78 @@ def train_run(config: RunConfig, stop: StopSignal | None = None, on_step: OnStep
     """
     prepared = prepare_run(config)
     store = open_store(config.runtime.store)
-    finished = find_finished(prepared, store)
-    if finished is not None:
-        log.info("run %s is %s already", finished.run_id, finished.status)
-        shutil.rmtree(prepared.state_dir, ignore_errors=True)
-        return finished
     if config.runtime.threads is not None:
         torch.set_num_threads(config.runtime.threads)
     precision = {"fp32": "no"}.get(config.training.precision, config.training.precision)
     try:
         accelerator = Accelerator(mixed_precision=precision, gradient_accumulation_steps=config.runtime.accumulation)
-        return _train_locked(prepared, store, accelerator, stop or StopSignal(), on_step)
+        with _locked(prepared, accelerator):
+            finished = _from_main(accelerator, lambda: find_finished(prepared, store))
+            if finished is None:
+                return _train(prepared, store, accelerator, stop or StopSignal(), on_step)
+            log.info("run %s is %s already", finished.run_id, finished.status)
+            if accelerator.is_main_process:
+                shutil.rmtree(prepared.state_dir, ignore_errors=True)
+            return finished
     finally:
         # a warm worker makes an Accelerator for every run; its shared state must not outlive the run
         AcceleratorState._reset_state(reset_partial_state=False)
 
 
-def _train_locked(
-    prepared: PreparedRun, store: Store, accelerator: Accelerator, stop: StopSignal, on_step: OnStep | None
-) -> RunRecord:
-    """Trains under a lock that keeps a second process from the same resume state; ranks share the main process's."""
+@contextmanager
+def _locked(prepared: PreparedRun, accelerator: Accelerator) -> Iterator[None]:
+    """Keeps a second process from the same run; the other ranks share the lock of the main process.
+
+    Raises:
+        InputError: The run is in progress elsewhere, or the folder cannot be written.
+    """
+    if not accelerator.is_main_process:
+        accelerator.wait_for_everyone()
+        yield
+        return
     lock = FileLock(prepared.state_dir.with_suffix(".lock"))
-    if accelerator.is_main_process:
-        try:
-            prepared.state_dir.parent.mkdir(parents=True, exist_ok=True)
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise InputError(f"run {prepared.run_id} is in progress in another process; wait for it to end") from None
-        except OSError as error:
-            raise InputError(f"runtime.state_dir: cannot write {prepared.state_dir.parent}: {error}") from error
+    try:
+        prepared.state_dir.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise InputError(f"run {prepared.run_id} is in progress in another process; wait for it to end") from None
+    except OSError as error:
+        raise InputError(f"runtime.state_dir: cannot write {prepared.state_dir.parent}: {error.strerror}") from error
     try:
         accelerator.wait_for_everyone()
-        model = prepared.build_model()
-        flops = _count_flops(model, prepared.identity.data.image_size)
-        trainer = Trainer(
-            model=model,
-            optimizer=prepared.build_optimizer(model),
-            identity=prepared.identity,
-            seed=prepared.config.seed,
-            runtime=prepared.config.runtime,
-            accelerator=accelerator,
-            train=prepared.data.train,
-            validation=prepared.data.validation,
-            state_dir=prepared.state_dir,
-        )
-        trainer.run(stop, on_step if accelerator.is_main_process else None)
-        record = _finish(prepared, store, trainer, flops)
-        accelerator.free_memory()
-        return record
+        yield
     finally:
-        if accelerator.is_main_process:
-            lock.release()
+        lock.release()
+
+
+def _train(
+    prepared: PreparedRun, store: Store, accelerator: Accelerator, stop: StopSignal, on_step: OnStep | None
+) -> RunRecord:
+    """Builds, trains and publishes."""
+    model = prepared.build_model()
+    flops = _count_flops(model, prepared.identity.data.image_size)
+    trainer = Trainer(
+        model=model,
+        optimizer=prepared.build_optimizer(model),
+        identity=prepared.identity,
+        seed=prepared.config.seed,
+        runtime=prepared.config.runtime,
+        accelerator=accelerator,
+        train=prepared.data.train,
+        validation=prepared.data.validation,
+        state_dir=prepared.state_dir,
+    )
+    parts = trainer.plan.micro_batch < prepared.identity.training.batch_size
+    if parts and any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()):
+        log.warning(
+            "batch norm sees %d of %d images at once: the result differs from that of one process without accumulation",
+            trainer.plan.micro_batch,
+            prepared.identity.training.batch_size,
+        )
+    trainer.run(stop, on_step if accelerator.is_main_process else None)
+    record = _finish(prepared, store, trainer, flops)
+    accelerator.free_memory()
+    return record
 
 
 def _finish(prepared: PreparedRun, store: Store, trainer: Trainer, flops: int | None) -> RunRecord:
@@ -201,23 +235,43 @@ def _publish(prepared: PreparedRun, store: Store, trainer: Trainer, flops: int |
         if not torch.isfinite(torch.tensor(test.loss)):
             status, progress.diverged_at = "diverged", progress.step
             progress.reason, test = f"the test loss was {test.loss} with the last weights", None
-    record = _make_record(prepared, trainer, status, test, flops)
-    if accelerator.is_main_process:
-        with tempfile.TemporaryDirectory(dir=prepared.state_dir.parent) as folder:
-            weights = None
-            if test is not None:
-                weights = Path(folder)
-                with writing(weights):
-                    export_model(trainer.evaluation_model, prepared.identity, prepared.data.class_names, weights)
-            record = publish_run(store, config.runtime.namespace, record, weights, config.runtime.supersede)
+
+    def publish() -> RunRecord:
+        weights = weights_sha256 = None
+        if test is not None:
+            weights = prepared.state_dir / "export"  # left behind by a crash, it goes with the resume state
+            with writing(weights):
+                export_model(trainer.evaluation_model, prepared.identity, prepared.data.class_names, weights)
+                with (weights / "model.safetensors").open("rb") as file:
+                    weights_sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        record = _make_record(prepared, trainer, status, test, flops, weights_sha256)
+        record = publish_run(store, config.runtime.namespace, record, weights, config.runtime.supersede)
         if status != "interrupted":
             shutil.rmtree(prepared.state_dir, ignore_errors=True)
-    accelerator.wait_for_everyone()
+        return record
+
+    record = _from_main(accelerator, publish)
+    assert record is not None
     return record
 
 
+def _from_main(accelerator: Accelerator, get: Callable[[], RunRecord | None]) -> RunRecord | None:
+    """What the main process gets, on every process: only the main one reads and writes the store."""
+    record = get() if accelerator.is_main_process else None
+    if accelerator.num_processes == 1:
+        return record
+    message = [record.to_json() if record is not None else None]
+    broadcast_object_list(message)
+    return parse_record(message[0].encode(), "the record of the main process") if message[0] is not None else None
+
+
 def _make_record(
-    prepared: PreparedRun, trainer: Trainer, status: Status, test: Evaluation | None, flops: int | None
+    prepared: PreparedRun,
+    trainer: Trainer,
+    status: Status,
+    test: Evaluation | None,
+    flops: int | None,
+    weights_sha256: str | None,
 ) -> RunRecord:
     config, identity, progress = prepared.config, prepared.identity, trainer.progress
     on_gpu = trainer.accelerator.device.type == "cuda"
@@ -245,6 +299,7 @@ def _make_record(
         metrics=Metrics(**metrics),
         test_split=identity.data.evaluation_split if test is not None else None,
         correctness=Correctness.from_bits(test.correct.numpy()) if test is not None else None,
+        weights_sha256=weights_sha256,
         cost=Cost(
             wall_seconds=round(progress.wall_seconds, 3),
             train_seconds=round(progress.train_seconds, 3),
@@ -256,7 +311,9 @@ def _make_record(
             flops_per_image=flops,
             resumed=progress.resumed,
         ),
-        environment=describe_environment(trainer.accelerator),
+        environment=describe_environment(
+            trainer.accelerator.device, trainer.accelerator.num_processes, trainer.plan.micro_batch
+        ),
         curve=progress.curve(),
         supersedes=None,
         finished_at=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),

@@ -99,7 +99,7 @@ def publish_run(store: Store, namespace: str, record: RunRecord, weights: Path |
         supersede: Replace a finished run in this place; the new record then names the one it replaced.
 
     Returns:
-        The record as it was stored.
+        The record as it was stored. An interrupted run does not replace a finished one and is not stored then.
 
     Raises:
         InputError: The place is taken, or the store cannot be written.
@@ -114,7 +114,12 @@ def publish_run(store: Store, namespace: str, record: RunRecord, weights: Path |
         existing = contents.finals.get(record.seed) if record.role == "final" else contents.trials.get(record.run_id)
         check_free(existing, record.run_id, supersede)
         if existing is not None and existing.status != "interrupted":
+            if record.status == "interrupted":
+                log.info("the finished run stays in the store until the run that supersedes it is finished too")
+                return record
             record = record.model_copy(update={"supersedes": existing.sha256()})
+        elif existing is not None:
+            record = record.model_copy(update={"supersedes": existing.supersedes})
         # as it will be read back, free dictionaries in the order of the file, so that `bocb render` gives the same card
         record = parse_record(record.to_json().encode(), record.path())
         places[record.seed if record.role == "final" else record.run_id] = record  # type: ignore[index]

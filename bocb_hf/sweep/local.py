@@ -16,6 +16,7 @@ from multiprocessing.synchronize import Event
 from typing import Any
 
 from bocb_hf.config import DataConfig, RunConfig
+from bocb_hf.optim import OPTIMIZERS
 from bocb_hf.plugins import load_plugins
 from bocb_hf.record import RunRecord
 
@@ -27,10 +28,11 @@ class LocalExecutor:
         workers: Processes.
         threads: Threads of each.
         plugins: Modules that every worker imports, for the rows that they add.
+        cpu_only: Hide other devices from the workers.
     """
 
-    def __init__(self, workers: int, threads: int = 1, plugins: Sequence[str] = ()) -> None:
-        self.workers, self.threads, self._plugins = workers, threads, tuple(plugins)
+    def __init__(self, workers: int, threads: int = 1, plugins: Sequence[str] = (), cpu_only: bool = False) -> None:
+        self.workers, self.threads, self._plugins, self._cpu_only = workers, threads, tuple(plugins), cpu_only
         self._context = multiprocessing.get_context("spawn")
         self._start()
 
@@ -40,7 +42,7 @@ class LocalExecutor:
             self.workers,
             mp_context=self._context,
             initializer=_warm_up,
-            initargs=(self._stop, self.threads, self._plugins),
+            initargs=(self._stop, self.threads, self._plugins, self._cpu_only),
         )
 
     def submit(self, config: RunConfig) -> Future[RunRecord]:
@@ -73,8 +75,10 @@ class LocalExecutor:
 _stop_event: Event | None = None
 
 
-def _warm_up(stop: Event, threads: int, plugins: Sequence[str]) -> None:
+def _warm_up(stop: Event, threads: int, plugins: Sequence[str], cpu_only: bool) -> None:
     """Runs once in every worker: imports the stack and plug-ins, sets threads, and leaves Ctrl-C to the parent."""
+    if cpu_only:  # read when torch and accelerate start
+        os.environ |= {"CUDA_VISIBLE_DEVICES": "", "ACCELERATE_USE_CPU": "true"}
     global _stop_event  # noqa: PLW0603 - the initializer has no other way to reach the tasks of its process
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_exit_with_parent, daemon=True).start()

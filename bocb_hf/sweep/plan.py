@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field, ValidationError, field_validator
 
@@ -45,6 +45,7 @@ class SweepPlan(Frozen):
     Attributes:
         config: A shipped setting or a YAML file; one setting for all cells.
         overrides: ``section.key=value`` pairs for all runs.
+        device: ``cpu`` hides GPUs from the workers, so that a plan gives the same result everywhere.
         baselines: Whether the floor rows of the data set are computed too.
     """
 
@@ -55,6 +56,7 @@ class SweepPlan(Frozen):
     tuning: Tuning = Tuning()
     final_seeds: Annotated[list[Seed], Field(min_length=1)]
     overrides: list[str] = Field(default_factory=list[str])
+    device: Literal["cpu", "any"] = "any"
     baselines: bool = True
 
     @field_validator("optimizers")

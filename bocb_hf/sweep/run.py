@@ -14,6 +14,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from bocb_hf.backbones.build import check_backbone
 from bocb_hf.config import RunConfig, load_run_config
 from bocb_hf.errors import InputError
 from bocb_hf.optim import OPTIMIZERS
@@ -42,10 +43,13 @@ class Cell:
 
 @dataclass(frozen=True)
 class Job:
-    """One run of a cell."""
+    """One run of a cell, or, without a cell, the floor row of the data."""
 
-    cell: Cell
+    cell: Cell | None
     config: RunConfig
+
+    def __str__(self) -> str:
+        return f"{self.cell} seed {self.config.seed}" if self.cell else "baseline"
 
 
 @dataclass(frozen=True)
@@ -66,11 +70,13 @@ class Sweep:
         overrides: More ``section.key=value`` pairs, such as ``runtime.store=...``.
 
     Raises:
-        InputError: The setting or an override is wrong.
+        InputError: A backbone, the setting or an override is wrong.
     """
 
     def __init__(self, plan: SweepPlan, executor: LocalExecutor, overrides: list[str]) -> None:
         self.plan, self.executor = plan, executor
+        for name in plan.backbones:
+            check_backbone(name)
         self._path = find_config(plan.config, "recipes/configs")
         self._overrides = [*plan.overrides, f"runtime.threads={executor.threads}", *overrides]
         self.cells = [
@@ -78,11 +84,10 @@ class Sweep:
             for backbone in plan.backbones
             for optimizer in plan.optimizers
         ]
-        self._jobs: dict[Future[Any], Job | None] = {}
+        self._jobs: dict[Future[Any], Job] = {}
         self._statuses: dict[str, int] = {}
         self._failures: list[str] = []
         self._restarts = 0
-        self._warned: set[str] = set()
 
     def _setting(self, backbone: str, optimizer: str) -> str:
         return self._config(backbone, optimizer, []).setting
@@ -120,7 +125,12 @@ class Sweep:
         """Times a few steps of each backbone in the workers and says how long the rest will take."""
         probes = [self._config(backbone, self.plan.optimizers[0], []) for backbone in self.plan.backbones]
         timed = [self.executor.time_step(config) for config in probes]
-        runs = [seconds * steps for seconds, steps in (future.result() for future in timed)]
+        try:
+            runs = [seconds * steps for seconds, steps in (future.result() for future in timed)]
+        except BrokenProcessPool:
+            raise InputError(
+                "a worker process died while it started, most likely for lack of memory; use fewer --workers"
+            ) from None
         left = max(0, self.planned_runs() - self.stored_runs())
         # evaluation, optimizers heavier than the first, and saving add about a third
         minutes = 1.35 * statistics.mean(runs) * left / self.executor.workers / 60
@@ -154,8 +164,7 @@ class Sweep:
     def _loop(self, bar: tqdm[Any]) -> None:
         first = self._config(self.cells[0].backbone, self.cells[0].optimizer, [])
         if self.plan.baselines:
-            future = self.executor.submit_baseline(first.data, first.runtime.store, first.runtime.namespace)
-            self._jobs[future] = None
+            self._submit(Job(None, first))
         for cell in self.cells:
             for lr in next_rates(cell.centre, self.plan.tuning, []):
                 self._submit(self._trial(cell, lr))
@@ -169,18 +178,22 @@ class Sweep:
                     self._revive(job, bar)
                     break
                 except Exception as error:  # one bad run must not end the others; all are listed at the end
-                    what = f"{job.cell} seed {job.config.seed}" if job else "baselines"
                     kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
-                    self._failures.append(f"{what}: {kind}{error}")
+                    self._failures.append(f"{job}: {kind}{error}")
                     bar.write(f"failed: {self._failures[-1]}", file=sys.stderr)
                     continue
-                if job is not None:
-                    self._advance(job, record, bar)
+                if job.cell is not None:
+                    self._advance(job, job.cell, record, bar)
 
     def _submit(self, job: Job) -> None:
-        self._jobs[self.executor.submit(job.config)] = job
+        config = job.config
+        if job.cell is not None:
+            self._jobs[self.executor.submit(config)] = job
+        else:
+            runtime = config.runtime
+            self._jobs[self.executor.submit_baseline(config.data, runtime.store, runtime.namespace)] = job
 
-    def _revive(self, job: Job | None, bar: tqdm[Any]) -> None:
+    def _revive(self, job: Job, bar: tqdm[Any]) -> None:
         """Starts new workers after one died and queues everything again; finished runs return at once."""
         lost = [job, *self._jobs.values()]
         self._jobs = {}
@@ -193,12 +206,10 @@ class Sweep:
         bar.write("a worker process died; starting new ones", file=sys.stderr)
         self.executor.restart()
         for each in lost:
-            if each is not None:
-                self._submit(each)
+            self._submit(each)
 
-    def _advance(self, job: Job, record: RunRecord, bar: tqdm[Any]) -> None:
+    def _advance(self, job: Job, cell: Cell, record: RunRecord, bar: tqdm[Any]) -> None:
         """Counts a finished run and queues what follows from it."""
-        cell = job.cell
         self._statuses[record.status] = self._statuses.get(record.status, 0) + 1
         bar.update()
         bar.set_postfix_str(f"{cell} {record.role} {record.status}")
@@ -206,7 +217,7 @@ class Sweep:
             return
         trial = Trial.from_record(record)
         cell.trials[trial.lr] = trial
-        waiting = {job.config.optimizer.lr for job in self._jobs.values() if job is not None and job.cell is cell}
+        waiting = {job.config.optimizer.lr for job in self._jobs.values() if job.cell is cell}
         rates = next_rates(cell.centre, self.plan.tuning, list(cell.trials.values()))
         if waiting:
             return

@@ -1,14 +1,10 @@
-"""Architectures of ours, registered as timm models with timm's own ``build_model_with_cfg``.
-
-A plain wrapper function that drops ``pretrained`` would load random weights in silence; built this way,
-``import bocb_hf; timm.create_model("local-dir:...", pretrained=True)`` loads the weights.
-"""
+"""Tiny networks for which timm has no arguments: a plain one, a residual one, and inverted bottlenecks."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-import torch
 from timm.layers.drop import DropPath
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from timm.models._efficientnet_builder import decode_arch_def
@@ -16,26 +12,20 @@ from timm.models.efficientnet import EfficientNet
 from timm.models.resnet import BasicBlock
 from torch import Tensor, nn
 
+from bocb_hf.backbones.pyramid import Pyramid, describe_pretrained, drop_path_rates
+
 
 def _cfg(**kwargs: Any) -> dict[str, Any]:
     """timm's pretrained configuration of a 32 px model without published weights."""
-    return {
-        "num_classes": 10,
-        "input_size": (3, 32, 32),
-        "pool_size": None,
-        "crop_pct": 1.0,
-        "interpolation": "bicubic",
-        "mean": (0.5, 0.5, 0.5),
-        "std": (0.5, 0.5, 0.5),
-        "license": "apache-2.0",
-        **kwargs,
-    }
+    half = (0.5, 0.5, 0.5)
+    return describe_pretrained(32, num_classes=10, mean=half, std=half, **kwargs)
 
 
 default_cfgs = generate_default_cfgs(
     {
         "tiny_resnet": _cfg(first_conv="conv1", classifier="fc"),
         "tiny_mobilenet": _cfg(first_conv="conv_stem", classifier="classifier"),
+        "tiny_vgg": _cfg(first_conv="stages.0.0", classifier="fc"),
     }
 )
 
@@ -73,7 +63,7 @@ class TinyResNet(nn.Module):
         self.act1 = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(2)
         self.feature_info: list[dict[str, Any]] = []
-        rates = torch.linspace(0, drop_path_rate, len(widths) * depth).tolist()
+        rates = drop_path_rates(drop_path_rate, len(widths) * depth)
         inplanes, stages = widths[0], []
         for stage, width in enumerate(widths):
             blocks: list[nn.Module] = []
@@ -120,10 +110,51 @@ class TinyResNet(nn.Module):
         return self.forward_head(self.forward_features(x))
 
 
+class TinyVGG(Pyramid):
+    """Pairs of 3×3 convolutions with batch norm and ReLU, a max-pool after each pair, no shortcut.
+
+    The plain design of Simonyan and Zisserman (arXiv 1409.1556) with a linear head in place of the hidden layers, which
+    would hold most of the parameters.
+
+    Args:
+        num_classes: Classes of the head; 0 gives pooled features.
+        in_chans: Input channels.
+        widths: Channels of each stage.
+        drop_rate: Dropout before the head.
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 10,
+        in_chans: int = 3,
+        widths: Sequence[int] = (16, 32, 64),
+        drop_rate: float = 0.0,
+    ) -> None:
+        stages, channels = [], in_chans
+        for width in widths:
+            layers: list[nn.Module] = []
+            for _ in range(2):
+                conv = nn.Conv2d(channels, width, 3, padding=1, bias=False)
+                nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+                layers += [conv, nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
+                channels = width
+            stages.append(nn.Sequential(*layers, nn.MaxPool2d(2)))
+        reductions = [2 ** (stage + 1) for stage in range(len(widths))]
+        super().__init__(nn.Identity(), stages, widths, reductions, nn.Identity(), num_classes, drop_rate)
+
+
 @register_model
 def tiny_resnet(pretrained: bool = False, **kwargs: Any) -> nn.Module:
     """BN-ResNet of widths 16/32/64 and one block a stage."""
-    return build_model_with_cfg(TinyResNet, "tiny_resnet", pretrained, **kwargs)
+    features = {"out_indices": (0, 1, 2), "flatten_sequential": True}
+    return build_model_with_cfg(TinyResNet, "tiny_resnet", pretrained, feature_cfg=features, **kwargs)
+
+
+@register_model
+def tiny_vgg(pretrained: bool = False, **kwargs: Any) -> nn.Module:
+    """Plain convolutions of widths 16/32/64."""
+    features = {"out_indices": (0, 1, 2), "flatten_sequential": True}
+    return build_model_with_cfg(TinyVGG, "tiny_vgg", pretrained, feature_cfg=features, **kwargs)
 
 
 @register_model
@@ -137,9 +168,8 @@ def tiny_mobilenet(pretrained: bool = False, **kwargs: Any) -> nn.Module:
         "round_chs_fn": _keep_channels,
         "act_layer": nn.ReLU6,
     }
-    return build_model_with_cfg(
-        EfficientNet, "tiny_mobilenet", pretrained, kwargs_filter=("features_only",), **(defaults | kwargs)
-    )
+    features = {"out_indices": (0, 1, 2, 3), "feature_cls": "getter"}
+    return build_model_with_cfg(EfficientNet, "tiny_mobilenet", pretrained, feature_cfg=features, **(defaults | kwargs))
 
 
 def _keep_channels(channels: int, **_: Any) -> int:
