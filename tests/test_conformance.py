@@ -22,6 +22,7 @@ from bocb_hf.optim import hyperparameters as hp
 from bocb_hf.optim.build import build_optimizer
 from bocb_hf.optim.conformance import CHECKS, run_check
 from bocb_hf.optim.conformance_update import compare_with_reference
+from bocb_hf.optim.muon import orthogonalise
 from bocb_hf.optim.param_groups import hidden_matrices, split_parameters
 from bocb_hf.optim.row import Centre, OptimizerRow
 
@@ -326,10 +327,23 @@ def test_muon_splits_a_network() -> None:
     optimizer = build_optimizer(identity, split_parameters(model, "norms_biases_embeddings"))
     names = {id(p): name for name, p in model.named_parameters()}
     split = {
-        names[id(p)]: (group.get("use_muon", False), group["weight_decay"])
+        names[id(p)]: (group["matrix"], group["weight_decay"])
         for group in optimizer.param_groups
         for p in group["params"]
     }
     assert split["blocks.0.attn.qkv.weight"] == (True, 0.1)
     assert split["head.weight"] == split["patch_embed.proj.weight"] == (False, 0.1)
     assert split["pos_embed"] == split["norm.weight"] == (False, 0.0)
+
+
+@pytest.mark.parametrize("shape", [(16, 40), (40, 16), (24, 24)])
+def test_muon_in_bfloat16_and_float32(shape: tuple[int, int]) -> None:
+    """The path of a GPU and that of a CPU agree to 5 % of the largest entry, and singular values come near 1."""
+    matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    full, half = orthogonalise(matrix, 5), orthogonalise(matrix, 5, torch.bfloat16)
+    assert full.dtype == torch.float32 and half.dtype == torch.bfloat16
+    assert (full - half.float()).abs().max() < 0.05 * full.abs().max()
+    values = torch.linalg.svdvals(full)
+    assert values.max() < 1.3
+    if shape[0] != shape[1]:  # a square random matrix has singular values near 0, which stay small
+        assert values.min() > 0.5

@@ -95,10 +95,12 @@ def test_sam_against_a_plain_loop(sections: dict[str, Any]) -> None:
         norm = torch.stack([g.norm() for g in grads]).norm()
         shifts = [0.05 * g / norm for g in grads]
         with torch.no_grad():
-            torch._foreach_add_(plain.parameters, shifts)
+            for p, shift in zip(plain.parameters, shifts, strict=True):
+                p.add_(shift)
         grads = plain.gradients(inputs, labels)
         with torch.no_grad():
-            torch._foreach_sub_(plain.parameters, shifts)
+            for p, shift in zip(plain.parameters, shifts, strict=True):
+                p.sub_(shift)
             for name, buffer in plain.model.named_buffers():
                 buffer.copy_(kept[name])
             scale = min(1.0, 1.0 / float(torch.stack([g.norm() for g in grads]).norm()))
@@ -132,8 +134,8 @@ def test_sophia_against_a_plain_loop(sections: dict[str, Any]) -> None:
                 p.mul_(1 - plain.lr(k) * decay)
                 p.sub_(plain.lr(k) * (m / (2.0 * h).clamp(min=1e-3)).clamp(-1, 1))
     assert_close(stored, plain.model, atol=1e-5)
-    ratios = torch.cat([(2.0 * h).flatten() for h in hessian])
-    assert 0.01 < (ratios > 1e-3).float().mean() < 0.99  # both the Hessian and ε divide
+    divided = torch.cat([(2.0 * h).flatten() for h in hessian]) > 1e-3
+    assert 500 < divided.sum() < divided.numel() / 2  # both the Hessian and ε divide
 
 
 def test_sampled_labels_follow_the_prediction() -> None:

@@ -126,11 +126,12 @@ def _time_step(config: RunConfig) -> tuple[float, int]:
     from bocb_hf.engine.dry_run import time_steps
     from bocb_hf.engine.loop import make_plan
     from bocb_hf.engine.run import prepare_run
+    from bocb_hf.optim import OPTIMIZERS
 
     prepared = prepare_run(config)
     model = prepared.build_model()
     plan = make_plan(prepared.identity, config.runtime, len(prepared.data.train), 1)
-    closure = "closure" in OPTIMIZERS.get(config.optimizer.name).needs
+    needs = OPTIMIZERS.get(config.optimizer.name).needs
     optimizer = prepared.build_optimizer(model)
-    seconds, _ = time_steps(model, optimizer, plan.micro_batch, config.data.image_size, closure)
+    seconds, _ = time_steps(model, optimizer, plan.micro_batch, config.data.image_size, needs)
     return seconds, plan.total_steps
