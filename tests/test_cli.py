@@ -59,7 +59,7 @@ def test_help_names_each_command_and_an_example(capsys: Capture) -> None:
     text = capsys.readouterr().out
     for command in COMMANDS:
         assert re.search(rf"^    {command}\s", text, re.MULTILINE)
-        assert f"  bocb {command} " in text or command == "render"
+        assert f"  bocb {command} " in text or command in ("render", "check-optimizer")
     assert text.startswith("usage: bocb")
     assert max(len(line) for line in text.splitlines()) <= 120
 
@@ -159,7 +159,7 @@ def test_a_wrong_plan_is_an_error_before_any_worker_starts(tmp_path: Path, capsy
     plan.write_text("name: x\nconfig: y\nbackbones: [a]\noptimizers: [adamww]\nfinal_seeds: [0]\n")
     error = error_of(capsys, "sweep", str(plan), "--workers", "1", "seed=1")
     assert "has 2 problem(s)" in error
-    assert "unknown optimizer 'adam'; did you mean 'adamw'?" in error
+    assert "unknown optimizer 'adamww'; did you mean 'adamw'?" in error
 
 
 def test_overrides_of_a_sweep_may_stand_before_and_after_options() -> None:
