@@ -14,8 +14,8 @@ import jinja2
 from pydantic import Field, ValidationError
 
 from bocb_hf import strict_yaml
-from bocb_hf.backbones import BACKBONES, OWN_ARCHITECTURES
-from bocb_hf.config import BackboneIdentity, Frozen, Seed, Slug, describe_errors, parse_strict
+from bocb_hf.backbones import BACKBONES
+from bocb_hf.config import Frozen, Seed, Slug, describe_errors, parse_strict
 from bocb_hf.data import DATASETS
 from bocb_hf.errors import InputError
 from bocb_hf.optim import CATEGORIES, OPTIMIZERS
@@ -239,7 +239,6 @@ def _context(
         "optimizer": OPTIMIZERS.get(block.optimizer) if block.optimizer in OPTIMIZERS else None,
         "category": CATEGORIES.get(block.category, ""),
         "with_timm": _loads_with_timm(block.backbone),
-        "registered_by": _registering_module(shown.identity.backbone),
         "dataset": DATASETS.get(block.dataset) if block.dataset in DATASETS else None,
     }
 
@@ -247,11 +246,3 @@ def _context(
 def _loads_with_timm(backbone: str) -> bool:
     """Every backbone is a timm model, except an image classifier of transformers."""
     return not backbone.startswith("transformers:")
-
-
-def _registering_module(backbone: BackboneIdentity) -> str:
-    """What to import before timm can build the architecture; empty for timm's own."""
-    row = BACKBONES.get(backbone.name) if backbone.name in BACKBONES else None
-    if row is not None and row.module:
-        return row.module
-    return "bocb_hf" if backbone.architecture in OWN_ARCHITECTURES else ""

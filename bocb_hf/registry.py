@@ -21,8 +21,9 @@ T = TypeVar("T", bound=Row)
 
 def suggestion(name: str, known: Iterable[str]) -> str:
     """Returns ``; did you mean 'x'?`` for the closest known name, or an empty string."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    plain = {candidate.lower(): candidate for candidate in known}
+    close = difflib.get_close_matches(name.lower(), list(plain), n=1, cutoff=0.6)
+    return f"; did you mean {plain[close[0]]!r}?" if close else ""
 
 
 class Registry(Generic[T]):

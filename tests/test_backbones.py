@@ -428,7 +428,7 @@ def test_a_classifier_of_transformers(classifier: Path, tmp_path: Path) -> None:
     assert (scratch.identity.name, scratch.identity.architecture) == (f"transformers:{kind}", f"transformers:{kind}")
     assert str(classifier) not in scratch.identity.model_dump_json()
     # what the record holds is enough to build it again
-    rebuilt = BackboneSource(scratch.identity.model_copy(), "unknown", None)
+    rebuilt = BackboneSource(scratch.identity.model_copy(), "unknown", None, None)
     first, again = (build_backbone(s, 10, 32, seed=1).state_dict() for s in (scratch, rebuilt))
     assert all(torch.equal(value, again[key]) for key, value in first.items() if "running" not in key)
     args = {"image_size": 64} if "image_size" in scratch.identity.args else {}

@@ -79,7 +79,7 @@ def value_at(config: Any, path: str) -> Any:
 
 def test_all_problems_are_reported_together(minimal: dict[str, Any]) -> None:
     del minimal["training"]
-    minimal["optimizer"] = {"name": "adam", "hyperparameters": {}}
+    minimal["optimizer"] = {"name": "adamww", "hyperparameters": {}}
     minimal["data"]["image_sise"] = 32
     minimal["auxiliary"] = {}
 
@@ -101,7 +101,7 @@ def test_all_problems_are_reported_together(minimal: dict[str, Any]) -> None:
         "data.name.deeper: name is a value, not a section",
         "override data.revision: not valid YAML:",
         "backbone.name: no timm model is called 'tiny_vit'",
-        "optimizer.name: unknown optimizer 'adam'; did you mean 'adamw'?",
+        "optimizer.name: unknown optimizer 'adamww'; did you mean 'adamw'?",
         "data.image_sise: unknown key; did you mean 'image_size'?",
         "training: missing; give it in the YAML file or as training=VALUE",
         "optimizer.lr: input should be a finite number",
@@ -121,7 +121,7 @@ def test_all_problems_are_reported_together(minimal: dict[str, Any]) -> None:
         ("training.epoch=3", "training.epoch: unknown key; did you mean 'epochs'?"),
         ("training.zzz=0.1", "training.zzz: unknown key; known here: epochs,"),
         ("optimizer.weigth_decay=0.1", "optimizer.weigth_decay: unknown key; did you mean 'weight_decay'?"),
-        ("optimizer.name=adamv", "optimizer.name: unknown optimizer 'adamv'; did you mean 'adamw'?"),
+        ("optimizer.name=adamww", "optimizer.name: unknown optimizer 'adamww'; did you mean 'adamw'?"),
         ("optimizer.name=AdamW", "optimizer.name: unknown optimizer 'AdamW'; did you mean 'adamw'?"),
         ("optimizer.hyperparameters.beta3=0.9", "optimizer.hyperparameters: beta3: unknown key; did you mean 'beta"),
         ("optimizer.hyperparameters.momentum=0.9", "optimizer.hyperparameters: momentum: unknown key; known here: be"),

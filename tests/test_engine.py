@@ -466,7 +466,7 @@ def test_all_resume_states_damaged_is_an_error(sections: dict[str, Any]) -> None
     assert train_run(config, StopAfter(5)).status == "interrupted"
     for path in prepare_run(config).state_dir.glob("step-*/optimizer.bin"):
         path.write_bytes(b"")
-    with pytest.raises(InputError, match="every saved state in .* is damaged; delete"):
+    with pytest.raises(InputError, match=r"every saved state in .* is damaged; delete"):
         train_run(config)
 
 

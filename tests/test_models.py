@@ -1,4 +1,4 @@
-"""Optimizers and parameter groups; what a run's checkpoint gives in timm and in transformers."""
+"""What a run's checkpoint gives in timm and in transformers, and where one may start from."""
 
 from __future__ import annotations
 
@@ -14,127 +14,14 @@ import pytest
 import timm
 import torch
 from safetensors.torch import load_file
-from torch import nn
 
 from bocb_hf.backbones import OWN_ARCHITECTURES, TINY
-from bocb_hf.config import DataConfig, OptimizerConfig, build_run_config
+from bocb_hf.config import DataConfig, build_run_config
 from bocb_hf.data.augment import normalize
 from bocb_hf.data.images import load_images
 from bocb_hf.engine.run import train_run
 from bocb_hf.errors import InputError
-from bocb_hf.optim import OPTIMIZERS
-from bocb_hf.optim.build import build_optimizer, resolve_optimizer
-from bocb_hf.optim.param_groups import ParamGroups, split_parameters
 from bocb_hf.record import parse_record
-
-# optimizers: the update against equations in float64 (the variants that each row names)
-
-Update = Any
-
-
-def _sgdm(p: np.ndarray, g: np.ndarray, s: dict[str, Any], t: int, lr: float, wd: float) -> np.ndarray:
-    g = g + wd * p
-    s["m"] = g if t == 1 else 0.9 * s["m"] + g
-    return p - lr * s["m"]
-
-
-def _adam_moments(g: np.ndarray, s: dict[str, Any], t: int) -> tuple[np.ndarray, np.ndarray]:
-    s["m"] = 0.9 * s.get("m", 0 * g) + 0.1 * g
-    s["v"] = 0.999 * s.get("v", 0 * g) + 0.001 * g * g
-    return s["m"] / (1 - 0.9**t), s["v"] / (1 - 0.999**t)
-
-
-def _adamw(p: np.ndarray, g: np.ndarray, s: dict[str, Any], t: int, lr: float, wd: float) -> np.ndarray:
-    m, v = _adam_moments(g, s, t)
-    return p - lr * wd * p - lr * m / (np.sqrt(v) + 1e-8)
-
-
-def _lamb(p: np.ndarray, g: np.ndarray, s: dict[str, Any], t: int, lr: float, wd: float) -> np.ndarray:
-    m, v = _adam_moments(g, s, t)
-    update = m / (np.sqrt(v) + 1e-6) + wd * p
-    return p - lr * np.linalg.norm(p) / np.linalg.norm(update) * update
-
-
-def _lars(p: np.ndarray, g: np.ndarray, s: dict[str, Any], t: int, lr: float, wd: float) -> np.ndarray:
-    if p.ndim > 1:
-        trust = 1e-3 * np.linalg.norm(p) / (np.linalg.norm(g) + wd * np.linalg.norm(p) + 1e-8)
-        g = trust * (g + wd * p)
-    s["m"] = g if t == 1 else 0.9 * s["m"] + g
-    return p - lr * s["m"]
-
-
-def _rmsprop(p: np.ndarray, g: np.ndarray, s: dict[str, Any], t: int, lr: float, wd: float) -> np.ndarray:
-    g = g + wd * p
-    s["v"] = 0.99 * s.get("v", 0 * g) + 0.01 * g * g
-    return p - lr * g / (np.sqrt(s["v"]) + 1e-8)
-
-
-REFERENCES: dict[str, Update] = {"sgdm": _sgdm, "adamw": _adamw, "lamb": _lamb, "lars": _lars, "rmsprop": _rmsprop}
-
-
-def test_every_optimizer_has_a_reference() -> None:
-    assert set(REFERENCES) == set(OPTIMIZERS.names())
-
-
-@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
-@pytest.mark.parametrize("name", OPTIMIZERS.names())
-def test_update_against_the_equations(name: str, weight_decay: float) -> None:
-    rng = np.random.default_rng(0)
-    values = [rng.standard_normal((4, 3)), rng.standard_normal(5)]
-    parameters = [nn.Parameter(torch.from_numpy(v.copy())) for v in values]
-    identity = resolve_optimizer(OptimizerConfig(name=name, weight_decay=weight_decay), "default")
-    groups = ParamGroups(decay=[("w", parameters[0])], no_decay=[("b", parameters[1])])
-    optimizer = build_optimizer(identity, groups)
-    states: list[dict[str, Any]] = [{}, {}]
-    for t in range(1, 13):
-        grads = [rng.standard_normal(v.shape) for v in values]
-        for parameter, grad in zip(parameters, grads, strict=True):
-            parameter.grad = torch.from_numpy(grad)
-        optimizer.step()
-        for i, decay in enumerate((weight_decay, 0.0)):
-            values[i] = REFERENCES[name](values[i], grads[i], states[i], t, identity.lr, decay)
-    for parameter, value in zip(parameters, values, strict=True):
-        np.testing.assert_allclose(parameter.detach().numpy(), value, rtol=1e-9, atol=1e-9)
-
-
-@pytest.mark.parametrize("name", OPTIMIZERS.names())
-def test_hyperparameters_reach_the_update(name: str) -> None:
-    """Every typed hyper-parameter of the row changes the step; none is dropped on the way."""
-    row = OPTIMIZERS.get(name)
-    fields = row.hyperparameters.model_fields
-    assert fields
-
-    def steps(**changes: float) -> torch.Tensor:
-        parameter = nn.Parameter(torch.linspace(-1, 1, 12, dtype=torch.float64).view(4, 3))
-        identity = resolve_optimizer(OptimizerConfig(name=name, hyperparameters=dict(changes)), "default")
-        optimizer = build_optimizer(identity, ParamGroups([("w", parameter)], []))
-        generator = torch.Generator().manual_seed(0)
-        for _ in range(3):
-            parameter.grad = torch.rand(4, 3, dtype=torch.float64, generator=generator)
-            optimizer.step()
-        return parameter.detach()
-
-    for field in fields:
-        assert not torch.equal(steps(), steps(**{field: 0.5})), field
-
-
-def test_no_decay_rule() -> None:
-    model = timm.create_model("vit_tiny_patch16_224", img_size=32, patch_size=8, embed_dim=64, depth=1, num_heads=2)
-    groups = split_parameters(model, "norms_biases_embeddings")
-    exempt = {name for name, _ in groups.no_decay}
-    assert {"pos_embed", "cls_token", "norm.weight", "blocks.0.attn.qkv.bias"} <= exempt
-    assert {name for name, _ in groups.decay} == {
-        "patch_embed.proj.weight",
-        "blocks.0.attn.qkv.weight",
-        "blocks.0.attn.proj.weight",
-        "blocks.0.mlp.fc1.weight",
-        "blocks.0.mlp.fc2.weight",
-        "head.weight",
-    }
-    assert split_parameters(model, "nothing").no_decay == []
-    model.patch_embed.requires_grad_(False)
-    assert "patch_embed.proj.weight" not in {n for n, _ in split_parameters(model, "nothing").decay}
-
 
 # checkpoints
 

@@ -89,7 +89,10 @@ def test_the_bytes_do_not_depend_on_the_order_in_which_a_record_was_written() ->
 def test_a_baseline_is_read_back_equal() -> None:
     record = make_baseline()
     assert parse_record(record.to_json().encode(), "b.json", BaselineRecord) == record
-    assert record.path() == "baselines/logistic_regression.json"
+    assert re.fullmatch(r"baselines/logistic_regression-[0-9a-f]{12}\.json", record.path())
+    other = make_baseline(data=make_data(revision="abcdef0"))
+    assert other.path() != record.path()  # one for each revision of the data
+    assert other.repository() == record.repository()
     with pytest.raises(InputError, match="not a valid record"):
         parse_record(record.to_json().encode(), "b.json")
     with pytest.raises(InputError, match="not a valid record"):
@@ -113,6 +116,7 @@ BROKEN: dict[str, tuple[str, Any, str]] = {
     "without bits": ("correctness", None, "a completed final run needs test_top1, test_split and correctness"),
     "without test top-1": ("metrics.test_top1", None, "a completed final run needs"),
     "without a last value": ("metrics.test_top1.last", None, "a completed final run needs"),
+    "without the hash of its weights": ("weights_sha256", None, "a completed final run needs weights_sha256"),
     "without split": ("test_split", None, "a completed final run needs"),
     "another split": ("test_split", "validation", "test_split is validation, not test"),
     "top-1 off by one image": ("metrics.test_top1.last", 80.05, "test_top1 is 80.05 of 2000, but the bits give 80.0"),

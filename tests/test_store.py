@@ -488,18 +488,24 @@ def test_superseding_records_what_was_replaced(store: LocalStore, tmp_path: Path
     assert sorted(read_repository(store, REPOSITORY).finals) == [1]
 
 
-@pytest.mark.parametrize("status", ["diverged", "interrupted"])
+def test_an_interrupted_run_does_not_replace_a_finished_one(store: LocalStore, tmp_path: Path) -> None:
+    publish(store, tmp_path, make_record(seed=1))
+    before = store.revision(REPOSITORY)
+    publish(store, tmp_path, make_record(seed=1, status="interrupted"), supersede=True)
+    assert store.revision(REPOSITORY) == before
+
+
 def test_when_the_root_is_superseded_by_a_run_without_weights_the_next_seed_moves_up(
-    store: LocalStore, tmp_path: Path, status: str
+    store: LocalStore, tmp_path: Path
 ) -> None:
     for seed in (1, 2, 3):
         publish(store, tmp_path, make_record(seed=seed))
-    publish(store, tmp_path, make_record(seed=1, status=status), supersede=True)  # type: ignore[arg-type]
+    publish(store, tmp_path, make_record(seed=1, status="diverged"), supersede=True)
     assert root_of(store) == "seed 2"
     assert [f for f in store.files(REPOSITORY) if f.startswith("seeds/1/")] == ["seeds/1/record.json"]
-    publish(store, tmp_path, make_record(seed=3, status=status), supersede=True)  # type: ignore[arg-type]
+    publish(store, tmp_path, make_record(seed=3, status="diverged"), supersede=True)
     assert root_of(store) == "seed 2"
-    publish(store, tmp_path, make_record(seed=2, status=status), supersede=True)  # type: ignore[arg-type]
+    publish(store, tmp_path, make_record(seed=2, status="diverged"), supersede=True)
     assert root_of(store) is None
     assert store.files(REPOSITORY) == ["README.md", *(f"seeds/{seed}/record.json" for seed in (1, 2, 3))]
 

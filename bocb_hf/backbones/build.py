@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from bocb_hf.backbones import SMALL_IMAGE, BackboneRow, Family
+from bocb_hf.backbones import OWN_ARCHITECTURES, SMALL_IMAGE, BackboneRow, Family
 from bocb_hf.backbones.definition import TRANSFORMERS, define_backbone, fetch
 from bocb_hf.config import BackboneConfig, BackboneIdentity
 from bocb_hf.errors import InputError
@@ -22,11 +22,19 @@ WEIGHTS = "model.safetensors"
 
 @dataclass(frozen=True)
 class BackboneSource:
-    """A backbone that can be built: its identity, and the local folder with its starting weights if it has any."""
+    """A backbone that can be built.
+
+    Attributes:
+        identity: What is built.
+        family: Of the row, or ``unknown``.
+        folder: Local folder with the starting weights, if there are any.
+        module: Module whose import registers the architecture with timm; None for timm's own.
+    """
 
     identity: BackboneIdentity
     family: Family
     folder: Path | None
+    module: str | None
 
 
 def resolve_backbone(config: BackboneConfig, drop_path: float, image_size: int) -> BackboneSource:
@@ -66,7 +74,10 @@ def resolve_backbone(config: BackboneConfig, drop_path: float, image_size: int) 
     identity = BackboneIdentity(
         name=definition.name, architecture=architecture, args=args, pretrained=pretrained, pretrained_sha256=sha256
     )
-    return BackboneSource(identity, row.family if row else "unknown", folder)
+    module = row.module if row else None
+    if architecture in OWN_ARCHITECTURES:
+        module = "bocb_hf"
+    return BackboneSource(identity, row.family if row else "unknown", folder, module)
 
 
 def build_backbone(source: BackboneSource, num_classes: int, image_size: int, seed: int) -> nn.Module:

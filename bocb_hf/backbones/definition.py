@@ -80,7 +80,7 @@ def define_backbone(name: str, image_size: int) -> Definition:
     if name in BACKBONES:
         row = BACKBONES.get(name)
         if row.module:
-            _register(row)
+            _register(row.id, row.module)
         return Definition(name, *stem_for(row, image_size), row)
     if name.startswith(HUB):
         return _define_timm(name)
@@ -129,11 +129,11 @@ def fetch(hub_id: str, file: str, key: str) -> Path:
         ) from error
 
 
-def _register(row: BackboneRow) -> None:
+def _register(name: str, module: str) -> None:
     try:
-        importlib.import_module(row.module)
+        importlib.import_module(module)
     except ImportError as error:
         raise InputError(
-            f"backbone.name: {row.id!r} needs the module {row.module!r}, which cannot be imported ({error}); "
+            f"backbone.name: {name!r} needs the module {module!r}, which cannot be imported ({error}); "
             "install it or put its folder on PYTHONPATH"
         ) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Collection
 from typing import Any, cast
 
 import torch
@@ -17,6 +18,7 @@ from bocb_hf.engine.loop import make_plan
 from bocb_hf.engine.run import PreparedRun
 from bocb_hf.optim import OPTIMIZERS
 from bocb_hf.optim.param_groups import split_parameters
+from bocb_hf.optim.row import Need
 
 _TIMED_STEPS = 5
 
@@ -32,10 +34,7 @@ def describe_run(prepared: PreparedRun, processes: int) -> str:
     parameters = sum(p.numel() for _, p in groups.decay + groups.no_decay)
     flops = count_flops(model, identity.data.image_size)
     optimizer, needs = prepared.build_optimizer(model), OPTIMIZERS.get(identity.optimizer.name).needs
-    closure = "closure" in needs
-    seconds, kept = time_steps(model, optimizer, plan.micro_batch, identity.data.image_size, closure)
-    if "hessian" in needs:  # one more forward and backward pass every so many steps
-        seconds *= 1 + 1 / cast(Any, optimizer).hessian_interval
+    seconds, kept = time_steps(model, optimizer, plan.micro_batch, identity.data.image_size, needs)
     state = optimizer_state_bytes(model, prepared)
     weights = sum(t.numel() * t.element_size() for t in [*model.parameters(), *model.buffers()])
     held = len(data.train) + (len(data.validation) if data.validation else 0) + len(data.test)
@@ -88,7 +87,9 @@ def _tensors(value: object) -> list[Tensor]:
     return [t for item in value for t in _tensors(item)] if isinstance(value, list | tuple) else []
 
 
-def time_steps(model: nn.Module, optimizer: Optimizer, batch: int, image_size: int, closure: bool) -> tuple[float, int]:
+def time_steps(
+    model: nn.Module, optimizer: Optimizer, batch: int, image_size: int, needs: Collection[Need]
+) -> tuple[float, int]:
     """Median seconds of a step on noise, and bytes that autograd keeps between forward and backward.
 
     Args:
@@ -96,7 +97,7 @@ def time_steps(model: nn.Module, optimizer: Optimizer, batch: int, image_size: i
         optimizer: Over its parameters.
         batch: Images a step.
         image_size: Side in pixels.
-        closure: Whether the optimizer takes a second gradient in every step.
+        needs: Of the optimizer's row: other passes take time too.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.to(device).train()
@@ -123,10 +124,13 @@ def time_steps(model: nn.Module, optimizer: Optimizer, batch: int, image_size: i
             functional.cross_entropy(model(inputs), labels).backward()
             return 0.0
 
-        optimizer.step(second_pass if closure else None)
+        optimizer.step(second_pass if "closure" in needs else None)
         optimizer.zero_grad()
         if device.type == "cuda":
             torch.cuda.synchronize()
         seconds.append(time.perf_counter() - started)
+    median = statistics.median(seconds[1:])
+    if "hessian" in needs:  # one more forward and backward pass every so many steps
+        median *= 1 + 1 / cast(Any, optimizer).hessian_interval
     own = {p.untyped_storage().data_ptr() for p in model.parameters()}
-    return statistics.median(seconds[1:]), sum(size for pointer, size in seen.items() if pointer not in own)
+    return median, sum(size for pointer, size in seen.items() if pointer not in own)

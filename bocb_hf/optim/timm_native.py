@@ -14,7 +14,6 @@ from timm.optim.lamb import Lamb
 from timm.optim.lars import Lars
 from timm.optim.lion import Lion
 from timm.optim.mars import Mars
-from timm.optim.muon import Muon
 from timm.optim.nvnovograd import NvNovoGrad
 from timm.optim.sgdp import SGDP
 from torch.optim import Optimizer
@@ -152,32 +151,6 @@ def novograd(groups: Groups, lr: float, h: hp.NovogradHyperparameters) -> Optimi
         grad_averaging=False,
         amsgrad=False,
         decoupled_decay=False,
-    )
-
-
-def muon(groups: Groups, lr: float, h: hp.MuonHyperparameters) -> Optimizer:
-    """Muon for hidden matrices, AdamW for the rest; timm alone would route by shape and turn the rest into NAdamW."""
-    split: Groups = []
-    for group in groups:
-        group = dict(group)
-        if group.pop("matrix"):
-            group["use_muon"] = True
-        else:
-            group |= {"use_fallback": True, "nesterov": False, "eps": h.eps}
-        split.append(group)
-    return Muon(
-        split,
-        lr=lr,
-        momentum=h.momentum,
-        nesterov=h.nesterov,
-        ns_steps=h.ns_steps,
-        ns_coefficients="original",
-        adjust_lr_fn=h.adjust_lr,
-        conv_mode="flatten",
-        fallback_lr_scale=1.0,
-        betas=(h.beta1, h.beta2),
-        algo="muon",
-        scale_eps=False,
     )
 
 

@@ -130,7 +130,7 @@ def _time_step(config: RunConfig) -> tuple[float, int]:
     prepared = prepare_run(config)
     model = prepared.build_model()
     plan = make_plan(prepared.identity, config.runtime, len(prepared.data.train), 1)
-    closure = "closure" in OPTIMIZERS.get(config.optimizer.name).needs
+    needs = OPTIMIZERS.get(config.optimizer.name).needs
     optimizer = prepared.build_optimizer(model)
-    seconds, _ = time_steps(model, optimizer, plan.micro_batch, config.data.image_size, closure)
+    seconds, _ = time_steps(model, optimizer, plan.micro_batch, config.data.image_size, needs)
     return seconds, plan.total_steps

@@ -102,13 +102,13 @@ def adan(w: Array, g: Array, s: State, t: int, lr: float, wd: float, h) -> Array
 
 
 REFERENCES: dict[str, tuple[Reference, float]] = {
-    "adam": (adam, 1e-12),
+    "adam": (adam, 1e-11),
     "adamax": (adamax, 1e-4),
     "nadam": (nadam, 1e-7),  # torch keeps the product of the momenta in float32
-    "adamw": (adamw, 1e-12),
-    "cadamw": (cadamw, 1e-12),
+    "adamw": (adamw, 1e-11),
+    "cadamw": (cadamw, 1e-11),
     "lamb": (lamb, 1e-11),
-    "radam": (radam, 1e-12),
+    "radam": (radam, 1e-11),
     "adamp": (adamp, 1e-11),
-    "adan": (adan, 1e-12),
+    "adan": (adan, 1e-11),
 }

@@ -32,7 +32,7 @@ def rmsprop(w: Array, g: Array, s: State, t: int, lr: float, wd: float, h) -> Ar
 
 
 REFERENCES: dict[str, tuple[Reference, float]] = {
-    "adagrad": (adagrad, 1e-12),
-    "adadelta": (adadelta, 1e-12),
-    "rmsprop": (rmsprop, 1e-12),
+    "adagrad": (adagrad, 1e-11),
+    "adadelta": (adadelta, 1e-11),
+    "rmsprop": (rmsprop, 1e-11),
 }

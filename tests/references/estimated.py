@@ -131,6 +131,6 @@ REFERENCES: dict[str, tuple[Reference, float]] = {
     "radabelief": (_adabelief(rectify=True), 1e-11),
     "novograd": (novograd, 1e-6),  # the second moments are held in float32
     "sophia": (sophia, 1e-11),
-    "sophiaupstream": (sophiaupstream, 1e-12),
+    "sophiaupstream": (sophiaupstream, 1e-11),
     "prodigy": (prodigy, 1e-5),  # the sums of the estimate are held in float32
 }

@@ -92,12 +92,12 @@ def schedulefreesgd(case: Case) -> Trajectory:
 
 
 REFERENCES: dict[str, tuple[Reference, float]] = {
-    "sgdm": (sgdm, 1e-12),
-    "larsupstream": (sgdm, 1e-12),
+    "sgdm": (sgdm, 1e-11),
+    "larsupstream": (sgdm, 1e-11),
     "sgdp": (_sgdp(in_place=False), 1e-11),
     "sgdpupstream": (_sgdp(in_place=True), 1e-11),
-    "lion": (_lion(cautious=False), 1e-12),
-    "clion": (_lion(cautious=True), 1e-12),
+    "lion": (_lion(cautious=False), 1e-11),
+    "clion": (_lion(cautious=True), 1e-11),
     "sam": (sam, 1e-8),  # the norm of the gradient is held in float32
     "schedulefreesgd": (schedulefreesgd, 1e-11),
 }

@@ -114,13 +114,15 @@ def kron(case: Case) -> Trajectory:
     h, source = case.h, random.Random(1337)
     values: list[Array] = [w.copy() for w in case.start]
     shapes = [w.shape if w.ndim < 3 else (*w.shape[:2], int(np.prod(w.shape[2:]))) for w in values]
-    factors = [[np.eye(n) if len(shape) > 1 and n > 1 else np.ones(n) for n in shape] for shape in shapes]
+    factors: list[list[Array]] = [
+        [np.eye(n) if len(shape) > 1 and n > 1 else np.ones(n) for n in shape] for shape in shapes
+    ]
     momenta = [np.zeros(shape) for shape in shapes]
 
     def apply(x: Array, q: Array, axis: int, inverse: bool = False) -> Array:
         if q.ndim == 1:
             q = np.diag(q)
-        return multiply(x, np.linalg.inv(q).T if inverse else q, axis)
+        return multiply(x, np.asarray(np.linalg.inv(q).T, np.float64) if inverse else q, axis)
 
     for t in range(1, case.steps + 1):
         grads = case.gradient(values, t)
@@ -168,7 +170,7 @@ def lower_bound(a: Array) -> float:
 
 
 REFERENCES: dict[str, tuple[Reference, float]] = {
-    "muon": (muon, 0.02),  # Newton-Schulz runs in bfloat16
+    "muon": (muon, 1e-11),
     "shampoo": (shampoo, 1e-10),
     "soap": (soap, 1e-5),  # the QR decomposition runs in float32
     "kron": (kron, 1e-10),

@@ -77,5 +77,5 @@ REFERENCES: dict[str, tuple[Reference, float]] = {
     "schedulefreeadamw": (schedulefreeadamw, 1e-6),  # 1e-15 inside the root
     "mars": (mars, 1e-11),
     "ademamix": (ademamix, 1e-11),
-    "adopt": (adopt, 1e-12),
+    "adopt": (adopt, 1e-11),
 }

@@ -1,0 +1,169 @@
+"""Step time and state of every optimizer on the parameters of ResNet-50 and DeiT-S, beside torch's fused AdamW.
+
+    python benchmarks/optimizers.py > benchmarks/optimizers.txt
+
+Each optimizer alternates with AdamW, so that whatever else the machine does meets both, and the ratio is the median
+over the rounds. Forward + backward is measured at a small batch and multiplied: at 128 images DeiT-S would need more
+memory than a laptop has, and the time of a convolution or matrix product grows in proportion.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from importlib import metadata
+from typing import Any
+
+import timm
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bocb_hf.config import OptimizerConfig
+from bocb_hf.optim import OPTIMIZERS
+from bocb_hf.optim.build import build_optimizer, resolve_optimizer
+from bocb_hf.optim.param_groups import split_parameters
+from bocb_hf.optim.row import OptimizerRow
+
+BATCH = 128
+CLASSES = 100
+# a whole cycle of the eigenbases and probes; all other optimizers do the same in every step
+CYCLE = {"soap": 10}
+ROUND_SECONDS = 60.0  # a round that is longer than this is the last one
+
+
+def build(name: str) -> tuple[nn.Module, int]:
+    """The network of the study at CIFAR-100, and the side of its images."""
+    if name == "deit_small":
+        return timm.create_model("deit_small_patch16_224", num_classes=CLASSES), 224
+    model: Any = timm.create_model("resnet50", num_classes=CLASSES)
+    model.conv1, model.maxpool = nn.Conv2d(3, 64, 3, padding=1, bias=False), nn.Identity()
+    return model, 32
+
+
+def timed(function: Callable[[], object], device: torch.device) -> float:
+    """Seconds of one call."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    started = time.perf_counter()
+    function()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - started
+
+
+def forward_backward(model: nn.Module, size: int, batch: int, repeats: int, device: torch.device) -> float:
+    """Seconds for ``BATCH`` images: the median of some passes over ``batch`` images, multiplied."""
+    inputs = torch.randn(batch, 3, size, size, device=device)
+    labels = torch.zeros(batch, dtype=torch.int64, device=device)
+
+    def passes() -> None:
+        model.zero_grad()
+        functional.cross_entropy(model(inputs), labels).backward()
+
+    passes()
+    return statistics.median(timed(passes, device) for _ in range(repeats)) * BATCH / batch
+
+
+class Stepper:
+    """An optimizer over the parameters of a network of its own, with the same gradient in every step."""
+
+    def __init__(self, row: OptimizerRow, model: nn.Module) -> None:
+        # a rate this small leaves the weights where they are: only time is of interest
+        identity = resolve_optimizer(OptimizerConfig(name=row.id, lr=1e-7), "default")
+        self.row = row
+        self.parameters = [p for p in model.parameters() if p.requires_grad]
+        self.optimizer = build_optimizer(identity, split_parameters(model, "norms_biases_embeddings"))
+        generator = torch.Generator(device=self.parameters[0].device).manual_seed(0)
+        self.gradients = [
+            torch.randn(p.shape, generator=generator, device=p.device).mul_(1e-2) for p in self.parameters
+        ]
+
+    def step(self, device: torch.device) -> float:
+        """Seconds of one step, a second or sampled gradient not counted."""
+        for parameter, gradient in zip(self.parameters, self.gradients, strict=True):
+            parameter.grad = gradient.clone()  # some implementations change it
+
+        def refill() -> float:
+            # SAM clears the gradients before it asks for new ones
+            for parameter, gradient in zip(self.parameters, self.gradients, strict=True):
+                parameter.grad = gradient
+            return 0.0
+
+        return timed(lambda: self.optimizer.step(refill if "closure" in self.row.needs else None), device)
+
+    def state_bytes(self) -> int:
+        """Bytes of all tensors of the state."""
+
+        def count(value: Any) -> int:
+            if isinstance(value, Tensor):
+                return value.numel() * value.element_size()
+            return sum(count(item) for item in value) if isinstance(value, list | tuple) else 0
+
+        return sum(count(value) for state in self.optimizer.state.values() for value in state.values())
+
+
+def compare(row: OptimizerRow, model: nn.Module, rounds: int, device: torch.device) -> tuple[float, float, int, int]:
+    """Median seconds of a step, median ratio to fused AdamW, bytes of state, rounds."""
+    stepper, adamw = Stepper(row, model), Stepper(OPTIMIZERS.get("adamw"), model)
+    cycle = CYCLE.get(row.id, 1)
+    warm = max(stepper.step(device) for _ in range(2))
+    for _ in range(2):
+        adamw.step(device)
+    seconds: list[float] = []
+    ratios: list[float] = []
+    rounds = 1 if warm * cycle > ROUND_SECONDS / 2 else rounds
+    for _ in range(rounds):
+        base = statistics.median(adamw.step(device) for _ in range(3))
+        own = sum(stepper.step(device) for _ in range(cycle)) / cycle
+        seconds.append(own)
+        ratios.append(own / base)
+    return statistics.median(seconds), statistics.median(ratios), stepper.state_bytes(), len(seconds)
+
+
+def main() -> None:
+    """Prints the table of each network."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--networks", nargs="+", default=["resnet50", "deit_small"], choices=["resnet50", "deit_small"])
+    parser.add_argument("--optimizers", nargs="+", default=OPTIMIZERS.names(), help="ids (default: all)")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--batch", type=int, default=8, help="images of a measured forward + backward")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    device = torch.device(arguments.device)
+    kind = torch.cuda.get_device_name() if device.type == "cuda" else f"{platform.machine()} CPU"
+    versions = ", ".join(f"{n} {metadata.version(n)}" for n in ("torch", "timm", "pytorch_optimizer"))
+    python = platform.python_version()
+    print(f"{datetime.date.today()}, {kind}, {arguments.threads} thread(s), Python {python}, {versions}")
+    print(f"median of {arguments.rounds} rounds against torch's fused AdamW; one where a round takes half a minute")
+    for name in arguments.networks:
+        model, size = build(name)
+        model.to(device)
+        whole = forward_backward(model, size, arguments.batch, 3, device)
+        model.zero_grad()
+        count = sum(p.numel() for p in model.parameters())
+        table = ("optimizer", "ms a step", "× AdamW", "% of f+b", "state MB", "× AdamW")
+        print(f"\n{name}, {count:,} parameters, {size} px: forward + backward of {BATCH} images {whole:.1f} s")
+        print(f"(measured with {arguments.batch} images, times {BATCH // arguments.batch})\n")
+        print("{:<19}{:>11}{:>9}{:>10}{:>10}{:>9}  rounds".format(*table))
+        for optimizer in arguments.optimizers:
+            row = OPTIMIZERS.get(optimizer)
+            seconds, ratio, size_of_state, rounds = compare(row, model, arguments.rounds, device)
+            extra = "; a second forward + backward" if "closure" in row.needs else ""
+            extra += "; a tenth of a forward + backward more" if "hessian" in row.needs else ""
+            print(
+                f"{optimizer:<19}{1e3 * seconds:>11.1f}{ratio:>9.2f}{100 * seconds / whole:>10.2f}"
+                f"{size_of_state / 1e6:>10.1f}{size_of_state / (8 * count):>9.2f}  {rounds}{extra}",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
