@@ -9,36 +9,28 @@ from typing import Any
 import pytest
 import timm
 import torch
-from builders import make_data
+from backbone_cases import META, identity_of, images, resolve
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from bocb_hf.backbones import BACKBONES, OWN_ARCHITECTURES, SMALL_IMAGE, STUDY, TINY, BackboneRow, stem_for
 from bocb_hf.backbones.architectures import MODULES
-from bocb_hf.backbones.build import BackboneSource, build_backbone, resolve_backbone
+from bocb_hf.backbones.build import build_backbone, resolve_backbone
 from bocb_hf.backbones.definition import check_backbone
-from bocb_hf.backbones.transnext import measure_map
-from bocb_hf.backbones.unireplknet import BRANCHES, DilatedReparam
 from bocb_hf.config import (
-    AugmentationConfig,
     BackboneConfig,
-    Identity,
-    OptimizerIdentity,
-    TrainingConfig,
-    build_run_config,
 )
 from bocb_hf.engine.export import export_model
-from bocb_hf.engine.run import train_run
 from bocb_hf.errors import InputError
 from bocb_hf.optim.param_groups import split_parameters
 
-META = torch.device("meta")  # shapes and counts without memory or arithmetic
-
 # Five to twenty seconds on a core for each graph, so `make test-slow` traces them. The default run traces what they are
-# made of: shallow ones of ours, and the tiny rows of timm's ResNet, EfficientNet and Swin.
+# made of: shallow ones of ours, and the tiny rows of timm's ResNet, EfficientNet, ConvNeXt, ViT, Swin and MetaFormer.
 SLOW_TO_TRACE = {
-    *("resnet50", "resnet101", "densenet121", "mobilenetv2_100", "efficientnet_b0", "swin_tiny_patch4_window7_224"),
+    *("resnet50", "resnet101", "densenet121", "mobilenetv2_100", "efficientnet_b0", "deit_small_patch16_224"),
+    *("swin_tiny_patch4_window7_224", "convnext_tiny", "convnextv2_tiny"),
     *("moganet_small", "unireplknet_tiny", "transnext_tiny"),
+    *("identityformer_s12", "poolformerv2_s12", "convformer_s12", "attentionformer_s12"),
 }
 # Hundreds of MB to write and read; AlexNet is the default run's large one.
 SLOW_TO_SAVE = {"vgg13_bn", "resnet101"}
@@ -64,10 +56,6 @@ def small_size(row: BackboneRow) -> int:
     return max(32, row.smallest)
 
 
-def resolve(row: BackboneRow, image_size: int, **args: Any) -> BackboneSource:
-    return resolve_backbone(BackboneConfig(name=row.id, args=args), 0.0, image_size)
-
-
 def sketch(row: BackboneRow, image_size: int, **kwargs: Any) -> nn.Module:
     """The network that a row builds for a size, on the meta device."""
     architecture, args = stem_for(row, image_size)
@@ -77,10 +65,6 @@ def sketch(row: BackboneRow, image_size: int, **kwargs: Any) -> nn.Module:
 
 def count(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters())
-
-
-def images(size: int, device: torch.device | str = "cpu") -> Tensor:
-    return torch.randn(2, 3, size, size, device=device)
 
 
 def test_the_registry_holds_the_study_and_the_tiny_rows() -> None:
@@ -272,7 +256,7 @@ def test_saved_weights_give_the_same_logits(row: BackboneRow, tmp_path: Path) ->
         model(images(size))  # batch statistics that are not their start
         pixels, expected = images(size), None
         expected = model.eval()(pixels)
-    export_model(model, _identity(source, size), tuple("abcdefghij"), tmp_path)
+    export_model(model, identity_of(source, size), tuple("abcdefghij"), tmp_path)
     assert {path.suffix for path in tmp_path.iterdir()} == {".json", ".safetensors"}
     stored = load_file(tmp_path / "model.safetensors")
     assert all(torch.equal(value, stored[key]) for key, value in model.state_dict().items())
@@ -281,18 +265,6 @@ def test_saved_weights_give_the_same_logits(row: BackboneRow, tmp_path: Path) ->
     with torch.no_grad():
         assert torch.equal(loaded(pixels), expected)
         torch.testing.assert_close(wrapped(pixels).logits, expected)
-
-
-def _identity(source: BackboneSource, image_size: int) -> Identity:
-    return Identity(
-        random_scheme=1,
-        setting="demo",
-        backbone=source.identity,
-        optimizer=OptimizerIdentity(name="sgdm", lr=0.1, weight_decay=0.0, hyperparameters={}),
-        training=TrainingConfig(epochs=1, batch_size=2),
-        augmentation=AugmentationConfig(),
-        data=make_data(image_size=image_size),
-    )
 
 
 # the small-image rule
@@ -352,189 +324,3 @@ def test_unknown_backbone_suggests() -> None:
     with pytest.raises(InputError, match="did you mean 'resnet18'"):
         check_backbone("resnet18x")
     check_backbone("resnet18")
-
-
-# without a row
-
-
-def test_a_timm_model_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    row = BACKBONES.get("tiny_mixer")
-    source = resolve(row, 32)
-    export_model(build_backbone(source, 10, 32, seed=0), _identity(source, 32), tuple("abcdefghij"), tmp_path)
-    asked: list[tuple[str, str]] = []
-
-    def download(hub_id: str, file: str) -> str:
-        asked.append((hub_id, file))
-        return str(tmp_path / file)
-
-    monkeypatch.setattr("bocb_hf.backbones.definition.hf_hub_download", download)
-    scratch = resolve_backbone(BackboneConfig(name="hf-hub:me/mixer"), 0.0, 32)
-    assert asked == [("me/mixer", "config.json")] and scratch.family == "unknown"
-    assert (scratch.identity.name, scratch.identity.architecture) == ("hf-hub:me/mixer", row.architecture)
-    assert scratch.identity.args == source.identity.args and scratch.identity.pretrained is None
-    tuned = resolve_backbone(BackboneConfig(name="hf-hub:me/mixer", pretrained="hf-hub:me/mixer"), 0.0, 32)
-    stored = load_file(tmp_path / "model.safetensors")
-    for built, same in ((scratch, False), (tuned, True)):
-        weights = build_backbone(built, 10, 32, seed=1).state_dict()
-        assert torch.equal(weights["blocks.0.mlp_tokens.fc1.weight"], stored["blocks.0.mlp_tokens.fc1.weight"]) == same
-
-
-def test_a_model_of_the_hub_that_is_not_there() -> None:
-    with pytest.raises(InputError, match=r"backbone\.name: cannot get config\.json of 'me/nothing'"):
-        resolve_backbone(BackboneConfig(name="hf-hub:me/nothing"), 0.0, 32)
-    with pytest.raises(InputError, match="write hf-hub:<organisation>/<name>"):
-        check_backbone("hf-hub:nothing")
-
-
-CLASSIFIERS: dict[str, dict[str, Any]] = {
-    "vit": {
-        "hidden_size": 32,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "intermediate_size": 64,
-        "image_size": 64,
-        "patch_size": 8,
-    },
-    "convnext": {"hidden_sizes": [16, 32], "depths": [1, 1], "num_stages": 2},
-    "swin": {
-        "embed_dim": 16,
-        "depths": [1, 1],
-        "num_heads": [1, 2],
-        "image_size": 64,
-        "patch_size": 4,
-        "window_size": 4,
-    },
-    "resnet": {"embedding_size": 16, "hidden_sizes": [32, 64], "depths": [1, 1]},
-}
-
-
-@pytest.fixture(params=CLASSIFIERS)
-def classifier(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """Folder of a tiny image classifier of transformers with 7 classes and random weights."""
-    from transformers import AutoConfig, AutoModelForImageClassification
-
-    torch.manual_seed(0)
-    config = AutoConfig.for_model(request.param, **CLASSIFIERS[request.param], num_labels=7)
-    AutoModelForImageClassification.from_config(config).save_pretrained(tmp_path / request.param)
-    return tmp_path / request.param
-
-
-def test_a_classifier_of_transformers(classifier: Path, tmp_path: Path) -> None:
-    from transformers import AutoModelForImageClassification
-
-    kind = classifier.name
-    name = f"transformers:{classifier}"
-    scratch = resolve_backbone(BackboneConfig(name=name), 0.0, 32)
-    assert (scratch.identity.name, scratch.identity.architecture) == (f"transformers:{kind}", f"transformers:{kind}")
-    assert str(classifier) not in scratch.identity.model_dump_json()
-    # what the record holds is enough to build it again
-    rebuilt = BackboneSource(scratch.identity.model_copy(), "unknown", None, None)
-    first, again = (build_backbone(s, 10, 32, seed=1).state_dict() for s in (scratch, rebuilt))
-    assert all(torch.equal(value, again[key]) for key, value in first.items() if "running" not in key)
-    args = {"image_size": 64} if "image_size" in scratch.identity.args else {}
-    source = resolve_backbone(BackboneConfig(name=name, args=args, pretrained=str(classifier)), 0.0, 64)
-    model = build_backbone(source, 10, 64, seed=1)
-    stored = AutoModelForImageClassification.from_pretrained(classifier).state_dict()
-    # the head of another size is new; all else is what was stored
-    body = {key: value for key, value in model.state_dict().items() if "network.classifier" not in key}
-    assert all(
-        torch.equal(value, stored[key.removeprefix("network.")]) for key, value in body.items() if "running" not in key
-    )
-    model(images(64)).square().sum().backward()
-    unused = [key for key, p in model.named_parameters() if p.grad is None]
-    assert unused == []
-    exempt = {key for key, _ in split_parameters(model, "norms_biases_embeddings").no_decay}
-    assert all(
-        any(part in key for part in ("position", "token")) <= (key in exempt) for key, _ in model.named_parameters()
-    )
-    pixels = images(64)
-    out = tmp_path / "out"
-    export_model(model, _identity(source, 64), tuple("abcdefghij"), out)
-    assert {path.name for path in out.iterdir()} == {"config.json", "model.safetensors", "preprocessor_config.json"}
-    loaded = AutoModelForImageClassification.from_pretrained(out).eval()
-    with torch.no_grad():
-        torch.testing.assert_close(loaded(pixels).logits, model.eval()(pixels))
-    assert loaded.config.id2label[1] == "b"
-
-
-@pytest.mark.parametrize("classifier", ["vit"], indirect=True)
-def test_a_run_with_a_classifier_of_transformers(classifier: Path, sections: dict[str, Any], small_data: Path) -> None:
-    """From configuration to repository; the pipeline of transformers then gives the evaluation of the run."""
-    import datasets
-    from transformers import pipeline
-
-    record = train_run(build_run_config(sections, [f"backbone.name=transformers:{classifier}"]))
-    folder = Path(sections["runtime"]["store"]) / "models" / "local" / record.repository()
-    card = (folder / "README.md").read_text()
-    assert "library_name: transformers" in card and "import timm" not in card and str(classifier) not in card
-    split: Any = datasets.load_dataset(str(small_data), split="test")
-    names = split.features["label"].names
-    for place in (folder, folder / "seeds/1"):
-        classify = pipeline("image-classification", model=str(place), device="cpu")
-        answers: Any = classify([image.convert("RGB") for image in split["image"][:]], top_k=1)
-        right = [answer[0]["label"] == names[label] for answer, label in zip(answers, split["label"], strict=True)]
-        assert record.correctness is not None
-        assert right == record.correctness.bits().tolist()
-
-
-def test_arguments_that_a_classifier_of_transformers_lacks(classifier: Path) -> None:
-    name = f"transformers:{classifier}"
-    source = resolve_backbone(BackboneConfig(name=name, args={"hiden": 3}), 0.0, 32)
-    with pytest.raises(InputError, match=r"has no argument hiden"):
-        build_backbone(source, 10, 32, seed=0)
-    if "drop_path_rate" in source.identity.args:
-        assert resolve_backbone(BackboneConfig(name=name), 0.2, 32).identity.args["drop_path_rate"] == 0.2
-    else:
-        with pytest.raises(InputError, match="no residual branches to drop"):
-            resolve_backbone(BackboneConfig(name=name), 0.2, 32)
-
-
-# mathematics of what we wrote
-
-
-@pytest.mark.parametrize("kernel", BRANCHES)
-def test_dilated_branches_are_one_large_kernel(kernel: int) -> None:
-    """UniRepLKNet, Eq. 1: a dilated kernel is a sparse large one, so the branches merge without a change of output."""
-    torch.manual_seed(0)
-    block = DilatedReparam(4, kernel).double().eval()
-    for module in block.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.weight.data.uniform_(0.5, 2)
-            module.bias.data.normal_()
-            assert module.running_mean is not None and module.running_var is not None
-            module.running_mean.normal_()
-            module.running_var.uniform_(0.5, 2)
-    merged, bias = torch.zeros(4, 1, kernel, kernel, dtype=torch.float64), torch.zeros(4, dtype=torch.float64)
-    for branch in block.branches:
-        conv: Any = branch[0]  # type: ignore[index]
-        norm: Any = branch[1]  # type: ignore[index]
-        scale = norm.weight / (norm.running_var + norm.eps).sqrt()
-        dilation, side = conv.dilation[0], conv.kernel_size[0]
-        edge = (kernel - dilation * (side - 1) - 1) // 2
-        span = slice(edge, edge + dilation * (side - 1) + 1, dilation)
-        merged[:, :, span, span] += conv.weight * scale.view(-1, 1, 1, 1)
-        bias += norm.bias - norm.running_mean * scale
-    x = torch.randn(1, 4, 20, 20, dtype=torch.float64)
-    expected = nn.functional.conv2d(x, merged, bias, padding=kernel // 2, groups=4)
-    torch.testing.assert_close(block(x), expected)
-
-
-def test_transnext_geometry_against_pairs_of_positions() -> None:
-    """Relative positions and windows of a 4×6 map pooled by 2, one pair after another."""
-    height, width, pooling = 4, 6, 2
-    geometry = measure_map(height, width, pooling, base=6, device=torch.device("cpu"))
-
-    def scaled(difference: float) -> float:
-        value = torch.tensor(difference / 5 * 8)
-        return float(value.sign() * torch.log2(value.abs() + 1) / 3)
-
-    for query in range(height * width):
-        row, column = divmod(query, width)
-        near = [(row + a, column + b) for a in (-1, 0, 1) for b in (-1, 0, 1)]
-        outside = [not (0 <= a < height and 0 <= b < width) for a, b in near]
-        assert geometry.outside[query].tolist() == outside
-        assert geometry.length[query].item() == pytest.approx(float(torch.tensor(9.0 - sum(outside) + 6).log()))
-        for key in range(6):
-            key_row, key_column = (2 * index + 0.5 for index in divmod(key, width // pooling))
-            pair = geometry.table[geometry.index[query, key]].tolist()
-            assert pair == pytest.approx([scaled(row - key_row), scaled(column - key_column)], abs=1e-6)
