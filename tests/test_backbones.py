@@ -27,6 +27,7 @@ from bocb_hf.config import (
 )
 from bocb_hf.engine.export import export_model
 from bocb_hf.errors import InputError
+from bocb_hf.optim.param_groups import split_parameters
 
 META = torch.device("meta")  # shapes and counts without memory or arithmetic
 
@@ -216,6 +217,18 @@ def test_stochastic_depth_is_the_setting_s(row: BackboneRow) -> None:
     else:
         with pytest.raises(InputError, match="no residual branches to drop"):
             largest(0.5)
+
+
+@rows()
+def test_weight_decay_reaches_convolutions_and_linear_layers_only(row: BackboneRow) -> None:
+    """Of what is neither norm, bias, scale nor embedding; the authors of TransNeXt do decay its learned tokens."""
+    model = sketch(row, small_size(row))
+    groups = split_parameters(model, "norms_biases_embeddings")
+    layers = {f"{name}.weight" for name, m in model.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)}
+    odd = {name.rpartition(".")[2] for name, _ in groups.decay if name not in layers}
+    assert odd == ({"tokens"} if row.id == "transnext_tiny" else set())
+    spared = {name for name, _ in groups.no_decay} & layers
+    assert all("position_bias" in name for name in spared)
 
 
 @rows(SLOW_TO_TRACE)

@@ -72,8 +72,8 @@ def resolve_backbone(config: BackboneConfig, drop_path: float, image_size: int) 
     """
     check_backbone(config.name)
     row = BACKBONES.get(config.name) if config.name in BACKBONES else None
-    if row is not None and row.module is not None:
-        importlib.import_module(row.module)
+    if row is not None and row.module:
+        _register(row)
     architecture, args = stem_for(row, image_size) if row else (config.name, {})
     args |= config.args
     if drop_path:
@@ -94,7 +94,7 @@ def resolve_backbone(config: BackboneConfig, drop_path: float, image_size: int) 
     identity = BackboneIdentity(
         name=config.name, architecture=architecture, args=args, pretrained=pretrained, pretrained_sha256=sha256
     )
-    module = row.module if row else None
+    module = (row.module or None) if row else None
     if architecture in OWN_ARCHITECTURES:
         module = "bocb_hf"
     return BackboneSource(identity, row.family if row else "unknown", folder, module)
@@ -134,6 +134,16 @@ def build_backbone(source: BackboneSource, num_classes: int, image_size: int, se
             f"backbone.name: {identity.name!r} gives {tuple(logits.shape)}, not a classifier's (1, {num_classes})"
         )
     return model.train()
+
+
+def _register(row: BackboneRow) -> None:
+    try:
+        importlib.import_module(row.module)
+    except ImportError as error:
+        raise InputError(
+            f"backbone.name: {row.id!r} needs the module {row.module!r}, which cannot be imported ({error}); "
+            "install it or put its folder on PYTHONPATH"
+        ) from error
 
 
 def _fetch_weights(pretrained: str, architecture: str, row: BackboneRow | None) -> Path:

@@ -32,14 +32,14 @@ default_cfgs = generate_default_cfgs({"moganet_small": describe_pretrained(first
 
 
 class ChannelScale(nn.Module):
-    """A learned factor a channel: LayerScale of a map (N, C, H, W)."""
+    """A learned factor a channel of a map (N, C, H, W); one-dimensional, so weight decay leaves it alone."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.factor = nn.Parameter(torch.full((channels, 1, 1), SCALE))
+        self.factor = nn.Parameter(torch.full((channels,), SCALE))
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * self.factor
+        return x * self.factor[:, None, None]
 
 
 class MultiOrderConv(nn.Module):

@@ -306,6 +306,11 @@ class TransNeXt(Pyramid):
         super().__init__(stem, stages, widths, reductions, nn.Identity(), num_classes, drop_rate=0.0)
         self.apply(_initialise)
 
+    def no_weight_decay(self) -> set[str]:
+        """Embeddings, biases and temperatures of attention, and its position network, as in the authors' code."""
+        exempt = ("query_embedding", "temperature", "local_bias", "token_bias", "position_bias")
+        return {name for name, _ in self.named_parameters() if any(part in name for part in exempt)}
+
 
 def _initialise(module: nn.Module) -> None:
     """Linear layers from a truncated N(0, 0.02²), convolutions from N(0, 2/fan-out), no biases (the authors' code)."""

@@ -105,13 +105,14 @@ class UniRepLKNetBlock(nn.Module):
         self.response = ResponseNorm(4 * channels)
         self.reduce = nn.Linear(4 * channels, channels, bias=False)
         self.norm_out = nn.BatchNorm2d(channels)
-        self.scale = nn.Parameter(torch.full((channels, 1, 1), SCALE))
+        self.scale = nn.Parameter(torch.full((channels,), SCALE))  # one-dimensional: no weight decay
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.excite(self.norm(self.depthwise(x))).permute(0, 2, 3, 1)  # (N, H, W, C)
         y = self.reduce(self.response(functional.gelu(self.expand(y))))
-        return x + self.drop_path(self.scale * self.norm_out(y.permute(0, 3, 1, 2)))  # (N, C, H, W)
+        y = self.norm_out(y.permute(0, 3, 1, 2))  # (N, C, H, W)
+        return x + self.drop_path(self.scale[:, None, None] * y)
 
 
 class UniRepLKNet(Pyramid):
