@@ -191,12 +191,13 @@ def _metadata(repository: str, block: CardBlock, finals: Sequence[RunRecord]) ->
         for entry, record in zip(block.runs, sorted(finals, key=lambda r: r.seed), strict=True)
         if entry.test_top1 is not None
     ]
+    library = "timm" if _loads_with_timm(block.backbone) else "transformers"
     metadata: dict[str, Any] = {
-        "library_name": "timm",
+        "library_name": library,
         "pipeline_tag": "image-classification",
         "license": "apache-2.0",
         "metrics": ["accuracy"],
-        "tags": ["bocb", "timm", "image-classification", f"backbone:{block.backbone}", f"optimizer:{block.optimizer}"],
+        "tags": ["bocb", library, "image-classification", f"backbone:{block.backbone}", f"optimizer:{block.optimizer}"],
     }
     if re.fullmatch(r"[\w.-]+/[\w.-]+", dataset):
         metadata["datasets"] = [dataset]
@@ -237,5 +238,11 @@ def _context(
         "backbone": BACKBONES.get(block.backbone) if block.backbone in BACKBONES else None,
         "optimizer": OPTIMIZERS.get(block.optimizer) if block.optimizer in OPTIMIZERS else None,
         "category": CATEGORIES.get(block.category, ""),
+        "with_timm": _loads_with_timm(block.backbone),
         "dataset": DATASETS.get(block.dataset) if block.dataset in DATASETS else None,
     }
+
+
+def _loads_with_timm(backbone: str) -> bool:
+    """Every backbone is a timm model, except an image classifier of transformers."""
+    return not backbone.startswith("transformers:")

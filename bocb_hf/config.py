@@ -66,8 +66,10 @@ class BackboneConfig(Frozen):
     """Which network, and where its weights start.
 
     Attributes:
-        name: A row of ``bocb list backbones`` or any timm model name.
-        args: Extra arguments of the timm model, over those of the row.
+        name: A row of ``bocb list backbones``, any timm model name, ``hf-hub:<org>/<name>`` (the timm model that its
+            config.json describes), ``transformers:<org>/<name>`` or ``transformers:<folder>`` (an image classifier of
+            transformers). Weights come from ``pretrained`` only.
+        args: Extra arguments of the model, over those of the row or of the configuration.
         pretrained: None (from scratch), a timm tag (``a1_in1k``), a Hub id (``org/name``) or a local directory.
     """
 

@@ -41,7 +41,8 @@ def _backbones() -> str:
         f"px and setting: the study's on CIFAR-100. Up to {SMALL_IMAGE} px a small-image stem is built.\n"
         "M params: millions in the form that is trained, at 1000 classes and 224 px (tiny_*: 10 classes, 32 px);"
         " paper: the published figure.\n"
-        "Any other timm model name works too, without a row."
+        "Without a row work any other timm model name, hf-hub:ORG/NAME (a timm model on the Hub), and\n"
+        "transformers:ORG/NAME or transformers:FOLDER (an image classifier of transformers)."
     )
     return f"{_table(header, rows)}\n\n{notes}"
 

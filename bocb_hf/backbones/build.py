@@ -1,25 +1,21 @@
-"""Builds a backbone from a row or from any timm name, from scratch or from given weights (safetensors only)."""
+"""Builds a backbone, from scratch or from given weights (safetensors only)."""
 
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import timm
 import torch
-from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-import bocb_hf.backbones.architectures  # noqa: F401 - registers our architectures
-from bocb_hf.backbones import BACKBONES, OWN_ARCHITECTURES, SMALL_IMAGE, BackboneRow, Family, stem_for
+from bocb_hf.backbones import OWN_ARCHITECTURES, SMALL_IMAGE, BackboneRow, Family
+from bocb_hf.backbones.definition import TRANSFORMERS, define_backbone, fetch
 from bocb_hf.config import BackboneConfig, BackboneIdentity
 from bocb_hf.errors import InputError
-from bocb_hf.registry import suggestion
 
 WEIGHTS = "model.safetensors"
 
@@ -41,20 +37,6 @@ class BackboneSource:
     module: str | None
 
 
-def check_backbone(name: str) -> None:
-    """Accepts a row's id or any timm model name.
-
-    Raises:
-        InputError: It is neither; the message suggests the closest name.
-    """
-    if name in BACKBONES or timm.is_model(name):
-        return
-    hint = suggestion(name, [*BACKBONES.names(), *timm.list_models()]) or ";"
-    raise InputError(
-        f"unknown backbone {name!r}{hint} `bocb list backbones` shows our rows, timm.list_models() the rest"
-    )
-
-
 def resolve_backbone(config: BackboneConfig, drop_path: float, image_size: int) -> BackboneSource:
     """Resolves a configuration to what is built, and fetches the starting weights.
 
@@ -70,18 +52,16 @@ def resolve_backbone(config: BackboneConfig, drop_path: float, image_size: int) 
         InputError: The weights cannot be found or are not safetensors, or the backbone does not take this size or has
             no branches to drop.
     """
-    check_backbone(config.name)
-    row = BACKBONES.get(config.name) if config.name in BACKBONES else None
-    if row is not None and row.module:
-        _register(row)
-    architecture, args = stem_for(row, image_size) if row else (config.name, {})
-    args |= config.args
+    definition = define_backbone(config.name, image_size)
+    architecture, row = definition.architecture, definition.row
+    args = definition.args | config.args
     if drop_path:
-        if row is not None and not row.has_drop_path:
+        if definition.drop_path_key is None:
             raise InputError(
-                f"training.drop_path: backbone {row.id!r} has no residual branches to drop; set training.drop_path=0"
+                f"training.drop_path: backbone {definition.name!r} has no residual branches to drop; "
+                "set training.drop_path=0"
             )
-        args["drop_path_rate"] = drop_path
+        args[definition.drop_path_key] = drop_path
     folder = sha256 = None
     if config.pretrained is not None:
         folder = _fetch_weights(config.pretrained, architecture, row)
@@ -92,7 +72,7 @@ def resolve_backbone(config: BackboneConfig, drop_path: float, image_size: int) 
     if pretrained is not None and Path(pretrained).is_dir():
         pretrained = "local"
     identity = BackboneIdentity(
-        name=config.name, architecture=architecture, args=args, pretrained=pretrained, pretrained_sha256=sha256
+        name=definition.name, architecture=architecture, args=args, pretrained=pretrained, pretrained_sha256=sha256
     )
     module = (row.module or None) if row else None
     if architecture in OWN_ARCHITECTURES:
@@ -110,16 +90,16 @@ def build_backbone(source: BackboneSource, num_classes: int, image_size: int, se
         seed: Seed of the initialisation.
 
     Raises:
-        InputError: timm cannot build it with these arguments, or it does not take this image size.
+        InputError: It cannot be built with these arguments, or it does not take this image size.
     """
     identity = source.identity
     torch.manual_seed(seed)
-    name = f"local-dir:{source.folder}" if source.folder else identity.architecture
     try:
-        model = timm.create_model(name, pretrained=source.folder is not None, num_classes=num_classes, **identity.args)
+        model = _create(identity, source.folder, num_classes)
     except (TypeError, ValueError, RuntimeError, AssertionError, KeyError) as error:
+        library = "transformers" if identity.architecture.startswith(TRANSFORMERS) else "timm"
         raise InputError(
-            f"backbone.args: timm cannot build {identity.architecture!r} with {identity.args}: {error}"
+            f"backbone.args: {library} cannot build {identity.architecture!r} with {identity.args}: {error}"
         ) from error
     probe = torch.zeros(1, 3, image_size, image_size)
     try:
@@ -136,14 +116,13 @@ def build_backbone(source: BackboneSource, num_classes: int, image_size: int, se
     return model.train()
 
 
-def _register(row: BackboneRow) -> None:
-    try:
-        importlib.import_module(row.module)
-    except ImportError as error:
-        raise InputError(
-            f"backbone.name: {row.id!r} needs the module {row.module!r}, which cannot be imported ({error}); "
-            "install it or put its folder on PYTHONPATH"
-        ) from error
+def _create(identity: BackboneIdentity, folder: Path | None, num_classes: int) -> nn.Module:
+    if identity.architecture.startswith(TRANSFORMERS):
+        from bocb_hf.backbones.transformers_classifier import build_classifier
+
+        return build_classifier(identity.architecture, identity.args, num_classes, folder)
+    name = f"local-dir:{folder}" if folder else identity.architecture
+    return timm.create_model(name, pretrained=folder is not None, num_classes=num_classes, **identity.args)
 
 
 def _fetch_weights(pretrained: str, architecture: str, row: BackboneRow | None) -> Path:
@@ -170,18 +149,17 @@ def _fetch_weights(pretrained: str, architecture: str, row: BackboneRow | None) 
         # timm's rows name either a repository or only its namespace, "timm/"
         hub_id = str(getattr(timm.get_pretrained_cfg(tagged), "hf_hub_id", None) or "timm/")
         hub_id = hub_id + tagged if hub_id.endswith("/") else hub_id
-    try:
-        files = [Path(hf_hub_download(hub_id, file)) for file in ("config.json", WEIGHTS)]
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
-        raise InputError(
-            f"backbone.pretrained: cannot get config.json and {WEIGHTS} of {hub_id!r} from the Hub "
-            f"({type(error).__name__}); check the id, the network and HF_TOKEN, or give a local folder"
-        ) from error
+    files = [fetch(hub_id, file, "backbone.pretrained") for file in ("config.json", WEIGHTS)]
     return files[0].parent
 
 
 def _check_architecture(path: Path, architecture: str, row: BackboneRow | None) -> None:
     """Weights of another architecture must not be trained under this backbone's name."""
+    if architecture.startswith(TRANSFORMERS):
+        from bocb_hf.backbones.transformers_classifier import check_model_type
+
+        check_model_type(path, architecture)
+        return
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))["architecture"]
     except (OSError, ValueError, KeyError, TypeError) as error:

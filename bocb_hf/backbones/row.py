@@ -58,10 +58,9 @@ class BackboneRow:
         sized: The architecture takes ``img_size``, which is then always set.
         smallest: Smallest side of an image that it takes, in pixels.
         pyramid: Reductions of the feature maps that ``features_only=True`` gives at ``counted_at``.
-        module: A plug-in's module, with torch, that registers the architecture with timm when it is imported. Empty for
-            timm's own architectures and for those that ``import bocb_hf`` registers.
         pyramid_exception: Why these are no pyramid; empty where they are one.
         compile_exception: Why ``torch.compile(fullgraph=True)`` fails; empty where it works.
+        module: For a plug-in: the module whose import registers the architecture with timm.
     """
 
     id: str
@@ -85,9 +84,9 @@ class BackboneRow:
     sized: bool = False
     smallest: int = 28
     pyramid: tuple[int, ...] = ()
-    module: str = ""
     pyramid_exception: str = ""
     compile_exception: str = ""
+    module: str | None = None
 
     @property
     def has_drop_path(self) -> bool:

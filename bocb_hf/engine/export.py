@@ -19,12 +19,18 @@ def export_model(model: nn.Module, identity: Identity, class_names: tuple[str, .
     wrong for these weights.
 
     Args:
-        model: As it was built by timm, with its trained weights.
+        model: As it was built, with its trained weights; a model of transformers is saved in its own form.
         identity: Of the run.
         class_names: Name of each class, in the order of the logits.
         folder: Created if needed.
     """
     data = identity.data
+    if identity.backbone.architecture.startswith("transformers:"):
+        from bocb_hf.backbones.transformers_classifier import TransformersClassifier, export_classifier
+
+        assert isinstance(model, TransformersClassifier)
+        export_classifier(model, data, class_names, folder)
+        return
     size = (3, data.image_size, data.image_size)
     with torch.no_grad():
         save_for_hf(

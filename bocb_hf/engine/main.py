@@ -16,7 +16,7 @@ from accelerate import PartialState
 from accelerate.utils import parse_flag_from_env
 from tqdm import tqdm
 
-from bocb_hf.backbones.build import check_backbone
+from bocb_hf.backbones.definition import check_backbone
 from bocb_hf.config import RESERVED_ARGS, RunConfig, build_run_config, load_run_config
 from bocb_hf.engine.dry_run import describe_run
 from bocb_hf.engine.interrupt import StopSignal

@@ -14,6 +14,7 @@ from bocb_hf.store import ConflictError, Store
 log = logging.getLogger(__name__)
 
 WEIGHT_FILES = ("config.json", "model.safetensors")
+PREPROCESSING = "preprocessor_config.json"  # beside them for a model of transformers; timm keeps it in config.json
 _ATTEMPTS = 50
 
 
@@ -159,19 +160,25 @@ def _changes(
     folder = f"seeds/{record.seed}"
     if record.role == "final":
         if weights is not None:
-            add |= {f"{folder}/{name}": weights / name for name in WEIGHT_FILES}
+            add |= {f"{folder}/{name}": weights / name for name in _files(weights)}
         else:
-            delete += [f"{folder}/{name}" for name in WEIGHT_FILES]
+            delete += [f"{folder}/{name}" for name in (*WEIGHT_FILES, PREPROCESSING)]
     completed = sorted(seed for seed, run in contents.finals.items() if run.status == "completed")
     if not completed:
-        delete += list(WEIGHT_FILES)
+        delete += [*WEIGHT_FILES, PREPROCESSING]
     elif weights is not None and completed[0] == record.seed:
-        add |= {name: weights / name for name in WEIGHT_FILES}
+        add |= {name: weights / name for name in _files(weights)}
     elif record.role == "final" and weights is None:
         # this seed may have been the root before
         lowest = f"seeds/{completed[0]}"
-        add |= {name: store.read(repository, f"{lowest}/{name}") for name in WEIGHT_FILES}
+        present = set(store.files(repository))
+        names = [name for name in (*WEIGHT_FILES, PREPROCESSING) if f"{lowest}/{name}" in present]
+        add |= {name: store.read(repository, f"{lowest}/{name}") for name in names}
     return add, delete
+
+
+def _files(weights: Path) -> tuple[str, ...]:
+    return (*WEIGHT_FILES, PREPROCESSING) if (weights / PREPROCESSING).is_file() else WEIGHT_FILES
 
 
 def holds_runs(store: Store, repository: str) -> bool:

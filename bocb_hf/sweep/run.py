@@ -14,7 +14,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from bocb_hf.backbones.build import check_backbone
+from bocb_hf.backbones.definition import check_backbone
 from bocb_hf.config import RunConfig, load_run_config
 from bocb_hf.errors import InputError
 from bocb_hf.optim import OPTIMIZERS

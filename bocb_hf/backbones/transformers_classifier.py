@@ -1,0 +1,151 @@
+"""Image classifiers of transformers as backbones: images in, logits out, saved in their own form."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, cast
+
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForImageClassification, PreTrainedConfig, PreTrainedModel
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES
+
+from bocb_hf.config import DataIdentity
+from bocb_hf.errors import InputError
+
+PREFIX = "transformers:"
+
+# What a configuration says about a checkpoint or a library version, not about the network; labels are the data's.
+_NOT_THE_NETWORK = (
+    *("_name_or_path", "architectures", "auto_map", "dtype", "id2label", "label2id", "num_labels", "model_type"),
+    *("problem_type", "torch_dtype", "transformers_version"),
+)
+
+
+class TransformersClassifier(nn.Module):
+    """Maps images to logits through an image classifier of transformers.
+
+    Args:
+        network: What ``AutoModelForImageClassification`` builds.
+    """
+
+    def __init__(self, network: PreTrainedModel) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps images (N, C, H, W) to logits (N, num_labels)."""
+        return cast(Any, self.network)(pixel_values=x).logits
+
+    def no_weight_decay(self) -> set[str]:
+        """Position embeddings and special tokens, by the names that transformers gives them."""
+        parts = ("position_embeddings", "relative_position_bias_table", "_token")
+        return {name for name, _ in self.named_parameters() if any(part in name for part in parts)}
+
+
+def read_definition(path: Path, image_size: int) -> tuple[str, dict[str, Any]]:
+    """What a checkpoint's configuration builds: ``transformers:<model type>`` and its arguments.
+
+    The arguments rebuild the network without the checkpoint. ``image_size``, where there is one, becomes that of the
+    data.
+
+    Args:
+        path: A config.json.
+        image_size: Side of the input in pixels.
+
+    Raises:
+        InputError: It is not the configuration of an image classifier of transformers.
+    """
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        model_type = str(stored["model_type"])
+        config = AutoConfig.for_model(**stored)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"backbone.name: {path} is no configuration of transformers ({error!r})") from error
+    if model_type == "timm_wrapper" or model_type not in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES:
+        raise InputError(
+            f"backbone.name: transformers has no image classifier of type {model_type!r}; a timm model is hf-hub:..."
+        )
+    known = _known_arguments(model_type)
+    args = {key: value for key, value in config.to_diff_dict().items() if key in known}
+    if isinstance(getattr(config, "image_size", None), int):
+        args["image_size"] = image_size
+    return PREFIX + model_type, json.loads(json.dumps(args))
+
+
+def _known_arguments(model_type: str) -> set[str]:
+    return set(CONFIG_MAPPING[model_type]().to_dict()) - set(_NOT_THE_NETWORK)
+
+
+def check_model_type(path: Path, architecture: str) -> None:
+    """Weights of another type must not be trained under this backbone's name.
+
+    Raises:
+        InputError: The configuration at ``path`` is of another type.
+    """
+    try:
+        stored = PREFIX + str(json.loads(path.read_text(encoding="utf-8"))["model_type"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"backbone.pretrained: {path} is no configuration of transformers ({error!r})") from error
+    if stored != architecture:
+        raise InputError(
+            f"backbone.pretrained: {path.parent} holds {stored!r}, but backbone.name builds {architecture!r}; "
+            "choose the backbone of the weights"
+        )
+
+
+def build_classifier(
+    architecture: str, args: dict[str, Any], num_classes: int, folder: Path | None
+) -> TransformersClassifier:
+    """Builds the network, from scratch or from the safetensors in a folder.
+
+    Args:
+        architecture: From ``read_definition``.
+        args: From ``read_definition``, with the user's over them.
+        num_classes: Classes of the head; a head of another size is drawn anew.
+        folder: Weights to start from.
+    """
+    config = cast(
+        PreTrainedConfig,
+        AutoConfig.for_model(architecture.removeprefix(PREFIX), **(args | {"num_labels": num_classes})),
+    )
+    unknown = sorted(set(args) - _known_arguments(config.model_type))
+    if unknown:
+        # transformers would keep it as an attribute that nothing reads
+        raise ValueError(f"{architecture} has no argument {', '.join(unknown)}")
+    if folder is None:
+        return TransformersClassifier(AutoModelForImageClassification.from_config(config))
+    network = AutoModelForImageClassification.from_pretrained(
+        folder, config=config, use_safetensors=True, ignore_mismatched_sizes=True
+    )
+    return TransformersClassifier(network)
+
+
+def export_classifier(
+    model: TransformersClassifier, data: DataIdentity, class_names: tuple[str, ...], folder: Path
+) -> None:
+    """Saves config.json, model.safetensors and the image processor that gives the preprocessing of the run.
+
+    Args:
+        model: With its trained weights.
+        data: Size, mean and standard deviation that it was evaluated with.
+        class_names: Name of each class, in the order of the logits.
+        folder: Created if needed.
+    """
+    model.network.config.id2label = dict(enumerate(class_names))
+    model.network.config.label2id = {name: label for label, name in enumerate(class_names)}
+    model.network.save_pretrained(folder)
+    processor = {
+        "image_processor_type": "ViTImageProcessor",
+        "do_resize": True,
+        "size": {"height": data.image_size, "width": data.image_size},
+        "resample": 3,  # bicubic
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": list(data.mean),
+        "image_std": list(data.std),
+    }
+    text = json.dumps(processor, indent=2, sort_keys=True) + "\n"
+    (folder / "preprocessor_config.json").write_text(text, encoding="utf-8")
