@@ -126,7 +126,6 @@ def _time_step(config: RunConfig) -> tuple[float, int]:
     from bocb_hf.engine.dry_run import time_steps
     from bocb_hf.engine.loop import make_plan
     from bocb_hf.engine.run import prepare_run
-    from bocb_hf.optim import OPTIMIZERS
 
     prepared = prepare_run(config)
     model = prepared.build_model()
