@@ -14,7 +14,7 @@ import jinja2
 from pydantic import Field, ValidationError
 
 from bocb_hf import strict_yaml
-from bocb_hf.backbones import BACKBONES, OWN_ARCHITECTURES
+from bocb_hf.backbones import BACKBONES
 from bocb_hf.config import Frozen, Seed, Slug, describe_errors, parse_strict
 from bocb_hf.data import DATASETS
 from bocb_hf.errors import InputError
@@ -237,6 +237,5 @@ def _context(
         "backbone": BACKBONES.get(block.backbone) if block.backbone in BACKBONES else None,
         "optimizer": OPTIMIZERS.get(block.optimizer) if block.optimizer in OPTIMIZERS else None,
         "category": CATEGORIES.get(block.category, ""),
-        "needs_import": shown.identity.backbone.architecture in OWN_ARCHITECTURES,
         "dataset": DATASETS.get(block.dataset) if block.dataset in DATASETS else None,
     }

@@ -191,6 +191,7 @@ class RunRecord(Frozen):
     """One run: identity, status, metrics, cost, curve.
 
     Attributes:
+        requires: Module whose import registers the architecture with timm; None for timm's own.
         family: Family of the backbone (``primary_cnn``, ``classical_cnn``, ``modern``, ``unknown``).
         category: Category of the optimizer (a to d of the study).
         stopped_step: Step at which a diverged or interrupted run ended.
@@ -208,6 +209,7 @@ class RunRecord(Frozen):
     seed: Seed
     config_hash: Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")]
     identity: Identity
+    requires: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.]{0,99}$")] | None
     family: Literal["primary_cnn", "classical_cnn", "modern", "unknown"]
     category: Literal["a", "b", "c", "d"]
     stopped_step: Count | None

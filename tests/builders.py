@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from bocb_hf.backbones import BACKBONES, Family
+from bocb_hf.backbones import BACKBONES, OWN_ARCHITECTURES, Family
 from bocb_hf.config import (
     AugmentationConfig,
     BackboneIdentity,
@@ -128,6 +128,7 @@ def make_record(
         seed=seed,
         config_hash=identity.config_hash(),
         identity=identity,
+        requires="bocb_hf" if identity.backbone.architecture in OWN_ARCHITECTURES else None,
         family=family,
         category=category,
         stopped_step=None if done else 17,

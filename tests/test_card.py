@@ -269,6 +269,7 @@ def test_the_snippet_imports_bocb_hf_exactly_for_our_architectures() -> None:
     built |= {(row.id, row.small_input.architecture) for row in BACKBONES if row.small_input}
     for name, architecture in sorted(built):
         record = with_identity(make_record(name), backbone={"architecture": architecture})
+        record = record.model_copy(update={"requires": "bocb_hf" if architecture in OWN_ARCHITECTURES else None})
         text = body(render_card("me/x", [record], []))
         blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
         assert len(blocks) == 2

@@ -59,7 +59,7 @@ def test_help_names_each_command_and_an_example(capsys: Capture) -> None:
     text = capsys.readouterr().out
     for command in COMMANDS:
         assert re.search(rf"^    {command}\s", text, re.MULTILINE)
-        assert f"  bocb {command} " in text or command == "render"
+        assert f"  bocb {command} " in text or command in ("render", "check-optimizer")
     assert text.startswith("usage: bocb")
     assert max(len(line) for line in text.splitlines()) <= 120
 
@@ -156,10 +156,10 @@ def test_a_missing_plan_lists_the_shipped_ones(capsys: Capture) -> None:
 
 def test_a_wrong_plan_is_an_error_before_any_worker_starts(tmp_path: Path, capsys: Capture) -> None:
     plan = tmp_path / "plan.yaml"
-    plan.write_text("name: x\nconfig: y\nbackbones: [a]\noptimizers: [adam]\nfinal_seeds: [0]\n")
+    plan.write_text("name: x\nconfig: y\nbackbones: [a]\noptimizers: [adamww]\nfinal_seeds: [0]\n")
     error = error_of(capsys, "sweep", str(plan), "--workers", "1", "seed=1")
     assert "has 2 problem(s)" in error
-    assert "unknown optimizer 'adam'; did you mean 'adamw'?" in error
+    assert "unknown optimizer 'adamww'; did you mean 'adamw'?" in error
 
 
 def test_overrides_of_a_sweep_may_stand_before_and_after_options() -> None:
@@ -219,7 +219,7 @@ def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
 
 def test_training_with_wrong_names_reports_them_without_a_traceback(tmp_path: Path) -> None:
     """Through the launcher of accelerate, whose own traceback must not bury the message."""
-    names = ["backbone.name=tiny_vti", "optimizer.name=adam", "training.epoch=3"]
+    names = ["backbone.name=tiny_vti", "optimizer.name=adamww", "training.epoch=3"]
     ended = bocb("train", "--config", "fashion_mnist_subset/demo", *names, cwd=tmp_path)
     assert ended.returncode not in (0, None)
     assert "Traceback" not in ended.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 import bocb_hf.backbones.architectures  # noqa: F401 - registers our architectures
-from bocb_hf.backbones import BACKBONES, SMALL_IMAGE, BackboneRow, Family, stem_for
+from bocb_hf.backbones import BACKBONES, OWN_ARCHITECTURES, SMALL_IMAGE, BackboneRow, Family, stem_for
 from bocb_hf.config import BackboneConfig, BackboneIdentity
 from bocb_hf.errors import InputError
 from bocb_hf.registry import suggestion
@@ -25,11 +26,19 @@ WEIGHTS = "model.safetensors"
 
 @dataclass(frozen=True)
 class BackboneSource:
-    """A backbone that can be built: its identity, and the local folder with its starting weights if it has any."""
+    """A backbone that can be built.
+
+    Attributes:
+        identity: What is built.
+        family: Of the row, or ``unknown``.
+        folder: Local folder with the starting weights, if there are any.
+        module: Module whose import registers the architecture with timm; None for timm's own.
+    """
 
     identity: BackboneIdentity
     family: Family
     folder: Path | None
+    module: str | None
 
 
 def check_backbone(name: str) -> None:
@@ -63,6 +72,8 @@ def resolve_backbone(config: BackboneConfig, drop_path: float, image_size: int) 
     """
     check_backbone(config.name)
     row = BACKBONES.get(config.name) if config.name in BACKBONES else None
+    if row is not None and row.module is not None:
+        importlib.import_module(row.module)
     architecture, args = stem_for(row, image_size) if row else (config.name, {})
     args |= config.args
     if drop_path:
@@ -83,7 +94,10 @@ def resolve_backbone(config: BackboneConfig, drop_path: float, image_size: int) 
     identity = BackboneIdentity(
         name=config.name, architecture=architecture, args=args, pretrained=pretrained, pretrained_sha256=sha256
     )
-    return BackboneSource(identity, row.family if row else "unknown", folder)
+    module = row.module if row else None
+    if architecture in OWN_ARCHITECTURES:
+        module = "bocb_hf"
+    return BackboneSource(identity, row.family if row else "unknown", folder, module)
 
 
 def build_backbone(source: BackboneSource, num_classes: int, image_size: int, seed: int) -> nn.Module:

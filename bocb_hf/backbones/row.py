@@ -60,6 +60,7 @@ class BackboneRow:
         pyramid: Reductions of the feature maps that ``features_only=True`` gives at ``counted_at``.
         pyramid_exception: Why these are no pyramid; empty where they are one.
         compile_exception: Why ``torch.compile(fullgraph=True)`` fails; empty where it works.
+        module: For a plug-in: the module whose import registers the architecture with timm.
     """
 
     id: str
@@ -74,7 +75,7 @@ class BackboneRow:
     parameters: int
     image_size: int
     source: str
-    pyramid: tuple[int, ...]
+    pyramid: tuple[int, ...] = ()
     args: Mapping[str, Any] = field(default_factory=dict)
     setting: Setting | None = None
     counted_at: tuple[int, int] = (1000, 224)
@@ -85,6 +86,7 @@ class BackboneRow:
     smallest: int = 28
     pyramid_exception: str = ""
     compile_exception: str = ""
+    module: str | None = None
 
     @property
     def has_drop_path(self) -> bool:

@@ -291,6 +291,7 @@ def _make_record(
         seed=config.seed,
         config_hash=identity.config_hash(),
         identity=identity,
+        requires=prepared.source.module,
         family=prepared.source.family,
         category=OPTIMIZERS.get(identity.optimizer.name).category,
         stopped_step=stopped,
