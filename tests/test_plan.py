@@ -196,7 +196,7 @@ def test_a_plan_is_read_with_its_defaults(tmp_path: Path) -> None:
         ({"backbones": ["a", "b", "a"]}, "backbones: holds a value twice"),
         ({"backbones": []}, "backbones: list should have at least 1 item"),
         ({"optimizers": ["sgdm", "sgdm"]}, "optimizers: holds a value twice"),
-        ({"optimizers": ["sgdm", "adam"]}, "optimizers: unknown optimizer 'adam'; did you mean 'adamw'?"),
+        ({"optimizers": ["sgdm", "adamww"]}, "optimizers: unknown optimizer 'adamww'; did you mean 'adamw'?"),
         ({"optimizer": ["sgdm"]}, "optimizer: unknown key; did you mean 'optimizers'?"),
         ({"tuning": {"point": 3}}, "tuning.point: unknown key; did you mean 'points'?"),
         ({"tuning": {"points": 4}}, "tuning.points: must be odd"),
@@ -215,7 +215,7 @@ def test_each_problem_of_a_plan_is_named(tmp_path: Path, changes: dict[str, Any]
 
 def test_all_problems_of_a_plan_are_reported_together(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"has 4 problem\(s\)"):
-        load(tmp_path, final_seeds=[0], optimizers=["adam"], name="!", extra=1)
+        load(tmp_path, final_seeds=[0], optimizers=["adamww"], name="!", extra=1)
 
 
 @pytest.mark.parametrize("text", ["", "- 1\n", "3\n"])

@@ -69,6 +69,14 @@ def test_the_example_is_listed_trained_and_loaded(example: Path) -> None:
     assert "signsgdm" in table.stdout and "my_perceptron" in table.stdout
 
 
+def test_the_example_conforms(example: Path) -> None:
+    checked = bocb(example, "--plugin", "my_plugin", "check-optimizer", "signsgdm")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    lines = checked.stdout.splitlines()
+    assert lines[-1] == "conforms"
+    assert any(line.startswith("PASS") and " update " in line for line in lines)  # against the equations of the example
+
+
 def test_an_announced_plugin_is_loaded_without_being_named(example: Path) -> None:
     info = example / "my_package-1.0.dist-info"
     info.mkdir()

@@ -122,12 +122,26 @@ def test_accelerate_launch_without_any_configuration(setting: Path, tmp_path: Pa
     assert f"completed: run {record.run_id}" in done.stdout
 
 
-def test_two_cpu_processes_are_two_and_give_the_result_of_one(setting: Path, tmp_path: Path) -> None:
+# a second gradient, one with sampled labels, and other weights to evaluate; Sophia's ε is so large that it is no sign
+PASSES = [
+    ["optimizer.name=sgdm"],
+    ["optimizer.name=sam", "runtime.accumulation=2"],
+    ["optimizer.name=sophia", "optimizer.hyperparameters.eps=1.0", "optimizer.hyperparameters.rho=100.0"],
+    ["optimizer.name=schedulefreesgd"],
+]
+
+
+@pytest.mark.parametrize(
+    "optimizer", [PASSES[0], *(pytest.param(p, marks=pytest.mark.slow) for p in PASSES[1:])], ids=lambda o: o[0][15:]
+)
+def test_two_cpu_processes_are_two_and_give_the_result_of_one(
+    setting: Path, tmp_path: Path, optimizer: list[str]
+) -> None:
     """A network without batch norm under SGD: data, order, augmentation and updates agree up to rounding.
 
     101 test images on two processes are uneven; every image is counted once.
     """
-    common = [TRAIN, "--config", str(setting), "optimizer.name=sgdm", "optimizer.lr=0.02", "training.batch_size=20"]
+    common = [TRAIN, "--config", str(setting), *optimizer, "optimizer.lr=0.02", "training.batch_size=20"]
     one = run([sys.executable, *common, f"runtime.store={tmp_path / 'one'}"])
     assert one.returncode == 0, one.stderr
     two = run(

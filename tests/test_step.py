@@ -16,6 +16,7 @@ from bocb_hf.config import RunConfig, build_run_config
 from bocb_hf.data.augment import augment, normalize
 from bocb_hf.data.sampling import epoch_order, epoch_uniforms, hessian_uniforms
 from bocb_hf.engine import step
+from bocb_hf.engine.dry_run import optimizer_state_bytes
 from bocb_hf.engine.interrupt import StopSignal
 from bocb_hf.engine.run import PreparedRun, prepare_run, train_run
 from bocb_hf.errors import InputError
@@ -164,6 +165,14 @@ def test_other_passes_accumulate(sections: dict[str, Any], optimizer: str) -> No
     a, b = weights_of(whole, train_run(whole)), weights_of(parts, train_run(parts))
     for name in a:
         assert torch.allclose(a[name], b[name], atol=2e-5), name
+
+
+@pytest.mark.parametrize(("optimizer", "floats"), [("adamw", 2), ("sam", 1), ("muon", 1), ("soap", 6)])
+def test_state_is_estimated_before_a_run(sections: dict[str, Any], optimizer: str, floats: float) -> None:
+    prepared = prepare_run(make(sections, f"optimizer.name={optimizer}"))
+    model = prepared.build_model()
+    size = optimizer_state_bytes(model, prepared) / sum(4 * p.numel() for p in model.parameters())
+    assert 0.9 * floats < size < 1.7 * floats
 
 
 @pytest.mark.parametrize("optimizer", ["sam", "sophia"])

@@ -74,7 +74,7 @@ def resolve_backbone(config: BackboneConfig, drop_path: float, image_size: int) 
     identity = BackboneIdentity(
         name=definition.name, architecture=architecture, args=args, pretrained=pretrained, pretrained_sha256=sha256
     )
-    module = row.module if row else None
+    module = (row.module or None) if row else None
     if architecture in OWN_ARCHITECTURES:
         module = "bocb_hf"
     return BackboneSource(identity, row.family if row else "unknown", folder, module)

@@ -71,11 +71,16 @@ def _mb(size: int) -> str:
 def optimizer_state_bytes(model: nn.Module, prepared: PreparedRun) -> int:
     """Bytes of optimizer state, measured after one step with zero gradients on a second optimizer."""
     optimizer = prepared.build_optimizer(model)
-    for group in optimizer.param_groups:
-        group["lr"] = 0.0
-        for parameter in group["params"]:
-            parameter.grad = torch.zeros_like(parameter)
-    optimizer.step(lambda: 0.0)  # the closure is for optimizers that take a second gradient, which stays zero here
+
+    def fill() -> float:
+        for group in optimizer.param_groups:
+            group["lr"] = 0.0
+            for parameter in group["params"]:
+                parameter.grad = torch.zeros_like(parameter)
+        return 0.0
+
+    fill()
+    optimizer.step(fill)  # an optimizer that takes a second gradient has cleared the first
     tensors = [t for state in optimizer.state.values() for value in state.values() for t in _tensors(value)]
     return sum(t.numel() * t.element_size() for t in tensors)
 

@@ -171,7 +171,9 @@ def _changes(
     elif record.role == "final" and weights is None:
         # this seed may have been the root before
         lowest = f"seeds/{completed[0]}"
-        add |= {name: store.read(repository, f"{lowest}/{name}") for name in WEIGHT_FILES}
+        present = set(store.files(repository))
+        names = [name for name in (*WEIGHT_FILES, PREPROCESSING) if f"{lowest}/{name}" in present]
+        add |= {name: store.read(repository, f"{lowest}/{name}") for name in names}
     return add, delete
 
 
