@@ -35,7 +35,7 @@ types: $(VENV)/.installed
 	$(BIN)/pyright
 
 tests: $(VENV)/.installed
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 test-slow: $(VENV)/.installed  ## the tests that take minutes, which the gate leaves out
 	$(BIN)/pytest -m slow
