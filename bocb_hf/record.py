@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError, model_validator
 
-from bocb_hf.config import DataIdentity, Frozen, Identity, Role, Scalar, Seed, canonical_json, describe_errors
 from bocb_hf.errors import InputError
+from bocb_hf.identity import DataIdentity, Identity
+from bocb_hf.schema import Frozen, Role, Scalar, Seed, canonical_json, describe_errors
 
 SCHEMA_VERSION = 1
 MAX_BYTES = 20_000_000  # correctness bits of 50,000 images are 8 KB; a curve of 10,000 points is under 1 MB

@@ -8,16 +8,8 @@ from typing import Any, Literal
 import numpy as np
 
 from bocb_hf.backbones import BACKBONES, OWN_ARCHITECTURES, Family
-from bocb_hf.config import (
-    AugmentationConfig,
-    BackboneIdentity,
-    DataIdentity,
-    Identity,
-    OptimizerIdentity,
-    Role,
-    Scalar,
-    TrainingConfig,
-)
+from bocb_hf.config import AugmentationConfig, TrainingConfig
+from bocb_hf.identity import BackboneIdentity, DataIdentity, Identity, OptimizerIdentity
 from bocb_hf.optim import OPTIMIZERS
 from bocb_hf.record import (
     BaselineRecord,
@@ -31,6 +23,7 @@ from bocb_hf.record import (
     Status,
     make_run_id,
 )
+from bocb_hf.schema import Role, Scalar
 
 IMAGES = 2000
 CNNS = ("tiny_resnet", "tiny_mobilenet")

@@ -18,19 +18,17 @@ from bocb_hf.config import (
     AugmentationConfig,
     BackboneConfig,
     DataConfig,
-    DataIdentity,
-    Identity,
     RunConfig,
     TrainingConfig,
-    build_run_config,
-    load_run_config,
-    parse_strict,
     resolve_hyperparameters,
 )
 from bocb_hf.errors import InputError
+from bocb_hf.identity import DataIdentity, Identity
 from bocb_hf.listing import list_rows
+from bocb_hf.load_config import build_run_config, load_run_config
 from bocb_hf.optim import OPTIMIZERS
 from bocb_hf.resources import find_config
+from bocb_hf.schema import parse_strict
 from bocb_hf.sweep.plan import load_plan
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -19,7 +19,7 @@ from torch import nn
 from torch.nn import functional
 
 from bocb_hf.baseline import publish_logistic_regression
-from bocb_hf.config import RunConfig, TrainingConfig, build_run_config
+from bocb_hf.config import RunConfig, TrainingConfig
 from bocb_hf.data.augment import augment, normalize
 from bocb_hf.data.images import Images
 from bocb_hf.data.sampling import epoch_order, epoch_uniforms
@@ -32,6 +32,7 @@ from bocb_hf.engine.progress import DIVERGED_ABOVE, Progress
 from bocb_hf.engine.run import PreparedRun, prepare_run, train_run
 from bocb_hf.engine.schedule import learning_rate
 from bocb_hf.errors import InputError
+from bocb_hf.load_config import build_run_config
 from bocb_hf.record import RunRecord
 from bocb_hf.store import open_store
 

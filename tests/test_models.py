@@ -16,11 +16,12 @@ import torch
 from safetensors.torch import load_file
 
 from bocb_hf.backbones import OWN_ARCHITECTURES, TINY
-from bocb_hf.config import DataConfig, build_run_config
+from bocb_hf.config import DataConfig
 from bocb_hf.data.augment import normalize
 from bocb_hf.data.images import load_images
 from bocb_hf.engine.run import train_run
 from bocb_hf.errors import InputError
+from bocb_hf.load_config import build_run_config
 from bocb_hf.record import parse_record
 
 # checkpoints

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional
 
-from bocb_hf.config import RunConfig, build_run_config
+from bocb_hf.config import RunConfig
 from bocb_hf.data.augment import augment, normalize
 from bocb_hf.data.sampling import epoch_order, epoch_uniforms, hessian_uniforms
 from bocb_hf.engine import step
@@ -20,6 +20,7 @@ from bocb_hf.engine.dry_run import optimizer_state_bytes
 from bocb_hf.engine.interrupt import StopSignal
 from bocb_hf.engine.run import PreparedRun, prepare_run, train_run
 from bocb_hf.errors import InputError
+from bocb_hf.load_config import build_run_config
 from bocb_hf.optim import OPTIMIZERS
 from bocb_hf.record import RunRecord
 

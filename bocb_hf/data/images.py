@@ -18,9 +18,10 @@ from sklearn.model_selection import train_test_split
 from timm.data.transforms_factory import transforms_imagenet_eval
 from torch import Tensor
 
-from bocb_hf.config import DataConfig, DataIdentity
+from bocb_hf.config import DataConfig
 from bocb_hf.data import DATASETS, content_revision
 from bocb_hf.errors import InputError
+from bocb_hf.identity import DataIdentity
 
 MEMORY_BUDGET = 8 * 2**30  # decoded bytes; what does not fit needs a streaming path, which is not there yet
 DEFAULT_FRACTION = 0.1
@@ -105,6 +106,9 @@ def load_images(config: DataConfig, trial: bool) -> ImageData:
         validation_fraction=fraction,
         validation_indices_sha256=indices_hash,
         evaluation_split=test_name,
+        test_image_size=config.test_image_size,
+        test_crop_ratio=config.test_crop_ratio,
+        streaming=config.streaming,
         mean=mean,
         std=std,
     )

@@ -17,7 +17,7 @@ from torch.nn import functional
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from bocb_hf.config import Identity, RuntimeConfig
+from bocb_hf.config import RuntimeConfig
 from bocb_hf.data.augment import COLUMNS, augment, normalize
 from bocb_hf.data.images import Images
 from bocb_hf.data.sampling import epoch_order, epoch_uniforms, hessian_uniforms, seed_forward
@@ -35,6 +35,7 @@ from bocb_hf.engine.step import (
     sampled_label_loss,
 )
 from bocb_hf.errors import InputError
+from bocb_hf.identity import Identity
 from bocb_hf.optim import OPTIMIZERS
 
 OnStep = Callable[[int, int], None]  # (steps done, total steps)

@@ -17,11 +17,12 @@ from accelerate.utils import parse_flag_from_env
 from tqdm import tqdm
 
 from bocb_hf.backbones.definition import check_backbone
-from bocb_hf.config import RESERVED_ARGS, RunConfig, build_run_config, load_run_config
+from bocb_hf.config import RESERVED_ARGS, RunConfig
 from bocb_hf.engine.dry_run import describe_run
 from bocb_hf.engine.interrupt import StopSignal
 from bocb_hf.engine.run import prepare_run, train_run
 from bocb_hf.errors import InputError
+from bocb_hf.load_config import build_run_config, load_run_config
 from bocb_hf.plugins import load_plugins
 from bocb_hf.record import RunRecord, parse_record
 from bocb_hf.resources import find_config
@@ -65,7 +66,10 @@ def _sections(record: RunRecord) -> dict[str, object]:
     identity = record.identity.model_dump(mode="json")
     data, backbone = identity["data"], identity["backbone"]
     args = {key: value for key, value in backbone["args"].items() if key not in RESERVED_ARGS}
-    kept = ("name", "revision", "image_column", "label_column", "image_size", "evaluation_split")
+    kept = (
+        *("name", "revision", "image_column", "label_column", "image_size", "evaluation_split"),
+        *("test_image_size", "test_crop_ratio", "streaming"),
+    )
     sections = {
         "setting": identity["setting"],
         "backbone": {"name": backbone["name"], "pretrained": backbone["pretrained"], "args": args},

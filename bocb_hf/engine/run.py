@@ -20,7 +20,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from bocb_hf.backbones.build import BackboneSource, build_backbone, resolve_backbone
-from bocb_hf.config import RANDOM_SCHEME, Identity, RunConfig
+from bocb_hf.config import RunConfig
 from bocb_hf.data.images import ImageData, load_images
 from bocb_hf.data.sampling import init_seed
 from bocb_hf.engine.checkpoint import writing
@@ -30,6 +30,7 @@ from bocb_hf.engine.export import export_model
 from bocb_hf.engine.interrupt import StopSignal
 from bocb_hf.engine.loop import OnStep, Trainer
 from bocb_hf.errors import InputError
+from bocb_hf.identity import RANDOM_SCHEME, Identity
 from bocb_hf.optim import OPTIMIZERS
 from bocb_hf.optim.build import build_optimizer, resolve_optimizer
 from bocb_hf.optim.param_groups import split_parameters

@@ -17,8 +17,8 @@ from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import update_bn
 
-from bocb_hf.config import Identity
 from bocb_hf.errors import InputError
+from bocb_hf.identity import Identity
 from bocb_hf.optim import OPTIMIZERS
 
 Part = TypeVar("Part")

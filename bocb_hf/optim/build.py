@@ -7,7 +7,8 @@ from typing import Any
 
 from torch.optim import Optimizer
 
-from bocb_hf.config import OptimizerConfig, OptimizerIdentity, resolve_hyperparameters
+from bocb_hf.config import OptimizerConfig, resolve_hyperparameters
+from bocb_hf.identity import OptimizerIdentity
 from bocb_hf.optim import OPTIMIZERS
 from bocb_hf.optim.param_groups import ParamGroups
 
