@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 
 import torch
@@ -12,10 +11,6 @@ from bocb_hf.data.decode import Chunk, count_workers, decode
 from bocb_hf.data.source import LoaderSource, MemorySource, Order, TrainSource
 from bocb_hf.data.splits import EncodedImages, Images, TestImages, TrainImages
 from bocb_hf.data.stream import StreamSource
-
-log = logging.getLogger(__name__)
-
-MOST_WAITING = 0.2  # of the time, before it is a warning
 
 
 def open_source(images: TrainImages, order: Order, workers: int | None = None, pin: bool = False) -> TrainSource:
@@ -61,20 +56,3 @@ def evaluation_batches(
         decoded = decode(images.decoder, chunks, min(count_workers(workers), len(batches)))
         for indices, pixels in zip(batches, decoded, strict=True):
             yield indices, pixels, images.labels[indices]
-
-
-def describe_waiting(waited: float, trained: float) -> str:
-    """One line for the log: which share of the training time nothing was sent to the device; a warning above 20 %.
-
-    Args:
-        waited: ``TrainSource.waited_seconds`` of the stretch.
-        trained: Seconds of training in it, waiting included.
-    """
-    share = waited / trained if trained > 0 else 0.0
-    line = f"waited for data {share:.0%} of the time"
-    if share > MOST_WAITING:
-        log.warning(
-            "the device %s: give it more cores (runtime.workers), smaller images, or a larger runtime.memory_budget_gb",
-            line,
-        )
-    return line

@@ -3,14 +3,15 @@
 What a network is trained on depends on the configuration and on the images alone:
 
 - without ``crop_scale``, every training image becomes a square of ``image_size`` through the transform of evaluation;
-- with ``crop_scale`` and images of one size, it stays at that size, and the random resized crop is made in batches on the
-  training device;
+- with ``crop_scale`` and images of one size, it stays at that size, and the random resized crop is made in batches on
+  the training device;
 - with ``crop_scale`` and images of different sizes, or a stream, the crop is made by the processes that decode.
 
-Images of evaluation go through the transform that config.json describes, at ``test_image_size`` and ``test_crop_ratio``.
+Images of evaluation go through the transform that config.json describes, at ``test_image_size`` and
+``test_crop_ratio``.
 
-Neither memory nor cores change any of that. ``runtime.memory_budget_gb`` decides only where the same pixels come from: a
-split whose decoded bytes fit is decoded once into a memory-mapped file (``bocb_hf.data.cache``; below 32 MiB: into
+Neither memory nor cores change any of that. ``runtime.memory_budget_gb`` decides only where the same pixels come from:
+a split whose decoded bytes fit is decoded once into a memory-mapped file (``bocb_hf.data.cache``; below 32 MiB: into
 memory, anew in every process), and a larger one is decoded while it is read, by ``runtime.workers`` processes. So is a
 split whose crops are random, which has no decoded form. A log line for each split says which.
 """

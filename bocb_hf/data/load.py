@@ -21,9 +21,9 @@ from bocb_hf.errors import InputError
 _SPLIT_SEED = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class OpenData:
-    """A data set as ``datasets`` sees it.
+    """A data set as ``datasets`` sees it; equal to itself only, so that what is made of it can be cached by it.
 
     Attributes:
         name: As the user wrote it.
@@ -152,6 +152,7 @@ def find_columns(data: OpenData, config: DataConfig) -> tuple[str, str]:
     return chosen[0], chosen[1]
 
 
+@functools.lru_cache(maxsize=8)
 def read_labels(data: OpenData, split: str, column: str) -> NDArray[np.int64]:
     """Labels of a split that is not a stream.
 

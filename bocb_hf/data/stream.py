@@ -1,9 +1,9 @@
 """Streams: training images that neither memory nor disk holds, read in the order of their shards.
 
 Each process reads its own shards (or, where they do not divide, every so-manyth image), shuffled by seed and epoch: the
-shards, then the images through a buffer. The order depends on the number of processes, not on that of the workers, which
-decode only. An epoch has as many steps as for a map-style data set; a process whose shards are used up earlier begins
-them again. A stopped epoch is replayed: its remaining steps take the images from its start.
+shards, then the images through a buffer. The order depends on the number of processes, but not on that of the workers,
+which decode only. An epoch has as many steps as for a map-style data set; a process whose shards are used up earlier
+begins them again. A stopped epoch is replayed: its remaining steps take the images from its start.
 """
 
 from __future__ import annotations
