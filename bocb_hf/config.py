@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator, mo
 
 from bocb_hf.errors import InputError
 from bocb_hf.optim import OPTIMIZERS
-from bocb_hf.schema import Arguments, Frozen, Name, Role, Scalar, Seed, Slug, describe_errors
+from bocb_hf.schema import Arguments, Frozen, Name, Role, Scalar, Seed, Slug, describe_errors, later
 
 # Arguments of timm.create_model that would load weights past our checks, and those that have another home here.
 RESERVED_ARGS = frozenset(
@@ -130,17 +130,17 @@ class AugmentationConfig(Frozen):
             takes one or the other with equal probability.
     """
 
-    repeats: int = Field(default=1, ge=1, le=10)
-    crop_scale: tuple[float, float] | None = None
-    crop_aspect: tuple[float, float] = (0.75, 4 / 3)
+    repeats: int = later(1, ge=1, le=10)
+    crop_scale: tuple[float, float] | None = later(None)
+    crop_aspect: tuple[float, float] = later((0.75, 4 / 3))
     crop_padding: int = Field(default=0, ge=0, le=64)
-    crop_padding_mode: Literal["zeros", "reflect"] = "zeros"
+    crop_padding_mode: Literal["zeros", "reflect"] = later("zeros")
     horizontal_flip: bool = False
-    randaugment_magnitude: float | None = Field(default=None, ge=0, le=10)
-    randaugment_std: float = Field(default=0.5, ge=0, le=10)
-    random_erasing: float = Field(default=0.0, ge=0, le=1)
-    mixup_alpha: float = Field(default=0.0, ge=0)
-    cutmix_alpha: float = Field(default=0.0, ge=0)
+    randaugment_magnitude: float | None = later(None, ge=0, le=10)
+    randaugment_std: float = later(0.5, ge=0, le=10)
+    random_erasing: float = later(0.0, ge=0, le=1)
+    mixup_alpha: float = later(0.0, ge=0)
+    cutmix_alpha: float = later(0.0, ge=0)
 
     @model_validator(mode="after")
     def _consistent(self) -> AugmentationConfig:
@@ -185,18 +185,18 @@ class TrainingConfig(Frozen):
     schedule: Literal["cosine", "step", "constant", "wsd"] = "cosine"
     warmup_epochs: float = Field(default=0.0, ge=0)
     min_lr: float = Field(default=0.0, ge=0)
-    step_epochs: tuple[float, ...] = ()
-    step_factor: float = Field(default=0.1, gt=0, lt=1)
-    decay_epochs: float = Field(default=0.0, ge=0)
-    loss: Literal["ce", "bce"] = "ce"
-    bce_target_threshold: float | None = Field(default=None, ge=0, lt=1)
+    step_epochs: tuple[float, ...] = later(())
+    step_factor: float = later(0.1, gt=0, lt=1)
+    decay_epochs: float = later(0.0, ge=0)
+    loss: Literal["ce", "bce"] = later("ce")
+    bce_target_threshold: float | None = later(None, ge=0, lt=1)
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     drop_path: float = Field(default=0.0, ge=0, lt=1)
     clip_grad_norm: float | None = Field(default=None, gt=0)
     ema_decay: float | None = Field(default=None, gt=0, lt=1)
     no_decay: Literal["nothing", "norms_biases_embeddings"] = "nothing"
-    layer_decay: float | None = Field(default=None, gt=0, le=1)
-    linear_probe: bool = False
+    layer_decay: float | None = later(None, gt=0, le=1)
+    linear_probe: bool = later(False)
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     divergence_epochs: float = Field(default=1.0, gt=0)
 

@@ -11,25 +11,11 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from bocb_hf.config import AugmentationConfig, TrainingConfig
-from bocb_hf.schema import Arguments, Frozen, Name, Scalar, Slug, canonical_json
-
+from bocb_hf.schema import Arguments, Frozen, Name, Scalar, Slug, canonical_json, later
 
 # Raised when initialisation, data order or augmentation are drawn differently from before: runs of two schemes
 # are not paired (see bocb_hf/data/sampling.py). 1: augmentation by sample and epoch; 2: by place in the batch and step.
 RANDOM_SCHEME = 2
-
-# What came after the first records.
-_LATER = {
-    "data": ("test_image_size", "test_crop_ratio", "streaming"),
-    "augmentation": (
-        *("repeats", "crop_scale", "crop_aspect", "crop_padding_mode", "randaugment_magnitude", "randaugment_std"),
-        *("random_erasing", "mixup_alpha", "cutmix_alpha"),
-    ),
-    "training": (
-        *("step_epochs", "step_factor", "decay_epochs", "loss", "bce_target_threshold", "layer_decay"),
-        "linear_probe",
-    ),
-}
 
 
 class BackboneIdentity(Frozen):
@@ -80,9 +66,9 @@ class DataIdentity(Frozen):
     validation_fraction: float | None = Field(gt=0, lt=0.5)
     validation_indices_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None
     evaluation_split: Annotated[str, Field(min_length=1, max_length=100)]
-    test_image_size: int | None = Field(default=None, ge=8, le=1024)
-    test_crop_ratio: float = Field(default=1.0, gt=0, le=1)
-    streaming: bool = False
+    test_image_size: int | None = later(None, ge=8, le=1024)
+    test_crop_ratio: float = later(1.0, gt=0, le=1)
+    streaming: bool = later(False)
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
@@ -110,17 +96,8 @@ class Identity(Frozen):
     data: DataIdentity
 
     def config_hash(self) -> str:
-        """First 12 hexadecimal digits of the SHA-256 of the canonical JSON of all fields.
-
-        A field that came later counts only when it is not at its default, so that older runs keep their hash.
-        """
-        fields = self.model_dump(mode="json")
-        for section, names in _LATER.items():
-            values: Frozen = getattr(self, section)
-            for name in names:
-                if getattr(values, name) == type(values).model_fields[name].default:
-                    del fields[section][name]
-        return hashlib.sha256(canonical_json(fields).encode()).hexdigest()[:12]
+        """First 12 hexadecimal digits of the SHA-256 of the canonical JSON of all fields (see ``schema.later``)."""
+        return hashlib.sha256(canonical_json(self.model_dump(mode="json")).encode()).hexdigest()[:12]
 
     def cell(self) -> tuple[str, str, str, str]:
         """(data set, setting, backbone, optimizer)."""

@@ -23,6 +23,14 @@ class Frozen(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
+def later(default: Any, **constraints: Any) -> Any:
+    """A field that came after the first records: it is written, and hashed, only when it is not at its default.
+
+    So an older record keeps its bytes, its hash and its configuration hash.
+    """
+    return Field(default=default, exclude_if=lambda value: value == default, **constraints)
+
+
 def _plain_json(args: dict[str, Any]) -> dict[str, Any]:
     canonical_json(args)  # raises ValueError on NaN, which no field type catches inside a free dictionary
     return args

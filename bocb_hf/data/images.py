@@ -20,28 +20,13 @@ from torch import Tensor
 
 from bocb_hf.config import DataConfig
 from bocb_hf.data import DATASETS, content_revision
+from bocb_hf.data.splits import Images
 from bocb_hf.errors import InputError
 from bocb_hf.identity import DataIdentity
 
 MEMORY_BUDGET = 8 * 2**30  # decoded bytes; what does not fit needs a streaming path, which is not there yet
 DEFAULT_FRACTION = 0.1
 _SPLIT_SEED = 0
-
-
-@dataclass(frozen=True)
-class Images:
-    """Decoded images of one split: ``pixels`` (N, 3, S, S) uint8 and ``labels`` (N,) int64."""
-
-    pixels: Tensor
-    labels: Tensor
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def take(self, indices: NDArray[np.int64]) -> Images:
-        """The images at these positions."""
-        chosen = torch.from_numpy(indices)
-        return Images(self.pixels[chosen], self.labels[chosen])
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from bocb_hf.config import RuntimeConfig
 from bocb_hf.data.augment import COLUMNS, augment, normalize
 from bocb_hf.data.images import Images
-from bocb_hf.data.sampling import epoch_order, epoch_uniforms, hessian_uniforms, seed_forward
+from bocb_hf.data.sampling import epoch_order, hessian_uniforms, seed_forward
 from bocb_hf.engine import checkpoint
 from bocb_hf.engine.environment import peak_memory
 from bocb_hf.engine.evaluation import Evaluation, evaluate

@@ -74,7 +74,7 @@ def _sections(record: RunRecord) -> dict[str, object]:
         "setting": identity["setting"],
         "backbone": {"name": backbone["name"], "pretrained": backbone["pretrained"], "args": args},
         "optimizer": identity["optimizer"],
-        "data": {key: data[key] for key in kept},
+        "data": {key: data[key] for key in kept if key in data},
         "training": identity["training"],
         "augmentation": identity["augmentation"],
         "seed": record.seed,
