@@ -71,9 +71,10 @@ def find_partners(rows: Tensor) -> Tensor:
 
 
 def mix_images(images: Tensor, partners: Tensor, mix: Mix) -> Tensor:
-    """Mixes the images (B, 3, S, S), floats, with their partners; may write into them."""
+    """Mixes the images (B, 3, S, S), floats, with their partners, in place."""
     if mix.box is None:
-        return torch.lerp(images.index_select(0, partners), images, mix.share)
+        others = images.index_select(0, partners)
+        return images.mul_(mix.share).add_(others, alpha=1 - mix.share)
     top, bottom, left, right = mix.box
     images[:, :, top:bottom, left:right] = images[:, :, top:bottom, left:right].index_select(0, partners)
     return images

@@ -1,8 +1,8 @@
 """The pixel operations of RandAugment on batches of uint8 images, with the values that Pillow gives one image.
 
-Whatever a table of 256 values an image and channel can say is said by one, and looked up in one gather. Tables, blends
-and the smoothing of ``Sharpness`` equal Pillow's, but that AutoContrast is exact where Pillow's floats fall a hair short
-of a level. The bicubic resampling of the geometric operations is Pillow's, a cubic with a = -1 and values cut to whole
+What a table of 256 values an image and channel can say is said by one, and looked up in one gather. Tables, blends and
+the smoothing of ``Sharpness`` equal Pillow's, but that AutoContrast is exact where Pillow's floats fall a hair short of
+a level. The bicubic resampling of the geometric operations is Pillow's, a cubic with a = -1 and values cut to whole
 levels, in float32, so that a value a hair beside a whole level may be one level off.
 """
 
@@ -113,14 +113,13 @@ def rotate(images: Tensor, cosine: Tensor, sine: Tensor, fill: Tensor) -> Tensor
     y = sine * across + cosine * down + height / 2
     columns, part_x = _taps(x, width)
     rows, part_y = _taps(y, height)
+    starts = torch.stack(rows, dim=1) * width  # (B, 4, H, W)
     pixels = images.reshape(batch, channels, -1).float()
-
-    def along(row: Tensor) -> Tensor:
-        places = ((row * width + column).view(batch, 1, -1).expand(-1, channels, -1) for column in columns)
-        return _cubic((pixels.gather(2, p).view(images.shape) for p in places), part_x[:, None])
-
+    places = ((starts + column[:, None]).view(batch, 1, -1).expand(-1, channels, -1) for column in columns)
+    values = (pixels.gather(2, place).view(batch, channels, 4, height, width) for place in places)
+    along = _cubic(values, part_x[:, None, None]).unbind(dim=2)
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-    return _filled(_cubic((along(row) for row in rows), part_y[:, None]), inside, fill)
+    return _filled(_cubic(along, part_y[:, None]), inside, fill)
 
 
 def _centres(images: Tensor) -> tuple[Tensor, Tensor]:
@@ -130,7 +129,7 @@ def _centres(images: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _taps(place: Tensor, length: int) -> tuple[list[Tensor], Tensor]:
-    """Indices of the four pixels around each place, kept within the image, and how far it is from the second to the third."""
+    """Indices of the four pixels around each place, kept within the image, and its distance from the second."""
     start = place - 0.5
     floor = start.floor()
     first = floor.long()

@@ -98,7 +98,7 @@ def apply_layer(images: Tensor, layer: Layer, fill: Tensor) -> Tensor:
 
 
 def arguments(operation: NDArray[np.int64], level: Floats, negative: NDArray[np.bool_], size: int) -> Floats:
-    """What timm makes of a level: one number; of a move, shear and shift; of a turn, cosine and sine; (2, n) float64."""
+    """What timm makes of a level, (2, n): one number; shear and shift of a move; cosine and sine of a turn."""
     share = level / 10
     signed = np.where(negative, -share, share)
     turn = np.radians(signed * 30)
