@@ -91,6 +91,10 @@ class Augmenter:
             torch.tensor(values, dtype=torch.float32, device=self.device).view(3, 1, 1) for values in (mean, std)
         )
         self._fill = (self.mean * 255).round_().clamp_(max=255).to(torch.uint8)
+        each = (augmentation.crop_scale, augmentation.crop_padding, augmentation.horizontal_flip)
+        self._draws_nothing = (
+            not any((*each, augmentation.random_erasing)) and augmentation.randaugment_magnitude is None
+        )
         self._drawn: tuple[int, Tensor] | None = None
         self._noise: tuple[int, Tensor] | None = None
 
@@ -116,22 +120,24 @@ class Augmenter:
             InputError: The images have another type or size, or an image that is to be mixed misses its neighbour.
         """
         self._check(pixels, cropped)
-        draws = self._draw(step)[rows]  # (B, COLUMNS) float64
-        pixels, labels = (t.to(self.device, non_blocking=True) for t in (pixels, labels))
-        images = self._crop(pixels, draws, cropped)
         config = self.augmentation
-        if config.randaugment_magnitude is not None:
-            choices = draws[:, OPERATIONS]
-            for layer in choose_layers(choices, config.randaugment_magnitude, config.randaugment_std):
-                images = apply_layer(images, layer, self._fill)
-        inputs = normalize(images, self.mean, self.std)
-        if config.random_erasing:
-            inputs = erase(inputs, draws, config.random_erasing, self._draw_noise(step))
-        mixing = mixes(config)
-        if not mixing and self.training.loss == "ce":
+        pixels, labels = (t.to(self.device, non_blocking=True) for t in (pixels, labels))
+        if self._draws_nothing:
+            inputs = normalize(pixels, self.mean, self.std)
+        else:
+            draws = self._draw(step)[rows]  # (B, COLUMNS) float64
+            images = self._crop(pixels, draws, cropped)
+            if config.randaugment_magnitude is not None:
+                choices = draws[:, OPERATIONS]
+                for layer in choose_layers(choices, config.randaugment_magnitude, config.randaugment_std):
+                    images = apply_layer(images, layer, self._fill)
+            inputs = normalize(images, self.mean, self.std)
+            if config.random_erasing:
+                inputs = erase(inputs, draws, config.random_erasing, self._draw_noise(step))
+        if not mixes(config) and self.training.loss == "ce":
             return inputs, labels
         targets = soft_targets(labels, self.num_classes, self.training.label_smoothing)
-        if not mixing:
+        if not mixes(config):
             return inputs, targets
         mix = draw_mix(config, self.size, self.seed, step)
         partners = find_partners(rows).to(self.device, non_blocking=True)
