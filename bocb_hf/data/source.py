@@ -12,13 +12,20 @@ import threading
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Protocol, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from bocb_hf.data.sampling import epoch_order
-from bocb_hf.data.splits import Images
+from bocb_hf.data.augment import COLUMNS
+from bocb_hf.data.decode import CHUNK, Chunk, RandomCrop, decode
+from bocb_hf.data.sampling import epoch_order, step_uniforms
+from bocb_hf.data.splits import EncodedImages, Images
+
+MOST_PIECES = 64  # of a step: each that waits in the queue holds an open file
 
 Item = TypeVar("Item")
 
@@ -56,6 +63,10 @@ class TrainSource(Protocol):
 
     def steps(self, epoch: int, first_step: int) -> Iterator[list[Batch]]:
         """The micro-batches of this process, one list a step, from ``first_step`` of ``epoch`` to its end."""
+        ...
+
+    def close(self) -> None:
+        """Ends the processes that decode, if there are any."""
         ...
 
 
@@ -102,6 +113,18 @@ class Order:
         order = epoch_order(self.images, self.seed, epoch, self.repeats, self.batch_size)
         return order[: self.steps * self.batch_size].view(self.steps, self.batch_size)[:, self.rows]
 
+    @property
+    def pieces(self) -> list[slice]:
+        """Parts of ``rows`` that a worker decodes at a time: few images, and few parts."""
+        mine = len(self.rows)
+        size = max(CHUNK, -(-mine // MOST_PIECES))
+        return [slice(first, min(first + size, mine)) for first in range(0, mine, size)]
+
+    def uniforms(self, epoch: int, step: int) -> NDArray[np.float32]:
+        """What decides the augmentation of this process's images, (batch_size / processes, COLUMNS)."""
+        table = step_uniforms(self.batch_size, COLUMNS, self.seed, epoch * self.steps + step)
+        return table[self.rows].numpy()
+
     def cut(self, pixels: Tensor, labels: Tensor, cropped: bool) -> list[Batch]:
         """The micro-batches of a step."""
         size = self.micro_batch
@@ -129,10 +152,77 @@ class MemorySource:
         gathered = self._gather(epoch, first_step)
         return time_waits(self, read_ahead(gathered) if self._pin else gathered)
 
+    def close(self) -> None:
+        """There is nothing to end."""
+
     def _gather(self, epoch: int, first_step: int) -> Iterator[list[Batch]]:
         for indices in self._order.indices(epoch)[first_step:]:
             pixels = self._images.gather(indices)
             yield self._order.cut(pixels.pin_memory() if self._pin else pixels, self._images.labels[indices], False)
+
+
+class LoaderSource:
+    """Images that are decoded by workers while the network trains, in the order of a ``MemorySource``.
+
+    The queue holds about two steps, and goes on into the next epoch while the last one is evaluated.
+
+    Args:
+        images: The training split.
+        order: What this process takes of it.
+        workers: Decoding processes; 0 decodes in this one.
+        pin: Put the next steps together in a thread, in page-locked memory, for a GPU.
+    """
+
+    exact_resume = True
+
+    def __init__(self, images: EncodedImages, order: Order, workers: int, pin: bool = False) -> None:
+        self.images, self._images, self._order = len(images), images, order
+        self._workers, self._pin = workers, pin
+        self._cropped = isinstance(images.decoder.rule, RandomCrop)
+        self._parked: tuple[int, Iterator[Tensor]] | None = None  # the next epoch, and what decodes it
+        self.waited_seconds = 0.0
+
+    def steps(self, epoch: int, first_step: int) -> Iterator[list[Batch]]:
+        """See ``TrainSource``; what an earlier call returned stays good beside it."""
+        return time_waits(self, self._steps(epoch, first_step))
+
+    def close(self) -> None:
+        """Ends the workers; ``steps`` starts new ones."""
+        self._parked = None
+
+    def _steps(self, epoch: int, first_step: int) -> Iterator[list[Batch]]:
+        parked, self._parked = self._parked, None
+        if parked is not None and parked[0] == epoch and first_step == 0:
+            decoded = parked[1]
+        else:
+            decoded = self._decode(epoch, first_step)
+        for indices in self._order.indices(epoch)[first_step:]:
+            yield self._order.cut(next(decoded), self._images.labels[indices], self._cropped)
+        self._parked = epoch + 1, decoded
+
+    def _decode(self, epoch: int, first_step: int) -> Iterator[Tensor]:
+        """Pixels of one step after another, without end."""
+        pieces = self._order.pieces
+        chunks = decode(self._images.decoder, self._chunks(epoch, first_step), self._workers, 2 * len(pieces))
+        steps = join_pieces(chunks, len(pieces), self._pin)
+        return read_ahead(steps) if self._pin else steps
+
+    def _chunks(self, epoch: int, first_step: int) -> Iterator[Chunk]:
+        order = self._order
+        while True:
+            rows = self._images.rows[order.indices(epoch)]  # (steps, mine)
+            for step in range(first_step, order.steps):
+                uniforms = order.uniforms(epoch, step) if self._cropped else None
+                for piece in order.pieces:
+                    yield Chunk(rows[step, piece].tolist(), None if uniforms is None else uniforms[piece])
+            epoch, first_step = epoch + 1, 0
+
+
+def join_pieces(pieces: Iterator[Tensor], count: int, pin: bool) -> Iterator[Tensor]:
+    """Joins every ``count`` decoded pieces to the pixels of a step."""
+    while step := list(islice(pieces, count)):
+        pixels = torch.cat(step)
+        yield pixels.pin_memory() if pin else pixels
 
 
 def time_waits(source: TrainSource, steps: Iterator[list[Batch]]) -> Iterator[list[Batch]]:

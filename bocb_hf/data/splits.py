@@ -1,13 +1,16 @@
-"""The images of one split, as a run holds them."""
+"""The images of one split, as a run holds them: decoded, decoded while they are read, or a stream."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from bocb_hf.data.decode import Decoder
 
 
 @dataclass(frozen=True)
@@ -40,3 +43,50 @@ class Images:
         """The images at these positions, without a copy of their pixels."""
         chosen = torch.from_numpy(indices)
         return Images(self.stored, self.labels[chosen], chosen if self.places is None else self.places[chosen])
+
+
+@dataclass(frozen=True)
+class EncodedImages:
+    """Images that are decoded while they are read.
+
+    Attributes:
+        decoder: Of the split.
+        rows: Row of the decoder's table for each image, (N,) int64.
+        labels: (N,) int64.
+    """
+
+    decoder: Decoder
+    rows: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, indices: NDArray[np.int64]) -> EncodedImages:
+        """The images at these positions."""
+        chosen = torch.from_numpy(indices)
+        return EncodedImages(self.decoder, self.rows[chosen], self.labels[chosen])
+
+
+@dataclass(frozen=True)
+class StreamedImages:
+    """Training images that come one after another, in the order of their shards.
+
+    Attributes:
+        stream: ``datasets.IterableDataset`` of the columns ``image`` (encoded) and ``label``.
+        decoder: Decodes what the stream brings.
+        count: Images in it.
+        classes: Number of classes.
+    """
+
+    stream: Any
+    decoder: Decoder
+    count: int
+    classes: int
+
+    def __len__(self) -> int:
+        return self.count
+
+
+TrainImages = Images | EncodedImages | StreamedImages
+TestImages = Images | EncodedImages

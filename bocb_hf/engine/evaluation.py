@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bocb_hf.data.augment import normalize
-from bocb_hf.data.images import Images
+from bocb_hf.data.splits import Images
 from bocb_hf.engine.metrics import MeanLoss, TopKAccuracy
+from bocb_hf.optim.param_groups import train_mode
 
 BATCH = 250  # images a forward pass; the scores do not depend on it
 
@@ -60,7 +61,8 @@ def evaluate(model: nn.Module, images: Images, mean: Tensor, std: Tensor, accele
         losses[where] = functional.cross_entropy(logits, labels, reduction="none")
         top = logits.topk(min(5, logits.shape[1]), dim=1).indices
         ranked[where, : top.shape[1]] = top
-    model.train(training)
+    if training:
+        train_mode(model)
     losses, ranked, classes = (
         cast(Tensor, accelerator.reduce(part, "sum")).cpu() for part in (losses, ranked, classes)
     )

@@ -67,7 +67,9 @@ class EnergyMeter:
 
     def __init__(self, device: torch.device) -> None:
         self._read = _nvml_counter(device) if device.type == "cuda" else _rapl_counter()
-        self.source = None if self._read is None else "nvml" if device.type == "cuda" else "rapl"
+        self.source: Literal["nvml", "rapl"] | None = None
+        if self._read is not None:
+            self.source = "nvml" if device.type == "cuda" else "rapl"
         self._before = self._read() if self._read is not None else 0.0
 
     def joules(self) -> float | None:
@@ -80,7 +82,7 @@ class EnergyMeter:
 
 def _nvml_counter(device: torch.device) -> Callable[[], float] | None:
     try:
-        import pynvml
+        import pynvml  # type: ignore[import-not-found]
     except ImportError:
         return None
     nvml: Any = pynvml
