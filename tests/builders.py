@@ -13,6 +13,7 @@ from bocb_hf.backbones import BACKBONES, OWN_ARCHITECTURES, Family
 from bocb_hf.config import AugmentationConfig, TrainingConfig
 from bocb_hf.data.augment.draws import COLUMNS, FLIP, PLACE
 from bocb_hf.data.sampling import step_uniforms
+from bocb_hf.data.splits import Images
 from bocb_hf.identity import BackboneIdentity, DataIdentity, Identity, OptimizerIdentity
 from bocb_hf.optim import OPTIMIZERS
 from bocb_hf.record import (
@@ -192,6 +193,12 @@ def make_baseline(correct: int = 1640, data: DataIdentity | None = None) -> Base
         environment=ENVIRONMENT,
         finished_at="2026-01-02T03:04:05Z",
     )
+
+
+def decoded(images: object) -> Images:
+    """A split that a small data set has in memory."""
+    assert isinstance(images, Images)
+    return images
 
 
 def augment_plainly(pixels: Tensor, seed: int, step: int, config: AugmentationConfig) -> Tensor:

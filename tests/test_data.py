@@ -11,6 +11,7 @@ import datasets
 import numpy as np
 import pytest
 import torch
+from builders import decoded
 from PIL import Image
 
 from bocb_hf.config import DataConfig
@@ -92,7 +93,7 @@ def test_validation_as_test_draws_validation_from_train(small_data: Path) -> Non
 
 def test_statistics_of_an_unknown_set_are_those_of_its_pixels(small_data: Path) -> None:
     data = load_images(config(small_data), trial=False)
-    scaled = data.train.pixels.double() / 255
+    scaled = decoded(data.train).pixels.double() / 255
     assert np.allclose(data.identity.mean, scaled.mean(dim=(0, 2, 3)), atol=1e-4)
     assert np.allclose(data.identity.std, scaled.std(dim=(0, 2, 3), correction=0), atol=1e-4)
 
@@ -159,7 +160,7 @@ def test_class_folders_of_images_work(tmp_path: Path) -> None:
                 (tmp_path / "photos" / split / name / f"{i}.png").write_bytes(png(10 * i))
     data = load_images(config(tmp_path / "photos", image_size=16), trial=True)
     assert data.class_names == ("cat", "dog")
-    assert data.train.pixels.shape == (18, 3, 16, 16)
+    assert decoded(data.train).pixels.shape == (18, 3, 16, 16)
 
 
 def test_normalize() -> None:

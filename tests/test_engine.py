@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
-from builders import augment_plainly
+from builders import augment_plainly, decoded
 from pydantic import ValidationError
 from safetensors.torch import load_file
 from torch import nn
@@ -255,9 +255,9 @@ def test_the_loop_equals_a_plain_pytorch_loop(sections: dict[str, Any]) -> None:
         for group in optimizer.param_groups:
             group["lr"] = lr
         indices = epoch_order(200, 1, epoch)[25 * batch : 25 * batch + 25]
-        pixels = augment_plainly(prepared.data.train.pixels[indices], 1, step, config.augmentation)
+        pixels = augment_plainly(decoded(prepared.data.train).pixels[indices], 1, step, config.augmentation)
         logits = model(normalize(pixels, mean, std))
-        loss = functional.cross_entropy(logits, prepared.data.train.labels[indices], label_smoothing=0.1)
+        loss = functional.cross_entropy(logits, decoded(prepared.data.train).labels[indices], label_smoothing=0.1)
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 0.5)

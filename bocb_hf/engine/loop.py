@@ -21,7 +21,7 @@ from bocb_hf.config import RuntimeConfig
 from bocb_hf.data.augment import Augmenter, loss
 from bocb_hf.data.sampling import hessian_uniforms, seed_forward
 from bocb_hf.data.source import Batch, TrainSource
-from bocb_hf.data.splits import Images
+from bocb_hf.data.splits import TestImages
 from bocb_hf.engine import checkpoint
 from bocb_hf.engine.environment import peak_memory
 from bocb_hf.engine.evaluation import Evaluation, evaluate
@@ -30,7 +30,7 @@ from bocb_hf.engine.plan import check_sharding, make_plan
 from bocb_hf.engine.progress import Progress
 from bocb_hf.engine.schedule import learning_rate
 from bocb_hf.engine.step import RECALIBRATION_BATCHES, batch_gradient, evaluation_weights, sampled_label_loss
-from bocb_hf.engine.timing import EnergyMeter, StepTimer
+from bocb_hf.engine.timing import EnergyMeter, EnergySource, StepTimer
 from bocb_hf.engine.watch import StepWatch
 from bocb_hf.identity import Identity
 from bocb_hf.optim import OPTIMIZERS
@@ -67,7 +67,7 @@ class Trainer:
         runtime: RuntimeConfig,
         accelerator: Accelerator,
         source: TrainSource,
-        validation: Images | None,
+        validation: TestImages | None,
         state_dir: Path,
     ) -> None:
         self.identity, self.seed, self.runtime, self.accelerator = identity, seed, runtime, accelerator
@@ -93,13 +93,13 @@ class Trainer:
             identity.augmentation, training, data.image_size, data.num_classes, data.mean, data.std, seed, device
         )
         self._evaluating = False
-        self.progress = Progress(validation_n=len(validation) if validation else 0)
+        self.progress = Progress(validation_n=len(validation) if validation is not None else 0)
         accelerator.register_for_checkpointing(self.progress)
         if self.ema is not None:
             accelerator.register_for_checkpointing(self.ema)
         self._unread: list[Tensor] = []  # (2,) tensors of loss and hits, still on the device
         self._timer, self._energy = StepTimer(device), EnergyMeter(device)
-        self.energy_source = self._energy.source
+        self.energy_source: EnergySource | None = self._energy.source
         self._watch: StepWatch | None = None
 
     @property
@@ -166,7 +166,7 @@ class Trainer:
         self._count_costs()
         self._say_waited()
 
-    def evaluate(self, images: Images) -> Evaluation:
+    def evaluate(self, images: TestImages) -> Evaluation:
         """Evaluates the weights that count, after bringing the buffers of all processes together."""
         if self.accelerator.num_processes > 1:
             # batch norm's running statistics differ between processes until the next forward pass
@@ -174,7 +174,15 @@ class Trainer:
                 buffer.copy_(broadcast(buffer))  # type: ignore[arg-type]
         started = time.perf_counter()
         with self.evaluation_weights():
-            result = evaluate(self.evaluation_model, images, self.augmenter.mean, self.augmenter.std, self.accelerator)
+            result = evaluate(
+                self.evaluation_model,
+                images,
+                self.augmenter.mean,
+                self.augmenter.std,
+                self.accelerator,
+                self.runtime.workers,
+                self.format,
+            )
         self.progress.evaluation_seconds += time.perf_counter() - started
         return result
 

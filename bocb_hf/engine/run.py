@@ -22,9 +22,10 @@ from torch.optim import Optimizer
 
 from bocb_hf.backbones.build import BackboneSource, build_backbone, resolve_backbone
 from bocb_hf.config import RunConfig
+from bocb_hf.data.batches import open_source
 from bocb_hf.data.images import ImageData, load_images
 from bocb_hf.data.sampling import init_seed
-from bocb_hf.data.source import MemorySource, Order, TrainSource
+from bocb_hf.data.source import Order, TrainSource
 from bocb_hf.engine.checkpoint import writing
 from bocb_hf.engine.environment import count_flops, describe_environment, set_numerics
 from bocb_hf.engine.evaluation import Evaluation
@@ -81,7 +82,7 @@ class PreparedRun:
         """The network with initial weights that depend on (seed, backbone) only."""
         data = self.identity.data
         seed = init_seed(self.config.seed, self.identity.backbone.name)
-        model = build_backbone(self.source, data.num_classes, data.image_size, seed)
+        model = build_backbone(self.source, data.num_classes, data.image_size, seed, data.test_image_size)
         if self.identity.training.linear_probe:
             freeze_backbone(model)
             train_mode(model)
@@ -105,7 +106,8 @@ class PreparedRun:
             accelerator.num_processes,
             self.config.runtime.accumulation,
         )
-        return MemorySource(self.data.train, order, pin=accelerator.device.type == "cuda")
+        pin = accelerator.device.type == "cuda"
+        return open_source(self.data.train, order, self.config.runtime.workers, pin)
 
 
 def prepare_run(config: RunConfig) -> PreparedRun:
@@ -115,7 +117,7 @@ def prepare_run(config: RunConfig) -> PreparedRun:
         InputError: Anything about the configuration, the data or the starting weights is wrong.
     """
     source = resolve_backbone(config.backbone, config.training.drop_path, config.data.image_size)
-    data = load_images(config.data, trial=config.role == "trial")
+    data = load_images(config.data, config.role == "trial", config.augmentation, config.runtime)
     identity = Identity(
         random_scheme=RANDOM_SCHEME,
         setting=config.setting,
@@ -256,7 +258,10 @@ def _train(
             prepared.identity.training.batch_size,
         )
     _start_tracker(prepared, accelerator)
-    trainer.run(stop, on_step if accelerator.is_main_process else None)
+    try:
+        trainer.run(stop, on_step if accelerator.is_main_process else None)
+    finally:
+        trainer.source.close()
     if accelerator.trackers:
         accelerator.end_training()
     record = _finish(prepared, store, trainer, flops)

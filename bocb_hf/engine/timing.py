@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 
 Part = Literal["data", "forward_backward", "optimizer", "other"]
+EnergySource = Literal["nvml", "rapl"]
 
 
 class StepTimer:
@@ -67,7 +68,7 @@ class EnergyMeter:
 
     def __init__(self, device: torch.device) -> None:
         self._read = _nvml_counter(device) if device.type == "cuda" else _rapl_counter()
-        self.source: Literal["nvml", "rapl"] | None = None
+        self.source: EnergySource | None = None
         if self._read is not None:
             self.source = "nvml" if device.type == "cuda" else "rapl"
         self._before = self._read() if self._read is not None else 0.0
