@@ -22,10 +22,12 @@ from bocb_hf.data.augment import normalize
 from bocb_hf.data.sampling import epoch_order
 from bocb_hf.data.source import LoaderSource, MemorySource
 from bocb_hf.engine import loop
+from bocb_hf.engine import prepare as prepare_module
 from bocb_hf.engine import run as run_module
 from bocb_hf.engine.interrupt import StopSignal
 from bocb_hf.engine.plan import check_sharding
-from bocb_hf.engine.run import prepare_run, train_run
+from bocb_hf.engine.prepare import prepare_run
+from bocb_hf.engine.run import train_run
 from bocb_hf.engine.timing import StepTimer, _rapl_counter
 from bocb_hf.errors import InputError
 from bocb_hf.load_config import build_run_config
@@ -116,8 +118,8 @@ def test_decoding_while_training_gives_the_same_run(
 ) -> None:
     """The memory budget decides where the pixels come from, not what they are; stopped inside an epoch as well."""
     seen: list[type] = []
-    real = run_module.open_source
-    monkeypatch.setattr(run_module, "open_source", lambda *a: (s := real(*a), seen.append(type(s)))[0])
+    real = prepare_module.open_source
+    monkeypatch.setattr(prepare_module, "open_source", lambda *a: (s := real(*a), seen.append(type(s)))[0])
     config = make(sections, *EVERYTHING, "runtime.memory_budget_gb=1e-9", "runtime.workers=1")
     assert train_run(config, StopAfter(7)).stopped_step == 7
     record = train_run(config)
