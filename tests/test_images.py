@@ -146,7 +146,9 @@ def test_the_log_says_how_each_split_is_held(
 def test_a_damaged_image_is_named_whatever_reads_it(tmp_path: Path, runtime: RuntimeConfig) -> None:
     images = [encode(i, 24, 20) for i in range(12)]
     for split in ("train", "validation", "test"):
-        write_split(tmp_path / "broken", split, [*images[:7], images[7][:50], *images[8:]] if split == "test" else images)
+        write_split(
+            tmp_path / "broken", split, [*images[:7], images[7][:50], *images[8:]] if split == "test" else images
+        )
     with pytest.raises(InputError, match=r"image 7 of split 'test' .*cannot be read"):
         list(evaluation_batches(load_images(config(tmp_path / "broken"), False, None, runtime).test, 5, workers=0))
 

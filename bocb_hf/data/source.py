@@ -204,7 +204,9 @@ class LoaderSource:
         """Pixels of one step after another, without end."""
         pieces = self._order.pieces
         chunks = _cut_epochs(self._images, self._order, epoch, first_step)
-        steps = join_pieces(decode(self._images.decoder, chunks, self._workers, 2 * len(pieces)), len(pieces), self._pin)
+        steps = join_pieces(
+            decode(self._images.decoder, chunks, self._workers, 2 * len(pieces)), len(pieces), self._pin
+        )
         return read_ahead(steps) if self._pin else steps
 
 
