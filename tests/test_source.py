@@ -157,7 +157,7 @@ def assert_same(ours: list[list[Batch]], theirs: list[list[Batch]]) -> None:
 @pytest.mark.parametrize("workers", [0, 2])
 def test_workers_give_what_memory_gives(photographs: Any, workers: int) -> None:
     rule = Centre(16)
-    transform = [rule.make(row["image"].convert("RGB"), None) for row in photographs]
+    transform = [np.asarray(rule.make(row["image"].convert("RGB"), None)) for row in photographs]
     decoded = Images(torch.from_numpy(np.stack(transform)).permute(0, 3, 1, 2), torch.arange(50))
     order = Order(50, 12, seed=4, repeats=2, process=1, processes=2, accumulation=3)
     held = decoded.take(np.arange(50)[::-1].copy())

@@ -26,7 +26,7 @@ CROPPED = AugmentationConfig(crop_scale=(0.3, 1.0))
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     # datasets sleeps for 5 s at the end of every pass over shuffled Parquet, for Arrow's threads
-    monkeypatch.setattr(datasets.config, "SLEEP_TIME_ON_THREADS_SHUTDOWN", 0)
+    monkeypatch.setattr("datasets.config.SLEEP_TIME_ON_THREADS_SHUTDOWN", 0)
 
 
 def add_row(folder: Path, monkeypatch: pytest.MonkeyPatch, **sizes: int) -> None:
@@ -89,7 +89,7 @@ def test_processes_share_every_image_once(processes: int) -> None:
     data, decoded = load(), load(streaming=False)
     batch = 8 if processes != 3 else 12
     shares = [names(steps, decoded) for steps in read(data, processes, batch=batch)]
-    assert sorted(sum(shares, [])) == list(range(TRAIN))
+    assert sorted(number for share in shares for number in share) == list(range(TRAIN))
     assert {len(share) for share in shares} == {TRAIN // processes}
     labels = [batch.labels for steps in read(data, processes, batch=batch) for step in steps for batch in step]
     assert torch.cat(labels).tolist() == [number % len(CLASSES) for share in shares for number in share]
