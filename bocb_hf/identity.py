@@ -6,7 +6,7 @@ Device, number of processes, paths and store are in neither the identity nor its
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field, model_validator
 
@@ -102,3 +102,15 @@ class Identity(Frozen):
     def cell(self) -> tuple[str, str, str, str]:
         """(data set, setting, backbone, optimizer)."""
         return (self.data.name, self.setting, self.backbone.name, self.optimizer.name)
+
+
+def flatten(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested sections as dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in data.items():
+        flat |= (
+            flatten(cast(dict[str, Any], value), f"{prefix}{key}.")
+            if isinstance(value, dict)
+            else {f"{prefix}{key}": value}
+        )
+    return flat

@@ -62,7 +62,7 @@ def write_outputs(contents: StoreContents, out_dir: Path) -> Outputs:
     files["coupling.csv"] = frame.to_csv(index=False, lineterminator="\n").encode()
     files["coupling.parquet"] = frame.to_parquet(index=False)
     files["report.html"] = render_report(sections, contents.quarantined, contents.uri, contents.places).encode()
-    paths = [_write(out_dir / name, content) for name, content in sorted(files.items())]
+    paths = [write_file(out_dir / name, content) for name, content in sorted(files.items())]
     return Outputs(paths, _text(sections, contents.quarantined))
 
 
@@ -78,14 +78,14 @@ def _text(sections: Sequence[Section], quarantined: Sequence[Quarantined]) -> st
     blocks: list[str] = []
     for section in sections:
         sentences = [*contrast_text(section.contrast), *notes(section.table, section.floors)]
-        blocks += [terminal_text(section.table, section.floors), "\n".join(map(_wrap, sentences))]
+        blocks += [terminal_text(section.table, section.floors), "\n".join(map(wrap, sentences))]
     if quarantined:
         lines = [f"{q.repository}/{q.path}: {q.reason}" for q in quarantined]
-        blocks.append("\n".join([f"quarantined, in no table ({len(lines)}):", *map(_wrap, lines)]))
+        blocks.append("\n".join([f"quarantined, in no table ({len(lines)}):", *map(wrap, lines)]))
     return "\n\n".join(blocks)
 
 
-def _wrap(sentence: str) -> str:
+def wrap(sentence: str) -> str:
     """A sentence as an item of a list."""
     return textwrap.fill(sentence, 112, initial_indent="- ", subsequent_indent="  ", break_long_words=False)
 
@@ -95,7 +95,7 @@ def _slug(table: Table) -> str:
     return "-".join(re.sub(r"[^a-z0-9_]+", "-", p.lower()) for p in (table.dataset, table.setting, table.revision[:7]))
 
 
-def _write(path: Path, content: bytes) -> Path:
+def write_file(path: Path, content: bytes) -> Path:
     """Replaces a file in one step, so that nobody reads half of it.
 
     Raises:

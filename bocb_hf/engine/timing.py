@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 
 Part = Literal["data", "forward_backward", "optimizer", "other"]
+EnergySource = Literal["nvml", "rapl"]
 
 
 class StepTimer:
@@ -67,7 +68,9 @@ class EnergyMeter:
 
     def __init__(self, device: torch.device) -> None:
         self._read = _nvml_counter(device) if device.type == "cuda" else _rapl_counter()
-        self.source = None if self._read is None else "nvml" if device.type == "cuda" else "rapl"
+        self.source: EnergySource | None = None
+        if self._read is not None:
+            self.source = "nvml" if device.type == "cuda" else "rapl"
         self._before = self._read() if self._read is not None else 0.0
 
     def joules(self) -> float | None:
@@ -80,7 +83,7 @@ class EnergyMeter:
 
 def _nvml_counter(device: torch.device) -> Callable[[], float] | None:
     try:
-        import pynvml
+        import pynvml  # type: ignore[import-not-found]
     except ImportError:
         return None
     nvml: Any = pynvml

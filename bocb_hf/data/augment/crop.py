@@ -116,8 +116,8 @@ def resized_crop(images: Tensor, boxes: Tensor, flips: Tensor, size: int) -> Ten
 def resize_weights(start: Tensor, length: Tensor, pixels: int, size: int) -> Tensor:
     """What each input pixel adds to each output pixel along one side of a resized crop.
 
-    The kernel is Keys' cubic with a = -0.5, stretched by the scale when that is above 1, cut off at the crop's edges and
-    scaled to sum 1, as in Pillow and in torch's antialiased resize.
+    The kernel is Keys' cubic with a = -0.5, stretched by the scale when that is above 1, cut off at the crop's edges
+    and scaled to sum 1, as in Pillow and in torch's antialiased resize.
 
     Args:
         start: (B,) first pixel of each crop.

@@ -1,8 +1,8 @@
 """What each column of ``sampling.step_uniforms`` decides about an image.
 
 One row of uniform numbers is all the randomness of one image, so that it is augmented in the same way wherever and in
-whatever company that happens. A step is used or not, but its column is always there: switching one step on or off leaves
-the choices of all others as they were.
+whatever company that happens. Columns are there whether they are used or not: switching one kind of augmentation on or
+off leaves the choices of all others as they were.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def propose_boxes(
 
 
 def first_that_fits(fits: Tensor, *sides: Tensor) -> tuple[Tensor, ...]:
-    """Of each of ``sides`` (B, TRIES) the value at the first try for which ``fits`` (B, TRIES) holds, else at the first.
+    """Of each of ``sides`` (B, TRIES) the value at the first try that ``fits`` (B, TRIES), or at the first if none.
 
     Returns:
         As many tensors (B,).

@@ -35,7 +35,7 @@ class Mix:
 def draw_mix(augmentation: AugmentationConfig, size: int, seed: int, step: int) -> Mix:
     """The choice of one step, the same in every process.
 
-    Cutmix's box may reach over the edge and is cut there; its share is what is left (Yun et al. 2019, in timm's form).
+    Cutmix's share is what its box, once cut off at the edges, really leaves (Yun et al. 2019, in timm's form).
     """
     generator = torch.Generator().manual_seed(derive_seed("mix", seed, step))
     which, level, *place = torch.rand(4, generator=generator, dtype=torch.float64)
@@ -45,11 +45,15 @@ def draw_mix(augmentation: AugmentationConfig, size: int, seed: int, step: int) 
     share = float(special.betaincinv(alpha, alpha, float(level)))
     if not cuts:
         return Mix(share, None)
+    top, bottom, left, right = box = cut_box(share, size, int(pick(place[0], size)), int(pick(place[1], size)))
+    return Mix(1 - (bottom - top) * (right - left) / size**2, box)
+
+
+def cut_box(share: float, size: int, row: int, column: int) -> tuple[int, int, int, int]:
+    """Top, bottom, left and right of a square about a centre, of area ``1 - share``, cut off at the image's edges."""
     side = int(size * math.sqrt(1 - share))
-    top, left = (int(pick(centre, size)) - side // 2 for centre in place)
-    bottom, right = min(top + side, size), min(left + side, size)
-    top, left = max(top, 0), max(left, 0)
-    return Mix(1 - (bottom - top) * (right - left) / size**2, (top, bottom, left, right))
+    top, left = row - side // 2, column - side // 2
+    return max(top, 0), min(top + side, size), max(left, 0), min(left + side, size)
 
 
 def find_partners(rows: Tensor) -> Tensor:
@@ -71,11 +75,12 @@ def find_partners(rows: Tensor) -> Tensor:
 
 
 def mix_images(images: Tensor, partners: Tensor, mix: Mix) -> Tensor:
-    """Mixes the images (B, 3, S, S), floats, with their partners; may write into them."""
+    """Mixes the images (B, 3, S, S), floats, with their partners, in place."""
     if mix.box is None:
-        return torch.lerp(images[partners], images, mix.share)
+        others = images.index_select(0, partners)
+        return images.mul_(mix.share).add_(others, alpha=1 - mix.share)
     top, bottom, left, right = mix.box
-    images[:, :, top:bottom, left:right] = images[:, :, top:bottom, left:right][partners]
+    images[:, :, top:bottom, left:right] = images[:, :, top:bottom, left:right].index_select(0, partners)
     return images
 
 

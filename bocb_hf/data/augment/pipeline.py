@@ -1,8 +1,8 @@
 """The whole augmentation of a micro-batch, in timm's order: crop, flip, RandAugment, normalise, erase, mix.
 
-All choices are made on the CPU from numbers that depend on (seed, step, place in the global batch) alone; the device gets
-indices and arguments and never has to answer. So the result depends neither on processes and micro-batches nor on where
-a run was resumed.
+All choices are made on the CPU from numbers that depend on (seed, step, place in the global batch) alone; the device
+gets indices and arguments and never has to answer. So the result depends neither on processes and micro-batches nor on
+where a run was resumed.
 """
 
 from __future__ import annotations
@@ -14,11 +14,16 @@ from torch import Tensor
 
 from bocb_hf.config import AugmentationConfig, TrainingConfig
 from bocb_hf.data.augment.crop import crop_box, flip_some, padded_crop, resized_crop
-from bocb_hf.data.augment.draws import COLUMNS, FLIP, PLACE, pick
+from bocb_hf.data.augment.draws import COLUMNS, FLIP, OPERATIONS, PLACE, pick
+from bocb_hf.data.augment.erasing import draw_noise, erase
 from bocb_hf.data.augment.mix import draw_mix, find_partners, mix_images, mix_targets
+from bocb_hf.data.augment.randaugment import apply_layer, choose_layers
 from bocb_hf.data.augment.targets import soft_targets
 from bocb_hf.data.sampling import step_uniforms
 from bocb_hf.errors import InputError
+
+# Values of the inputs that a CPU augments at once: 16 images of 224 pixels, which its caches still help with.
+_BLOCK = 16 * 3 * 224**2
 
 
 def normalize(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
@@ -45,8 +50,8 @@ def check_micro_batch(augmentation: AugmentationConfig, micro_batch: int) -> Non
     """
     if mixes(augmentation) and micro_batch % 2:
         raise InputError(
-            f"training.batch_size: mixup and cutmix pair images, but a micro-batch holds {micro_batch}; change the batch, "
-            "the number of processes or runtime.accumulation so that it is even"
+            f"training.batch_size: mixup and cutmix pair images, but a micro-batch holds {micro_batch}; change the "
+            "batch, the number of processes or runtime.accumulation so that it is even"
         )
 
 
@@ -88,7 +93,13 @@ class Augmenter:
         self.mean, self.std = (
             torch.tensor(values, dtype=torch.float32, device=self.device).view(3, 1, 1) for values in (mean, std)
         )
+        self._fill = (self.mean * 255).round_().clamp_(max=255).to(torch.uint8)
+        each = (augmentation.crop_scale, augmentation.crop_padding, augmentation.horizontal_flip)
+        self._draws_nothing = (
+            not any((*each, augmentation.random_erasing)) and augmentation.randaugment_magnitude is None
+        )
         self._drawn: tuple[int, Tensor] | None = None
+        self._noise: tuple[int, Tensor] | None = None
 
     def __call__(
         self, pixels: Tensor, labels: Tensor, rows: Tensor, step: int, cropped: bool = False
@@ -112,16 +123,18 @@ class Augmenter:
             InputError: The images have another type or size, or an image that is to be mixed misses its neighbour.
         """
         self._check(pixels, cropped)
-        draws = self._draw(step)[rows]  # (B, COLUMNS) float64
+        config = self.augmentation
         pixels, labels = (t.to(self.device, non_blocking=True) for t in (pixels, labels))
-        inputs = normalize(self._crop(pixels, draws, cropped), self.mean, self.std)
-        mixing = mixes(self.augmentation)
-        if not mixing and self.training.loss == "ce":
+        if self._draws_nothing:
+            inputs = normalize(pixels, self.mean, self.std)
+        else:
+            inputs = self._augment(pixels, self._draw(step)[rows], step, cropped)
+        if not mixes(config) and self.training.loss == "ce":
             return inputs, labels
         targets = soft_targets(labels, self.num_classes, self.training.label_smoothing)
-        if not mixing:
+        if not mixes(config):
             return inputs, targets
-        mix = draw_mix(self.augmentation, self.size, self.seed, step)
+        mix = draw_mix(config, self.size, self.seed, step)
         partners = find_partners(rows).to(self.device, non_blocking=True)
         return mix_images(inputs, partners, mix), mix_targets(targets, partners, mix)
 
@@ -140,13 +153,38 @@ class Augmenter:
             self._drawn = step, step_uniforms(self.training.batch_size, COLUMNS, self.seed, step).double()
         return self._drawn[1]
 
+    def _draw_noise(self, step: int) -> Tensor:
+        """The noise of a step, which its micro-batches share."""
+        if self._noise is None or self._noise[0] != step:
+            self._noise = step, draw_noise(self.size, self.seed, step, self.device)
+        return self._noise[1]
+
+    def _augment(self, pixels: Tensor, draws: Tensor, step: int, cropped: bool) -> Tensor:
+        """Everything but mixing, (B, 3, size, size) float32; ``draws`` is (B, COLUMNS) float64."""
+        count = max(1, _BLOCK // (3 * self.size**2))
+        if self.device.type == "cpu" and len(pixels) > count:
+            inputs = torch.empty(len(pixels), 3, self.size, self.size)
+            for some, draw, block in zip(*(t.split(count) for t in (pixels, draws, inputs)), strict=True):
+                block.copy_(self._augment(some, draw, step, cropped))
+            return inputs
+        config = self.augmentation
+        images = self._crop(pixels, draws, cropped)
+        if config.randaugment_magnitude is not None:
+            choices = draws[:, OPERATIONS]
+            for layer in choose_layers(choices, config.randaugment_magnitude, config.randaugment_std):
+                images = apply_layer(images, layer, self._fill)
+        inputs = normalize(images, self.mean, self.std)
+        if config.random_erasing:
+            inputs = erase(inputs, draws, config.random_erasing, self._draw_noise(step))
+        return inputs
+
     def _crop(self, pixels: Tensor, draws: Tensor, cropped: bool) -> Tensor:
         """Crop and flip, (B, 3, size, size) uint8."""
         config = self.augmentation
-        flips = (draws[:, FLIP] < 0.5) & config.horizontal_flip
-        flips = flips.to(self.device, non_blocking=True)
+        flips = ((draws[:, FLIP] < 0.5) & config.horizontal_flip).to(self.device, non_blocking=True)
         if config.crop_scale is not None and not cropped:
-            boxes = crop_box(draws, *pixels.shape[2:], config.crop_scale, config.crop_aspect)
+            height, width = pixels.shape[2:]
+            boxes = crop_box(draws, height, width, config.crop_scale, config.crop_aspect)
             return resized_crop(pixels, boxes.to(self.device, non_blocking=True), flips, self.size)
         if config.crop_padding and not cropped:
             offsets = pick(draws[:, PLACE], 2 * config.crop_padding + 1).to(self.device, non_blocking=True)

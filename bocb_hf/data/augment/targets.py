@@ -20,9 +20,9 @@ def soft_targets(labels: Tensor, classes: int, smoothing: float) -> Tensor:
 def loss(logits: Tensor, targets: Tensor, training: TrainingConfig) -> Tensor:
     """Mean loss of a micro-batch.
 
-    Cross-entropy of labels smooths them here; soft targets hold their smoothing already. Binary cross-entropy is the mean
-    over all images and classes; with ``bce_target_threshold`` every target above it counts as 1, every other as 0, as in
-    Wightman et al. (2021), which undoes smoothing.
+    Cross-entropy of labels smooths them here; soft targets hold their smoothing already. Binary cross-entropy is the
+    mean over all images and classes; with ``bce_target_threshold`` every target above it counts as 1, every other as 0,
+    as in Wightman et al. (2021), which undoes smoothing.
 
     Args:
         logits: (B, K) float32.
