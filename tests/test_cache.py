@@ -31,8 +31,7 @@ def wanted(calls: list[int] | None = None, **parameters: str | int) -> ToDecode:
     def pieces() -> Iterator[tuple[Tensor, Tensor]]:
         if calls is not None:
             calls.append(1)
-        for some, labels in zip(pixels.split(40), torch.arange(IMAGES).split(40), strict=True):
-            yield some, labels
+        yield from zip(pixels.split(40), torch.arange(IMAGES).split(40), strict=True)
 
     return ToDecode(IMAGES, (SIDE, SIDE), {"name": "set", "split": "train", **parameters}, pieces)
 
@@ -112,9 +111,9 @@ def test_a_full_disk_is_said(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(InputError, match="runtime.cache_dir: cannot write"):
+    with pytest.raises(InputError, match=r"runtime.cache_dir: cannot write"):
         load_decoded(wanted(), tmp_path / "file" / "cache")
-    with pytest.raises(InputError, match="runtime.cache_dir: cannot write"):
+    with pytest.raises(InputError, match=r"runtime.cache_dir: cannot write"):
         remember(tmp_path / "file" / "cache", {"name": "set"}, lambda: 1)
     load_decoded(wanted(), tmp_path)
 

@@ -183,7 +183,7 @@ def test_a_row_needs_nothing_but_its_name(hub: list[tuple[Any, ...]], name: str)
     assert (identity.name, identity.revision, identity.mean) == ("cifar100", row.revision, row.mean)
     assert (identity.image_column, identity.label_column) == ("img", "fine_label")
     assert identity.validation_fraction == 0.1
-    with pytest.raises(InputError, match="data.revision: .* leave the revision out"):
+    with pytest.raises(InputError, match=r"data.revision: .* leave the revision out"):
         load_images(DataConfig(name=name, revision="0" * 40, image_size=16), trial=False)
 
 

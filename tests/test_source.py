@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -252,3 +255,29 @@ def test_pieces_cover_a_share_and_are_few(batch: int, processes: int) -> None:
     covered = [row for piece in order.pieces for row in range(piece.start, piece.stop)]
     assert covered == list(range(batch // processes))
     assert len(order.pieces) <= 64
+
+
+def test_workers_that_are_killed_are_said(photographs: Any) -> None:
+    source = LoaderSource(encoded(photographs, Centre(16)), Order(50, 10, seed=0), workers=1)
+    steps = source.steps(0, 0)
+    next(steps)
+    (worker,) = multiprocessing.active_children()
+    assert worker.pid is not None
+    os.kill(worker.pid, signal.SIGTERM)  # of a scheduler, to the whole group: the process that trains saves first
+    assert len([next(steps), next(steps)]) == 2
+    os.kill(worker.pid, signal.SIGKILL)
+    with pytest.raises(InputError, match=r"runtime.workers: a process that decodes has ended"):
+        for epoch in range(1, 100):
+            list(steps)
+            steps = source.steps(epoch, 0)
+
+
+def test_workers_end_with_their_source(photographs: Any) -> None:
+    source = LoaderSource(encoded(photographs, Centre(16)), Order(50, 10, seed=0), workers=2)
+    list(source.steps(0, 0))
+    workers = multiprocessing.active_children()
+    assert len(workers) == 2
+    source.close()
+    for worker in workers:
+        worker.join(20)
+        assert not worker.is_alive()

@@ -1,4 +1,4 @@
-"""Streams: every image once over the processes, the same order for any number of workers, and what a stream cannot do."""
+"""Streams: every image once over the processes, in an order that no worker changes, and what a stream cannot do."""
 
 from __future__ import annotations
 
