@@ -54,6 +54,11 @@ def build_parser() -> argparse.ArgumentParser:
 
     aggregation.add_arguments(aggregate)
 
+    recommend = commands.add_parser("recommend", help="name the optimizers to try on a backbone, with the evidence")
+    from bocb_hf.recommend import arguments as recommendation
+
+    recommendation.add_arguments(recommend)
+
     check = commands.add_parser(
         "check-optimizer",
         help="show an optimizer's row and run the conformance suite on it",
@@ -189,6 +194,12 @@ def _aggregate(arguments: argparse.Namespace) -> int:
     return run(arguments)
 
 
+def _recommend(arguments: argparse.Namespace) -> int:
+    from bocb_hf.recommend.command import run
+
+    return run(arguments)
+
+
 def _check_optimizer(arguments: argparse.Namespace) -> int:
     from bocb_hf.listing import describe_optimizer
     from bocb_hf.optim import OPTIMIZERS
@@ -225,6 +236,7 @@ _COMMANDS = {
     "list": _list,
     "sweep": _sweep,
     "aggregate": _aggregate,
+    "recommend": _recommend,
     "check-optimizer": _check_optimizer,
     "render": _render,
 }

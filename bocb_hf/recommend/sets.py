@@ -53,7 +53,7 @@ def regrets(scores: Floats, members: Sequence[int]) -> Floats:
 
 
 def choose_sets(scores: Floats, weights: Floats, others: Floats, largest: int = LARGEST_SET) -> list[Choice]:
-    """The best set of each size, 1 to ``largest``.
+    """The best set of each size, 1 to ``largest``, or to the first that loses nothing on any scenario.
 
     Args:
         scores: Shape (scenarios, optimizers), in points, finite.
@@ -82,6 +82,8 @@ def choose_sets(scores: Floats, weights: Floats, others: Floats, largest: int = 
         expected = float(np.nansum(counted * each) / counted.sum()) if counted.sum() > 0 else None
         members = _by_mean(candidates[chosen], scores, weights)
         found.append(Choice(members, float(objective[chosen] / weights.sum()), expected, each))
+        if found[-1].regret < 1e-9:  # what would join it is arbitrary
+            break
         candidates = [candidates[i] for i in np.argsort(objective, kind="stable")[:BEAM]]
     return found
 
