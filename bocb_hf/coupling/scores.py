@@ -287,6 +287,16 @@ def scores_of(table: Table, source: str = "records") -> ScoreTable:
     )
 
 
+def resolution(scores: ScoreTable, scale: Scale) -> float | Floats:
+    """What one more correct image adds to a score: a number, or shape (B, O); 0 when the images are not known."""
+    if scores.n_test is None:
+        return 0.0
+    if scale == "points":
+        return 100 / scores.n_test
+    k = np.nan_to_num(scores.means, nan=50.0) / 100 * scores.n_test
+    return 1 / (k + 0.5) + 1 / (scores.n_test - k + 0.5)
+
+
 def _check_unit(values: Floats, unit: Unit, backbones: Sequence[str], optimizers: Sequence[str]) -> None:
     """Refuses fractions called percent, percent called fractions, and both in one backbone's scores."""
     found = values[np.isfinite(values)]
