@@ -54,6 +54,11 @@ def build_parser() -> argparse.ArgumentParser:
 
     aggregation.add_arguments(aggregate)
 
+    figures = commands.add_parser("figures", help="draw every figure of a table and write its numbers")
+    from bocb_hf.figures import arguments as drawing
+
+    drawing.add_arguments(figures)
+
     recommend = commands.add_parser("recommend", help="name the optimizers to try on a backbone, with the evidence")
     from bocb_hf.recommend import arguments as recommendation
 
@@ -194,6 +199,12 @@ def _aggregate(arguments: argparse.Namespace) -> int:
     return run(arguments)
 
 
+def _figures(arguments: argparse.Namespace) -> int:
+    from bocb_hf.figures.command import run
+
+    return run(arguments)
+
+
 def _recommend(arguments: argparse.Namespace) -> int:
     from bocb_hf.recommend.command import run
 
@@ -236,6 +247,7 @@ _COMMANDS = {
     "list": _list,
     "sweep": _sweep,
     "aggregate": _aggregate,
+    "figures": _figures,
     "recommend": _recommend,
     "check-optimizer": _check_optimizer,
     "render": _render,

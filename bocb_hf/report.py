@@ -12,6 +12,7 @@ from typing import Any
 import jinja2
 
 from bocb_hf.coupling.contrast import Contrast, NotAvailable
+from bocb_hf.coupling.ledger import ledger, unequal
 from bocb_hf.coupling.row import Row
 from bocb_hf.coupling.table import Floor, Table
 from bocb_hf.coupling.words import (
@@ -92,6 +93,7 @@ def _section(section: Section) -> dict[str, Any]:
     """What the template shows of one table."""
     table = section.table
     runs = Counter(record.status for record in table.records)
+    entries = ledger(table)
     return {
         "table": table,
         "summary": {
@@ -108,7 +110,8 @@ def _section(section: Section) -> dict[str, Any]:
         "contrast": contrast_text(section.contrast),
         "notes": notes(table, section.floors),
         "figure": "data:image/svg+xml;base64," + base64.b64encode(section.figure).decode("ascii"),
-        "shown": [row for row in table.rows if row.shown],
+        "ledger": entries,
+        "unequal": "; ".join(unequal(entries)),
     }
 
 

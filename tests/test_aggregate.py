@@ -22,12 +22,16 @@ from bocb_hf.cli import main
 from bocb_hf.coupling.table import build_tables
 from bocb_hf.coupling.words import cell_text
 from bocb_hf.errors import InputError
+from bocb_hf.figures.grid import heatmap
+from bocb_hf.figures.style import figure_bytes
 from bocb_hf.outputs import Outputs, write_outputs
-from bocb_hf.plots import figure_bytes, heatmap
 from bocb_hf.record import RunRecord
 from bocb_hf.store.local import LocalStore
 
-FILES = ["coupling.csv", "coupling.parquet", "heatmap.png", "heatmap.svg", "report.html"]
+FILES = [
+    *("coupling.csv", "coupling.json", "coupling.md", "coupling.parquet", "coupling.tex"),
+    *("heatmap.png", "heatmap.svg", "report.html"),
+]
 
 
 @pytest.fixture

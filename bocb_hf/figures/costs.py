@@ -102,7 +102,7 @@ def trial_figure(curves: Sequence[TrialCurve], dataset: str = "") -> Figure:
     n = f"{backbones[0]}" + (f" to {backbones[-1]}" if len(backbones) > 1 else "") if backbones else "0"
     lines = [f"Best validation score of k trials drawn without replacement: mean over n = {n} backbones, bars 95 %."]
     if any(p.no_result > 0 for c in curves for p in c.points):
-        lines.append("Draws in which every trial diverged have no score; the table gives their share.")
+        lines.append("Draws in which every trial diverged have no score; trials.csv gives their share.")
     if any(c.left_out for c in curves):
         lines.append("Backbones without a completed trial of an optimizer are left out of its line.")
     footnote(figure, "\n".join(lines))
@@ -120,6 +120,8 @@ def _root_scale(axes: Axes, largest: float) -> None:
     axes.set_yscale("function", functions=(lambda v: np.sqrt(np.maximum(v, 0)), np.square))
     axes.set_ylim(0, max(largest, 1.0) * 1.05)
     ticks = [t for t in (0, 0.5, 1, 2, 5, 10, 20, 40, 80) if t <= max(largest, 1.0)]
+    if largest > 10:
+        ticks.remove(0.5)
     axes.set_yticks(ticks, [f"{t:g}" for t in ticks])
 
 
@@ -146,9 +148,8 @@ def _name_points(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
     pixel = figure.dpi / 72
     at = [axes.transData.transform((p.cost, p.mean)) for p in points]
     taken = [Bbox.from_bounds(x - 3 * pixel, y - 3 * pixel, 6 * pixel, 6 * pixel) for x, y in at]
-    lines = [
-        line.get_transform().transform(line.get_xydata()) for line in axes.get_lines() if len(line.get_xdata()) > 1
-    ]
+    drawn = [np.column_stack([line.get_xdata(), line.get_ydata()]) for line in axes.get_lines()]
+    lines = [axes.transData.transform(data).tolist() for data in drawn]
     bars = [(a, b) for line in lines for a, b in pairwise(line)]
     for i in sorted(range(len(points)), key=lambda i: not points[i].on_front):
         point, (x, y) = points[i], at[i]
@@ -174,7 +175,7 @@ def _name_points(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
                 box = Bbox.from_bounds(x + (ox - w / 2) * pixel, y + (oy - h / 2) * pixel, w * pixel, h * pixel)
                 covered = sum(box.overlaps(other) for j, other in enumerate(taken) if j != i)
                 covered += 0.5 * sum(_crosses(box, a, b) for a, b in bars)
-                inside = figure.bbox.x0 < box.x0 and box.x1 < figure.bbox.x1 and box.y0 > axes.bbox.y0
+                inside = axes.bbox.x0 < box.x0 and box.x1 < figure.bbox.x1 and box.y0 > axes.bbox.y0
                 cost = covered + (0 if inside else 5) + radius / 100
                 if cost < best_cost:
                     best, best_cost = (ox, oy), cost

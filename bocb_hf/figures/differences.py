@@ -66,8 +66,8 @@ def critical_difference(mean_ranks: Mapping[str, float], cd: float | None, note:
         colour = COLOURS[category(name)]
         axes.plot([x(mean_ranks[name]), x(mean_ranks[name]), end], [top, y, y], color=colour, linewidth=0.6)
         label = f"{optimizer_label(name)} {mean_ranks[name]:.1f}"
-        side = {"ha": "right"} if on_left else {"ha": "left"}
-        axes.text(end + (-0.03 if on_left else 0.03), y, label, fontsize=SMALL, va="center", color=INK, **side)
+        place, side = (end - 0.03, "right") if on_left else (end + 0.03, "left")
+        axes.text(place, y, label, fontsize=SMALL, va="center", ha=side, color=INK)
     axes.text(0.04, height - 0.05, text, fontsize=SMALL, color=SOFT, va="bottom", linespacing=1.2)
     return figure
 
@@ -127,9 +127,10 @@ def interaction(
         for y, o in enumerate(row_order):
             value = residuals[b, o]
             known = math.isfinite(value)
-            face = tuple(np.asarray(colours.to_rgba(np.array([value])))[0]) if known else MISSING
+            red, green, blue, _ = np.asarray(colours.to_rgba(np.array([value])))[0] if known else np.ones(4)
+            face = (float(red), float(green), float(blue)) if known else MISSING
             axes.add_patch(Rectangle((x + 0.02, y + 0.03), 0.96, 0.94, facecolor=face, linewidth=0))
-            dark = known and 0.299 * face[0] + 0.587 * face[1] + 0.114 * face[2] < 0.5
+            dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.5
             mark = " •" if clear is not None and clear[b, o] and known else ""
             shown = f"{value:+.1f}{mark}".replace("-", "−") if known else "–"
             axes.text(

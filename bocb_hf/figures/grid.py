@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
@@ -16,8 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Polygon, Rectangle
 from numpy.typing import NDArray
 
+from bocb_hf.coupling.marks import Marks
 from bocb_hf.coupling.scores import ScoreTable
-from bocb_hf.coupling.table import Table
 from bocb_hf.coupling.words import backbone_label, optimizer_label
 from bocb_hf.figures.style import COLUMN, DPI, INK, MISSING, PAGE, SMALL, SOFT, TEXT, TITLE, WARN, wrap
 
@@ -26,36 +25,6 @@ ACROSS = 20  # backbones beside each other on a page; further ones come below
 TOP = 4
 _RANKS = "★②③④"
 _LEFT, _RIGHT, _HEAD, _SCALE, _LABELS = 0.62, 0.05, 0.2, 0.36, 0.42  # inches around the grid
-
-
-@dataclass(frozen=True)
-class Marks:
-    """What the heat map says beside the means.
-
-    Attributes:
-        halves: Half widths of 95 % intervals in points, shape (B, O); NaN where there is none.
-        near: Cells inside the interval of their backbone's best, shape (B, O).
-        failed: Cells that a failure rule flags, shape (B, O); None draws no flag.
-        rule: The rule in words.
-    """
-
-    halves: NDArray[np.float64]
-    near: NDArray[np.bool_]
-    failed: NDArray[np.bool_] | None = None
-    rule: str = ""
-
-    @classmethod
-    def of(cls, table: Table) -> Marks:
-        """What the records of a table say."""
-        rows = [table.column(b) for b in table.backbones]
-        halves = [[row.interval.half_width if row.interval else np.nan for row in column] for column in rows]
-        return cls(np.array(halves), np.array([[table.near_best(row) for row in column] for column in rows]))
-
-    @classmethod
-    def none(cls, scores: ScoreTable) -> Marks:
-        """No interval is known."""
-        shape = scores.means.shape
-        return cls(np.full(shape, np.nan), np.zeros(shape, np.bool_))
 
 
 def heatmap(scores: ScoreTable, marks: Marks | None = None, split: str = "test") -> Figure:

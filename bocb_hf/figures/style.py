@@ -10,6 +10,7 @@ from typing import Any, Literal
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from bocb_hf.optim import CATEGORIES, OPTIMIZERS
 
@@ -89,7 +90,7 @@ def category_legend(axes: Axes, optimizers: Iterable[str], **options: Any) -> No
     """Colour and marker of each category that occurs."""
     present = {category(o) for o in optimizers}
     handles = [
-        mpl.lines.Line2D([], [], color=COLOURS[c], marker=MARKERS[c], linestyle="", markersize=3.2, markeredgewidth=0)
+        Line2D([], [], color=COLOURS[c], marker=MARKERS[c], linestyle="", markersize=3.2, markeredgewidth=0)
         for c in COLOURS
         if c in present
     ]

@@ -29,6 +29,8 @@ from bocb_hf.record import RunRecord
 
 SMOOTHING = 30  # points of a curve that remain; the mean of the losses between two
 
+TICKS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 10, 30, 100)  # nats
+
 
 def training_curves(table: Table, backbone: str) -> Figure:
     """Training loss over epochs: the mean over the final runs of each optimizer, with the smallest and largest seed.
