@@ -22,6 +22,8 @@ class Entry:
         diverged: Trials that diverged.
         rates: Distinct learning rates tried, ascending.
         decays: Distinct weight decays tried, ascending.
+        lr: Chosen learning rate; None without a final run.
+        weight_decay: Chosen weight decay likewise.
         extensions: Learning rates beyond the first three.
         edge: The chosen learning rate, or a positive weight decay, is the outermost of several; None when untuned.
         selection: How the shown configuration was chosen.
@@ -38,6 +40,8 @@ class Entry:
     diverged: int
     rates: tuple[float, ...]
     decays: tuple[float, ...]
+    lr: float | None
+    weight_decay: float | None
     extensions: int
     edge: bool | None
     selection: Selection | None
@@ -145,6 +149,8 @@ def _entry(row: Row) -> Entry:
         diverged=sum(t.status == "diverged" for t in row.trials),
         rates=row.trial_lrs,
         decays=tuple(sorted(decays)),
+        lr=row.lr,
+        weight_decay=row.weight_decay,
         extensions=row.extensions,
         edge=None if row.edge is None else row.edge or by_decay,
         selection=row.selection,
