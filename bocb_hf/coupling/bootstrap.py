@@ -34,8 +34,9 @@ from bocb_hf.coupling.spread import chunks
 from bocb_hf.coupling.statistics import LEVEL, t_quantile
 from bocb_hf.errors import InputError
 
-BIAS_DOUBT = 0.6
 Kind = Literal["parametric", "residual"]
+MAXIMA = frozenset({"cost"})  # statistics that are ruled by which mean is highest; drawn around the observed means
+BIAS_DOUBT = 0.6
 # takes cell means (D, B, O) and noise variances of a mean (D, B, O) or None for no noise, and gives (D, ...)
 Statistic = Callable[[Floats, Floats | None], Floats]
 
@@ -121,7 +122,7 @@ def bootstrap(
     generator = np.random.default_rng(seed)
     shifts = image_shifts(scores, scale, generator, draws) if images else None
     plain = {name: f(world.means[None], world.noise)[0] for name, f in wanted.items()}
-    truth = {name: f(world.truth[None], None)[0] for name, f in wanted.items()}
+    truth = {name: f((world.means if name in MAXIMA else world.truth)[None], None)[0] for name, f in wanted.items()}
     drawn: dict[str, list[Floats]] = {name: [] for name in wanted}
     start = 0
     for chunk in chunks(draws, world.means.size * 4):
@@ -133,12 +134,14 @@ def bootstrap(
             means = np.take_along_axis(means, rows, axis=1)
             noise = None if noise is None else np.take_along_axis(noise, rows, axis=1)
         for name, f in wanted.items():
-            drawn[name].append(f(means, noise))
+            # a maximum over shrunken means would meet too few rivals
+            drawn[name].append(f(means + (world.means - world.truth) if name in MAXIMA else means, noise))
         start += chunk
     wider = t_quantile(0.975, smaller - 1) / t_quantile(0.975, np.inf) if backbones else 1.0
     wider *= (smaller / (smaller - 1)) ** 0.5 if backbones else 1.0
     intervals = {
-        name: _interval(np.concatenate(parts) - truth[name], plain[name], wider) for name, parts in drawn.items()
+        name: _interval(np.concatenate(parts) - truth[name], plain[name], wider, name in MAXIMA)
+        for name, parts in drawn.items()
     }
     varied = {"seeds": world.has_seeds, "test images": shifts is not None, "backbones": backbones}
     return Bootstrap(scale, draws, tuple(k for k, v in varied.items() if v), not backbones, intervals)
@@ -254,15 +257,16 @@ class World:
         seeds = self._residuals.shape[2]
         place = (generator.random((draws, *self._kept.shape, seeds)) * self._n[..., None]).astype(np.int64)
         e = np.take_along_axis(np.broadcast_to(self._residuals, place.shape), place, axis=3)
-        e = np.where(np.arange(seeds) < self._n[..., None], e, np.nan)
-        shift = np.nanmean(e, axis=3)
+        there: NDArray[np.bool_] = np.asarray(np.arange(seeds) < self._n[..., None], np.bool_)
+        e = np.where(there, e, np.nan)
+        shift: Floats = np.nanmean(e, axis=3)
         noise = np.nansum(np.square(e - shift[..., None]), axis=3) / np.maximum(self._n - 1, 1)
         return self.truth + shift, self._of_means(noise, self._n > 1)
 
     def _of_means(self, noise: Floats, several: NDArray[np.bool_]) -> Floats:
         """Noise variances of the means, from those of one score; cells with one score borrow the mean of the others."""
         several = several & self._kept
-        borrowed = noise[:, several].mean(axis=1)[:, None, None]
+        borrowed: Floats = noise[:, several].mean(axis=1)[:, None, None]
         return np.where(self._kept, np.where(several, noise, borrowed), 0.0) / self._n
 
 
@@ -303,11 +307,12 @@ def contrast_weights(scores: ScoreTable) -> Floats | None:
     modern = np.array([family == "modern" for family in scores.families])
     if not sgd.any() or not adaptive.any():
         return None
-    whole = np.asarray(scores.ranked[:, sgd | adaptive].all(axis=1))
+    whole: NDArray[np.bool_] = np.asarray(scores.ranked[:, sgd | adaptive].all(axis=1), np.bool_)
     if not (is_cnn & whole).any() or not (modern & whole).any():
         return None
-    rows = (is_cnn & whole) / (is_cnn & whole).sum() - (modern & whole) / (modern & whole).sum()
-    return np.outer(rows, sgd / sgd.sum() - adaptive / adaptive.sum())
+    rows: Floats = (is_cnn & whole) / (is_cnn & whole).sum() - (modern & whole) / (modern & whole).sum()
+    columns: Floats = sgd / sgd.sum() - adaptive / adaptive.sum()
+    return rows[:, None] * columns
 
 
 def _resample(groups: tuple[NDArray[np.bool_], ...], generator: np.random.Generator) -> NDArray[np.int64]:
@@ -318,11 +323,17 @@ def _resample(groups: tuple[NDArray[np.bool_], ...], generator: np.random.Genera
     return rows
 
 
-def _interval(deviations: Floats, plain: Floats, wider: float) -> Interval:
-    """The interval from draw − truth, shape (draws, ...), the widening around its centre."""
-    bias = np.nanmean(deviations, axis=0)
-    low, high = np.nanquantile(deviations - bias, [0.5 - LEVEL / 2, 0.5 + LEVEL / 2], axis=0)
-    # the bias is known no better than to about its own size, which matters only for the maxima in the cost of coupling
-    wider = wider * np.sqrt(1 + BIAS_DOUBT * np.square(bias) / np.maximum(np.nanvar(deviations, axis=0), 1e-300))
+def _interval(deviations: Floats, plain: Floats, wider: float, symmetric: bool) -> Interval:
+    """The interval from draw − truth, shape (draws, ...).
+
+    A maximum has its long side where its rivals are, and the data do not tell which those are; so its interval is
+    symmetric, with the longer side on both. Its bias is known no better than to about its own size, which is added.
+    """
+    bias = np.asarray(np.nanmean(deviations, axis=0), np.float64)
+    low, high = np.nanquantile(deviations, [0.5 - LEVEL / 2, 0.5 + LEVEL / 2], axis=0)
+    if symmetric:
+        doubt = np.sqrt(1 + BIAS_DOUBT * np.square(bias) / np.maximum(np.nanvar(deviations, axis=0), 1e-300))
+        half = wider * np.maximum(-low, high) * np.where(np.square(bias) > 0, doubt, 1.0)
+        return Interval(plain - bias, plain, plain - bias - half, plain - bias + half)
     centre = plain - bias
-    return Interval(centre, plain, centre + wider * low, centre + wider * high)
+    return Interval(centre, plain, centre + wider * (low - bias), centre + wider * (high - bias))

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from statistics import fmean
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,7 @@ SGD = ("sgdm", "sgdp")
 ADAPTIVE = "b"
 ENOUGH_BACKBONES = 5  # in each family, before a statement may reach beyond the backbones at hand
 MAX_LABELINGS = 200_000
+RANDOM_LABELINGS = 20_000  # where there are more
 
 
 @dataclass(frozen=True)
@@ -32,14 +34,16 @@ class Permutation:
     """Exact test over all ways to call as many of the backbones CNN as are; cells are never permuted.
 
     Attributes:
-        labelings: Distinct ways, the true one included.
+        labelings: Distinct ways, the true one included; a random sample of them where not ``exact``.
         p: Two-sided: the share of them with |C| at least as large as the observed one.
-        smallest: The smallest p that any data could reach with so many backbones.
+        smallest: The smallest p that any data could reach with so many backbones, or with so many random labelings.
+        exact: Whether all ways were tried.
     """
 
     labelings: int
     p: float
     smallest: float
+    exact: bool = True
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,7 @@ class Contrast:
         cnn: d in points for each CNN.
         modern: d in points for each modern backbone.
         left_out: Backbones that lack a needed cell, with the reason.
-        permutation: Over backbone labels; None beyond 200,000 labelings.
+        permutation: Over backbone labels.
     """
 
     points: Estimate
@@ -68,7 +72,7 @@ class Contrast:
     cnn: Mapping[str, float]
     modern: Mapping[str, float]
     left_out: Mapping[str, str]
-    permutation: Permutation | None
+    permutation: Permutation
 
     @property
     def interval(self) -> Interval | None:
@@ -175,25 +179,45 @@ def image_error(weights: Sequence[float], rows: Sequence[Row]) -> float | None:
     return 100 * float(contrasts.std(ddof=1)) / math.sqrt(len(contrasts))
 
 
-def permute(cnn: Sequence[float], modern: Sequence[float]) -> Permutation | None:
-    """Tests mean(cnn) − mean(modern) against all relabelings of the backbones.
+def permute(
+    cnn: Sequence[float], modern: Sequence[float], centre: Literal["mean", "median"] = "mean", seed: int = 0
+) -> Permutation:
+    """Tests centre(cnn) − centre(modern) against all relabelings of the backbones, or a random 20,000 of them.
 
     With B backbones of which m are CNNs there are L = B!/(m!(B−m)!) labelings. When both groups are equally large, a
     labeling and its mirror image give C and −C, so p cannot fall below 2/L; otherwise not below 1/L. Two against two
-    give 6 labelings and a smallest p of 1/3.
+    give 6 labelings and a smallest p of 1/3. Beyond 200,000, random ones with the true one among them.
+
+    Args:
+        cnn: d of each CNN.
+        modern: d of each modern backbone.
+        centre: Which centre of a group.
+        seed: Of the random labelings.
     """
-    labelings = math.comb(len(cnn) + len(modern), len(cnn))
-    if labelings > MAX_LABELINGS:
-        return None
     d: NDArray[np.float64] = np.array([*cnn, *modern], np.float64)
+    labelings = math.comb(len(d), len(cnn))
+    exact = labelings <= MAX_LABELINGS
     # (labelings, CNNs); the true labeling comes first
-    chosen = list(combinations(range(len(d)), len(cnn)))
-    inside: NDArray[np.float64] = d[np.array(chosen, np.intp)].sum(axis=1)
-    contrasts: NDArray[np.float64] = np.abs(inside / len(cnn) - (float(d.sum()) - inside) / len(modern))
+    if exact:
+        inside = np.array(list(combinations(range(len(d)), len(cnn))), np.intp)
+        smallest = (2 if len(cnn) == len(modern) else 1) / labelings
+    else:
+        order = np.random.default_rng(seed).permuted(np.tile(np.arange(len(d)), (RANDOM_LABELINGS, 1)), axis=1)
+        inside = np.vstack([np.arange(len(cnn)), order[:, : len(cnn)]])
+        labelings, smallest = len(inside), 1 / len(inside)
+    contrasts: NDArray[np.float64]
+    if centre == "mean":
+        sums: NDArray[np.float64] = d[inside].sum(axis=1)
+        contrasts = np.abs(sums / len(cnn) - (float(d.sum()) - sums) / len(modern))
+    else:
+        chosen = np.zeros((len(inside), len(d)), np.bool_)
+        np.put_along_axis(chosen, inside, True, axis=1)
+        every = np.broadcast_to(d, chosen.shape)
+        first = np.median(every[chosen].reshape(len(inside), -1), axis=1)
+        contrasts = np.abs(first - np.median(every[~chosen].reshape(len(inside), -1), axis=1))
     tolerance = 1e-9 * max(1.0, float(contrasts.max()))  # sums in another order differ in the last digits
-    smallest = (2 if len(cnn) == len(modern) else 1) / labelings
     as_large = int(np.count_nonzero(contrasts >= contrasts[0] - tolerance))
-    return Permutation(labelings, as_large / labelings, smallest)
+    return Permutation(labelings, as_large / labelings, smallest, exact)
 
 
 def _logit_estimates(table: Table, rows: Sequence[Row]) -> list[Estimate]:

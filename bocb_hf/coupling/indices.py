@@ -219,7 +219,9 @@ def split_cost(values: Floats) -> tuple[float, int]:
     """
     seeds = values.shape[2]
     half = seeds // 2
-    choosing = sorted({c for size in {half, seeds - half} for c in combinations(range(seeds), size)})
+    choosing: list[tuple[int, ...]] = []
+    for size in sorted({half, seeds - half}):
+        choosing += combinations(range(seeds), size)
     if len(choosing) > MAX_DIVISIONS:  # more than 11 seeds: every so manieth, always the same ones
         choosing = choosing[:: -(-len(choosing) // MAX_DIVISIONS)]
     found: list[float] = []

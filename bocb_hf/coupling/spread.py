@@ -1,11 +1,12 @@
 """How widely each cell could spread over seeds, given two to five scores: draws of σ for simulations.
 
 Intervals for one cell take the moderated variance of Smyth (2004), which supposes that the variances of all cells
-follow a scaled inverse χ² distribution. For the largest of 400 cells, or a sum that three loud cells rule, that tail is too
-heavy: with two seeds and spreads that differ by a factor of 50, simultaneous intervals built on it hold the truth in
-every table. Here log σ² follows a normal distribution instead; its location and width are not plugged in but drawn from
-what all cells leave possible, which matters in a table of 20 cells; and each cell's σ is drawn from what they and its
-own s² leave possible. ``benchmarks/coverage.txt`` shows how often the intervals built on it hold the truth.
+follow a scaled inverse χ² distribution. For the largest of 400 cells, or a sum that three loud cells rule, that tail
+is too heavy: with two seeds and spreads that differ by a factor of 50, simultaneous intervals built on it hold the
+truth in every table. Here log σ² follows a normal or a nearly uniform distribution instead; which of them, its location
+and its width are not plugged in but drawn from what all cells leave possible, which matters in a table of 20 cells; and
+each cell's σ is drawn from what they and its own s² leave possible. ``benchmarks/coverage.txt`` shows how often the
+intervals built on it hold the truth.
 """
 
 from __future__ import annotations
@@ -54,14 +55,20 @@ class Spread:
         drawn[:, self.kept] = self.table[hyper, np.arange(cells), level]
         return drawn
 
+    def draw_backbone(self, generator: np.random.Generator, draws: int, backbone: int) -> Floats:
+        """σ of the kept cells of one backbone, shape (draws, kept cells)."""
+        places = np.arange(int(self.kept[:backbone].sum()), int(self.kept[: backbone + 1].sum()))
+        hyper = generator.integers(0, HYPER, (draws, 1))
+        return self.table[hyper, places, generator.integers(0, LEVELS, (draws, len(places)))].astype(np.float64)
+
 
 def fit_spread(values: Floats, kept: NDArray[np.bool_], resolution: float | Floats = 0.0) -> Spread | None:
     """Estimates the distribution of σ² over the kept cells, and each cell's posterior.
 
     Collapsed cells spread more than others and rule many statistics; so the location of log σ² follows how deep a cell
-    lies below its backbone's median (``_depth``), with a slope that the cells decide, as in limma's trend for intensity.
-    A cell with one score has what the others say as its posterior. Variances are raised to that of rounding to a
-    countable score, resolution²/12, as in ``fit_prior``.
+    lies below its backbone's median (``_depth``), with a slope that the cells decide, as in limma's trend for
+    intensity. A cell with one score has what the others say as its posterior. Variances are raised to that of rounding
+    to a countable score, resolution²/12, as in ``fit_prior``.
 
     Args:
         values: Shape (B, O, S), NaN where there is no score.
@@ -96,7 +103,8 @@ def fit_spread(values: Floats, kept: NDArray[np.bool_], resolution: float | Floa
 
 def _depth(means: Floats) -> Floats:
     """log(1 + points below the backbone's median, in typical distances from it), shape (B, O); 0 above the median."""
-    median = np.nanmedian(np.where(np.isfinite(means).any(axis=1)[:, None], means, 0.0), axis=1)[:, None]
+    empty: NDArray[np.bool_] = np.asarray(~np.isfinite(means).any(axis=1), np.bool_)
+    median = np.nanmedian(np.where(empty[:, None], 0.0, means), axis=1)[:, None]
     below = np.maximum(median - means, 0.0)
     typical = float(np.nanmedian(np.abs(means - median)))
     return np.log1p(below / typical) if typical > 0 else np.zeros_like(means)
@@ -132,7 +140,8 @@ def _posterior(
     widest = (max(excess, 0.0) + 4 * variance / len(unbiased) ** 0.5) ** 0.5
     locations = location + error * np.linspace(-3, 3, 13)
     widths = widest * np.linspace(0.02, 1, 25)
-    grid: Floats = np.linspace(float(locations[0]) - 3 * widest, float(locations[-1]) + 3 * widest, POINTS)
+    edge = 3 * error + 3 * widest
+    grid: Floats = location + edge * np.linspace(-1, 1, POINTS)
     ratio: Floats = log_own[:, None] - grid
     # log density of s² given σ², up to what does not depend on σ²; 0 where n = 1
     log_likelihood: Floats = np.maximum(n - 1, 0)[:, None] / 2 * (ratio - np.exp(ratio))
@@ -140,7 +149,9 @@ def _posterior(
     # every pair of location and width, but none narrower than the grid can tell
     narrowest = 0.7 * float(grid[1] - grid[0])
     pairs = np.array([(loc, max(float(width), narrowest)) for loc in locations for width in widths])
-    prior: Floats = np.exp(-0.5 * np.square((grid - pairs[:, :1]) / pairs[:, 1:]))  # (pairs, POINTS)
+    z: Floats = np.abs(grid - pairs[:, :1]) / pairs[:, 1:]
+    # normal, or nearly uniform with the same standard deviation: the cells decide
+    prior: Floats = np.exp(-np.concatenate([z**2 / 2, (z / 1.77) ** 6]))  # (2 · pairs, POINTS)
     prior /= prior.sum(axis=1, keepdims=True)
     evidence = np.log(np.maximum(likelihood[informing] @ prior.T, 1e-300)).sum(axis=0)
     share = np.cumsum(np.exp(evidence - evidence.max()))

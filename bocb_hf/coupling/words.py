@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from math import isinf
 
 from bocb_hf.backbones import BACKBONES
-from bocb_hf.coupling.contrast import ENOUGH_BACKBONES, Contrast, NotAvailable
+from bocb_hf.coupling.contrast import ENOUGH_BACKBONES, Contrast, NotAvailable, Permutation
 from bocb_hf.coupling.row import GRID, Row
 from bocb_hf.coupling.statistics import Interval
 from bocb_hf.coupling.table import Floor, Table
@@ -188,6 +188,15 @@ def _fairness(shown: Sequence[Row]) -> list[str]:
     return found
 
 
+def permutation_text(test: Permutation) -> str:
+    """Two-sided p with its labelings and the smallest p that could have come out."""
+    which = "all" if test.exact else "a random"
+    return (
+        f"two-sided p = {test.p:.2g} over {which} {test.labelings:,} labelings; the smallest p that could be reached "
+        f"is {test.smallest:.2g}"
+    )
+
+
 def contrast_text(contrast: Contrast | NotAvailable) -> list[str]:
     """The primary contrast in sentences; the first one is the result."""
     left_out = [
@@ -228,10 +237,5 @@ def contrast_text(contrast: Contrast | NotAvailable) -> list[str]:
             f"Conditional on these backbones: {len(contrast.cnn)} CNN(s) and {len(contrast.modern)} modern one(s) are "
             f"fewer than {ENOUGH_BACKBONES} a family, too few to speak of families."
         )
-    if contrast.permutation is not None:
-        test = contrast.permutation
-        sentences.append(
-            f"Permutation of the backbone labels (two-sided, all {test.labelings} labelings): p = {test.p:.2g}; the "
-            f"smallest p that so many backbones can reach is {test.smallest:.2g}."
-        )
+    sentences.append(f"Permutation of the backbone labels: {permutation_text(contrast.permutation)}.")
     return [*sentences, *left_out]
