@@ -80,6 +80,8 @@ def describe_optimizer(row: OptimizerRow) -> str:
         f"weight decay    {row.decay}",
         f"learning rates  {', '.join(f'{v:g}' for v in row.lr_grid('default'))} ({centre.source})",
         f"weight decays   {', '.join(f'{v:g}' for v in row.decay_grid('default'))} ({centre.source})",
+        f"may be sharded  {'yes, element-wise' if row.elementwise else 'no: needs whole tensors'}",
+        f"compiles        {'yes' if row.compiles else 'no: fused, or looks at numbers on the way'}",
         f"state           {row.state_floats:g} numbers for each parameter of a 64 × 64 matrix",
         f"needs           {'; '.join(NEEDS[need] for need in sorted(row.needs)) or 'gradients alone'}",
         "hyper-parameters",

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bocb_hf.config import load_run_config
 from bocb_hf.engine.run import prepare_run
+from bocb_hf.load_config import load_run_config
 from bocb_hf.resources import find_config, resource
 
 HEADERS = {path: path.read_text(encoding="utf-8") for path in resource("recipes/configs").rglob("*.yaml")}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import importlib.util
 import logging
 import shutil
 from collections.abc import Callable, Iterator
@@ -14,25 +15,28 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import DistributedType, broadcast_object_list
 from filelock import FileLock, Timeout
 from torch import nn
 from torch.optim import Optimizer
 
 from bocb_hf.backbones.build import BackboneSource, build_backbone, resolve_backbone
-from bocb_hf.config import RANDOM_SCHEME, Identity, RunConfig
+from bocb_hf.config import RunConfig
+from bocb_hf.data.batches import open_source
 from bocb_hf.data.images import ImageData, load_images
 from bocb_hf.data.sampling import init_seed
+from bocb_hf.data.source import Order, TrainSource
 from bocb_hf.engine.checkpoint import writing
-from bocb_hf.engine.environment import count_flops, describe_environment
+from bocb_hf.engine.environment import count_flops, describe_environment, set_numerics
 from bocb_hf.engine.evaluation import Evaluation
 from bocb_hf.engine.export import export_model
 from bocb_hf.engine.interrupt import StopSignal
 from bocb_hf.engine.loop import OnStep, Trainer
-from bocb_hf.errors import InputError
+from bocb_hf.errors import InputError, missing_extra
+from bocb_hf.identity import RANDOM_SCHEME, Identity, flatten
 from bocb_hf.optim import OPTIMIZERS
 from bocb_hf.optim.build import build_optimizer, resolve_optimizer
-from bocb_hf.optim.param_groups import split_parameters
+from bocb_hf.optim.param_groups import freeze_backbone, split_parameters, train_mode
 from bocb_hf.record import (
     Correctness,
     Cost,
@@ -78,11 +82,32 @@ class PreparedRun:
         """The network with initial weights that depend on (seed, backbone) only."""
         data = self.identity.data
         seed = init_seed(self.config.seed, self.identity.backbone.name)
-        return build_backbone(self.source, data.num_classes, data.image_size, seed)
+        model = build_backbone(self.source, data.num_classes, data.image_size, seed, data.test_image_size)
+        if self.identity.training.linear_probe:
+            freeze_backbone(model)
+            train_mode(model)
+        return model
 
     def build_optimizer(self, model: nn.Module) -> Optimizer:
         """The optimizer over the model's parameter groups."""
-        return build_optimizer(self.identity.optimizer, split_parameters(model, self.identity.training.no_decay))
+        training = self.identity.training
+        return build_optimizer(
+            self.identity.optimizer, split_parameters(model, training.no_decay, training.layer_decay)
+        )
+
+    def train_source(self, accelerator: Accelerator) -> TrainSource:
+        """The training images of this process."""
+        order = Order(
+            len(self.data.train),
+            self.identity.training.batch_size,
+            self.config.seed,
+            self.identity.augmentation.repeats,
+            accelerator.process_index,
+            accelerator.num_processes,
+            self.config.runtime.accumulation,
+        )
+        pin = accelerator.device.type == "cuda"
+        return open_source(self.data.train, order, self.config.runtime.workers, pin)
 
 
 def prepare_run(config: RunConfig) -> PreparedRun:
@@ -92,7 +117,7 @@ def prepare_run(config: RunConfig) -> PreparedRun:
         InputError: Anything about the configuration, the data or the starting weights is wrong.
     """
     source = resolve_backbone(config.backbone, config.training.drop_path, config.data.image_size)
-    data = load_images(config.data, trial=config.role == "trial")
+    data = load_images(config.data, config.role == "trial", config.augmentation, config.runtime)
     identity = Identity(
         random_scheme=RANDOM_SCHEME,
         setting=config.setting,
@@ -144,8 +169,15 @@ def train_run(config: RunConfig, stop: StopSignal | None = None, on_step: OnStep
     if config.runtime.threads is not None:
         torch.set_num_threads(config.runtime.threads)
     precision = {"fp32": "no"}.get(config.training.precision, config.training.precision)
+    check_runtime(config)
+    set_numerics(config.runtime)
     try:
-        accelerator = Accelerator(mixed_precision=precision, gradient_accumulation_steps=config.runtime.accumulation)
+        accelerator = Accelerator(
+            mixed_precision=precision,
+            gradient_accumulation_steps=config.runtime.accumulation,
+            log_with=None if config.runtime.tracker == "none" else config.runtime.tracker,
+            project_dir=prepared.state_dir.parent / "trackers",
+        )
         with _locked(prepared, accelerator):
             finished = _from_main(accelerator, lambda: find_finished(prepared, store))
             if finished is None:
@@ -157,6 +189,22 @@ def train_run(config: RunConfig, stop: StopSignal | None = None, on_step: OnStep
     finally:
         # a warm worker makes an Accelerator for every run; its shared state must not outlive the run
         AcceleratorState._reset_state(reset_partial_state=False)
+
+
+def check_runtime(config: RunConfig) -> None:
+    """Refuses what this machine or installation cannot do.
+
+    Raises:
+        InputError: A memory format that crashes, or a tracker that is not installed.
+    """
+    runtime = config.runtime
+    if runtime.channels_last and config.training.precision == "fp32" and not torch.cuda.is_available():
+        raise InputError(
+            "runtime.channels_last: in fp32 on a CPU torch's strided 1×1 convolutions crash in this memory format; "
+            "take training.precision=bf16, or leave it off"
+        )
+    if runtime.tracker != "none" and importlib.util.find_spec(runtime.tracker) is None:
+        raise missing_extra(runtime.tracker, "trackers")
 
 
 @contextmanager
@@ -198,7 +246,7 @@ def _train(
         seed=prepared.config.seed,
         runtime=prepared.config.runtime,
         accelerator=accelerator,
-        train=prepared.data.train,
+        source=prepared.train_source(accelerator),
         validation=prepared.data.validation,
         state_dir=prepared.state_dir,
     )
@@ -209,7 +257,13 @@ def _train(
             trainer.plan.micro_batch,
             prepared.identity.training.batch_size,
         )
-    trainer.run(stop, on_step if accelerator.is_main_process else None)
+    _start_tracker(prepared, accelerator)
+    try:
+        trainer.run(stop, on_step if accelerator.is_main_process else None)
+    finally:
+        trainer.source.close()
+    if accelerator.trackers:
+        accelerator.end_training()
     record = _finish(prepared, store, trainer, flops)
     accelerator.free_memory()
     return record
@@ -236,12 +290,14 @@ def _publish(prepared: PreparedRun, store: Store, trainer: Trainer, flops: int |
             status, progress.diverged_at = "diverged", progress.step
             progress.reason, test = f"the test loss was {test.loss} with the last weights", None
 
+    model = _whole_model(prepared, trainer) if test is not None else trainer.evaluation_model
+
     def publish() -> RunRecord:
         weights = weights_sha256 = None
         if test is not None:
             weights = prepared.state_dir / "export"  # left behind by a crash, it goes with the resume state
             with writing(weights):
-                export_model(trainer.evaluation_model, prepared.identity, prepared.data.class_names, weights)
+                export_model(model, prepared.identity, prepared.data.class_names, weights)
                 with (weights / "model.safetensors").open("rb") as file:
                     weights_sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         record = _make_record(prepared, trainer, status, test, flops, weights_sha256)
@@ -253,6 +309,28 @@ def _publish(prepared: PreparedRun, store: Store, trainer: Trainer, flops: int |
     record = _from_main(accelerator, publish)
     assert record is not None
     return record
+
+
+def _whole_model(prepared: PreparedRun, trainer: Trainer) -> nn.Module:
+    """The network that is saved; FSDP's shards are put together in a fresh one."""
+    if trainer.accelerator.distributed_type != DistributedType.FSDP:
+        return trainer.evaluation_model
+    state = trainer.accelerator.get_state_dict(trainer.network)
+    model = prepared.build_model()
+    if trainer.accelerator.is_main_process:
+        model.load_state_dict(state)
+    return model
+
+
+def _start_tracker(prepared: PreparedRun, accelerator: Accelerator) -> None:
+    """Opens the tracker under the run's id, with its identity as configuration."""
+    if accelerator.log_with:
+        name = prepared.run_id
+        accelerator.init_trackers(
+            "bocb_hf",
+            config={key: str(value) for key, value in flatten(prepared.identity.model_dump(mode="json")).items()},
+            init_kwargs={"trackio": {"name": name}, "wandb": {"name": name, "id": name, "resume": "allow"}},
+        )
 
 
 def _from_main(accelerator: Accelerator, get: Callable[[], RunRecord | None]) -> RunRecord | None:
@@ -311,9 +389,16 @@ def _make_record(
             parameters=sum(p.numel() for p in trainer.bare_model.parameters() if p.requires_grad),
             flops_per_image=flops,
             resumed=progress.resumed,
+            replayed_epochs=progress.replayed_epochs,
+            data_seconds=round(progress.seconds.get("data", 0.0) + progress.waited_seconds, 3),
+            forward_backward_seconds=round(progress.seconds.get("forward_backward", 0.0), 3),
+            optimizer_seconds=round(progress.seconds.get("optimizer", 0.0), 3),
+            waited_seconds=round(progress.waited_seconds, 3),
+            energy_joules=None if progress.energy_joules is None else round(progress.energy_joules, 1),
+            energy_source=None if progress.energy_joules is None else trainer.energy_source,
         ),
         environment=describe_environment(
-            trainer.accelerator.device, trainer.accelerator.num_processes, trainer.plan.micro_batch
+            trainer.accelerator.device, trainer.accelerator.num_processes, trainer.plan.micro_batch, config.runtime
         ),
         curve=progress.curve(),
         supersedes=None,
