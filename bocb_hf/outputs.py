@@ -62,7 +62,8 @@ def write_outputs(contents: StoreContents, out_dir: Path) -> Outputs:
     markdown: list[str] = []
     latex: list[str] = []
     for number, table in enumerate(tables):
-        scores, marks = scores_of(table, contents.uri), Marks.of(table)
+        scores = scores_of(table, contents.uri)
+        marks = Marks.of(scores, table)
         figure = heatmap(scores, marks, table.split_label)
         markdown.append(markdown_table(scores, marks))
         latex.append(latex_table(scores, marks))

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bocb_hf.coupling.failure import GAMMA, find_failures
 from bocb_hf.coupling.scores import ScoreTable
 from bocb_hf.coupling.table import Table
+
+RULE = f"failed: diverged, or over {GAMMA:g} points below the backbone's median, interval included"
 
 
 @dataclass(frozen=True)
@@ -28,14 +31,17 @@ class Marks:
     rule: str = ""
 
     @classmethod
-    def of(cls, table: Table) -> Marks:
-        """What the records of a table say."""
-        rows = [table.column(b) for b in table.backbones]
-        halves = [[row.interval.half_width if row.interval else np.nan for row in column] for column in rows]
-        return cls(np.array(halves), np.array([[table.near_best(row) for row in column] for column in rows]))
+    def of(cls, scores: ScoreTable, table: Table | None = None) -> Marks:
+        """Flags of the default failure rule, and the intervals of the records, where there are any."""
+        blank = np.full(scores.means.shape, np.nan)
+        near = np.zeros(scores.means.shape, np.bool_)
+        if table is not None:
+            rows = [table.column(b) for b in table.backbones]
+            blank = np.array([[row.interval.half_width if row.interval else np.nan for row in c] for c in rows])
+            near = np.array([[table.near_best(row) for row in c] for c in rows])
+        return cls(blank, near, find_failures(scores).failed, RULE)
 
     @classmethod
     def none(cls, scores: ScoreTable) -> Marks:
-        """No interval is known."""
-        shape = scores.means.shape
-        return cls(np.full(shape, np.nan), np.zeros(shape, np.bool_))
+        """No interval is known, and nothing is flagged."""
+        return cls(np.full(scores.means.shape, np.nan), np.zeros(scores.means.shape, np.bool_))

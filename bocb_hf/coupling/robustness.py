@@ -26,7 +26,7 @@ class Offset:
 
     Attributes:
         lr: Steps from the centre; −2 to 2 on the full grid, further out where a grid was extended.
-        weight_decay: Likewise; 0 where only one was tried and it is the centre's.
+        weight_decay: Likewise; 0 where only one was tried, which tells nothing of the best.
         edge: It has the smallest or largest learning rate or weight decay of several that were tried, so a better one
             may lie beyond. No decay at all is no edge: nothing lies below it.
         trials: Completed trials that it was chosen from.
@@ -107,12 +107,15 @@ def best_offset(row: Row) -> Offset | str:
     centre = OPTIMIZERS.get(optimizer).centre(row.cell.setting)
     rates = [t.identity.optimizer.lr for t in row.trials]
     decays = [t.identity.optimizer.weight_decay for t in row.trials]
+    if len(set(rates)) == 1 == len(set(decays)):
+        return "only one configuration was tried"
     lr, weight_decay = best
+    steps = _decay_steps(weight_decay, centre.weight_decay, _factor(decays, DECAY_FACTOR))
     return Offset(
         backbone=row.cell.backbone,
         optimizer=optimizer,
         lr=_steps(lr, centre.lr, _factor(rates, LR_FACTOR)),
-        weight_decay=_decay_steps(weight_decay, centre.weight_decay, _factor(decays, DECAY_FACTOR)),
+        weight_decay=steps if len(set(decays)) > 1 else 0,
         edge=at_edge(lr, rates) or (weight_decay > 0 and at_edge(weight_decay, decays)),
         trials=sum(t.status == "completed" for t in row.trials),
     )

@@ -27,7 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     if arguments.source == "paper":
         scores = published("cifar100")
-        paths = write_figures(scores, Marks.none(scores), None, arguments.out, arguments.only)
+        paths = write_figures(scores, Marks.of(scores), None, arguments.out, arguments.only)
     else:
         contents = read_store(open_store(arguments.store))
         if not contents.records:
@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
         for table in tables:
             folder = arguments.out / table_slug(table) if len(tables) > 1 else arguments.out
             scores = scores_of(table, arguments.store)
-            paths += write_figures(scores, Marks.of(table), table, folder, arguments.only)
+            paths += write_figures(scores, Marks.of(scores, table), table, folder, arguments.only)
     print(f"wrote {len(paths)} files to {arguments.out}: {', '.join(_names(paths))}")
     return 0
 

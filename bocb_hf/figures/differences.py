@@ -109,10 +109,14 @@ def interaction(
     left, head, labels = 0.62, 0.22, 0.45
     cell = min((width - left - 0.45) / len(backbones), 0.6)
     row = 0.2
+    unclear = "n = 1: noise cannot be separated from it"
     lines = [
         "Points beyond backbone + optimizer; order: average linkage of the residuals.",
-        "• simultaneous interval excludes zero" if clear is not None else "n = 1: noise cannot be separated from it",
+        "dot in the corner: simultaneous interval excludes zero"
+        if clear is not None
+        else "n = 1: noise cannot be separated from it",
         *([note] if note else []),
+        *(["–: no mean (diverged in some run, or not run)"] if np.isnan(residuals).any() else []),
     ]
     text = wrap("\n".join(lines), width - 0.1)
     foot = 0.5 + 0.104 * len(text.splitlines())
@@ -131,11 +135,11 @@ def interaction(
             face = (float(red), float(green), float(blue)) if known else MISSING
             axes.add_patch(Rectangle((x + 0.02, y + 0.03), 0.96, 0.94, facecolor=face, linewidth=0))
             dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.5
-            mark = " •" if clear is not None and clear[b, o] and known else ""
-            shown = f"{value:+.1f}{mark}".replace("-", "−") if known else "–"
-            axes.text(
-                x + 0.5, y + 0.52, shown, fontsize=SMALL, ha="center", va="center", color="white" if dark else INK
-            )
+            shown = "–" if not known else "0.0" if abs(value) < 0.05 else f"{value:+.1f}".replace("-", "−")
+            ink = "white" if dark else INK
+            axes.text(x + 0.5, y + 0.54, shown, fontsize=SMALL, ha="center", va="center", color=ink)
+            if clear is not None and clear[b, o] and known:
+                axes.plot([x + 0.9], [y + 0.16], marker="o", markersize=1.8, markeredgewidth=0, color=ink)
     axes.set(xlim=(0, len(backbones)), ylim=(len(optimizers), 0))
     names = [backbone_label(backbones[b]) for b in column_order]
     turned = {"rotation": 45, "ha": "left", "rotation_mode": "anchor"}

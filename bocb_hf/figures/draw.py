@@ -11,12 +11,13 @@ from matplotlib.figure import Figure
 from bocb_hf.coupling.indices import residuals
 from bocb_hf.coupling.marks import Marks
 from bocb_hf.coupling.pareto import AXES, pareto
+from bocb_hf.coupling.ranks import Ranking, rank_optimizers
 from bocb_hf.coupling.robustness import robustness
 from bocb_hf.coupling.scores import ScoreTable
 from bocb_hf.coupling.table import Table
 from bocb_hf.coupling.trials import trial_curves
 from bocb_hf.figures.costs import pareto_front, trial_figure
-from bocb_hf.figures.differences import interaction
+from bocb_hf.figures.differences import critical_difference, interaction
 from bocb_hf.figures.distributions import boxes, violin
 from bocb_hf.figures.grid import heatmap
 from bocb_hf.figures.training import training_curves
@@ -30,6 +31,9 @@ def draw_scores(scores: ScoreTable, marks: Marks, split: str = "test") -> Iterat
     yield "violin", partial(violin, scores)
     if min(scores.means.shape) > 1:
         yield "interaction", partial(_interaction, scores)
+    ranking = rank_optimizers(scores)
+    if ranking is not None:
+        yield "critical-difference", partial(_ranks, scores, ranking)
 
 
 def draw_records(table: Table) -> Iterator[tuple[str, Drawing]]:
@@ -59,6 +63,21 @@ def _interaction(scores: ScoreTable) -> Figure:
             f"Simultaneous 95 % over all {int(scores.ranked.sum())} cells (max |t| = {found.critical:.1f}), over seeds."
         )
     return interaction(found.r, scores.backbones, scores.optimizers, clear, note, scores.dataset)
+
+
+def _ranks(scores: ScoreTable, ranking: Ranking) -> Figure:
+    p = f"p = {ranking.p:.2g}" if ranking.p >= 1e-4 else "p < 0.0001"
+    agreement = f"Kendall's W = {ranking.kendall_w:.2f}"
+    note = (
+        f"{scores.dataset}, n = {len(ranking.backbones)} backbones. Friedman: {p}, {agreement}."
+        " A bar joins optimizers that Nemenyi's test (95 %, all pairs) does not tell apart."
+    )
+    if (scores.status == "diverged").any():
+        note += " Diverged cells share the last rank."
+    if len(ranking.backbones) < len(scores.backbones):
+        note += f" {len(scores.backbones) - len(ranking.backbones)} backbone(s) with missing cells are left out."
+    ranks = dict(zip(scores.optimizers, ranking.mean_ranks.tolist(), strict=True))
+    return critical_difference(ranks, ranking.critical_difference, note)
 
 
 def slugs(names: tuple[str, ...]) -> Mapping[str, str]:

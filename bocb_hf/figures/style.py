@@ -17,7 +17,7 @@ from bocb_hf.optim import CATEGORIES, OPTIMIZERS
 COLUMN = 3.3  # inches: one column of a two-column paper
 PAGE = 6.9  # inches: both columns
 SMALL = 6.0  # points: the smallest text
-PER_INCH = 22  # letters of the smallest text
+PER_INCH, TITLE_PER_INCH = 22, 14  # letters of the smallest text, and of a title
 TEXT = 6.5
 TITLE = 7.5
 INK = "#222222"
@@ -72,6 +72,7 @@ def tidy(axes: Axes) -> None:
 
 def title(figure: Figure, text: str) -> None:
     """A title over the whole figure, at its left edge."""
+    text = textwrap.fill(text, max(20, int(figure.get_figwidth() * TITLE_PER_INCH)))
     figure.suptitle(text, fontsize=TITLE, weight="bold", x=0.01, ha="left", color=INK)
 
 
@@ -126,7 +127,15 @@ def label_ends(figure: Figure, axes: Axes, ends: Sequence[tuple[str, str, float,
             color=colour,
             va="center",
             annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.4, "alpha": 0.6, "shrinkA": 0, "shrinkB": 1},
+            arrowprops={
+                "arrowstyle": "-",
+                "color": colour,
+                "linewidth": 0.4,
+                "alpha": 0.6,
+                "relpos": (0, 0.5),
+                "shrinkA": 1,
+                "shrinkB": 1,
+            },
         )
 
 
