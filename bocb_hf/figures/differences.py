@@ -112,9 +112,7 @@ def interaction(
     unclear = "n = 1: noise cannot be separated from it"
     lines = [
         "Points beyond backbone + optimizer; order: average linkage of the residuals.",
-        "dot in the corner: simultaneous interval excludes zero"
-        if clear is not None
-        else "n = 1: noise cannot be separated from it",
+        "dot in the corner: simultaneous interval excludes zero" if clear is not None else unclear,
         *([note] if note else []),
         *(["–: no mean (diverged in some run, or not run)"] if np.isnan(residuals).any() else []),
     ]
