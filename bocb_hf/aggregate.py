@@ -79,19 +79,48 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of ``bocb aggregate``."""
     parser.add_argument("--store", default="outputs/store", help="folder that holds models/<namespace>/<repository>")
     parser.add_argument("--out", default="outputs/report", type=Path, help="folder for tables, figures and report.html")
+    parser.add_argument(
+        "--source",
+        default="store",
+        metavar="store|paper[:TABLE]",
+        help="records of the store, or the published tables: cifar100 (default), imagenet1k, coco_pose, coco_detection",
+    )
+    parser.add_argument(
+        "--rules",
+        choices=("default", "paper"),
+        default="default",
+        help="paper: beside our analysis, the study's own rules as printed",
+    )
+    parser.add_argument("--draws", type=int, default=2000, help="bootstrap draws of each analysis (default: 2000)")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Reads, writes, prints; returns the exit status.
 
     Raises:
-        InputError: The store holds no valid record, or a file cannot be written.
+        InputError: The store holds no valid record, there is no such source, or a file cannot be written.
     """
-    from bocb_hf.outputs import write_outputs  # pandas and matplotlib: a second that `bocb --help` need not wait
+    # pandas, matplotlib and scipy: a second that `bocb --help` need not wait
+    from bocb_hf.analysis_outputs import analyse_paper, analyse_records
+    from bocb_hf.outputs import write_outputs
 
-    outputs = write_outputs(read_store(open_store(arguments.store)), arguments.out)
-    print(outputs.text)
-    print("\nwrote " + ", ".join(str(path) for path in outputs.paths))
+    if arguments.draws < 100:
+        raise InputError(f"--draws: {arguments.draws} is too few for a 95 % interval; use at least 100")
+    kind, _, name = arguments.source.partition(":")
+    if kind not in ("store", "paper") or (kind == "store" and name):
+        raise InputError(f"--source: {arguments.source!r} is neither 'store' nor 'paper' nor 'paper:TABLE'")
+    if kind == "paper":
+        found = analyse_paper(name or "cifar100", arguments.rules, arguments.out, arguments.draws)
+        print(found.text)
+        paths = found.paths
+    else:
+        contents = read_store(open_store(arguments.store))
+        outputs = write_outputs(contents, arguments.out)
+        print(outputs.text)
+        found = analyse_records(contents.records, arguments.rules, arguments.out, arguments.draws)
+        print(f"\n{found.text}")
+        paths = [*outputs.paths, *found.paths]
+    print("\nwrote " + ", ".join(str(path) for path in paths))
     return 0
 
 

@@ -95,14 +95,14 @@ def _text(sections: Sequence[Section], quarantined: Sequence[Quarantined]) -> st
     for section in sections:
         sentences = [*contrast_text(section.contrast), *notes(section.table, section.floors)]
         fairness = "\n".join(ledger_text(ledger(section.table)))
-        blocks += [terminal_text(section.table, section.floors), fairness, "\n".join(map(_wrap, sentences))]
+        blocks += [terminal_text(section.table, section.floors), fairness, "\n".join(map(wrap, sentences))]
     if quarantined:
         lines = [f"{q.repository}/{q.path}: {q.reason}" for q in quarantined]
-        blocks.append("\n".join([f"quarantined, in no table ({len(lines)}):", *map(_wrap, lines)]))
+        blocks.append("\n".join([f"quarantined, in no table ({len(lines)}):", *map(wrap, lines)]))
     return "\n\n".join(blocks)
 
 
-def _wrap(sentence: str) -> str:
+def wrap(sentence: str) -> str:
     """A sentence as an item of a list."""
     return textwrap.fill(sentence, 112, initial_indent="- ", subsequent_indent="  ", break_long_words=False)
 

@@ -29,6 +29,9 @@ MAX_LABELINGS = 200_000
 RANDOM_LABELINGS = 20_000  # where there are more
 
 
+PermutationStatistic = Literal["mean", "median", "t"]
+
+
 @dataclass(frozen=True)
 class Permutation:
     """Exact test over all ways to call as many of the backbones CNN as are; cells are never permuted.
@@ -38,12 +41,14 @@ class Permutation:
         p: Two-sided: the share of them with |C| at least as large as the observed one.
         smallest: The smallest p that any data could reach with so many backbones, or with so many random labelings.
         exact: Whether all ways were tried.
+        statistic: What was compared: C itself, C of medians, or C over its standard error.
     """
 
     labelings: int
     p: float
     smallest: float
     exact: bool = True
+    statistic: PermutationStatistic = "mean"
 
 
 @dataclass(frozen=True)
@@ -180,9 +185,9 @@ def image_error(weights: Sequence[float], rows: Sequence[Row]) -> float | None:
 
 
 def permute(
-    cnn: Sequence[float], modern: Sequence[float], centre: Literal["mean", "median"] = "mean", seed: int = 0
+    cnn: Sequence[float], modern: Sequence[float], statistic: PermutationStatistic | None = None, seed: int = 0
 ) -> Permutation:
-    """Tests centre(cnn) − centre(modern) against all relabelings of the backbones, or a random 20,000 of them.
+    """Tests C against all relabelings of the backbones, or a random 20,000 of them.
 
     With B backbones of which m are CNNs there are L = B!/(m!(B−m)!) labelings. When both groups are equally large, a
     labeling and its mirror image give C and −C, so p cannot fall below 2/L; otherwise not below 1/L. Two against two
@@ -191,9 +196,13 @@ def permute(
     Args:
         cnn: d of each CNN.
         modern: d of each modern backbone.
-        centre: Which centre of a group.
+        statistic: What to compare. When None, ``t`` with five backbones in each group, otherwise ``mean``: C over its
+            standard error keeps its level where one family varies more than the other (Chung and Romano 2013), C
+            itself does not; but the spread of two backbones is no yardstick.
         seed: Of the random labelings.
     """
+    if statistic is None:
+        statistic = "t" if min(len(cnn), len(modern)) >= ENOUGH_BACKBONES else "mean"
     d: NDArray[np.float64] = np.array([*cnn, *modern], np.float64)
     labelings = math.comb(len(d), len(cnn))
     exact = labelings <= MAX_LABELINGS
@@ -205,19 +214,23 @@ def permute(
         order = np.random.default_rng(seed).permuted(np.tile(np.arange(len(d)), (RANDOM_LABELINGS, 1)), axis=1)
         inside = np.vstack([np.arange(len(cnn)), order[:, : len(cnn)]])
         labelings, smallest = len(inside), 1 / len(inside)
-    contrasts: NDArray[np.float64]
-    if centre == "mean":
-        sums: NDArray[np.float64] = d[inside].sum(axis=1)
-        contrasts = np.abs(sums / len(cnn) - (float(d.sum()) - sums) / len(modern))
+    chosen = np.zeros((len(inside), len(d)), np.bool_)
+    np.put_along_axis(chosen, inside, True, axis=1)
+    every = np.broadcast_to(d, chosen.shape)
+    first: NDArray[np.float64] = every[chosen].reshape(len(inside), -1)
+    second: NDArray[np.float64] = every[~chosen].reshape(len(inside), -1)
+    if statistic == "median":
+        contrasts = np.abs(np.median(first, axis=1) - np.median(second, axis=1))
     else:
-        chosen = np.zeros((len(inside), len(d)), np.bool_)
-        np.put_along_axis(chosen, inside, True, axis=1)
-        every = np.broadcast_to(d, chosen.shape)
-        first = np.median(every[chosen].reshape(len(inside), -1), axis=1)
-        contrasts = np.abs(first - np.median(every[~chosen].reshape(len(inside), -1), axis=1))
+        contrasts = np.abs(first.mean(axis=1) - second.mean(axis=1))
+    if statistic == "t":
+        variance = first.var(axis=1, ddof=1) / len(cnn) + second.var(axis=1, ddof=1) / len(modern)
+        # groups without any spread: no difference is none, any other is beyond all measure
+        error = np.sqrt(np.maximum(variance, 1e-18 * max(1.0, float(np.square(d).max()))))
+        contrasts = contrasts / error
     tolerance = 1e-9 * max(1.0, float(contrasts.max()))  # sums in another order differ in the last digits
     as_large = int(np.count_nonzero(contrasts >= contrasts[0] - tolerance))
-    return Permutation(labelings, as_large / labelings, smallest, exact)
+    return Permutation(labelings, as_large / labelings, smallest, exact, statistic)
 
 
 def _logit_estimates(table: Table, rows: Sequence[Row]) -> list[Estimate]:

@@ -114,7 +114,8 @@ def _variant(
         test: Any = _stats.ttest_ind(list(cnn.values()), list(modern.values()), equal_var=False)
         ends: Any = test.confidence_interval(0.95)
         population = (float(ends.low), float(ends.high)) if np.isfinite(ends.low) else None
-    permutation = permute(list(cnn.values()), list(modern.values()), centre)
+    statistic = "median" if centre == "median" else None
+    permutation = permute(list(cnn.values()), list(modern.values()), statistic)
     return Variant(name, unit, cnn, modern, centre, permutation, population)
 
 

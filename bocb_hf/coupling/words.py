@@ -191,9 +191,10 @@ def _fairness(shown: Sequence[Row]) -> list[str]:
 def permutation_text(test: Permutation) -> str:
     """Two-sided p with its labelings and the smallest p that could have come out."""
     which = "all" if test.exact else "a random"
+    what = {"mean": "", "median": " of medians", "t": " of the difference over its standard error"}[test.statistic]
     return (
-        f"two-sided p = {test.p:.2g} over {which} {test.labelings:,} labelings; the smallest p that could be reached "
-        f"is {test.smallest:.2g}"
+        f"two-sided p{what} = {test.p:.2g} over {which} {test.labelings:,} labelings; the smallest p that could be "
+        f"reached is {test.smallest:.2g}"
     )
 
 
