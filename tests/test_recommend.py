@@ -376,7 +376,7 @@ def test_sources_answer_apart_and_the_one_that_knows_the_backbone_first(capsys, 
     assert text.index("== own records") < text.index("== published")
     loaded = load_plan(plan)
     assert loaded.backbones == ["tiny_vit"] and loaded.optimizers[0] == "adamw" and loaded.final_seeds == [1, 2, 3]
-    assert main([*arguments, "--source", "records"]) == 0
+    assert main([*arguments, "--source", "store"]) == 0
     assert "published" not in capsys.readouterr().out
 
 
@@ -385,7 +385,7 @@ def test_sources_answer_apart_and_the_one_that_knows_the_backbone_first(capsys, 
     [
         (["--max-regret", "-1"], "--max-regret"),
         (["--plan", "x.yaml"], "--config"),
-        (["--source", "records", "--store", "nothing"], "--store"),
+        (["--source", "store", "--store", "nothing"], "--store"),
     ],
 )
 def test_bad_arguments(capsys, tmp_path, monkeypatch, arguments, message):

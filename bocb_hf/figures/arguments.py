@@ -18,8 +18,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = _DESCRIPTION
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--store", default="outputs/store", help="folder of the repositories (default: %(default)s)")
-    source = "a store, or the published CIFAR-100 table (default: records)"
-    parser.add_argument("--source", choices=("records", "paper"), default="records", help=source)
+    parser.add_argument(
+        "--source",
+        default="store",
+        metavar="store|paper[:TABLE]",
+        help="records of the store, or a published table: cifar100 (default), imagenet1k, coco_pose, coco_detection",
+    )
     parser.add_argument("--out", default=Path("outputs/figures"), type=Path, help="folder (default: %(default)s)")
     only = "only figures whose names begin so, without tables (repeatable): heatmap, violin, pareto-seconds, ..."
     parser.add_argument("--only", action="append", default=[], metavar="NAME", help=only)

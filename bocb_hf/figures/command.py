@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import cast
 
 from bocb_hf.aggregate import read_store
 from bocb_hf.coupling.marks import Marks
@@ -14,7 +15,7 @@ from bocb_hf.errors import InputError
 from bocb_hf.figures.draw import Drawing, draw_records, draw_scores
 from bocb_hf.figures.style import figure_bytes
 from bocb_hf.outputs import table_slug, write_file
-from bocb_hf.reference import published
+from bocb_hf.reference import Published, published
 from bocb_hf.store import open_store
 from bocb_hf.tables import table_files, tuning_files
 
@@ -23,10 +24,13 @@ def run(arguments: argparse.Namespace) -> int:
     """Writes the figures and tables of a source; returns the exit status.
 
     Raises:
-        InputError: No valid record, no figure of that name, or a file that cannot be written.
+        InputError: No such source, no valid record, no figure of that name, or a file that cannot be written.
     """
-    if arguments.source == "paper":
-        scores = published("cifar100")
+    kind, _, name = arguments.source.partition(":")
+    if kind not in ("store", "paper") or (kind == "store" and name):
+        raise InputError(f"--source: {arguments.source!r} is neither 'store' nor 'paper' nor 'paper:TABLE'")
+    if kind == "paper":
+        scores = published(cast(Published, name or "cifar100"))
         paths = write_figures(scores, Marks.of(scores), None, arguments.out, arguments.only)
     else:
         contents = read_store(open_store(arguments.store))

@@ -43,7 +43,7 @@ def pareto_front(front: Front) -> Figure:
     for point in front.points:
         _draw_point(axes, point)
     best = [p for p in front.points if p.on_front]
-    if best:
+    if len(best) > 1:
         steps: dict[float, float] = {}
         for p in best:
             steps[p.cost] = p.mean

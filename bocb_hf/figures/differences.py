@@ -16,7 +16,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from bocb_hf.coupling.words import backbone_label, optimizer_label
-from bocb_hf.figures.style import COLOURS, COLUMN, DPI, INK, MISSING, PAGE, SMALL, SOFT, TITLE, category, wrap
+from bocb_hf.figures.style import COLOURS, COLUMN, DPI, INK, MISSING, PAGE, SMALL, SOFT, TITLE, category, short, wrap
 
 
 def critical_difference(mean_ranks: Mapping[str, float], cd: float | None, note: str = "") -> Figure:
@@ -106,7 +106,7 @@ def interaction(
     column_order, row_order = cluster(residuals), cluster(residuals.T)
     wide = len(backbones) > 8
     width = PAGE if wide else COLUMN
-    left, head, labels = 0.62, 0.22, 0.45
+    left, head, labels = 0.62, 0.22, 0.55
     cell = min((width - left - 0.45) / len(backbones), 0.6)
     row = 0.2
     unclear = "n = 1: noise cannot be separated from it"
@@ -139,7 +139,7 @@ def interaction(
             if clear is not None and clear[b, o] and known:
                 axes.plot([x + 0.9], [y + 0.16], marker="o", markersize=1.8, markeredgewidth=0, color=ink)
     axes.set(xlim=(0, len(backbones)), ylim=(len(optimizers), 0))
-    names = [backbone_label(backbones[b]) for b in column_order]
+    names = [short(backbone_label(backbones[b]), 14) for b in column_order]
     turned = {"rotation": 45, "ha": "left", "rotation_mode": "anchor"}
     axes.set_xticks(np.arange(len(names)) + 0.5, names, fontsize=SMALL, **turned)
     axes.set_yticks(

@@ -25,6 +25,7 @@ from bocb_hf.figures.style import (
     category_legend,
     footnote,
     new_figure,
+    short,
     tidy,
     title,
 )
@@ -37,7 +38,7 @@ def violin(scores: ScoreTable) -> Figure:
 
     Cells that failed have no place on the axis: their number stands at the right, after n.
     """
-    figure = new_figure(COLUMN, 0.95 + ROW * max(len(scores.backbones), 3))
+    figure = new_figure(COLUMN, 1.25 + ROW * max(len(scores.backbones), 3))
     axes = figure.add_subplot()
     for y, means in enumerate(scores.means):
         known = means[np.isfinite(means)]
@@ -71,7 +72,7 @@ def boxes(found: Robustness, by: Literal["backbone", "optimizer"], dataset: str 
     lower bound.
     """
     groups = found.by_backbone if by == "backbone" else found.by_optimizer
-    figure = new_figure(COLUMN, 0.85 + ROW * max(len(groups), 3))
+    figure = new_figure(COLUMN, 1.05 + ROW * max(len(groups), 3))
     axes = figure.add_subplot()
     for y, group in enumerate(groups):
         _box(axes, y, group)
@@ -126,7 +127,7 @@ def _counts(axes: Axes, y: int, n: int, failed: int) -> None:
 def _rows(axes: Axes, names: Sequence[str]) -> None:
     """Names of the rows, from the top."""
     tidy(axes)
-    axes.set_yticks(range(len(names)), names, fontsize=SMALL)
+    axes.set_yticks(range(len(names)), [short(name, 16) for name in names], fontsize=SMALL)
     axes.set_ylim(max(len(names), 1) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="y", linewidth=0.3, color=FAINT)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from bocb_hf.coupling.marks import Marks
 from bocb_hf.coupling.scores import ScoreTable
 from bocb_hf.coupling.words import backbone_label, optimizer_label
-from bocb_hf.figures.style import COLUMN, DPI, INK, MISSING, PAGE, SMALL, SOFT, TEXT, TITLE, WARN, wrap
+from bocb_hf.figures.style import COLUMN, DPI, INK, MISSING, PAGE, SMALL, SOFT, TEXT, TITLE, WARN, short, wrap
 
 ROOMY = 8  # backbones up to which a cell holds its interval and n
 ACROSS = 20  # backbones beside each other on a page; further ones come below
@@ -142,7 +142,7 @@ def _style(status: str, gap: float, colours: ScalarMappable) -> dict[str, Any]:
 
 def _label(axes: Axes, backbones: Sequence[str], optimizers: Sequence[str], roomy: bool) -> None:
     axes.set(xlim=(0, len(backbones)), ylim=(len(optimizers), 0))
-    names = [_wrap(b) for b in backbones] if roomy else list(backbones)
+    names = [_wrap(b) if roomy else short(b, 14) for b in backbones]
     turned = {} if roomy else {"rotation": 45, "ha": "left", "rotation_mode": "anchor"}
     axes.set_xticks(np.arange(len(backbones)) + 0.5, names, fontsize=TEXT if roomy else SMALL, **turned)
     axes.set_yticks(np.arange(len(optimizers)) + 0.5, [optimizer_label(o) for o in optimizers], fontsize=TEXT)
@@ -157,7 +157,7 @@ def _legend(scores: ScoreTable, marks: Marks, roomy: bool) -> str:
     counts = sorted({int(n) for n in scores.n[scores.ranked].ravel()})
     n = " to ".join(str(v) for v in dict.fromkeys([counts[0], counts[-1]])) if counts else "0"
     halves = marks.halves[np.isfinite(marks.halves)]
-    if roomy:
+    if roomy and halves.size:
         lines.append("mean ± half of the 95 % interval over seeds")
     elif halves.size:
         lines.append(f"n = {n}; half of the 95 % interval: median {np.median(halves):.1f}, largest {halves.max():.1f}")
@@ -175,8 +175,14 @@ def _legend(scores: ScoreTable, marks: Marks, roomy: bool) -> str:
 
 
 def _wrap(label: str) -> str:
-    """Breaks a long column label at its hyphen."""
-    return label.replace("-", "-\n", 1) if len(label) > 9 else label
+    """Breaks a long column label at a bracket or hyphen."""
+    if len(label) <= 9:
+        return label
+    for sign in (" (", "-"):
+        if sign in label:
+            first, _, second = label.partition(sign)
+            return f"{short(first + sign.rstrip(' ('), 13)}\n{short(sign.strip('- ') + second, 13)}"
+    return short(label, 13)
 
 
 def _ticks(norm: Normalize) -> list[float]:

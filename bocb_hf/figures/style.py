@@ -36,6 +36,11 @@ _DASHES: Sequence[Any] = (
 )
 
 
+def short(label: str, letters: int) -> str:
+    """The beginning of a label that is too long for its place."""
+    return label if len(label) <= letters else label[: letters - 1] + "…"
+
+
 def new_figure(width: float, height: float) -> Figure:
     """An empty white figure, in inches."""
     return Figure(figsize=(width, height), dpi=DPI, facecolor="white", layout="constrained")

@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--source",
-        choices=("paper", "records", "both"),
+        choices=("paper", "store", "both"),
         default="both",
         help="the published CIFAR-100 table, a store's records, or each in turn (default: both, if there is a store)",
     )

@@ -63,21 +63,21 @@ def find_sources(which: str, store: str | None) -> list[Source]:
     """Own tables, the one with most runs first, then the published one.
 
     Args:
-        which: ``paper``, ``records`` or ``both``.
+        which: ``paper``, ``store`` or ``both``.
         store: As the user named it; None takes the default one where it exists.
 
     Raises:
         InputError: A store that was asked for holds no valid record.
     """
     found: list[Source] = []
-    if which != "paper" and (store is not None or which == "records" or Path(DEFAULT_STORE).is_dir()):
+    if which != "paper" and (store is not None or which == "store" or Path(DEFAULT_STORE).is_dir()):
         uri = store or DEFAULT_STORE
         contents = read_store(open_store(uri))
-        if not contents.records and (store is not None or which == "records"):
+        if not contents.records and (store is not None or which == "store"):
             raise InputError(f"--store: {uri} holds no valid record of a run; name another, or use --source paper")
         for table in build_tables(contents.records):
             found.append(Source(f"own records in {uri}", scores_of(table, uri), table))
-    if which != "records":
+    if which != "store":
         found.append(Source(f"published ({SOURCE})", published("cifar100")))
     return found
 
