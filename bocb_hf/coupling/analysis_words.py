@@ -6,14 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bocb_hf.coupling.analysis import Analysis, ScaleAnalysis
+from bocb_hf.coupling.analysis import PARTS, Analysis, ScaleAnalysis
 from bocb_hf.coupling.bootstrap import Bootstrap
 from bocb_hf.coupling.contrast_variants import Variant
 from bocb_hf.coupling.decomposition import Decomposition
 from bocb_hf.coupling.scores import ScoreTable
 from bocb_hf.coupling.words import backbone_label, optimizer_label, permutation_text, signed, span
-
-PARTS = ("optimizer", "backbone", "interaction")
 
 
 def analysis_text(analysis: Analysis) -> list[str]:
@@ -159,11 +157,10 @@ def _indices(scores: ScoreTable, found: ScaleAnalysis) -> list[str]:
 def _best(scores: ScoreTable, found: ScaleAnalysis) -> list[str]:
     if found.best is None:
         return ["Which optimizers may be the best of a backbone cannot be said: noise cannot be separated."]
-    listed = [
-        f"{label(scores, b)}: {', '.join(optimizer_label(scores.optimizers[int(o)]) for o in np.nonzero(row)[0])}"
-        for b, row in zip(scores.backbones, found.best.candidates, strict=True)
-        if row.any()
-    ]
+    listed: list[str] = []
+    for b, row in zip(scores.backbones, found.best.candidates, strict=True):
+        names = [optimizer_label(o) for i, o in enumerate(scores.optimizers) if row[i]]
+        listed += [f"{label(scores, b)}: {', '.join(names)}"] if names else []
     return [f"Not told apart from the best (Hsu, 95 % for each backbone): {'; '.join(listed)}."]
 
 
