@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
-from builders import augment_plainly, decoded
+from plain_loop import augment_plainly, decoded
 from pydantic import ValidationError
 from safetensors.torch import load_file
 from torch import nn

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from builders import augment_plainly, decoded
+from plain_loop import augment_plainly, decoded
 from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional
