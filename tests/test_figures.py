@@ -13,6 +13,7 @@ from builders import make_grid, make_record
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from test_aggregate import mixed_records, publish
 
@@ -48,10 +49,18 @@ def check_readable(figure: Figure) -> None:
     assert figure.get_figwidth() in (COLUMN, PAGE)
     assert not plt.get_fignums()
     figure.draw_without_rendering()  # lays it out
-    assert all(text.get_fontsize() >= SMALL for text in figure.findobj(Text) if text.get_text().strip())
+    assert all(float(text.get_fontsize()) >= SMALL for text in figure.findobj(Text) if text.get_text().strip())
     drawn = figure.get_tightbbox()  # in inches
     assert drawn.x0 > -0.01 and drawn.x1 < figure.get_figwidth() + 0.01, drawn
     assert drawn.y0 > -0.01 and drawn.y1 < figure.get_figheight() + 0.01, drawn
+
+
+def xs(line: Line2D) -> list[float]:
+    return np.asarray(line.get_xdata(), np.float64).tolist()
+
+
+def ys(line: Line2D) -> list[float]:
+    return np.asarray(line.get_ydata(), np.float64).tolist()
 
 
 def with_curve(record: RunRecord, losses: list[float]) -> RunRecord:
@@ -67,14 +76,14 @@ def tuned(optimizers: Iterable[str] = ("sgdm", "adamw", "lars", "lamb")) -> list
         make_record(b, o, role="trial", seed=0, lr=lr, val_top1=60 + 9 * i - j, status=status)
         for b in ("tiny_resnet", "tiny_vit")
         for j, o in enumerate(optimizers)
-        for i, (lr, status) in enumerate(((0.03, "completed"), (0.1, "completed"), (0.3, _late(o))))
+        for i, (lr, status) in enumerate(zip((0.03, 0.1, 0.3), _ends(o), strict=True))
     ]
     kept = [r for r in mixed_records() if r.role == "final"]
     return [*kept, *trials]
 
 
-def _late(optimizer: str) -> Status:
-    return "diverged" if optimizer == "lars" else "completed"
+def _ends(optimizer: str) -> tuple[Status, Status, Status]:
+    return ("completed", "completed", "diverged" if optimizer == "lars" else "completed")
 
 
 @pytest.fixture(scope="module")
@@ -179,8 +188,8 @@ def test_the_violin_shows_every_score_and_counts_failures():
     scores = scores_of(build_tables(mixed_records())[0])
     figure = violin(scores)
     axes = figure.axes[0]
-    points = [line for line in axes.lines if len(line.get_xdata()) == 1]
-    assert sorted(float(line.get_xdata()[0]) for line in points) == sorted(scores.means[np.isfinite(scores.means)])
+    points = [line for line in axes.lines if len(xs(line)) == 1]
+    assert sorted(xs(line)[0] for line in points) == sorted(scores.means[np.isfinite(scores.means)])
     assert len(axes.collections) == 4  # one violin a backbone
     counts = [text.get_text() for text in axes.texts]
     assert sorted(counts) == ["3", "3", "3 ✕1", "3 ✕1"]
@@ -188,9 +197,11 @@ def test_the_violin_shows_every_score_and_counts_failures():
 
 def test_boxes_show_every_pair_and_mark_edges(table):
     found = robustness(table)
-    for by, side in (("backbone", found.by_backbone), ("optimizer", found.by_optimizer)):
-        figure = boxes(found, by)
-        drawn = [(line.get_marker(), float(x)) for line in figure.axes[0].lines for x in line.get_xdata()]
+    for figure, side in (
+        (boxes(found, "backbone"), found.by_backbone),
+        (boxes(found, "optimizer"), found.by_optimizer),
+    ):
+        drawn = [(line.get_marker(), x) for line in figure.axes[0].lines for x in xs(line)]
         edges = sum(len(d.edges) for d in side)
         assert sum(marker == "^" for marker, _ in drawn) == edges > 0
         values = sorted(v for d in side for v in d.values.values())
@@ -255,9 +266,7 @@ def test_the_pareto_figure_names_every_point_and_what_has_no_place(table, axis):
         assert optimizer_label(point.optimizer) in labels
     for optimizer, reason in front.left_out.items():
         assert f"{optimizer_label(optimizer)} ({reason})" in labels
-    filled = [
-        line for line in figure.axes[0].lines if len(line.get_xdata()) == 1 and line.get_markerfacecolor() != "white"
-    ]
+    filled = [line for line in figure.axes[0].lines if len(xs(line)) == 1 and line.get_markerfacecolor() != "white"]
     assert len(filled) == sum(p.on_front for p in front.points)
 
 
@@ -271,7 +280,7 @@ def test_a_front_without_a_point(table):
 def test_the_trial_figure_starts_and_ends_where_the_curves_do(table):
     curves = trial_curves(table)
     figure = trial_figure(curves)
-    lines = {tuple(line.get_ydata()) for line in figure.axes[0].lines if line.get_marker() != "None"}
+    lines = {tuple(ys(line)) for line in figure.axes[0].lines if line.get_marker() != "None"}
     assert lines == {tuple(p.shortfall for p in curve.points) for curve in curves}
     assert {optimizer_label(c.optimizer) for c in curves} <= set(texts(figure))
     assert any("every trial diverged" in " ".join(text.split()) for text in texts(figure))
@@ -287,7 +296,7 @@ def test_training_curves_average_completed_runs_and_end_failures_in_a_cross():
     assert {"SGD-M", "LARS (1/1 div)"} <= set(labels)
     assert any("Not run: AdamW" in text for text in labels)
     crosses = [line for line in figure.axes[0].lines if line.get_marker() == "x"]
-    assert len(crosses) == 1 and float(crosses[0].get_ydata()[0]) == 9.0
+    assert len(crosses) == 1 and ys(crosses[0])[0] == 9.0
     curve = mean_curve(good)
     assert curve is not None
     epochs, low, mean, high = curve

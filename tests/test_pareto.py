@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from bocb_hf.coupling.pareto import dominates, non_dominated, pareto
 from bocb_hf.coupling.table import build_tables
+from bocb_hf.record import Status
 
 POINTS = st.lists(st.tuples(st.integers(0, 5).map(float), st.integers(0, 5).map(float)), min_size=1, max_size=12)
 
@@ -29,6 +30,9 @@ def test_order_does_not_matter_and_equal_points_share_their_answer(points):
     answer = dict(zip(points, non_dominated(points), strict=True))
     assert non_dominated(points[::-1]) == [answer[p] for p in points[::-1]]
     assert non_dominated(points) == [answer[p] for p in points]
+
+
+STATUSES: dict[float, Status] = {0.03: "completed", 0.3: "diverged"}
 
 
 def cell(optimizer: str, correct: int, seconds: float, **more):
@@ -58,7 +62,7 @@ def test_tuning_counts_every_trial():
     records = [*cell("sgdm", 1600, 10), *cell("adamw", 1700, 20)]
     records += [
         make_record("tiny_vit", "sgdm", role="trial", seed=0, lr=lr, wall_seconds=7, status=status)
-        for lr, status in ((0.03, "completed"), (0.3, "diverged"))
+        for lr, status in STATUSES.items()
     ]
     front = pareto(build_tables(records)[0], "tiny_vit", "tuning")
     assert [(p.optimizer, p.cost) for p in front.points] == [("sgdm", 14)]
