@@ -19,6 +19,8 @@ examples:
   bocb list optimizers                        what can be trained with
   bocb sweep demo                             a grid of tiny backbones on the embedded images
   bocb aggregate                              read the cards back, print the coupling table
+  bocb recommend resnet101                    which optimizers to try on a backbone, and why
+  bocb figures --source paper                 every figure of the study's published table
   bocb train --config fashion_mnist_subset/demo backbone.name=tiny_vit optimizer.name=adamw --dry-run
 """
 
