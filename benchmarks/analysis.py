@@ -91,7 +91,7 @@ def main() -> None:
     if arguments.only:
         print(json.dumps(measure(tuple(json.loads(arguments.only)), arguments.draws)))
         return
-    versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("numpy", "scipy", "statsmodels"))
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("numpy", "scipy"))
     cores = len(os.sched_getaffinity(0))
     print(
         f"{datetime.date.today()}, {platform.machine()}, {cores} cores, Python {platform.python_version()}, {versions}"

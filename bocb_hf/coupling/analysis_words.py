@@ -168,8 +168,8 @@ def _ranking(analysis: Analysis) -> list[str]:
     ranking = analysis.ranking
     if ranking is None:
         return []
-    order = np.argsort(ranking.mean_ranks, kind="stable").tolist()
-    names = [f"{optimizer_label(analysis.scores.optimizers[i])} {ranking.mean_ranks[i]:.1f}" for i in order[:5]]
+    ranked = sorted(zip(ranking.mean_ranks.tolist(), analysis.scores.optimizers, strict=True))
+    names = [f"{optimizer_label(optimizer)} {rank:.1f}" for rank, optimizer in ranked[:5]]
     return [
         f"Mean ranks over {len(ranking.backbones)} backbones: {', '.join(names)} ...; Friedman p = {ranking.p:.2g}, "
         f"Kendall's W = {ranking.kendall_w:.2f}; mean ranks closer than {ranking.critical_difference:.2f} are not told "

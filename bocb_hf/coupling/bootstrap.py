@@ -101,6 +101,7 @@ def bootstrap(
             part holds some of the noise between seeds once more, so intervals are slightly too wide.
         shifts: ``image_shifts`` with as many draws, where several bootstraps share them; drawn when None.
         backbones: Draw backbones as well, CNNs and modern ones apart, so that statements reach beyond those at hand.
+            They are then statements about the complete part of the table, and no backbone has an index of its own.
         statistics: ``standard_statistics`` of the table when None.
 
     Returns:
@@ -109,6 +110,8 @@ def bootstrap(
     Raises:
         InputError: Backbones are to be drawn, but there are fewer than five CNNs or modern ones; nothing to decompose.
     """
+    if backbones and not scores.ranked.all():
+        scores, shifts = _complete(scores, shifts)
     is_cnn = np.array([family in CNN_FAMILIES for family in scores.families])
     modern = np.array([family == "modern" for family in scores.families])
     smaller = int(min(is_cnn.sum(), modern.sum()))
@@ -120,7 +123,9 @@ def bootstrap(
     world = World(scores, scale, kind)
     if not world.has_seeds and not (images and scores.packed is not None) and not backbones:
         return None
-    wanted = standard_statistics(scores, scale) if statistics is None else statistics
+    wanted = dict(standard_statistics(scores, scale) if statistics is None else statistics)
+    if backbones:
+        wanted.pop("backbone", None)
     generator = np.random.default_rng(seed)
     if images and shifts is None:
         shifts = image_shifts(scores, draws, seed)
@@ -321,6 +326,16 @@ def contrast_weights(scores: ScoreTable) -> Floats | None:
     rows: Floats = (is_cnn & whole) / (is_cnn & whole).sum() - (modern & whole) / (modern & whole).sum()
     columns: Floats = sgd / sgd.sum() - adaptive / adaptive.sum()
     return rows[:, None] * columns
+
+
+def _complete(scores: ScoreTable, shifts: NDArray[np.float32] | None) -> tuple[ScoreTable, NDArray[np.float32] | None]:
+    """The larger complete part of a table, with its shifts."""
+    part = complete_part(scores.ranked)
+    if part is None:
+        raise InputError("backbones: no two optimizers have all their cells, so backbones cannot be resampled")
+    rows, columns = part
+    names = [scores.backbones[int(i)] for i in rows], [scores.optimizers[int(i)] for i in columns]
+    return scores.select(*names), None if shifts is None else shifts[:, rows][:, :, columns]
 
 
 def _resample(groups: tuple[NDArray[np.bool_], ...], generator: np.random.Generator) -> NDArray[np.int64]:

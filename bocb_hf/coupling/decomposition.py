@@ -7,6 +7,7 @@ observed cells; whoever wants to speak about cells that diverged decomposes twic
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -281,7 +282,11 @@ def reml_sigma(values: Floats, kept: Mask) -> float | None:
     start = np.log([unit, unit])
     found: Any = _optimize.minimize(deviance, start, method="Nelder-Mead", options={"xatol": 1e-6, "fatol": 1e-8})
     low = float(np.log(unit)) - 12  # τ = 0 lies at −∞
-    edge: Any = _optimize.minimize_scalar(lambda log: deviance(np.array([log, low])), (low + 11, low + 13))
+
+    def at_edge(log: float) -> float:
+        return deviance(np.array([log, low]))
+
+    edge: Any = _optimize.minimize_scalar(at_edge, (low + 11, low + 13))
     return 0.0 if edge.fun <= found.fun + 1e-6 else float(np.exp(found.x[1]))
 
 
@@ -414,6 +419,14 @@ def _medians(values: Floats, axis: int) -> Floats:
 
 def _projection(mask: Mask, weights: Floats | None) -> Floats:
     """The linear map from observed cells to (level, backbones, optimizers), shape (1 + B + O, cells)."""
+    return _solve(mask.shape, mask.tobytes(), None if weights is None else weights.tobytes())
+
+
+@lru_cache(maxsize=8)  # thousands of draws of one table share it
+def _solve(shape: tuple[int, ...], cells: bytes, weight: bytes | None) -> Floats:
+    """``_projection`` of arrays given as bytes."""
+    mask = np.frombuffer(cells, np.bool_).reshape(shape)
+    weights = None if weight is None else np.frombuffer(weight, np.float64).reshape(shape)
     if not mask.any():
         raise InputError("scores: no cell is completed, so there is nothing to decompose")
     _check_connected(mask)
