@@ -314,7 +314,8 @@ def _publish(prepared: PreparedRun, store: Store, trainer: Trainer, flops: int |
 def _whole_model(prepared: PreparedRun, trainer: Trainer) -> nn.Module:
     """The network that is saved; FSDP's shards are put together in a fresh one."""
     if trainer.accelerator.distributed_type != DistributedType.FSDP:
-        return trainer.evaluation_model
+        # safetensors takes no other memory format, and training is over
+        return trainer.evaluation_model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     state = trainer.accelerator.get_state_dict(trainer.network)
     model = prepared.build_model()
     if trainer.accelerator.is_main_process:
