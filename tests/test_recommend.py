@@ -288,6 +288,7 @@ def test_own_records_bound_the_regret_over_seeds():
     found = answer(source_of(make_grid(GRID)), find_tags("tiny_vit"), 1.0)
     assert found.own and found.noise_known and found.names(found.chosen) == ("adamw",)
     assert 0 <= found.chosen.regret < 0.5
+    assert "Tuning and budget behind these scores: equal in every cell" in answer_text(found, [None])
     assert answer(source_of(make_grid(GRID)), find_tags("tiny_vit"), 1.0).chosen.regret == found.chosen.regret
 
 

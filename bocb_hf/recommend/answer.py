@@ -239,9 +239,9 @@ def _own_scenarios(
     repeats = max(1, DRAWS // len(used)) if noise.any() else 1
     places = np.repeat(used, repeats)
     level = np.mean(mine[~holes]) - filled[:, ~holes].mean(axis=1)  # (backbones,)
-    values = filled[places] + level[places][:, None]
-    own = mine + noise * rng.standard_normal(values.shape)
-    values = np.where(holes, np.clip(values, 0, 100), own)
+    values: Floats = filled[places] + level[places][:, None]
+    drawn: Floats = mine + noise * rng.standard_normal(values.shape)
+    values = np.where(holes, np.clip(values, 0, 100), drawn)
     apart = places[:, None] != places[None, :]
     return values, weights[places], np.where(apart, others[np.ix_(places, places)], 0.0), [int(p) for p in places]
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from bocb_hf.coupling.ledger import ledger, unequal
 from bocb_hf.coupling.words import backbone_label, interval_text, optimizer_label
 from bocb_hf.recommend.answer import Answer
 from bocb_hf.recommend.evaluate import HELD_OUT
@@ -135,6 +136,10 @@ def _reference(answer: Answer) -> str:
 
 def _caveats(answer: Answer) -> list[str]:
     found = [f"Note: {note}" for note in answer.source.scores.notes]
+    if answer.source.table is not None:
+        differences = unequal(ledger(answer.source.table))
+        fair = f"not equal between cells ({'; '.join(differences)})" if differences else "equal in every cell"
+        found.append(f"Tuning and budget behind these scores: {fair}; `bocb aggregate` prints the ledger.")
     if answer.failed:
         found.append(
             f"{answer.failed} cell(s) diverged in some run; they count as chance, so that no set rests on them."
