@@ -9,16 +9,21 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from bocb_hf.aggregate import Quarantined, StoreContents
 from bocb_hf.coupling.columns import COLUMNS
 from bocb_hf.coupling.contrast import family_contrast
 from bocb_hf.coupling.ledger import ledger, ledger_text
 from bocb_hf.coupling.marks import Marks
+from bocb_hf.coupling.robustness import robustness
 from bocb_hf.coupling.scores import scores_of
 from bocb_hf.coupling.table import Table, build_tables, floors
+from bocb_hf.coupling.trials import trial_curves
 from bocb_hf.coupling.words import contrast_text, notes, terminal_text
 from bocb_hf.errors import InputError
+from bocb_hf.figures.costs import trial_figure
+from bocb_hf.figures.distributions import boxes
 from bocb_hf.figures.grid import heatmap
 from bocb_hf.figures.style import figure_bytes
 from bocb_hf.report import Section, render_report
@@ -70,7 +75,8 @@ def write_outputs(contents: StoreContents, out_dir: Path) -> Outputs:
         name = "heatmap" if number == 0 else f"heatmap-{table_slug(table)}"
         svg = files[f"{name}.svg"] = figure_bytes(figure, "svg")
         files[f"{name}.png"] = figure_bytes(figure, "png")
-        sections.append(Section(table, floors(table, contents.baselines), family_contrast(table), svg))
+        below = floors(table, contents.baselines)
+        sections.append(Section(table, below, family_contrast(table), svg, _tuning_figures(table)))
     frame = coupling_frame(tables)
     files["coupling.csv"] = frame.to_csv(index=False, lineterminator="\n").encode()
     files["coupling.parquet"] = frame.to_parquet(index=False)
@@ -87,6 +93,18 @@ def coupling_frame(tables: Sequence[Table]) -> pd.DataFrame:
     rows = [row for table in tables for row in table.rows]
     columns = {name: pd.array([value(row) for row in rows], dtype=kind) for name, (kind, value) in COLUMNS.items()}
     return pd.DataFrame(columns)
+
+
+def _tuning_figures(table: Table) -> dict[str, bytes]:
+    """What the report shows of the trials, as SVG by what it shows."""
+    curves, found = trial_curves(table), robustness(table)
+    figures = (
+        {"Expected best score against the number of trials": trial_figure(curves, table.dataset)} if curves else {}
+    )
+    if found.offsets:
+        figures["Tuning distance of each backbone"] = boxes(found, "backbone", table.dataset)
+        figures["Tuning distance of each optimizer"] = boxes(found, "optimizer", table.dataset)
+    return {title: figure_bytes(figure, "svg") for title, figure in figures.items()}
 
 
 def _text(sections: Sequence[Section], quarantined: Sequence[Quarantined]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +41,14 @@ class Section:
         floors: Its floor rows.
         contrast: Its primary contrast, or why there is none.
         figure: Its heat map as SVG.
+        tuning: Figures of its trials as SVG, by what they show; empty where it has none.
     """
 
     table: Table
     floors: Sequence[Floor]
     contrast: Contrast | NotAvailable
     figure: bytes
+    tuning: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
 
 
 def render_report(
@@ -109,10 +111,16 @@ def _section(section: Section) -> dict[str, Any]:
         "floors": section.floors,
         "contrast": contrast_text(section.contrast),
         "notes": notes(table, section.floors),
-        "figure": "data:image/svg+xml;base64," + base64.b64encode(section.figure).decode("ascii"),
+        "figure": _inline(section.figure),
+        "tuning": {title: _inline(svg) for title, svg in section.tuning.items()},
         "ledger": entries,
         "unequal": "; ".join(unequal(entries)),
     }
+
+
+def _inline(svg: bytes) -> str:
+    """A figure as an address that holds it."""
+    return "data:image/svg+xml;base64," + base64.b64encode(svg).decode("ascii")
 
 
 def _environments(records: Iterable[RunRecord]) -> list[dict[str, Any]]:
