@@ -385,7 +385,13 @@ def test_the_report_holds_every_number_with_its_origin(outputs):
             assert record.config_hash in html
     rows = build_tables(mixed_records())[0].rows
     assert all(cell_text(row) in html for row in rows)
-    for text in ("Primary contrast", "chance, 10 classes", "logistic regression on pixels", "Fairness ledger", "Tuning"):
+    for text in (
+        "Primary contrast",
+        "chance, 10 classes",
+        "logistic regression on pixels",
+        "Fairness ledger",
+        "Tuning",
+    ):
         assert text in html
     for text in ("2337f0b", "Test CPU", "torch 2.9.0", "bocb train --reproduce", "seeds/8/record.json"):
         assert text in html
