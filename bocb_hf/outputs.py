@@ -98,9 +98,9 @@ def coupling_frame(tables: Sequence[Table]) -> pd.DataFrame:
 def _tuning_figures(table: Table) -> dict[str, bytes]:
     """What the report shows of the trials, as SVG by what it shows."""
     curves, found = trial_curves(table), robustness(table)
-    figures = (
-        {"Expected best score against the number of trials": trial_figure(curves, table.dataset)} if curves else {}
-    )
+    figures: dict[str, Figure] = {}
+    if curves:
+        figures["Expected best score against the number of trials"] = trial_figure(curves, table.dataset)
     if found.offsets:
         figures["Tuning distance of each backbone"] = boxes(found, "backbone", table.dataset)
         figures["Tuning distance of each optimizer"] = boxes(found, "optimizer", table.dataset)
