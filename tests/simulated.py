@@ -1,16 +1,24 @@
-"""Tables with known truth, for coverage and false positives; shared by tests and benchmarks/coverage.py."""
+"""Tables with known truth, and how often intervals hold it; shared by the tests and benchmarks/coverage.py."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bocb_hf.coupling.bootstrap import Kind, bootstrap, standard_statistics
+from bocb_hf.coupling.contrast import permute
+from bocb_hf.coupling.decomposition import fit_additive, interaction_test
+from bocb_hf.coupling.indices import residuals
+from bocb_hf.coupling.ranks import best_sets, rank_optimizers
 from bocb_hf.coupling.scores import ScoreTable, make_scores
+from bocb_hf.coupling.statistics import moderate, t_quantile
 
 Regime = Literal["equal", "factor 50", "collapsed"]
 REGIMES: tuple[Regime, ...] = ("equal", "factor 50", "collapsed")
+DRAWS = 400  # of each bootstrap
 OPTIMIZERS = ("sgdm", "sgdp", "adam", "adamw", "lamb", "adan", "lars", "rmsprop", "adagrad", "sophia")
 
 
@@ -56,3 +64,53 @@ def simulate(
         checked=True,
     )
     return truth, table
+
+
+def coverage(backbones: int, optimizers: int, seeds: int, regime: Regime, tables: int, kind: Kind) -> dict[str, float]:
+    """Share of intervals that hold the truth, by statistic."""
+    generator = np.random.default_rng(1)
+    hits: dict[str, list[float]] = defaultdict(list)
+    for i in range(tables):
+        truth, table = simulate(generator, backbones, optimizers, seeds, regime)
+        found = bootstrap(table, draws=DRAWS, seed=i, kind=kind)
+        assert found is not None
+        for name, statistic in standard_statistics(table, "points").items():
+            true, interval = statistic(truth[None], None)[0], found.intervals[name]
+            hits[name].append(float(((interval.low <= true) & (true <= interval.high)).mean()))
+        if kind == "residual":
+            continue
+        variance, df = moderate(table.values)
+        half = np.array([t_quantile(0.975, d) for d in df.ravel()]).reshape(df.shape) * np.sqrt(variance / seeds)
+        hits["cell"].append(float((np.abs(table.means - truth) <= half).mean()))
+        r, true = residuals(table, draws=DRAWS, seed=i), fit_additive(truth).interaction
+        hits["residuals"].append(float(((r.low <= true) & (true <= r.high)).all()))
+        best = best_sets(table, draws=DRAWS, seed=i)
+        assert best is not None
+        others = np.stack([np.delete(truth, o, axis=1).max(axis=1) for o in range(optimizers)], axis=1)
+        inside = (best.low <= truth - others) & (truth - others <= best.high)
+        hits["best"].append(float(inside.all(axis=1).mean()))
+    return {name: float(np.mean(values)) for name, values in hits.items()}
+
+
+def false_positives(backbones: int, optimizers: int, seeds: int, regime: Regime, tables: int) -> dict[str, float]:
+    """Share of tables without the effect in which p ≤ 0.05."""
+    generator = np.random.default_rng(2)
+    wrong: dict[str, list[bool]] = defaultdict(list)
+    for _ in range(tables):
+        _, table = simulate(generator, backbones, optimizers, seeds, regime, interaction=0.0)
+        test = interaction_test(table)
+        assert test is not None
+        wrong["interaction, simulated F"].append(test.p <= 0.05)
+        _, table = simulate(generator, backbones, optimizers, seeds, regime, interaction=0.0, same=True)
+        ranking = rank_optimizers(table)
+        assert ranking is not None
+        wrong["optimizers, Friedman"].append(ranking.p <= 0.05)
+        wrong["any pair, Nemenyi"].append(float(np.ptp(ranking.mean_ranks)) > ranking.critical_difference)
+    return {name: float(np.mean(values)) for name, values in wrong.items()}
+
+
+def permutation_errors(cnn: int, modern: int, ratio: float, tables: int) -> float:
+    """False positives of the permutation of backbones when the families' spreads differ by ``ratio``."""
+    generator = np.random.default_rng(3)
+    a, b = generator.normal(size=(tables, cnn)), ratio * generator.normal(size=(tables, modern))
+    return float(np.mean([permute(x.tolist(), y.tolist()).p <= 0.05 for x, y in zip(a, b, strict=True)]))

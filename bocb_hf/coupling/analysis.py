@@ -13,10 +13,12 @@ from bocb_hf.coupling.bootstrap import Bootstrap, bootstrap, image_shifts
 from bocb_hf.coupling.contrast_variants import Variant, contrast_variants
 from bocb_hf.coupling.decomposition import (
     Decomposition,
+    Test,
     Tukey,
     component_shares,
     decompose,
     decompose_all,
+    interaction_test,
     tukey_one_df,
 )
 from bocb_hf.coupling.failure import Failures, find_failures
@@ -36,6 +38,7 @@ class ScaleAnalysis:
         decompositions: By version; a reason where there is none.
         without_weakest: The decomposition without the optimizer with the lowest mean, and its id: how much of the
             shares hangs on one optimizer.
+        test: Of no interaction at all; None where it cannot be tested.
         components: Percent of the interaction's squares in each singular component.
         tukey: One-degree-of-freedom test.
         residuals: Interaction of each cell, with simultaneous intervals.
@@ -49,6 +52,7 @@ class ScaleAnalysis:
     scale: Scale
     decompositions: Mapping[str, Decomposition | str]
     without_weakest: tuple[str, Decomposition] | None
+    test: Test | None
     components: Floats | None
     tukey: Tukey | None
     residuals: Residuals
@@ -131,6 +135,7 @@ def _analyse_scale(
         scale,
         {str(name): version for name, version in versions.items()},
         weakest,
+        interaction_test(scores, scale, seed),
         component_shares(observed.fit),
         tukey_one_df(observed.fit),
         residuals(scores, scale, 2 * draws, seed),
@@ -198,13 +203,14 @@ def _plain_scale(scores: ScoreTable, analysis: ScaleAnalysis | str) -> dict[str,
             "shares": version.shares and dict(zip(PARTS, version.shares, strict=True)),
             "noise_sd": None if version.noise is None else version.noise**0.5,
             "sigma_interaction": version.sigma_int,
-            "test": version.test and {"f": version.test.f, "p": version.test.p},
         }
         for name, version in analysis.decompositions.items()
     }
     r, best = analysis.residuals, analysis.best
     return {
         "decomposition": versions,
+        "interaction_test": analysis.test
+        and {"f": analysis.test.f, "p": analysis.test.p, "draws": analysis.test.draws},
         "components": None if analysis.components is None else analysis.components.tolist(),
         "residual": _grid(scores, r.r),
         "residual_low": _grid(scores, r.low),

@@ -108,8 +108,8 @@ def _decompositions(found: ScaleAnalysis) -> list[str]:
                 )
             if version.sigma_int is not None and version.noise is not None:
                 text += f"; σ_int = {version.sigma_int:.2f}, noise of one run {version.noise**0.5:.2f} points"
-            if version.test is not None:
-                text += f"; F = {version.test.f:.1f}, p = {version.test.p:.2g} ({version.test.draws} simulations)"
+            if found.test is not None:
+                text += f"; F = {found.test.f:.1f}, p = {found.test.p:.2g} ({found.test.draws} simulations)"
         lines.append(text + ".")
     if found.without_weakest is not None:
         name, version = found.without_weakest

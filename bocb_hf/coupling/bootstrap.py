@@ -352,8 +352,10 @@ def _interval(deviations: Floats, plain: Floats, wider: float, symmetric: bool) 
     A maximum has its long side where its rivals are, and the data do not tell which those are; so its interval is
     symmetric, with the longer side on both. Its bias is known no better than to about its own size, which is added.
     """
+    blank = np.where(np.isnan(deviations).all(axis=0), np.nan, 0.0)  # an optimizer without cells has no index
+    deviations = np.where(np.isnan(blank), 0.0, deviations)
     bias = np.asarray(np.nanmean(deviations, axis=0), np.float64)
-    low, high = np.nanquantile(deviations, [0.5 - LEVEL / 2, 0.5 + LEVEL / 2], axis=0)
+    low, high = np.nanquantile(deviations, [0.5 - LEVEL / 2, 0.5 + LEVEL / 2], axis=0) + blank
     if symmetric:
         doubt = np.sqrt(1 + BIAS_DOUBT * np.square(bias) / np.maximum(np.nanvar(deviations, axis=0), 1e-300))
         half = wider * np.maximum(-low, high) * np.where(np.square(bias) > 0, doubt, 1.0)

@@ -16,7 +16,7 @@ import scipy.stats as _scipy_stats  # pyright: ignore[reportMissingTypeStubs]
 from numpy.typing import NDArray
 
 from bocb_hf.coupling.scores import Floats, Scale, ScoreTable
-from bocb_hf.coupling.spread import Spread, cell_spread, chunks
+from bocb_hf.coupling.spread import cell_spread, chunks
 from bocb_hf.errors import InputError
 
 _stats: Any = _scipy_stats
@@ -75,7 +75,6 @@ class Decomposition:
             below 0.
         noise: Noise variance of one score, σ̂²; None when n = 1 everywhere, and nothing was removed.
         sigma_int: max(0, (MS_int − MSE)/S)^½: spread of the interaction in a population of cells; None without noise.
-        test: Of the interaction; None without noise, or when some cell lacks a seed.
     """
 
     scale: Scale
@@ -84,7 +83,6 @@ class Decomposition:
     variances: tuple[float, float, float]
     noise: float | None
     sigma_int: float | None
-    test: Test | None
 
     @property
     def shares(self) -> tuple[float, float, float] | None:
@@ -149,20 +147,19 @@ def decompose(scores: ScoreTable, scale: Scale = "points", mask: Mask | None = N
     squares = mean_squares(fit, kept)
     noise = cell_noise(values)
     if noise is None:
-        return Decomposition(scale, int(kept.sum()), fit, squares, None, None, None)
+        return Decomposition(scale, int(kept.sum()), fit, squares, None, None)
     removed = noise_coefficients(kept, weights) @ (noise / np.maximum(n, 1))[kept]
     removed[1] += block_noise(values)
     variances = tuple(max(0.0, square - part) for square, part in zip(squares, removed, strict=True))
     mse = float(noise[kept].mean())
-    test, sigma = None, None
+    sigma = None
     if mask is None and (weights is not None or not kept.all()):  # leaving cells out by their score would bias it
         sigma = reml_sigma(values, kept)
     if kept.all() and weights is None:
-        test = interaction_test(values, fit.interaction, cell_spread(scores, scale))
         freedom = max(1, (kept.shape[0] - 1) * (kept.shape[1] - 1))
         sigma = max(0.0, float((fit.interaction**2).sum()) / freedom - mse / int(n[0, 0])) ** 0.5
     o, b, i = variances
-    return Decomposition(scale, int(kept.sum()), fit, (o, b, i), mse, sigma, test)
+    return Decomposition(scale, int(kept.sum()), fit, (o, b, i), mse, sigma)
 
 
 def mean_squares(fit: Additive, kept: Mask) -> tuple[float, float, float]:
@@ -203,7 +200,7 @@ def cell_noise(values: Floats) -> Floats | None:
     return np.where(n == 1, np.nanmean(own, axis=(-2, -1), keepdims=True), own)
 
 
-def interaction_test(values: Floats, interaction: Floats, spread: Spread | None, seed: int = 0) -> Test | None:
+def interaction_test(scores: ScoreTable, scale: Scale = "points", seed: int = 0) -> Test | None:
     """F = MS_int/MSE, with a p that holds when spreads differ.
 
     With spreads that differ by a factor of 50, a few loud cells rule both mean squares, and the F distribution calls
@@ -211,20 +208,22 @@ def interaction_test(values: Floats, interaction: Floats, spread: Spread | None,
     seeds. So F is simulated under no interaction, every cell's σ drawn from its posterior (``spread.py``).
 
     Args:
-        values: Shape (B, O, S), complete.
-        interaction: Residuals of the cell means, shape (B, O).
-        spread: What σ each cell could have.
+        scores: The table.
+        scale: Points or logit.
         seed: Of the simulation.
 
     Returns:
-        The test; None with one backbone or one optimizer, or when the scores of too few cells differ.
+        The test; None when a cell lacks a seed, with one backbone, optimizer or seed, or when the scores of too few
+        cells differ.
     """
+    values = np.where(scores.ranked[:, :, None], scores.on(scale), np.nan)
     backbones, optimizers, seeds = values.shape
-    if min(backbones, optimizers) < 2 or seeds < 2:
+    if min(values.shape) < 2 or not np.isfinite(values).all():
         return None
-    noise = cell_noise(values)
+    spread, noise = cell_spread(scores, scale), cell_noise(values)
     if spread is None or noise is None or not float(noise.mean()) > 0:
         return None
+    interaction = fit_additive(values.mean(axis=2)).interaction
     df1, df2 = (backbones - 1) * (optimizers - 1), backbones * (optimizers - 1) * (seeds - 1)
     f = seeds * float(np.square(interaction).sum()) / df1 / float(noise.mean())
     generator = np.random.default_rng(seed)
@@ -316,7 +315,7 @@ def median_polish(scores: ScoreTable, scale: Scale = "points", rounds: int = 50)
     level = np.median(backbone) + np.median(optimizer)
     backbone, optimizer = backbone - np.median(backbone), optimizer - np.median(optimizer)
     fit = Additive(np.asarray(level), backbone, optimizer, residual)
-    return Decomposition(scale, int(kept.sum()), fit, mean_squares(fit, kept), None, None, None)
+    return Decomposition(scale, int(kept.sum()), fit, mean_squares(fit, kept), None, None)
 
 
 @dataclass(frozen=True)
