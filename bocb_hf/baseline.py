@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from bocb_hf.config import DataConfig
-from bocb_hf.data.images import Images, load_images
+from bocb_hf.data.images import load_images
+from bocb_hf.data.splits import Images, TrainImages
 from bocb_hf.engine.environment import describe_environment
+from bocb_hf.errors import InputError
 from bocb_hf.record import (
     BaselineRecord,
     Correctness,
@@ -36,6 +38,7 @@ def publish_logistic_regression(config: DataConfig, store: Store, namespace: str
         InputError: The data cannot be loaded, or the store cannot be written.
     """
     data = load_images(config, trial=False)
+    train, test = _decoded(data.train), _decoded(data.test)
     repository = f"{namespace}/{baseline_repository_name(data.identity.name)}"
     path = baseline_path("logistic_regression", data.identity)
     while True:
@@ -45,19 +48,19 @@ def publish_logistic_regression(config: DataConfig, store: Store, namespace: str
         started = time.perf_counter()
         # L2 strength 1/C on pixels in 0..1; lbfgs is scikit-learn's default for it
         model = LogisticRegression(C=_C, max_iter=_MAX_ITERATIONS)
-        model.fit(_features(data.train), data.train.labels.numpy())
+        model.fit(_features(train), train.labels.numpy())
         seconds = time.perf_counter() - started
-        right = model.predict(_features(data.test)) == data.test.labels.numpy()
+        right = model.predict(_features(test)) == test.labels.numpy()
         record = BaselineRecord(
             schema_version=1,
             kind="logistic_regression",
             data=data.identity,
             hyperparameters={"C": _C, "max_iter": _MAX_ITERATIONS, "solver": "lbfgs"},
-            train_top1=100 * float(model.score(_features(data.train), data.train.labels.numpy())),
+            train_top1=100 * float(model.score(_features(train), train.labels.numpy())),
             correctness=Correctness.from_bits(np.asarray(right, dtype=np.bool_)),
             test_split=data.identity.evaluation_split,
             seconds=round(seconds, 3),
-            environment=describe_environment(torch.device("cpu"), processes=1, micro_batch=len(data.train)),
+            environment=describe_environment(torch.device("cpu"), processes=1, micro_batch=len(train)),
             finished_at=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         )
         try:
@@ -66,6 +69,15 @@ def publish_logistic_regression(config: DataConfig, store: Store, namespace: str
         except ConflictError:
             continue
         return record
+
+
+def _decoded(images: TrainImages) -> Images:
+    if not isinstance(images, Images):
+        raise InputError(
+            "runtime.memory_budget_gb: the logistic regression needs the decoded images at once, and they do not fit; "
+            "choose a smaller data.image_size or leave the baseline out"
+        )
+    return images
 
 
 def _features(images: Images) -> NDArray[np.float32]:

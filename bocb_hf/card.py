@@ -15,12 +15,12 @@ from pydantic import Field, ValidationError
 
 from bocb_hf import strict_yaml
 from bocb_hf.backbones import BACKBONES
-from bocb_hf.config import Frozen, Seed, Slug, describe_errors, parse_strict
 from bocb_hf.data import DATASETS
 from bocb_hf.errors import InputError
 from bocb_hf.optim import CATEGORIES, OPTIMIZERS
 from bocb_hf.record import RunRecord, Status, wilson_interval
 from bocb_hf.resources import resource
+from bocb_hf.schema import Frozen, Seed, Slug, describe_errors, parse_strict
 
 CARD_VERSION = 1
 _FRONT_MATTER = re.compile(r"\A---\n(.*?)\n---\n", re.DOTALL)

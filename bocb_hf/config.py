@@ -1,43 +1,16 @@
-"""What one run is: strict YAML plus command-line overrides, and the identity that is hashed.
-
-``RunConfig`` is what a user writes. ``Identity`` is what the run *is*: its scientific fields only, every default
-resolved. Device, number of processes, paths and store are in neither the identity nor its hash.
-"""
+"""What a user writes to describe one run. What the run *is* follows from it: ``bocb_hf.identity``."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
-from bocb_hf import strict_yaml
 from bocb_hf.errors import InputError
 from bocb_hf.optim import OPTIMIZERS
-from bocb_hf.registry import suggestion
-
-# Raised when initialisation, data order or augmentation are drawn differently from before: runs of two schemes
-# are not paired (see bocb_hf/data/sampling.py).
-RANDOM_SCHEME = 1
-
-Role = Literal["trial", "final"]
-Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
-Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]*$")]
-Slug = Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[a-z0-9][a-z0-9_.]*$")]
-Scalar = bool | int | float | str
-
+from bocb_hf.schema import Arguments, Frozen, Name, Role, Scalar, Seed, Slug, describe_errors, later
 
 # Arguments of timm.create_model that would load weights past our checks, and those that have another home here.
 RESERVED_ARGS = frozenset(
@@ -46,20 +19,6 @@ RESERVED_ARGS = frozenset(
         *("exportable", "no_jit", "device", "dtype", "num_classes", "in_chans", "drop_path_rate"),
     )
 )
-
-
-class Frozen(BaseModel):
-    """Base of every configuration and record: immutable, no unknown keys, no coercion, finite floats."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-def _plain_json(args: dict[str, Any]) -> dict[str, Any]:
-    canonical_json(args)  # raises ValueError on NaN, which no field type catches inside a free dictionary
-    return args
-
-
-Arguments = Annotated[dict[str, Any], AfterValidator(_plain_json)]
 
 
 class BackboneConfig(Frozen):
@@ -127,7 +86,11 @@ class DataConfig(Frozen):
         name: A row of ``bocb list datasets``, a Hub id, or a local folder (Parquet, or class folders of images).
         revision: Commit sha of a Hub id, where a row does not pin it. For a folder or a row it may be given, and must
             be that of the content.
-        image_size: Side of the square that images are resized to, in pixels.
+        image_size: Side of the square that the network is trained on, in pixels.
+        test_image_size: The same for evaluation; ``image_size`` when None.
+        test_crop_ratio: Side of the centre crop over the side that an image is resized to, for evaluation.
+        streaming: Read from the Hub while training, in the order of the shards with a shuffle buffer, for what neither
+            memory nor disk holds. A run that is interrupted then replays its epoch.
         validation_fraction: Share of train that tuning reads, for a data set without a validation split (then 0.1
             unless given); an error for any other.
         image_column: Column of the images; found by its type when None.
@@ -138,6 +101,9 @@ class DataConfig(Frozen):
     name: str = Field(min_length=1, max_length=500)
     revision: Annotated[str, Field(pattern=r"^[0-9a-f]{7,64}$")] | None = None
     image_size: int = Field(ge=8, le=1024)
+    test_image_size: int | None = Field(default=None, ge=8, le=1024)
+    test_crop_ratio: float = Field(default=1.0, gt=0, le=1)
+    streaming: bool = False
     validation_fraction: float | None = Field(default=None, gt=0, lt=0.5)
     image_column: str | None = None
     label_column: str | None = None
@@ -145,33 +111,92 @@ class DataConfig(Frozen):
 
 
 class AugmentationConfig(Frozen):
-    """Augmentation of the training images."""
+    """Augmentation of the training images, in the order in which it is applied.
 
+    Attributes:
+        repeats: Copies of an image in the order of an epoch, each augmented anew, while the length of the epoch stays
+            (repeated augmentation, Hoffer et al. 2020); 1 is none.
+        crop_scale: Share of the area that a random resized crop takes, smallest and largest; None crops otherwise.
+        crop_aspect: Its width over its height, smallest and largest.
+        crop_padding: Pixels of padding on each side before a random crop of the image's size.
+        crop_padding_mode: What the padding holds.
+        horizontal_flip: For half of the images.
+        randaugment_magnitude: Of RandAugment's two operations an image, 0 to 10 (Cubuk et al. 2020; timm's increasing
+            set of 15 operations, each applied with probability 0.5); None applies none.
+        randaugment_std: Of the normal noise on that magnitude.
+        random_erasing: Probability that a rectangle of an image becomes noise (Zhong et al. 2020).
+        mixup_alpha: Of the beta distribution of mixup's share (Zhang et al. 2018); 0 is none.
+        cutmix_alpha: Of the beta distribution of cutmix's area (Yun et al. 2019); 0 is none. With both, each batch
+            takes one or the other with equal probability.
+    """
+
+    repeats: int = later(1, ge=1, le=10)
+    crop_scale: tuple[float, float] | None = later(None)
+    crop_aspect: tuple[float, float] = later((0.75, 4 / 3))
     crop_padding: int = Field(default=0, ge=0, le=64)
+    crop_padding_mode: Literal["zeros", "reflect"] = later("zeros")
     horizontal_flip: bool = False
+    randaugment_magnitude: float | None = later(None, ge=0, le=10)
+    randaugment_std: float = later(0.5, ge=0, le=10)
+    random_erasing: float = later(0.0, ge=0, le=1)
+    mixup_alpha: float = later(0.0, ge=0)
+    cutmix_alpha: float = later(0.0, ge=0)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> AugmentationConfig:
+        if self.crop_scale is not None:
+            if not 0 < self.crop_scale[0] <= self.crop_scale[1] <= 1:
+                raise ValueError(f"crop_scale {list(self.crop_scale)} must rise within (0, 1]")
+            if self.crop_padding:
+                raise ValueError("crop_padding and crop_scale are two kinds of crop; give one of them")
+        if not 0 < self.crop_aspect[0] <= self.crop_aspect[1]:
+            raise ValueError(f"crop_aspect {list(self.crop_aspect)} must be positive and rise")
+        for name, used, by in (
+            ("crop_aspect", self.crop_scale is not None, "crop_scale"),
+            ("crop_padding_mode", bool(self.crop_padding), "crop_padding"),
+            ("randaugment_std", self.randaugment_magnitude is not None, "randaugment_magnitude"),
+        ):
+            if not used and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name} is of no use without {by}")
+        return self
 
 
 class TrainingConfig(Frozen):
     """How the weights move. Epochs count passes over the training images; learning rates change every step.
 
     Attributes:
+        warmup_epochs: Linear warm-up from a first step's share of the learning rate.
         min_lr: Where a cosine schedule ends.
+        step_epochs: Where a step schedule multiplies the learning rate by ``step_factor``.
+        decay_epochs: Last epochs of a ``wsd`` (warm-up, stable, decay) schedule, which fall linearly to zero.
+        loss: Cross-entropy, or binary cross-entropy of every class, averaged over them.
+        bce_target_threshold: Makes every target of a mixed image above it a full positive (Wightman et al. 2021).
+        drop_path: Probability of stochastic depth.
         clip_grad_norm: Largest global gradient norm.
         ema_decay: Decay a step of the averaged weights, which are then the ones that count; None averages nothing.
         no_decay: What weight decay leaves alone.
+        layer_decay: Factor on the learning rate from each block to the one before it, for fine-tuning.
+        linear_probe: Train the head only; the rest stays as it was and is in evaluation mode.
         divergence_epochs: A mean loss above its start over so many epochs ends the run as diverged.
     """
 
     epochs: int = Field(ge=1, le=10_000)
     batch_size: int = Field(ge=1, le=1_000_000)
-    schedule: Literal["cosine", "constant"] = "cosine"
+    schedule: Literal["cosine", "step", "constant", "wsd"] = "cosine"
     warmup_epochs: float = Field(default=0.0, ge=0)
     min_lr: float = Field(default=0.0, ge=0)
+    step_epochs: tuple[float, ...] = later(())
+    step_factor: float = later(0.1, gt=0, lt=1)
+    decay_epochs: float = later(0.0, ge=0)
+    loss: Literal["ce", "bce"] = later("ce")
+    bce_target_threshold: float | None = later(None, ge=0, lt=1)
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     drop_path: float = Field(default=0.0, ge=0, lt=1)
     clip_grad_norm: float | None = Field(default=None, gt=0)
     ema_decay: float | None = Field(default=None, gt=0, lt=1)
     no_decay: Literal["nothing", "norms_biases_embeddings"] = "nothing"
+    layer_decay: float | None = later(None, gt=0, le=1)
+    linear_probe: bool = later(False)
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     divergence_epochs: float = Field(default=1.0, gt=0)
 
@@ -179,8 +204,19 @@ class TrainingConfig(Frozen):
     def _consistent(self) -> TrainingConfig:
         if self.warmup_epochs >= self.epochs:
             raise ValueError(f"warmup_epochs {self.warmup_epochs} must be less than epochs {self.epochs}")
-        if self.schedule == "constant" and self.min_lr:
-            raise ValueError("min_lr is where a cosine schedule ends; a constant one cannot use it")
+        for name, kind in (("min_lr", "cosine"), ("step_epochs", "step"), ("decay_epochs", "wsd")):
+            if getattr(self, name) and self.schedule != kind:
+                raise ValueError(f"{name} belongs to the schedule {kind!r}; {self.schedule!r} cannot use it")
+        if self.schedule == "step":
+            ends = (self.warmup_epochs, *self.step_epochs, self.epochs)
+            if not self.step_epochs or any(b <= a for a, b in pairwise(ends)):
+                raise ValueError("step_epochs must rise between warmup_epochs and epochs, and hold at least one")
+        if self.schedule == "wsd" and not 0 < self.decay_epochs <= self.epochs - self.warmup_epochs:
+            raise ValueError("decay_epochs: a wsd schedule needs them, at most epochs - warmup_epochs")
+        if self.bce_target_threshold is not None and self.loss != "bce":
+            raise ValueError("bce_target_threshold needs loss: bce")
+        if self.linear_probe and self.layer_decay is not None:
+            raise ValueError("layer_decay is of no use when linear_probe trains the head only")
         return self
 
 
@@ -194,8 +230,18 @@ class RuntimeConfig(Frozen):
         store: Folder that holds ``models/<namespace>/<repository>``.
         namespace: User or organisation that owns the repositories.
         state_dir: Folder for resume state, outside the store.
+        cache_dir: Folder of decoded images, shared by all runs; None is ``bocb_hf`` in the user's cache folder.
+        memory_budget_gb: Largest decoded split that is held as one memory-mapped tensor; a larger one is decoded
+            while training.
+        workers: Processes that decode images while training; None chooses by the cores.
         threads: CPU threads a process; None leaves torch's choice.
         accumulation: Micro-batches a step.
+        channels_last: Memory format of the network and its input; pays with bf16 or on a GPU.
+        compile_model: ``torch.compile`` the network.
+        compile_optimizer: ``torch.compile`` the optimizer's step.
+        deterministic: Only deterministic kernels.
+        tf32: TensorFloat-32 in fp32 matrix products and convolutions of a GPU.
+        tracker: Where the curve is also sent while training (``Accelerator.log``); ``none`` sends nothing.
         log_every: Steps between two points of the curve.
         save_every: Steps between two saves of the resume state; None saves after every epoch.
         supersede: Replace a finished run of this seed.
@@ -204,8 +250,17 @@ class RuntimeConfig(Frozen):
     store: str = "outputs/store"
     namespace: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,95}$")] = "local"
     state_dir: str = "outputs/state"
+    cache_dir: str | None = None
+    memory_budget_gb: float = Field(default=8.0, gt=0)
+    workers: int | None = Field(default=None, ge=0, le=256)
     threads: int | None = Field(default=None, ge=1)
     accumulation: int = Field(default=1, ge=1)
+    channels_last: bool = False
+    compile_model: bool = False
+    compile_optimizer: bool = False
+    deterministic: bool = False
+    tf32: bool = False
+    tracker: Literal["none", "trackio", "tensorboard", "wandb"] = "none"
     log_every: int = Field(default=10, ge=1)
     save_every: int | None = Field(default=None, ge=1)
     supersede: bool = False
@@ -225,91 +280,6 @@ class RunConfig(Frozen):
     runtime: RuntimeConfig = RuntimeConfig()
 
 
-class BackboneIdentity(Frozen):
-    """The network as it was built; ``pretrained_sha256`` is the hash of the weights it started from."""
-
-    name: Name
-    architecture: Name
-    args: Arguments
-    pretrained: Annotated[str, Field(max_length=200)] | None
-    pretrained_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None
-
-    @model_validator(mode="after")
-    def _hashed(self) -> BackboneIdentity:
-        if (self.pretrained is None) != (self.pretrained_sha256 is None):
-            raise ValueError("pretrained and pretrained_sha256 go together")
-        return self
-
-
-class OptimizerIdentity(Frozen):
-    """The optimizer with every hyper-parameter resolved."""
-
-    name: Slug
-    lr: float = Field(gt=0)
-    weight_decay: float = Field(ge=0)
-    hyperparameters: dict[str, Scalar]
-
-
-class DataIdentity(Frozen):
-    """The data with its revision, columns, splits and preprocessing.
-
-    Attributes:
-        validation_fraction: Share of train that was drawn for validation; None when the data set has its own split.
-        validation_indices_sha256: Hash of the drawn indices (little-endian int64), which pins the draw.
-        evaluation_split: The split that test metrics are read on.
-        mean: Mean of each channel that inputs are normalised with, in 0..1.
-        std: Standard deviation likewise.
-    """
-
-    name: Name
-    revision: Annotated[str, Field(min_length=7, max_length=64, pattern=r"^[0-9a-f]+$")]
-    image_column: Annotated[str, Field(min_length=1, max_length=100)]
-    label_column: Annotated[str, Field(min_length=1, max_length=100)]
-    image_size: int = Field(ge=8, le=1024)
-    num_classes: int = Field(ge=2, le=1_000_000)
-    validation_fraction: float | None = Field(gt=0, lt=0.5)
-    validation_indices_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None
-    evaluation_split: Annotated[str, Field(min_length=1, max_length=100)]
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-
-    @property
-    def split_rule(self) -> str:
-        """How validation and test come about, in words."""
-        if self.validation_fraction is None:
-            rule = "validation: the data set's own split; final runs train on train"
-        else:
-            rule = f"validation: a stratified {self.validation_fraction:.0%} of train; final runs train on all of train"
-        if self.evaluation_split == "validation":
-            return f"{rule}; the validation split of the data set counts as test"
-        return rule
-
-
-class Identity(Frozen):
-    """Everything that decides the result of a run, except the seed."""
-
-    random_scheme: Literal[1]
-    setting: Slug
-    backbone: BackboneIdentity
-    optimizer: OptimizerIdentity
-    training: TrainingConfig
-    augmentation: AugmentationConfig
-    data: DataIdentity
-
-    def config_hash(self) -> str:
-        """First 12 hexadecimal digits of the SHA-256 of the canonical JSON of all fields."""
-        return hashlib.sha256(canonical_json(self.model_dump(mode="json")).encode()).hexdigest()[:12]
-
-    def cell(self) -> tuple[str, str, str, str]:
-        """(data set, setting, backbone, optimizer)."""
-        return (self.data.name, self.setting, self.backbone.name, self.optimizer.name)
-
-
-def canonical_json(data: Any) -> str:
-    """JSON with sorted keys and no spaces; raises ValueError on NaN and infinities."""
-    return json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True)
-
-
 def resolve_hyperparameters(name: str, given: Mapping[str, Scalar]) -> dict[str, Scalar]:
     """All hyper-parameters of an optimizer: the given ones over the row's defaults.
 
@@ -321,107 +291,3 @@ def resolve_hyperparameters(name: str, given: Mapping[str, Scalar]) -> dict[str,
         return cast(dict[str, Scalar], model.model_validate(dict(given)).model_dump())
     except ValidationError as error:
         raise InputError("; ".join(describe_errors(error, model))) from None
-
-
-def describe_errors(error: ValidationError, model: type[BaseModel]) -> list[str]:
-    """One sentence for each error of a validation: the dotted key, what is wrong, and a close name if there is one."""
-    lines: list[str] = []
-    for item in error.errors(include_url=False, include_context=False):
-        key = ".".join(str(part) for part in item["loc"])
-        if item["type"] == "extra_forbidden":
-            fields = list(_model_at(model, item["loc"][:-1]).model_fields)
-            hint = suggestion(str(item["loc"][-1]), fields) or f"; known here: {', '.join(fields) or 'nothing'}"
-            lines.append(f"{key}: unknown key{hint}")
-        elif item["type"] == "missing":
-            # records and cards have no overrides
-            lines.append(f"{key}: missing" + f"; give it in the YAML file or as {key}=VALUE" * (model is RunConfig))
-        else:
-            message = item["msg"].removeprefix("Value error, ")
-            lines.append(f"{key}: {message[0].lower()}{message[1:]}" if key else message)
-    return lines
-
-
-def _model_at(model: type[BaseModel], location: Sequence[int | str]) -> type[BaseModel]:
-    """The nested model class that a location inside a validation error points to."""
-    for part in location:
-        field = model.model_fields.get(str(part))
-        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
-            break
-        model = field.annotation
-    return model
-
-
-def parse_strict(model: type[BaseModel], data: Any, context: Any = None) -> Any:
-    """Validates plain data in strict JSON mode, where a list may become a tuple but "3" never becomes 3."""
-    return model.model_validate_json(json.dumps(data), context=context)
-
-
-def apply_overrides(data: dict[str, Any], overrides: Sequence[str]) -> list[str]:
-    """Sets ``section.key=value`` pairs in place; values are read as YAML.
-
-    Returns:
-        One message for every malformed override; the others are applied.
-    """
-    problems: list[str] = []
-    for override in overrides:
-        key, equals, text = override.partition("=")
-        parts = key.split(".")
-        if not equals or not all(parts):
-            problems.append(f"{override!r}: not an override; write section.key=value, for example optimizer.lr=0.01")
-            continue
-        try:
-            value = strict_yaml.parse(text, f"override {key}")
-        except InputError as error:
-            problems.append(str(error))
-            continue
-        node = data
-        for part in parts[:-1]:
-            child = node.get(part)
-            if child is None:
-                child = node[part] = {}
-            if not isinstance(child, dict):
-                problems.append(f"{key}: {part} is a value, not a section")
-                break
-            node = cast(dict[str, Any], child)
-        else:
-            node[parts[-1]] = value
-    return problems
-
-
-def load_run_config(
-    path: Path, overrides: Sequence[str] = (), check_backbone: Callable[[str], None] | None = None
-) -> RunConfig:
-    """Reads a setting, applies overrides, and reports every problem at once.
-
-    Args:
-        path: YAML file with the sections of ``RunConfig``.
-        overrides: ``section.key=value`` pairs; later ones win.
-        check_backbone: Raises ``InputError`` for a backbone name that cannot be built.
-
-    Raises:
-        InputError: Anything unknown, missing, unusable or out of range; one line for each problem.
-    """
-    data = strict_yaml.parse_file(path)
-    if not isinstance(data, dict):
-        raise InputError(f"{path}: must hold sections such as `training:`, but holds {type(data).__name__}")
-    return build_run_config(cast(dict[str, Any], data), overrides, check_backbone, source=str(path))
-
-
-def build_run_config(
-    data: dict[str, Any],
-    overrides: Sequence[str] = (),
-    check_backbone: Callable[[str], None] | None = None,
-    source: str = "configuration",
-) -> RunConfig:
-    """``load_run_config`` for sections that are already parsed."""
-    data = json.loads(json.dumps(data))
-    problems = apply_overrides(data, overrides)
-    context = {"check_backbone": check_backbone} if check_backbone else {}
-    config = None
-    try:
-        config = cast(RunConfig, parse_strict(RunConfig, data, context))
-    except ValidationError as error:
-        problems += describe_errors(error, RunConfig)
-    if problems or config is None:
-        raise InputError(f"{source} has {len(problems)} problem(s):\n" + "\n".join(f"  {p}" for p in problems))
-    return config

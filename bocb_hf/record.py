@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError, model_validator
 
-from bocb_hf.config import DataIdentity, Frozen, Identity, Role, Scalar, Seed, canonical_json, describe_errors
 from bocb_hf.errors import InputError
+from bocb_hf.identity import DataIdentity, Identity
+from bocb_hf.schema import Frozen, Role, Scalar, Seed, canonical_json, describe_errors, later
 
 SCHEMA_VERSION = 1
 MAX_BYTES = 20_000_000  # correctness bits of 50,000 images are 8 KB; a curve of 10,000 points is under 1 MB
@@ -117,7 +118,12 @@ class Correctness(Frozen):
 class Curve(Frozen):
     """The run over its steps. ``train_*`` and ``lr`` have one entry for each of ``step``; ``val_*`` for ``val_step``.
 
-    ``train_loss`` and ``train_top1`` are means over the steps since the previous entry.
+    ``train_loss`` and ``train_top1`` are means over the steps since the previous entry. Where images are mixed,
+    ``train_top1`` counts the larger part of each.
+
+    Attributes:
+        grad_norm: Norm of the gradient of all parameters in that step, before clipping; None where it is not finite.
+        update_ratio: Norm of what that step changed over the norm of the weights before it.
     """
 
     step: list[Count]
@@ -127,11 +133,14 @@ class Curve(Frozen):
     val_step: list[Count]
     val_loss: list[NonNegative]
     val_top1: list[Annotated[float, Field(ge=0, le=100)]]
+    grad_norm: list[NonNegative | None] | None = later(None)
+    update_ratio: list[NonNegative | None] | None = later(None)
 
     @model_validator(mode="after")
     def _lengths(self) -> Curve:
+        watched = tuple(name for name in ("grad_norm", "update_ratio") if getattr(self, name) is not None)
         for steps, names in (
-            (self.step, ("lr", "train_loss", "train_top1")),
+            (self.step, ("lr", "train_loss", "train_top1", *watched)),
             (self.val_step, ("val_loss", "val_top1")),
         ):
             if any(b <= a for a, b in pairwise(steps)):
@@ -155,6 +164,14 @@ class Cost(Frozen):
         parameters: Trainable parameters.
         flops_per_image: Forward floating-point operations for one image, counted by torch.
         resumed: How often the run was continued from saved state.
+        replayed_epochs: How often that began an epoch of a stream anew, because its order cannot be taken up midway.
+        data_seconds: Of ``train_seconds``, fetching, moving and augmenting images; likewise the next two. What is left
+            is logging and saving.
+        forward_backward_seconds: Forward and backward passes.
+        optimizer_seconds: Optimizer steps and clipping.
+        waited_seconds: Time in which the loop waited for images that were not ready.
+        energy_joules: What the counter of the device added during the run; it counts other work on it, too.
+        energy_source: Which counter.
     """
 
     wall_seconds: NonNegative
@@ -166,6 +183,13 @@ class Cost(Frozen):
     parameters: Count
     flops_per_image: Count | None
     resumed: Count = 0
+    replayed_epochs: Count = later(0)
+    data_seconds: NonNegative | None = later(None)
+    forward_backward_seconds: NonNegative | None = later(None)
+    optimizer_seconds: NonNegative | None = later(None)
+    waited_seconds: NonNegative | None = later(None)
+    energy_joules: NonNegative | None = later(None)
+    energy_source: Literal["nvml", "rapl"] | None = later(None)
 
 
 class Environment(Frozen):
@@ -173,6 +197,9 @@ class Environment(Frozen):
 
     Attributes:
         micro_batch: Images that the network saw at once, which is what batch norm and dropout depend on.
+        tf32: Whether fp32 products of a GPU ran in TensorFloat-32.
+        channels_last: Whether network and input were in that memory format.
+        compiled: What ``torch.compile`` compiled.
     """
 
     device: Text
@@ -180,6 +207,9 @@ class Environment(Frozen):
     micro_batch: int = Field(ge=1)
     threads: int = Field(ge=1)
     deterministic: bool
+    tf32: bool = later(False)
+    channels_last: bool = later(False)
+    compiled: list[Literal["model", "optimizer"]] = later([])
     python: Text
     platform: Text
     libraries: dict[Annotated[str, Field(max_length=60)], Annotated[str, Field(max_length=60)]]

@@ -8,16 +8,8 @@ from typing import Any, Literal
 import numpy as np
 
 from bocb_hf.backbones import BACKBONES, OWN_ARCHITECTURES, Family
-from bocb_hf.config import (
-    AugmentationConfig,
-    BackboneIdentity,
-    DataIdentity,
-    Identity,
-    OptimizerIdentity,
-    Role,
-    Scalar,
-    TrainingConfig,
-)
+from bocb_hf.config import AugmentationConfig, TrainingConfig
+from bocb_hf.identity import BackboneIdentity, DataIdentity, Identity, OptimizerIdentity
 from bocb_hf.optim import OPTIMIZERS
 from bocb_hf.record import (
     BaselineRecord,
@@ -31,6 +23,7 @@ from bocb_hf.record import (
     Status,
     make_run_id,
 )
+from bocb_hf.schema import Role, Scalar
 
 IMAGES = 2000
 CNNS = ("tiny_resnet", "tiny_mobilenet")
@@ -82,6 +75,7 @@ def make_record(
     status: Status = "completed",
     correct: int | Sequence[bool] | np.ndarray = 1600,
     lr: float = 0.1,
+    weight_decay: float = 1e-4,
     val_top1: float = 80.0,
     val_loss: float = 0.5,
     family: Family | None = None,
@@ -111,7 +105,7 @@ def make_record(
         backbone=BackboneIdentity(
             name=backbone, architecture=backbone, args={}, pretrained=None, pretrained_sha256=None
         ),
-        optimizer=OptimizerIdentity(name=optimizer, lr=lr, weight_decay=1e-4, hyperparameters=hyperparameters),
+        optimizer=OptimizerIdentity(name=optimizer, lr=lr, weight_decay=weight_decay, hyperparameters=hyperparameters),
         training=TrainingConfig(epochs=epochs, batch_size=64),
         augmentation=AugmentationConfig(),
         data=data or make_data(),

@@ -13,10 +13,11 @@ from safetensors.torch import load_file
 from bocb_hf.backbones import BACKBONES
 from bocb_hf.backbones.build import BackboneSource, build_backbone, resolve_backbone
 from bocb_hf.backbones.definition import check_backbone
-from bocb_hf.config import BackboneConfig, build_run_config
+from bocb_hf.config import BackboneConfig
 from bocb_hf.engine.export import export_model
 from bocb_hf.engine.run import train_run
 from bocb_hf.errors import InputError
+from bocb_hf.load_config import build_run_config
 from bocb_hf.optim.param_groups import split_parameters
 
 

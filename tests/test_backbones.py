@@ -17,9 +17,7 @@ from bocb_hf.backbones import BACKBONES, OWN_ARCHITECTURES, SMALL_IMAGE, STUDY, 
 from bocb_hf.backbones.architectures import MODULES
 from bocb_hf.backbones.build import build_backbone, resolve_backbone
 from bocb_hf.backbones.definition import check_backbone
-from bocb_hf.config import (
-    BackboneConfig,
-)
+from bocb_hf.config import BackboneConfig
 from bocb_hf.engine.export import export_model
 from bocb_hf.errors import InputError
 from bocb_hf.optim.param_groups import split_parameters

@@ -19,9 +19,9 @@ from huggingface_hub import ModelCard
 from bocb_hf import strict_yaml
 from bocb_hf.backbones import BACKBONES, OWN_ARCHITECTURES
 from bocb_hf.card import CardBlock, make_block, parse_card, render_card
-from bocb_hf.config import Frozen
 from bocb_hf.errors import InputError
 from bocb_hf.record import RunRecord, make_run_id, wilson_interval
+from bocb_hf.schema import Frozen
 
 GOLDEN = Path(__file__).parent / "golden" / "card.md"
 REVISION = "2337f0bebb5963476df77a1aaafb5ca23570a538"

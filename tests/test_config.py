@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import shlex
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,19 +17,17 @@ from bocb_hf.config import (
     AugmentationConfig,
     BackboneConfig,
     DataConfig,
-    DataIdentity,
-    Identity,
     RunConfig,
     TrainingConfig,
-    build_run_config,
-    load_run_config,
-    parse_strict,
     resolve_hyperparameters,
 )
 from bocb_hf.errors import InputError
+from bocb_hf.identity import DataIdentity, Identity
 from bocb_hf.listing import list_rows
+from bocb_hf.load_config import build_run_config, load_run_config
 from bocb_hf.optim import OPTIMIZERS
 from bocb_hf.resources import find_config
+from bocb_hf.schema import Frozen, parse_strict
 from bocb_hf.sweep.plan import load_plan
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -137,7 +134,7 @@ def test_all_problems_are_reported_together(minimal: dict[str, Any]) -> None:
         ("training.epochs=2.5", "training.epochs: input should be a valid integer"),
         ("training.epochs=0", "training.epochs: input should be greater than or equal to 1"),
         ("training.warmup_epochs=2", "training: warmup_epochs 2.0 must be less than epochs 2"),
-        ("training.schedule=linear", "training.schedule: input should be 'cosine' or 'constant'"),
+        ("training.schedule=linear", "training.schedule: input should be 'cosine', 'step', 'constant' or 'wsd'"),
         ("optimizer.lr=.nan", "optimizer.lr: input should be a finite number"),
         ("optimizer.lr=.inf", "optimizer.lr: input should be a finite number"),
         ("optimizer.lr=1e999", "optimizer.lr: input should be a finite number"),
@@ -211,7 +208,35 @@ def test_hyperparameters_are_resolved_over_the_defaults_of_the_row() -> None:
 
 # overrides
 
-OVERRIDES: dict[str, tuple[str, Any]] = {
+OVERRIDES: dict[str, tuple[str, Any]] = {  # text and value of each field
+    "data.test_image_size": ("64", 64),
+    "data.test_crop_ratio": ("0.875", 0.875),
+    "data.streaming": ("true", True),
+    "training.step_epochs": ("[0.5, 1.5]", (0.5, 1.5)),
+    "training.step_factor": ("0.2", 0.2),
+    "training.decay_epochs": ("0.5", 0.5),
+    "training.loss": ("bce", "bce"),
+    "training.bce_target_threshold": ("0.2", 0.2),
+    "training.layer_decay": ("0.75", 0.75),
+    "training.linear_probe": ("true", True),
+    "augmentation.repeats": ("3", 3),
+    "augmentation.crop_scale": ("[0.08, 1]", (0.08, 1.0)),
+    "augmentation.crop_aspect": ("[0.5, 2]", (0.5, 2.0)),
+    "augmentation.crop_padding_mode": ("reflect", "reflect"),
+    "augmentation.randaugment_magnitude": ("9", 9.0),
+    "augmentation.randaugment_std": ("0", 0.0),
+    "augmentation.random_erasing": ("0.25", 0.25),
+    "augmentation.mixup_alpha": ("0.8", 0.8),
+    "augmentation.cutmix_alpha": ("1", 1.0),
+    "runtime.cache_dir": ("cache", "cache"),
+    "runtime.memory_budget_gb": ("0.5", 0.5),
+    "runtime.workers": ("0", 0),
+    "runtime.channels_last": ("true", True),
+    "runtime.compile_model": ("true", True),
+    "runtime.compile_optimizer": ("true", True),
+    "runtime.deterministic": ("true", True),
+    "runtime.tf32": ("true", True),
+    "runtime.tracker": ("tensorboard", "tensorboard"),
     "setting": ("other.1", "other.1"),
     "backbone.name": ("resnet18.a1_in1k", "resnet18.a1_in1k"),
     "backbone.args": ("{depths: [1, 2], scale: 1e-6}", {"depths": [1, 2], "scale": 1e-6}),
@@ -254,8 +279,20 @@ OVERRIDES: dict[str, tuple[str, Any]] = {
 }
 
 
+# what makes a field of any use
+COMPANIONS: dict[str, list[str]] = {
+    "training.step_epochs": ["training.schedule=step"],
+    "training.step_factor": ["training.schedule=step", "training.step_epochs=[1]"],
+    "training.decay_epochs": ["training.schedule=wsd"],
+    "training.bce_target_threshold": ["training.loss=bce"],
+    "augmentation.crop_aspect": ["augmentation.crop_scale=[0.5, 1]"],
+    "augmentation.crop_padding_mode": ["augmentation.crop_padding=4"],
+    "augmentation.randaugment_std": ["augmentation.randaugment_magnitude=9"],
+}
+
+
 def test_the_table_of_overrides_covers_every_field() -> None:
-    assert len(OVERRIDES) >= 39
+    assert len(OVERRIDES) >= 67
     assert sorted(OVERRIDES) == sorted(leaves(RunConfig))
 
 
@@ -263,11 +300,12 @@ def test_the_table_of_overrides_covers_every_field() -> None:
 def test_every_value_can_be_overridden(minimal: dict[str, Any], path: str) -> None:
     text, value = OVERRIDES[path]
     before, given = build_run_config(minimal), copy.deepcopy(minimal)
-    config = build_run_config(given, [f"{path}={text}"])
+    companions = COMPANIONS.get(path, [])
+    config = build_run_config(given, [f"{path}={text}", *companions])
     assert value_at(config, path) == value
     assert value_at(before, path) != value, "the test must change something"
     for other in leaves(RunConfig):
-        if other != path:
+        if other != path and other not in {c.partition("=")[0] for c in companions}:
             assert value_at(config, other) == value_at(before, other)
     assert given == minimal, "the caller's data must stay as it was"
 
@@ -297,6 +335,12 @@ def test_values_may_hold_an_equals_sign(minimal: dict[str, Any]) -> None:
 
 # identity
 
+
+def every_field(model: Frozen) -> dict[str, Any]:
+    """All fields as JSON values; a dump leaves out those that came later and are at their default."""
+    return {k: list(v) if isinstance(v, tuple) else v for k in type(model).model_fields for v in [getattr(model, k)]}
+
+
 IDENTITY: dict[str, Any] = {
     "random_scheme": 1,
     "setting": "demo",
@@ -313,8 +357,8 @@ IDENTITY: dict[str, Any] = {
         "weight_decay": 0.05,
         "hyperparameters": {"beta1": 0.9, "beta2": 0.999, "eps": 1e-08},
     },
-    "training": TrainingConfig(epochs=4, batch_size=64).model_dump(mode="json"),
-    "augmentation": AugmentationConfig().model_dump(mode="json"),
+    "training": every_field(TrainingConfig(epochs=4, batch_size=64)),
+    "augmentation": every_field(AugmentationConfig()),
     "data": {
         "name": "fashion_mnist_subset",
         "revision": "2337f0bebb5963476df77a1aaafb5ca23570a538",
@@ -325,6 +369,9 @@ IDENTITY: dict[str, Any] = {
         "validation_fraction": 0.1,
         "validation_indices_sha256": "b" * 64,
         "evaluation_split": "test",
+        "test_image_size": None,
+        "test_crop_ratio": 1.0,
+        "streaming": False,
         "mean": [0.2852, 0.2852, 0.2852],
         "std": [0.3528, 0.3528, 0.3528],
     },
@@ -355,8 +402,27 @@ CHANGED: dict[str, Any] = {
     "training.no_decay": "norms_biases_embeddings",
     "training.precision": "bf16",
     "training.divergence_epochs": 2.0,
+    "training.step_epochs": [1.0],
+    "training.step_factor": 0.5,
+    "training.decay_epochs": 1.0,
+    "training.loss": "bce",
+    "training.bce_target_threshold": 0.2,
+    "training.layer_decay": 0.75,
+    "training.linear_probe": True,
+    "augmentation.repeats": 3,
+    "augmentation.crop_scale": [0.08, 1.0],
+    "augmentation.crop_aspect": [0.5, 2.0],
     "augmentation.crop_padding": 4,
+    "augmentation.crop_padding_mode": "reflect",
     "augmentation.horizontal_flip": True,
+    "augmentation.randaugment_magnitude": 9.0,
+    "augmentation.randaugment_std": 0.0,
+    "augmentation.random_erasing": 0.25,
+    "augmentation.mixup_alpha": 0.8,
+    "augmentation.cutmix_alpha": 1.0,
+    "data.test_image_size": 64,
+    "data.test_crop_ratio": 0.875,
+    "data.streaming": True,
     "data.name": "fashion_mnist",
     "data.revision": "3337f0bebb5963476df77a1aaafb5ca23570a538",
     "data.image_column": "img",
@@ -372,10 +438,10 @@ CHANGED: dict[str, Any] = {
 
 
 def changed(path: str) -> Identity:
-    """The identity with one field changed; no validation, since a scheme of 2 does not exist yet."""
+    """The identity with one field changed, without what fields must agree on."""
     identity = parse_strict(Identity, IDENTITY)
     section, _, name = path.rpartition(".")
-    value = tuple(CHANGED[path]) if name in ("mean", "std") else CHANGED[path]
+    value = tuple(CHANGED[path]) if isinstance(CHANGED[path], list) else CHANGED[path]
     if not section:
         return identity.model_copy(update={name: value})
     inner = getattr(identity, section).model_copy(update={name: value})
@@ -389,15 +455,30 @@ def test_the_hash_of_an_identity_is_pinned() -> None:
 
 def test_the_hash_changes_with_every_scientific_field() -> None:
     names = sorted(leaves(Identity))
-    assert len(names) == 36
+    assert len(names) == 55
     assert sorted(CHANGED) == names
     hashes = {parse_strict(Identity, IDENTITY).config_hash()}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # pydantic about the scheme 2
-        for path in names:
-            assert value_at(IDENTITY, path) != CHANGED[path]
-            hashes.add(changed(path).config_hash())
+    for path in names:
+        assert value_at(IDENTITY, path) != CHANGED[path]
+        hashes.add(changed(path).config_hash())
     assert len(hashes) == len(names) + 1
+
+
+def test_fields_that_came_later_leave_older_hashes_alone() -> None:
+    """An identity as it was stored before they existed is read, written and hashed as it was."""
+    before = {
+        "training": ("epochs", "batch_size", "schedule", "warmup_epochs", "min_lr", "label_smoothing", "drop_path"),
+        "augmentation": ("crop_padding", "horizontal_flip"),
+    }
+    before["training"] += ("clip_grad_norm", "ema_decay", "no_decay", "precision", "divergence_epochs")
+    old = copy.deepcopy(IDENTITY)
+    for section, names in before.items():
+        old[section] = {name: old[section][name] for name in names}
+    for name in ("test_image_size", "test_crop_ratio", "streaming"):
+        del old["data"][name]
+    identity = parse_strict(Identity, old)
+    assert identity == parse_strict(Identity, IDENTITY)
+    assert identity.model_dump(mode="json") == old
 
 
 def test_the_hash_does_not_depend_on_the_order_of_keys() -> None:
@@ -433,7 +514,7 @@ def test_the_seed_is_in_the_run_id_but_not_in_the_hash() -> None:
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        ("random_scheme", 2),
+        ("random_scheme", 3),
         ("optimizer.lr", "0.001"),
         ("backbone.pretrained", None),
         ("backbone.pretrained_sha256", None),

@@ -14,8 +14,8 @@ import torch
 from references import references
 
 from bocb_hf import cli
-from bocb_hf.config import OptimizerIdentity
 from bocb_hf.errors import InputError
+from bocb_hf.identity import OptimizerIdentity
 from bocb_hf.optim import CATEGORIES, OPTIMIZERS
 from bocb_hf.optim import conformance_bench as cb
 from bocb_hf.optim import hyperparameters as hp

@@ -13,25 +13,27 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from plain_loop import augment_plainly, decoded
 from pydantic import ValidationError
 from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional
 
 from bocb_hf.baseline import publish_logistic_regression
-from bocb_hf.config import RunConfig, TrainingConfig, build_run_config
-from bocb_hf.data.augment import augment, normalize
+from bocb_hf.config import RunConfig, TrainingConfig
+from bocb_hf.data.augment import normalize
 from bocb_hf.data.images import Images
-from bocb_hf.data.sampling import epoch_order, epoch_uniforms
+from bocb_hf.data.sampling import epoch_order
 from bocb_hf.engine import checkpoint, loop
-from bocb_hf.engine import run as run_module
 from bocb_hf.engine.evaluation import evaluate
 from bocb_hf.engine.interrupt import StopSignal
 from bocb_hf.engine.metrics import MeanLoss, TopKAccuracy
+from bocb_hf.engine.prepare import PreparedRun, prepare_run
 from bocb_hf.engine.progress import DIVERGED_ABOVE, Progress
-from bocb_hf.engine.run import PreparedRun, prepare_run, train_run
+from bocb_hf.engine.run import train_run
 from bocb_hf.engine.schedule import learning_rate
 from bocb_hf.errors import InputError
+from bocb_hf.load_config import build_run_config
 from bocb_hf.record import RunRecord
 from bocb_hf.store import open_store
 
@@ -93,8 +95,31 @@ def test_cosine_without_warmup_equals_torch() -> None:
 def test_constant_schedule() -> None:
     config = TrainingConfig(epochs=2, batch_size=1, schedule="constant", warmup_epochs=1)
     assert [learning_rate(s, 8, 4, 0.4, config) for s in range(8)] == pytest.approx([0.1, 0.2, 0.3, 0.4] + [0.4] * 4)
-    with pytest.raises(ValidationError, match="a constant one cannot use it"):
+    with pytest.raises(ValidationError, match="min_lr belongs to the schedule 'cosine'; 'constant' cannot use it"):
         TrainingConfig(epochs=2, batch_size=1, schedule="constant", min_lr=0.1)
+
+
+def test_step_schedule_equals_torch() -> None:
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.3)
+    reference = torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones=[20, 35], gamma=0.2)
+    config = TrainingConfig(epochs=5, batch_size=1, schedule="step", step_epochs=(2, 3.5), step_factor=0.2)
+    for step in range(50):
+        assert learning_rate(step, 50, 10, 0.3, config) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-9)
+        optimizer.step()
+        reference.step()
+    for epochs in ((), (3, 2), (0,), (5,)):
+        with pytest.raises(ValidationError, match="step_epochs must rise between warmup_epochs and epochs"):
+            TrainingConfig(epochs=5, batch_size=1, schedule="step", step_epochs=epochs)
+
+
+def test_warmup_stable_decay_schedule() -> None:
+    config = TrainingConfig(epochs=10, batch_size=1, schedule="wsd", warmup_epochs=1, decay_epochs=2)
+    rates = [learning_rate(step, 40, 4, 0.8, config) for step in range(40)]
+    assert rates[:4] == pytest.approx([0.2, 0.4, 0.6, 0.8])
+    assert rates[4:32] == [0.8] * 28
+    assert rates[32:] == pytest.approx([0.8 * (8 - k) / 8 for k in range(8)])
+    with pytest.raises(ValidationError, match="a wsd schedule needs them"):
+        TrainingConfig(epochs=2, batch_size=1, schedule="wsd")
 
 
 # divergence
@@ -230,10 +255,9 @@ def test_the_loop_equals_a_plain_pytorch_loop(sections: dict[str, Any]) -> None:
         for group in optimizer.param_groups:
             group["lr"] = lr
         indices = epoch_order(200, 1, epoch)[25 * batch : 25 * batch + 25]
-        uniforms = epoch_uniforms(200, 3, 1, epoch)[indices]
-        pixels = augment(prepared.data.train.pixels[indices], uniforms, config.augmentation)
+        pixels = augment_plainly(decoded(prepared.data.train).pixels[indices], 1, step, config.augmentation)
         logits = model(normalize(pixels, mean, std))
-        loss = functional.cross_entropy(logits, prepared.data.train.labels[indices], label_smoothing=0.1)
+        loss = functional.cross_entropy(logits, decoded(prepared.data.train).labels[indices], label_smoothing=0.1)
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 0.5)
@@ -306,7 +330,8 @@ def test_accumulation_equals_the_whole_batch(sections: dict[str, Any]) -> None:
 def test_runs_are_paired_across_optimizers(sections: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """Initial weights depend on (seed, backbone), the batches on the seed alone."""
     batches: list[torch.Tensor] = []
-    monkeypatch.setattr(loop, "normalize", lambda *a: batches.append(a[0].clone()) or normalize(*a))
+    real = loop.Augmenter.__call__
+    monkeypatch.setattr(loop.Augmenter, "__call__", lambda *a: (found := real(*a), batches.append(found[0].clone()))[0])
     seen = {}
     runs = (("tiny_vit", "adamw", 1), ("tiny_vit", "lars", 1), ("tiny_resnet", "sgdm", 1), ("tiny_vit", "adamw", 2))
     for backbone, optimizer, seed in runs:
@@ -407,7 +432,7 @@ def test_corrupted_record_in_the_way_is_named(sections: dict[str, Any]) -> None:
 def test_bf16_trains_in_bf16_also_after_validation(sections: dict[str, Any], ema: tuple[str, ...]) -> None:
     """accelerate's unwrap_model takes autocast off the live network; the record would then lie about its precision."""
     seen: list[torch.dtype] = []
-    build = run_module.PreparedRun.build_model
+    build = PreparedRun.build_model
 
     def hooked(prepared: PreparedRun) -> nn.Module:
         model = build(prepared)
@@ -416,7 +441,7 @@ def test_bf16_trains_in_bf16_also_after_validation(sections: dict[str, Any], ema
         return model
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run_module.PreparedRun, "build_model", hooked)
+        patch.setattr(PreparedRun, "build_model", hooked)
         record = train_run(make(sections, "backbone.name=tiny_resnet", "training.precision=bf16", *ema))
     assert record.identity.training.precision == "bf16"
     assert seen == [torch.bfloat16] * 16

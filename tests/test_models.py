@@ -13,14 +13,16 @@ import numpy as np
 import pytest
 import timm
 import torch
+from plain_loop import decoded
 from safetensors.torch import load_file
 
 from bocb_hf.backbones import OWN_ARCHITECTURES, TINY
-from bocb_hf.config import DataConfig, build_run_config
+from bocb_hf.config import DataConfig
 from bocb_hf.data.augment import normalize
 from bocb_hf.data.images import load_images
 from bocb_hf.engine.run import train_run
 from bocb_hf.errors import InputError
+from bocb_hf.load_config import build_run_config
 from bocb_hf.record import parse_record
 
 # checkpoints
@@ -65,7 +67,7 @@ def test_timm_gives_the_evaluation_of_the_run(trained: Path, small_data: Path) -
         images = torch.stack([transform(image.convert("RGB")) for image in pil_images(small_data)])
         ours = load_images(DataConfig(name=str(small_data), image_size=32), trial=False)
         mean, std = (torch.tensor(v).view(3, 1, 1) for v in (ours.identity.mean, ours.identity.std))
-        assert torch.equal(images, normalize(ours.test.pixels, mean, std))  # preprocessing included
+        assert torch.equal(images, normalize(decoded(ours.test).pixels, mean, std))  # preprocessing included
         with torch.no_grad():
             right = (model(images).argmax(1) == ours.test.labels).numpy()
         assert np.array_equal(right, stored_bits(trained))

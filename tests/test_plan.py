@@ -10,9 +10,9 @@ import pytest
 import yaml
 from builders import make_record
 
-from bocb_hf.config import parse_strict
 from bocb_hf.errors import InputError
 from bocb_hf.optim import OPTIMIZERS
+from bocb_hf.schema import parse_strict
 from bocb_hf.sweep.plan import SweepPlan, Trial, Tuning, best_trial, grid, load_plan, next_rates
 
 PLAN: dict[str, Any] = {

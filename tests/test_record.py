@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 from scipy.stats import binomtest
 
-from bocb_hf.config import Identity, parse_strict
 from bocb_hf.errors import InputError
+from bocb_hf.identity import Identity
 from bocb_hf.record import (
     MAX_BYTES,
     BaselineRecord,
@@ -35,6 +35,7 @@ from bocb_hf.record import (
     repository_name,
     wilson_interval,
 )
+from bocb_hf.schema import parse_strict
 from bocb_hf.store import check_repository
 
 SHAPES: dict[str, RunRecord] = {

@@ -14,8 +14,9 @@ from torch import nn
 
 from bocb_hf.backbones import OWN_ARCHITECTURES, SMALL_IMAGE, BackboneRow, Family
 from bocb_hf.backbones.definition import TRANSFORMERS, define_backbone, fetch
-from bocb_hf.config import BackboneConfig, BackboneIdentity
+from bocb_hf.config import BackboneConfig
 from bocb_hf.errors import InputError
+from bocb_hf.identity import BackboneIdentity
 
 WEIGHTS = "model.safetensors"
 
@@ -80,7 +81,9 @@ def resolve_backbone(config: BackboneConfig, drop_path: float, image_size: int) 
     return BackboneSource(identity, row.family if row else "unknown", folder, module)
 
 
-def build_backbone(source: BackboneSource, num_classes: int, image_size: int, seed: int) -> nn.Module:
+def build_backbone(
+    source: BackboneSource, num_classes: int, image_size: int, seed: int, test_image_size: int | None = None
+) -> nn.Module:
     """Builds the network on the CPU with weights that depend on (seed, backbone) only.
 
     Args:
@@ -88,9 +91,10 @@ def build_backbone(source: BackboneSource, num_classes: int, image_size: int, se
         num_classes: Classes of the head; a head of another size is drawn anew when fine-tuning.
         image_size: Side of the input in pixels, checked with one forward pass.
         seed: Seed of the initialisation.
+        test_image_size: Side of the input in evaluation, likewise checked, where it is another.
 
     Raises:
-        InputError: It cannot be built with these arguments, or it does not take this image size.
+        InputError: It cannot be built with these arguments, or it does not take one of these image sizes.
     """
     identity = source.identity
     torch.manual_seed(seed)
@@ -101,19 +105,20 @@ def build_backbone(source: BackboneSource, num_classes: int, image_size: int, se
         raise InputError(
             f"backbone.args: {library} cannot build {identity.architecture!r} with {identity.args}: {error}"
         ) from error
-    probe = torch.zeros(1, 3, image_size, image_size)
+    for key, side in (("image_size", image_size), ("test_image_size", test_image_size)):
+        if side is not None:
+            _check_size(model, identity.name, num_classes, side, f"data.{key}")
+    return model.train()
+
+
+def _check_size(model: nn.Module, name: str, num_classes: int, side: int, key: str) -> None:
     try:
         with torch.no_grad():
-            logits = model.eval()(probe)  # (1, num_classes)
+            logits = model.eval()(torch.zeros(1, 3, side, side))  # (1, num_classes)
     except (RuntimeError, AssertionError, ValueError) as error:
-        raise InputError(
-            f"data.image_size: backbone {identity.name!r} does not take {image_size} px images: {error}"
-        ) from error
+        raise InputError(f"{key}: backbone {name!r} does not take {side} px images: {error}") from error
     if logits.shape != (1, num_classes):
-        raise InputError(
-            f"backbone.name: {identity.name!r} gives {tuple(logits.shape)}, not a classifier's (1, {num_classes})"
-        )
-    return model.train()
+        raise InputError(f"backbone.name: {name!r} gives {tuple(logits.shape)}, not a classifier's (1, {num_classes})")
 
 
 def _create(identity: BackboneIdentity, folder: Path | None, num_classes: int) -> nn.Module:

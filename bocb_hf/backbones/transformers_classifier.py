@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,8 +12,8 @@ from transformers import AutoConfig, AutoModelForImageClassification, PreTrained
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES
 
-from bocb_hf.config import DataIdentity
 from bocb_hf.errors import InputError
+from bocb_hf.identity import DataIdentity
 
 PREFIX = "transformers:"
 
@@ -136,10 +137,13 @@ def export_classifier(
     model.network.config.id2label = dict(enumerate(class_names))
     model.network.config.label2id = {name: label for label, name in enumerate(class_names)}
     model.network.save_pretrained(folder)
+    side = data.test_image_size or data.image_size
     processor = {
-        "image_processor_type": "ViTImageProcessor",
+        "image_processor_type": "BitImageProcessor",  # the shorter side, then the centre, as in timm's evaluation
         "do_resize": True,
-        "size": {"height": data.image_size, "width": data.image_size},
+        "size": {"shortest_edge": math.floor(side / data.test_crop_ratio)},
+        "do_center_crop": True,
+        "crop_size": {"height": side, "width": side},
         "resample": 3,  # bicubic
         "do_rescale": True,
         "rescale_factor": 1 / 255,

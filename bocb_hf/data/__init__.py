@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bocb_hf.errors import InputError
@@ -22,9 +23,13 @@ class DatasetRow:
         licence: SPDX id of the licence of the images.
         revision: Commit sha on the Hub; for an embedded set, the start of its content hash.
         embedded: Folder inside the package, or None when it is downloaded from the Hub.
-        image_size: Native side of the images in pixels.
+        image_size: Native side of the images in pixels; for photographs of many sizes, that of the study's input.
         mean: Mean of each channel of the train split, in 0..1.
         std: Standard deviation likewise.
+        image_column: Column of the images; None where only one can be meant.
+        label_column: Column of the labels likewise.
+        evaluation_split: Split that counts as test unless a run names another.
+        sizes: Images in each split, which a stream does not always say.
     """
 
     id: str
@@ -35,6 +40,10 @@ class DatasetRow:
     image_size: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    image_column: str | None = None
+    label_column: str | None = None
+    evaluation_split: str = "test"
+    sizes: Mapping[str, int] = field(default_factory=dict)
 
 
 DATASETS: Registry[DatasetRow] = Registry("dataset", "datasets")
@@ -49,6 +58,53 @@ DATASETS.add(
         image_size=28,
         mean=(0.2852, 0.2852, 0.2852),
         std=(0.3528, 0.3528, 0.3528),
+    )
+)
+
+DATASETS.add(
+    DatasetRow(
+        id="fashion_mnist",
+        hub_id="zalando-datasets/fashion_mnist",
+        licence="mit",
+        revision="531be5e2ccc9dba0c201ad3ae567a4f3d16ecdd2",
+        embedded=None,
+        image_size=28,
+        mean=(0.2860, 0.2860, 0.2860),
+        std=(0.3530, 0.3530, 0.3530),
+        sizes={"train": 60_000, "test": 10_000},
+    )
+)
+
+DATASETS.add(
+    DatasetRow(
+        id="cifar100",
+        hub_id="uoft-cs/cifar100",
+        licence="unknown",  # what the Hub says; its authors state none
+        revision="aadb3af77e9048adbea6b47c21a81e47dd092ae5",
+        embedded=None,
+        image_size=32,
+        mean=(0.5071, 0.4865, 0.4409),
+        std=(0.2673, 0.2564, 0.2762),
+        image_column="img",
+        label_column="fine_label",
+        sizes={"train": 50_000, "test": 10_000},
+    )
+)
+
+DATASETS.add(
+    DatasetRow(
+        id="imagenet1k",
+        hub_id="ILSVRC/imagenet-1k",
+        licence="other",  # its own terms, for research
+        revision="49e2ee26f3810fb5a7536bbf732a7b07389a47b5",
+        embedded=None,
+        image_size=224,
+        mean=(0.485, 0.456, 0.406),
+        std=(0.229, 0.224, 0.225),
+        image_column="image",
+        label_column="label",
+        evaluation_split="validation",  # the labels of test are not published
+        sizes={"train": 1_281_167, "validation": 50_000, "test": 100_000},
     )
 )
 

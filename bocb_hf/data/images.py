@@ -1,46 +1,47 @@
-"""Loads a data set through ``datasets`` and decodes it once into memory."""
+"""Loads a data set, splits it, and decides in which form its images are held.
+
+What a network is trained on depends on the configuration and on the images alone:
+
+- without ``crop_scale``, every training image becomes a square of ``image_size`` through the transform of evaluation;
+- with ``crop_scale`` and images of one size, it stays at that size, and the random resized crop is made in batches on
+  the training device;
+- with ``crop_scale`` and images of different sizes, or a stream, the crop is made by the processes that decode.
+
+Images of evaluation go through the transform that config.json describes, at ``test_image_size`` and
+``test_crop_ratio``.
+
+Neither memory nor cores change any of that. ``runtime.memory_budget_gb`` decides only where the same pixels come from:
+a split whose decoded bytes fit is decoded once into a memory-mapped file (``bocb_hf.data.cache``; below 32 MiB: into
+memory, anew in every process), and a larger one is decoded while it is read, by ``runtime.workers`` processes. So is a
+split whose crops are random, which has no decoded form. A log line for each split says which.
+"""
 
 from __future__ import annotations
 
-import functools
-import hashlib
-import re
+import logging
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-import datasets
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from PIL import Image
-from sklearn.model_selection import train_test_split
-from timm.data.transforms_factory import transforms_imagenet_eval
-from torch import Tensor
-
-from bocb_hf.config import DataConfig, DataIdentity
-from bocb_hf.data import DATASETS, content_revision
+from bocb_hf.config import AugmentationConfig, DataConfig, RuntimeConfig
+from bocb_hf.data.decode import Centre, Native, RandomCrop, SizeRule
+from bocb_hf.data.facts import Statistics, find_one_size, find_statistics
+from bocb_hf.data.hold import Limits, describe_pixels, find_limits, hash_rows, hold_split, keep_decoded
+from bocb_hf.data.load import (
+    OpenData,
+    draw_validation,
+    find_columns,
+    find_evaluation_split,
+    name_classes,
+    open_data,
+    read_labels,
+)
+from bocb_hf.data.splits import Images, TestImages, TrainImages
+from bocb_hf.data.stream import stream_split, stream_to_decode
 from bocb_hf.errors import InputError
+from bocb_hf.identity import DataIdentity
 
-MEMORY_BUDGET = 8 * 2**30  # decoded bytes; what does not fit needs a streaming path, which is not there yet
+log = logging.getLogger(__name__)
+
 DEFAULT_FRACTION = 0.1
-_SPLIT_SEED = 0
-
-
-@dataclass(frozen=True)
-class Images:
-    """Decoded images of one split: ``pixels`` (N, 3, S, S) uint8 and ``labels`` (N,) int64."""
-
-    pixels: Tensor
-    labels: Tensor
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def take(self, indices: NDArray[np.int64]) -> Images:
-        """The images at these positions."""
-        chosen = torch.from_numpy(indices)
-        return Images(self.pixels[chosen], self.labels[chosen])
 
 
 @dataclass(frozen=True)
@@ -49,204 +50,157 @@ class ImageData:
 
     identity: DataIdentity
     class_names: tuple[str, ...]
-    train: Images
-    validation: Images | None
-    test: Images
+    train: TrainImages
+    validation: TestImages | None
+    test: TestImages
 
 
-def load_images(config: DataConfig, trial: bool) -> ImageData:
-    """Loads, checks, decodes and splits a data set.
+def load_images(
+    config: DataConfig,
+    trial: bool,
+    augmentation: AugmentationConfig | None = None,
+    runtime: RuntimeConfig | None = None,
+) -> ImageData:
+    """Loads, checks, splits and, where they fit, decodes the images of a run.
 
     Args:
         config: The data as the user wrote it.
         trial: Whether the run tunes: then a data set without validation split gives up a part of train.
+        augmentation: Decides the form of the training images; nothing is cropped by default.
+        runtime: Memory budget, workers and the folder of the cache.
 
     Raises:
-        InputError: The data set, a split or a column is missing; an image cannot be read; a label is out of range.
+        InputError: The data set, a split or a column is missing; an image cannot be read; a label is out of range; a
+            stream does not say what it must; the cache cannot be written.
     """
-    row = DATASETS.get(config.name) if config.name in DATASETS else None
-    source = _load(config.name, config.revision)
-    columns = _columns(source, config)
-    test_name = config.evaluation_split
-    for split in ("train", test_name):
-        if split not in source.splits:
-            key = "data.evaluation_split" if split == test_name else "data.name"
-            have = ", ".join(source.splits)
-            raise InputError(f"{key}: {config.name!r} has no split {split!r}; it has: {have}")
-    decoded = {
-        name: _decode(source, name, *columns, config.image_size)
-        for name in ("train", "validation", test_name)
-        if name in source.splits
-    }
-    classes = _class_names(source, columns[1], decoded)
-    train, fraction, indices_hash = decoded["train"], None, None
-    if "validation" in decoded and test_name != "validation":
-        if config.validation_fraction is not None:
-            raise InputError(
-                f"data.validation_fraction: {config.name!r} has a validation split of its own, so that a "
-                "fraction of train is of no use; leave it out"
-            )
-        validation = decoded["validation"]
-    else:
-        fraction = config.validation_fraction or DEFAULT_FRACTION
-        kept, held = _draw_validation(train.labels.numpy(), fraction)
-        indices_hash = hashlib.sha256(held.astype("<i8").tobytes()).hexdigest()
-        validation = train.take(held) if trial else None
-        train = train.take(kept) if trial else train
-    mean, std = (row.mean, row.std) if row else _statistics(decoded["train"].pixels)
-    identity = DataIdentity(
-        # a path stays out of the record; the revision is the hash of the content
-        name=_public_name(config.name),
-        revision=source.revision,
-        image_column=columns[0],
-        label_column=columns[1],
-        image_size=config.image_size,
-        num_classes=len(classes),
-        validation_fraction=fraction,
-        validation_indices_sha256=indices_hash,
-        evaluation_split=test_name,
-        mean=mean,
-        std=std,
+    data = open_data(config.name, config.revision, config.streaming)
+    columns, test_name = find_columns(data, config), find_evaluation_split(data, config)
+    limits = find_limits(runtime or RuntimeConfig())
+    own_validation = "validation" in data.splits and test_name != "validation"
+    if config.validation_fraction is not None and own_validation:
+        raise InputError(
+            f"data.validation_fraction: {config.name!r} has a validation split of its own, so that a "
+            "fraction of train is of no use; leave it out"
+        )
+    asked = _Asked(
+        config, augmentation or AugmentationConfig(), trial, data, columns, test_name, own_validation, limits
     )
-    return ImageData(identity, classes, train, validation, decoded[test_name])
-
-
-def _public_name(name: str) -> str:
-    """The name in records: of a folder only its last part, of what a name may hold."""
-    if name in DATASETS or not Path(name).is_dir():
-        return name
-    return "local/" + (re.sub(r"[^A-Za-z0-9._-]+", "-", Path(name).resolve().name).strip("-.") or "data")
+    return _load_stream(asked) if config.streaming else _load_tables(asked)
 
 
 @dataclass(frozen=True)
-class _Source:
-    name: str
-    revision: str
-    splits: dict[str, Any]  # datasets.Dataset by split
+class _Asked:
+    """What both ways of loading go by."""
 
+    config: DataConfig
+    augmentation: AugmentationConfig
+    trial: bool
+    data: OpenData
+    columns: tuple[str, str]
+    test_name: str
+    own_validation: bool
+    limits: Limits
 
-@functools.lru_cache(maxsize=2)
-def _load(name: str, revision: str | None) -> _Source:
-    """Opens the data set as ``datasets`` sees it. Cached, so that a warm worker opens it once."""
-    row = DATASETS.get(name) if name in DATASETS else None
-    folder = row.embedded if row else Path(name)
-    try:
-        if folder is not None and folder.is_dir():
-            found = content_revision(folder)
-            if row and found != row.revision:
-                raise InputError(f"data.name: the files in {folder} are not those of {name!r}; reinstall bocb-hf")
-            if revision not in (None, found):
-                raise InputError(f"data.revision: the content of {name!r} is {found}, not {revision}")
-            return _Source(name, found, dict(datasets.load_dataset(str(folder))))  # type: ignore[arg-type]
-        if row is None and not _looks_like_hub_id(name):
-            known = ", ".join(DATASETS.names())
-            raise InputError(f"data.name: {name!r} is no folder, no Hub id (owner/name) and none of: {known}")
-        revision = revision or (row.revision if row else None)
-        if revision is None:
-            raise InputError(f"data.revision: give the commit sha of {name!r}; a moving branch is not a data set")
-        hub_id = row.hub_id if row else name
-        return _Source(name, revision, dict(datasets.load_dataset(hub_id, revision=revision)))  # type: ignore[arg-type]
-    except InputError:
-        raise
-    except Exception as error:  # datasets raises its own, the Hub's, Arrow's and pandas' errors
-        raise InputError(f"data.name: cannot load {name!r}: {type(error).__name__}: {error}") from error
+    @property
+    def evaluated(self) -> Centre:
+        """Form of the images of evaluation."""
+        return Centre(self.config.test_image_size or self.config.image_size, self.config.test_crop_ratio)
 
+    def hold(self, split: str, rule: SizeRule, rows: bytes | None = None) -> TestImages:
+        """A split or some of its rows, decoded if it fits."""
+        return hold_split(self.data, split, self.columns, rule, rows, self.limits)
 
-def _looks_like_hub_id(name: str) -> bool:
-    return name.count("/") == 1 and not name.startswith((".", "/", "~"))
-
-
-def _columns(source: _Source, config: DataConfig) -> tuple[str, str]:
-    """Names of the image and the label column, found by type unless they are given."""
-    features = next(iter(source.splits.values())).features
-    by_type = (
-        ("image", config.image_column, [n for n, f in features.items() if isinstance(f, datasets.Image)]),
-        ("label", config.label_column, [n for n, f in features.items() if isinstance(f, datasets.ClassLabel)]),
-    )
-    chosen: list[str] = []
-    for kind, given, found in by_type:
-        if given is not None and given not in features:
-            raise InputError(f"data.{kind}_column: no column {given!r}; there are: {', '.join(features)}")
-        if given is None and len(found) != 1:
-            have = ", ".join(found) or "none"
-            raise InputError(f"data.{kind}_column: name one; columns of that type: {have}; all: {', '.join(features)}")
-        chosen.append(given if given is not None else found[0])
-    return chosen[0], chosen[1]
-
-
-@functools.lru_cache(maxsize=8)
-def _decode_cached(name: str, revision: str, split: str, image_column: str, label_column: str, size: int) -> Images:
-    source = _load(name, revision)
-    table = source.splits[split].cast_column(image_column, datasets.Image(decode=True))
-    if len(table) == 0:
-        raise InputError(f"data.name: split {split!r} of {name!r} is empty")
-    needed = len(table) * 3 * size * size
-    if needed > MEMORY_BUDGET:
-        raise InputError(
-            f"data.image_size: split {split!r} of {name!r} needs {needed / 2**30:.0f} GiB decoded at {size} px, more "
-            f"than the budget of {MEMORY_BUDGET / 2**30:.0f} GiB; choose a smaller image_size"
+    def identify(
+        self, classes: int, statistics: Statistics, fraction: float | None = None, indices_hash: str | None = None
+    ) -> DataIdentity:
+        """The identity; a path stays out of it, and the revision of a folder is the hash of its content."""
+        config = self.config
+        return DataIdentity(
+            name=self.data.public_name,
+            revision=self.data.revision,
+            image_column=self.columns[0],
+            label_column=self.columns[1],
+            image_size=config.image_size,
+            num_classes=classes,
+            validation_fraction=fraction,
+            validation_indices_sha256=indices_hash,
+            evaluation_split=self.test_name,
+            test_image_size=config.test_image_size,
+            test_crop_ratio=config.test_crop_ratio,
+            streaming=config.streaming,
+            mean=statistics[0],
+            std=statistics[1],
         )
-    # the very transform that config.json describes to timm and transformers, up to where it leaves uint8
-    resize = transforms_imagenet_eval(size, crop_pct=1.0, interpolation="bicubic").transforms[:-2]
-    pixels = np.empty((len(table), 3, size, size), np.uint8)
-    labels = np.asarray(table[label_column])
-    for index in range(len(table)):
-        try:
-            image: Image.Image = table[index][image_column].convert("RGB")
-            for step in resize:
-                image = step(image)
-            pixels[index] = np.asarray(image).transpose(2, 0, 1)
-        except Exception as error:  # Pillow raises a different error for each kind of damage
-            raise InputError(
-                f"data.name: image {index} of split {split!r} of {name!r} cannot be read ({type(error).__name__}); "
-                "repair or remove it"
-            ) from error
-    if not np.issubdtype(labels.dtype, np.integer):
-        raise InputError(f"data.label_column: {label_column!r} of split {split!r} does not hold integers")
-    return Images(torch.from_numpy(pixels), torch.from_numpy(labels.astype(np.int64)))
 
 
-def _decode(source: _Source, split: str, image_column: str, label_column: str, size: int) -> Images:
-    return _decode_cached(source.name, source.revision, split, image_column, label_column, size)
-
-
-def _class_names(source: _Source, label_column: str, decoded: dict[str, Images]) -> tuple[str, ...]:
-    """Names of the classes, after checking that every label has one."""
-    feature = next(iter(source.splits.values())).features[label_column]
-    if isinstance(feature, datasets.ClassLabel):
-        names = tuple(feature.names)
+def _load_tables(asked: _Asked) -> ImageData:
+    """A data set of which every image can be reached."""
+    config, data = asked.config, asked.data
+    used = ("train", *(("validation",) if asked.own_validation else ()), asked.test_name)
+    labels = {split: read_labels(data, split, asked.columns[1]) for split in used}
+    classes = name_classes(data, asked.columns[1], labels)
+    rule, evaluated = _find_training_rule(asked), asked.evaluated
+    train = asked.hold("train", rule)
+    fraction, indices_hash, validation = None, None, None
+    if asked.own_validation:
+        validation = asked.hold("validation", evaluated)
     else:
-        names = tuple(str(i) for i in range(int(decoded["train"].labels.max()) + 1))
-    if len(names) < 2:
-        raise InputError(f"data.label_column: {label_column!r} has {len(names)} class; a classifier needs at least 2")
-    for split, images in decoded.items():
-        bad = ((images.labels < 0) | (images.labels >= len(names))).nonzero().flatten()
-        if len(bad):
-            index = int(bad[0])
-            raise InputError(
-                f"data.label_column: label {int(images.labels[index])} of image {index} of split {split!r} is out of "
-                f"range 0..{len(names) - 1}; correct it or name another column"
-            )
-    return names
+        fraction = config.validation_fraction or DEFAULT_FRACTION
+        kept, held = draw_validation(labels["train"], fraction)
+        indices_hash = hash_rows(held)
+        if asked.trial:
+            validation = train.take(held) if rule == evaluated else asked.hold("train", evaluated, held.tobytes())
+            train = train.take(kept)
+    test = asked.hold(asked.test_name, evaluated)
+    row = data.row
+    statistics = (row.mean, row.std) if row else find_statistics(data, asked.columns, config.image_size, asked.limits)
+    return ImageData(asked.identify(len(classes), statistics, fraction, indices_hash), classes, train, validation, test)
 
 
-def _draw_validation(labels: NDArray[np.int64], fraction: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Sorted indices of the kept and of the held-out part of train: stratified and always the same."""
-    try:
-        kept, held = train_test_split(
-            np.arange(len(labels)), test_size=fraction, stratify=labels, random_state=_SPLIT_SEED
+def _load_stream(asked: _Asked) -> ImageData:
+    """A data set of which train is read as a stream; the splits of evaluation are decoded once."""
+    config, data, columns, limits = asked.config, asked.data, asked.columns, asked.limits
+    if data.row is None:
+        raise InputError(
+            f"data.streaming: mean and standard deviation of {config.name!r} are not known before it is read; add a "
+            "row for it to bocb_hf.data.DATASETS, or load it without streaming"
         )
-    except ValueError as error:
-        raise InputError(f"data.validation_fraction: cannot draw {fraction:.0%} of train: {error}") from error
-    return np.sort(kept), np.sort(held)
+    if config.validation_fraction is not None or (asked.trial and not asked.own_validation):
+        raise InputError(
+            f"data.streaming: validation images cannot be drawn from a stream, and {config.name!r} has no validation "
+            "split beside the one that counts as test; tune without streaming"
+        )
+    classes = name_classes(data, columns[1], {})
+    cropped = asked.augmentation.crop_scale is not None
+    train = stream_split(
+        data, "train", columns, _random_crop(asked) if cropped else Centre(config.image_size), len(classes)
+    )
+    log.info("train: a stream of %d images, read by %d worker(s)", len(train), limits.workers)
+
+    def hold(split: str) -> Images:
+        parameters = describe_pixels(data, split, columns, asked.evaluated)
+        wanted = stream_to_decode(data, split, columns, asked.evaluated, len(classes), parameters, limits.workers)
+        if wanted.size > limits.budget:
+            raise InputError(
+                f"runtime.memory_budget_gb: {split!r} takes {wanted.size / 1e9:.1f} GB decoded, and of a stream it has "
+                "to be kept; raise the budget (it is a file, not memory) or load the data without streaming"
+            )
+        return keep_decoded(wanted, limits.folder)
+
+    validation = hold("validation") if asked.own_validation else None
+    test = hold(asked.test_name)
+    return ImageData(asked.identify(len(classes), (data.row.mean, data.row.std)), classes, train, validation, test)
 
 
-def _statistics(pixels: Tensor) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-    """Mean and standard deviation of each channel in 0..1, to four digits."""
-    sums = pixels.sum(dim=(0, 2, 3), dtype=torch.float64) / 255
-    squares = torch.stack([(p.double() / 255).square().sum(dim=(1, 2)) for p in pixels]).sum(dim=0)
-    count = pixels[:, 0].numel()
-    mean = sums / count
-    std = (squares / count - mean.square()).clamp_min(1e-8).sqrt()
-    m, s = ([round(float(v), 4) for v in values] for values in (mean, std))
-    return (m[0], m[1], m[2]), (max(s[0], 1e-4), max(s[1], 1e-4), max(s[2], 1e-4))
+def _find_training_rule(asked: _Asked) -> SizeRule:
+    """What becomes of a training image before it is augmented."""
+    if asked.augmentation.crop_scale is None:
+        return Centre(asked.config.image_size)
+    size = find_one_size(asked.data, asked.columns, asked.limits)
+    return _random_crop(asked) if size is None else Native(*size)
+
+
+def _random_crop(asked: _Asked) -> RandomCrop:
+    scale = asked.augmentation.crop_scale
+    assert scale is not None
+    return RandomCrop(asked.config.image_size, scale, asked.augmentation.crop_aspect)

@@ -1,8 +1,8 @@
 """Where every random choice of a run comes from.
 
-Choices are read from tables seeded by (purpose, seed, epoch) and indexed by sample, never from a running stream.
-So they depend neither on the number of processes or workers nor on where a run was interrupted, and two optimizers with
-one seed see the same initial weights, the same order and the same augmentation: the runs are paired.
+Choices are read from tables seeded by (purpose, seed, epoch or step) and indexed by the place of an image, never from a
+running stream. So they depend neither on the number of processes or workers nor on where a run was interrupted, and two
+optimizers with one seed see the same initial weights, the same order and the same augmentation: the runs are paired.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from bocb_hf.config import RANDOM_SCHEME
+from bocb_hf.identity import RANDOM_SCHEME
 
-Purpose = Literal["init", "order", "augmentation", "forward", "hessian"]
+Purpose = Literal["init", "order", "augmentation", "erasing", "mix", "forward", "hessian"]
 
 
 def derive_seed(purpose: Purpose, seed: int, *position: int | str) -> int:
@@ -29,16 +29,32 @@ def init_seed(seed: int, backbone: str) -> int:
     return derive_seed("init", seed, backbone)
 
 
-def epoch_order(n: int, seed: int, epoch: int) -> Tensor:
-    """The order of the n training images in one epoch, shape (n,), int64."""
+def epoch_order(n: int, seed: int, epoch: int, repeats: int = 1, batch: int = 1) -> Tensor:
+    """Which training image stands where in one epoch, shape (n,), int64.
+
+    Args:
+        n: Training images.
+        seed: Of the run.
+        epoch: From 0.
+        repeats: Copies of each image that is in the epoch (repeated augmentation); the length stays n. Copies fall into
+            one batch, as in Hoffer et al. (2020), in random places of it.
+        batch: Images of a step, over all processes.
+    """
     generator = torch.Generator().manual_seed(derive_seed("order", seed, epoch))
-    return torch.randperm(n, generator=generator)
+    order = torch.randperm(n, generator=generator)
+    if repeats == 1:
+        return order
+    copies = order.repeat_interleave(repeats)[:n]
+    return torch.cat([part[torch.randperm(len(part), generator=generator)] for part in copies.split(batch)])
 
 
-def epoch_uniforms(n: int, columns: int, seed: int, epoch: int) -> Tensor:
-    """Uniform numbers in [0, 1) for the augmentation of one epoch, shape (n, columns), one row for each image."""
-    generator = torch.Generator().manual_seed(derive_seed("augmentation", seed, epoch))
-    return torch.rand(n, columns, generator=generator)
+def step_uniforms(batch: int, columns: int, seed: int, step: int) -> Tensor:
+    """Uniform numbers in [0, 1) for the augmentation of one step, shape (batch, columns), one row for each image.
+
+    They are drawn on the CPU, so that every device sees the same.
+    """
+    generator = torch.Generator().manual_seed(derive_seed("augmentation", seed, step))
+    return torch.rand(batch, columns, generator=generator)
 
 
 def seed_forward(seed: int, step: int, rank: int) -> None:

@@ -3,37 +3,60 @@
 from __future__ import annotations
 
 import functools
+import os
 import platform
 import resource
 import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import bocb_hf
+from bocb_hf.config import RuntimeConfig
 from bocb_hf.record import Environment
 
 _LIBRARIES = ("torch", "torchvision", "timm", "transformers", "accelerate", "datasets", "evaluate", "numpy")
 
 
-def describe_environment(device: torch.device, processes: int, micro_batch: int) -> Environment:
+def set_numerics(runtime: RuntimeConfig) -> None:
+    """Sets every switch of torch that changes numbers, both ways: a warm worker may have run another setting before."""
+    if runtime.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
+    torch.use_deterministic_algorithms(runtime.deterministic)
+    torch.backends.cudnn.benchmark = not runtime.deterministic
+    torch.backends.cudnn.deterministic = runtime.deterministic
+    torch.backends.cuda.matmul.allow_tf32 = runtime.tf32
+    torch.backends.cudnn.allow_tf32 = runtime.tf32
+
+
+def describe_environment(
+    device: torch.device, processes: int, micro_batch: int, runtime: RuntimeConfig | None = None
+) -> Environment:
     """What a run executes on.
 
     Args:
         device: Of this process.
         processes: How many there are.
         micro_batch: Images that the network sees at once.
+        runtime: Memory format and compilation of a run.
     """
+    compiled: list[Literal["model", "optimizer"]] = []
+    if runtime is not None:
+        compiled += ["model"] * runtime.compile_model + ["optimizer"] * runtime.compile_optimizer  # type: ignore[operator]
     return Environment(
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         processes=processes,
         micro_batch=micro_batch,
         threads=torch.get_num_threads(),
         deterministic=torch.are_deterministic_algorithms_enabled(),
+        tf32=runtime is not None and runtime.tf32 and device.type == "cuda",
+        channels_last=runtime is not None and runtime.channels_last,
+        compiled=compiled,
         python=platform.python_version(),
         platform=f"{platform.system()} {platform.machine()}",
         libraries={name: _version(name) for name in _LIBRARIES},

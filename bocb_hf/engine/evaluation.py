@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bocb_hf.data.augment import normalize
-from bocb_hf.data.images import Images
+from bocb_hf.data.batches import evaluation_batches
+from bocb_hf.data.splits import TestImages
 from bocb_hf.engine.metrics import MeanLoss, TopKAccuracy
+from bocb_hf.optim.param_groups import train_mode
 
 BATCH = 250  # images a forward pass; the scores do not depend on it
 
@@ -29,7 +31,15 @@ class Evaluation:
 
 
 @torch.inference_mode()
-def evaluate(model: nn.Module, images: Images, mean: Tensor, std: Tensor, accelerator: Accelerator) -> Evaluation:
+def evaluate(
+    model: nn.Module,
+    images: TestImages,
+    mean: Tensor,
+    std: Tensor,
+    accelerator: Accelerator,
+    workers: int | None = None,
+    memory_format: torch.memory_format = torch.contiguous_format,
+) -> Evaluation:
     """Evaluates a split. Each process takes every world-size-th image; sums over processes put them together.
 
     Args:
@@ -38,6 +48,8 @@ def evaluate(model: nn.Module, images: Images, mean: Tensor, std: Tensor, accele
         mean: (3, 1, 1), on the device.
         std: (3, 1, 1), on the device.
         accelerator: Device, precision and processes.
+        workers: Processes that decode, where the split is not decoded already.
+        memory_format: Of the input.
 
     Returns:
         ``top5`` is None with fewer than 6 classes, where it would say nothing.
@@ -48,19 +60,20 @@ def evaluate(model: nn.Module, images: Images, mean: Tensor, std: Tensor, accele
     losses = torch.zeros(n, device=device)  # float32: not every device has more
     ranked = torch.zeros(n, 5, dtype=torch.int64, device=device)
     classes = torch.zeros((), dtype=torch.int64, device=device)
-    mine = torch.arange(accelerator.process_index, n, accelerator.num_processes)
-    for indices in mine.split(BATCH):
-        pixels = normalize(images.pixels[indices].to(device), mean, std)
-        labels = images.labels[indices].to(device)
+    rank, processes = accelerator.process_index, accelerator.num_processes
+    for indices, pixels, labels in evaluation_batches(images, BATCH, rank, processes, workers):
+        inputs = normalize(pixels.to(device), mean, std).contiguous(memory_format=memory_format)
+        labels = labels.to(device)
         with accelerator.autocast():
-            logits = model(pixels)
+            logits = model(inputs)
         logits = logits.float()  # (B, K)
         classes.fill_(logits.shape[1])
         where = indices.to(device)
         losses[where] = functional.cross_entropy(logits, labels, reduction="none")
         top = logits.topk(min(5, logits.shape[1]), dim=1).indices
         ranked[where, : top.shape[1]] = top
-    model.train(training)
+    if training:
+        train_mode(model)
     losses, ranked, classes = (
         cast(Tensor, accelerator.reduce(part, "sum")).cpu() for part in (losses, ranked, classes)
     )

@@ -9,7 +9,7 @@ import torch
 from timm.models import save_for_hf
 from torch import nn
 
-from bocb_hf.config import Identity
+from bocb_hf.identity import Identity
 
 
 def export_model(model: nn.Module, identity: Identity, class_names: tuple[str, ...], folder: Path) -> None:
@@ -31,7 +31,7 @@ def export_model(model: nn.Module, identity: Identity, class_names: tuple[str, .
         assert isinstance(model, TransformersClassifier)
         export_classifier(model, data, class_names, folder)
         return
-    size = (3, data.image_size, data.image_size)
+    side = data.test_image_size or data.image_size
     with torch.no_grad():
         save_for_hf(
             model,
@@ -42,11 +42,11 @@ def export_model(model: nn.Module, identity: Identity, class_names: tuple[str, .
                 "pretrained_cfg": {"tag": "bocb", "license": "apache-2.0", "origin_url": "", "paper_ids": ""},
             },
             data_config={
-                "input_size": size,
+                "input_size": (3, side, side),
                 "interpolation": "bicubic",
                 "mean": data.mean,
                 "std": data.std,
-                "crop_pct": 1.0,
+                "crop_pct": data.test_crop_ratio,
                 "crop_mode": "center",
             },
             safe_serialization=True,

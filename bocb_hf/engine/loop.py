@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -13,64 +14,33 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from bocb_hf.config import Identity, RuntimeConfig
-from bocb_hf.data.augment import COLUMNS, augment, normalize
-from bocb_hf.data.images import Images
-from bocb_hf.data.sampling import epoch_order, epoch_uniforms, hessian_uniforms, seed_forward
+from bocb_hf.config import RuntimeConfig
+from bocb_hf.data.augment import Augmenter, loss
+from bocb_hf.data.sampling import hessian_uniforms, seed_forward
+from bocb_hf.data.source import Batch, TrainSource
+from bocb_hf.data.splits import TestImages
 from bocb_hf.engine import checkpoint
 from bocb_hf.engine.environment import peak_memory
 from bocb_hf.engine.evaluation import Evaluation, evaluate
 from bocb_hf.engine.interrupt import StopSignal
+from bocb_hf.engine.plan import check_sharding, make_plan
 from bocb_hf.engine.progress import Progress
 from bocb_hf.engine.schedule import learning_rate
-from bocb_hf.engine.step import (
-    RECALIBRATION_BATCHES,
-    batch_gradient,
-    check_precision,
-    evaluation_weights,
-    sampled_label_loss,
-)
-from bocb_hf.errors import InputError
+from bocb_hf.engine.step import RECALIBRATION_BATCHES, batch_gradient, evaluation_weights, sampled_label_loss
+from bocb_hf.engine.timing import EnergyMeter, EnergySource, StepTimer
+from bocb_hf.engine.watch import StepWatch
+from bocb_hf.identity import Identity
 from bocb_hf.optim import OPTIMIZERS
+from bocb_hf.optim.compiled import compile_step, set_lr
+from bocb_hf.optim.param_groups import train_mode
+
+log = logging.getLogger(__name__)
 
 OnStep = Callable[[int, int], None]  # (steps done, total steps)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Sizes of a run, derived from configuration, data and processes."""
-
-    steps_per_epoch: int
-    total_steps: int
-    micro_batch: int
-    save_every: int
-    stretch: int
-
-
-def make_plan(identity: Identity, runtime: RuntimeConfig, train_images: int, processes: int) -> Plan:
-    """Derives the sizes; the last incomplete batch of an epoch is left out, and every epoch has another order.
-
-    Raises:
-        InputError: The batch is larger than the training split, or does not divide over processes and accumulation, or
-            the optimizer cannot work at this precision.
-    """
-    check_precision(identity)
-    training = identity.training
-    batch, parts = training.batch_size, processes * runtime.accumulation
-    if batch % parts:
-        raise InputError(
-            f"training.batch_size: {batch} does not divide over {processes} process(es) × accumulation "
-            f"{runtime.accumulation}; change runtime.accumulation or the number of processes"
-        )
-    steps = train_images // batch
-    if steps == 0:
-        raise InputError(f"training.batch_size: {batch} is more than the {train_images} training images")
-    stretch = max(10, round(training.divergence_epochs * steps))
-    return Plan(steps, steps * training.epochs, batch // parts, runtime.save_every or steps, stretch)
+WAITED_TOO_LONG = 0.2  # share of the training time
 
 
 class Trainer:
@@ -83,7 +53,7 @@ class Trainer:
         seed: Its seed.
         runtime: Logging, saving and accumulation.
         accelerator: Device, precision and processes.
-        train: Training images.
+        source: Training images.
         validation: Validation images, or None.
         state_dir: Folder of this run's resume state.
     """
@@ -96,31 +66,41 @@ class Trainer:
         seed: int,
         runtime: RuntimeConfig,
         accelerator: Accelerator,
-        train: Images,
-        validation: Images | None,
+        source: TrainSource,
+        validation: TestImages | None,
         state_dir: Path,
     ) -> None:
         self.identity, self.seed, self.runtime, self.accelerator = identity, seed, runtime, accelerator
-        self.train_images, self.validation, self.state_dir = train, validation, state_dir
-        self.plan = make_plan(identity, runtime, len(train), accelerator.num_processes)
+        self.source, self.validation, self.state_dir = source, validation, state_dir
+        training, data, device = identity.training, identity.data, accelerator.device
+        self.plan = make_plan(identity, runtime, source.images, accelerator.num_processes)
+        row = OPTIMIZERS.get(identity.optimizer.name)
+        check_sharding(accelerator, row, training)
+        self.needs = row.needs
+        self.format = torch.channels_last if runtime.channels_last else torch.contiguous_format
         # kept from here on: accelerate's unwrap_model would take mixed precision off the network that trains
-        self.bare_model = model
-        decay = identity.training.ema_decay
+        self.bare_model = model.to(memory_format=self.format)  # type: ignore[call-overload]
         self.ema = None
-        if decay is not None:  # copied before prepare, which binds the forward pass to this very module
-            averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
-            self.ema = averaged.to(accelerator.device)
+        if training.ema_decay is not None:  # copied before prepare, which binds the forward pass to this very module
+            averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(training.ema_decay), use_buffers=True)
+            self.ema = averaged.to(device)
+        if runtime.compile_model:
+            model.compile()  # in place: the names of the parameters stay
+        if runtime.compile_optimizer:
+            compile_step(optimizer, row)
         self.network, self.optimizer = accelerator.prepare(model, optimizer)
-        self.needs = OPTIMIZERS.get(identity.optimizer.name).needs
+        self.augmenter = Augmenter(
+            identity.augmentation, training, data.image_size, data.num_classes, data.mean, data.std, seed, device
+        )
         self._evaluating = False
-        self.progress = Progress(validation_n=len(validation) if validation else 0)
+        self.progress = Progress(validation_n=len(validation) if validation is not None else 0)
         accelerator.register_for_checkpointing(self.progress)
         if self.ema is not None:
             accelerator.register_for_checkpointing(self.ema)
-        as_image = {"dtype": torch.float32, "device": accelerator.device}
-        self.mean = torch.tensor(identity.data.mean, **as_image).view(3, 1, 1)
-        self.std = torch.tensor(identity.data.std, **as_image).view(3, 1, 1)
         self._unread: list[Tensor] = []  # (2,) tensors of loss and hits, still on the device
+        self._timer, self._energy = StepTimer(device), EnergyMeter(device)
+        self.energy_source: EnergySource | None = self._energy.source
+        self._watch: StepWatch | None = None
 
     @property
     def evaluation_model(self) -> nn.Module:
@@ -153,24 +133,22 @@ class Trainer:
         session_start, wall_before = time.perf_counter(), progress.wall_seconds
         if progress.step == 0 and self.validation is not None:
             self._validate()
-        epoch, order, uniforms = -1, torch.empty(0), torch.empty(0)
         self.network.train()
+        train_mode(self.bare_model)
+        batches = self._batches()
         while progress.step < plan.total_steps and progress.diverged_at is None:
             started = time.perf_counter()
-            if progress.step // plan.steps_per_epoch != epoch:
-                epoch = progress.step // plan.steps_per_epoch
-                order = epoch_order(len(self.train_images), self.seed, epoch)
-                uniforms = epoch_uniforms(len(self.train_images), COLUMNS, self.seed, epoch)
-            lr = self._step(order, uniforms)
+            logs = (progress.step + 1) % self.runtime.log_every == 0 or progress.step + 1 == plan.total_steps
+            lr, size = self._step(next(batches), watched=logs)
             progress.step += 1
             ends_epoch = progress.step % plan.steps_per_epoch == 0
-            logs = progress.step % self.runtime.log_every == 0 or progress.step == plan.total_steps
             saves = progress.step % plan.save_every == 0 or progress.step == plan.total_steps
             stops = self._stop_requested(stop, at_sync=logs)
             if logs or saves or ends_epoch or stops:
                 self._read_losses()
-                if logs and progress.diverged_at is None:
-                    progress.log_point(lr)
+                if size is not None and progress.diverged_at is None:
+                    progress.log_point(lr, *size)
+                    self._track()
             progress.train_seconds += time.perf_counter() - started
             if ends_epoch and progress.diverged_at is None:
                 progress.end_epoch()
@@ -178,14 +156,17 @@ class Trainer:
                     self._validate()
             progress.wall_seconds = wall_before + time.perf_counter() - session_start
             progress.peak_memory_bytes = max(progress.peak_memory_bytes, peak_memory(self.accelerator.device))
-            if (saves or stops) and progress.diverged_at is None:
+            if (saves or stops or progress.step == plan.total_steps) and progress.diverged_at is None:
+                self._count_costs()
                 checkpoint.save(self.accelerator, self.state_dir, progress.step)
             if on_step is not None:
                 on_step(progress.step, plan.total_steps)
             if stops:
-                return
+                break
+        self._count_costs()
+        self._say_waited()
 
-    def evaluate(self, images: Images) -> Evaluation:
+    def evaluate(self, images: TestImages) -> Evaluation:
         """Evaluates the weights that count, after bringing the buffers of all processes together."""
         if self.accelerator.num_processes > 1:
             # batch norm's running statistics differ between processes until the next forward pass
@@ -193,94 +174,130 @@ class Trainer:
                 buffer.copy_(broadcast(buffer))  # type: ignore[arg-type]
         started = time.perf_counter()
         with self.evaluation_weights():
-            result = evaluate(self.evaluation_model, images, self.mean, self.std, self.accelerator)
+            result = evaluate(
+                self.evaluation_model,
+                images,
+                self.augmenter.mean,
+                self.augmenter.std,
+                self.accelerator,
+                self.runtime.workers,
+                self.format,
+            )
         self.progress.evaluation_seconds += time.perf_counter() - started
         return result
 
-    def _step(self, order: Tensor, uniforms: Tensor) -> float:
-        """One optimizer step on the next global batch; returns its learning rate."""
+    def _batches(self) -> Iterator[list[Batch]]:
+        """This process's micro-batches of each step, from the step that comes next to the end of the run and beyond."""
+        epoch, first = divmod(self.progress.step, self.plan.steps_per_epoch)
+        if first and not self.source.exact_resume:
+            self.progress.replayed_epochs += 1
+            log.warning("the order of a stream cannot be taken up midway: epoch %d begins anew", epoch + 1)
+        yield from self.source.steps(epoch, first)
+        for later in count(epoch + 1):
+            yield from self.source.steps(later, 0)
+
+    def _step(self, batches: list[Batch], watched: bool) -> tuple[float, tuple[float, float] | None]:
+        """One optimizer step on the next global batch.
+
+        Returns:
+            Its learning rate, and if it is watched the norm of its gradient and its relative size.
+        """
         progress, plan, training = self.progress, self.plan, self.identity.training
-        accelerator = self.accelerator
+        accelerator, timer = self.accelerator, self._timer
+        timer.start()
         lr = learning_rate(progress.step, plan.total_steps, plan.steps_per_epoch, self.identity.optimizer.lr, training)
         for group in self.optimizer.param_groups:
-            group["lr"] = lr
-        first = (progress.step % plan.steps_per_epoch) * training.batch_size
-        mine = plan.micro_batch * self.runtime.accumulation
-        start = first + accelerator.process_index * mine
-        micro_batches = order[start : start + mine].split(plan.micro_batch)
+            set_lr(group, lr, self.runtime.compile_optimizer)
         if "hessian" in self.needs and progress.step % self.optimizer.optimizer.hessian_interval == 0:
-            self._estimate_hessian(micro_batches, uniforms, start - first)
+            self._estimate_hessian(batches)
         self._seed_forward()
+        self._watch = StepWatch(accelerator, self.bare_model) if watched else None
+        if self._watch is not None:
+            self._watch.before()
+        timer.lap("other")
 
         def second_pass() -> Tensor:
             self.optimizer.zero_grad()
             self._seed_forward()  # the same dropout: the same function, at other weights
-            batch_gradient(accelerator, self.network, micro_batches, lambda indices: self._loss(indices, uniforms)[0])
+            batch_gradient(accelerator, self.network, batches, lambda batch: self._loss(batch)[0])
             self._clip()
             return totals[0]
 
         totals = torch.zeros(2, device=accelerator.device)
-        for indices in micro_batches:
+        for batch in batches:
             with accelerator.accumulate(self.network):
-                loss, logits, labels = self._loss(indices, uniforms)
-                accelerator.backward(loss)
+                inputs, targets = self._inputs(batch)
+                timer.lap("data")
+                logits = self.network(inputs)
+                mean_loss = loss(logits.float(), targets, training)
+                accelerator.backward(mean_loss)
+                timer.lap("forward_backward")
                 if accelerator.sync_gradients:
                     self._clip()
                 self.optimizer.step(second_pass if "closure" in self.needs else None)
                 self.optimizer.zero_grad()
+                timer.lap("optimizer")
             with torch.no_grad():
+                labels = targets if targets.ndim == 1 else targets.argmax(dim=1)
                 hits = (logits.argmax(dim=1) == labels).sum()
-                totals += torch.stack((loss.detach() * len(indices), hits))
+                totals += torch.stack((mean_loss.detach() * len(labels), hits))
         self._unread.append(totals)
         if self.ema is not None:
             self.ema.update_parameters(self.bare_model)
-        return lr
+        size = self._watch.after() if self._watch is not None else None
+        self._watch = None
+        timer.lap("other")
+        return lr, size
 
-    def _inputs(self, indices: Tensor, uniforms: Tensor) -> Tensor:
-        """Augmented and normalised images, (B, 3, H, W)."""
-        device = self.accelerator.device
-        pixels = self.train_images.pixels[indices].to(device, non_blocking=True)
-        choices = uniforms[indices].to(device, non_blocking=True)
-        return normalize(augment(pixels, choices, self.identity.augmentation), self.mean, self.std)
+    def _inputs(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Augmented and normalised images (B, 3, H, W) and their targets."""
+        inputs, targets = self.augmenter(batch.pixels, batch.labels, batch.rows, self.progress.step, batch.cropped)
+        return inputs.contiguous(memory_format=self.format), targets
 
-    def _loss(self, indices: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Mean loss of a micro-batch, its logits (B, K) and its labels (B,)."""
-        labels = self.train_images.labels[indices].to(self.accelerator.device, non_blocking=True)
-        logits = self.network(self._inputs(indices, uniforms))
-        smoothing = self.identity.training.label_smoothing
-        return functional.cross_entropy(logits.float(), labels, label_smoothing=smoothing), logits, labels
+    def _loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Mean loss of a micro-batch, and its logits (B, K)."""
+        inputs, targets = self._inputs(batch)
+        logits = self.network(inputs)
+        return loss(logits.float(), targets, self.identity.training), logits
 
     def _clip(self) -> None:
-        if self.identity.training.clip_grad_norm is not None:
-            self.accelerator.clip_grad_norm_(self.network.parameters(), self.identity.training.clip_grad_norm)
+        """Clips the gradients if the setting does, and lets the watch see their norm before that, the first time."""
+        largest, watch = self.identity.training.clip_grad_norm, self._watch
+        if watch is not None and watch.grad_norm is not None:
+            watch = None
+        norm = None
+        if largest is not None:
+            norm = self.accelerator.clip_grad_norm_(self.network.parameters(), largest)
+        elif watch is not None:
+            norm = watch.gradients()
+        if watch is not None:
+            watch.grad_norm = norm
 
     def _seed_forward(self) -> None:
         seed_forward(self.seed, self.progress.step, self.accelerator.process_index)
 
-    def _estimate_hessian(self, micro_batches: tuple[Tensor, ...], uniforms: Tensor, position: int) -> None:
-        """Gives the optimizer a gradient with sampled labels; ``position``: of our first image in the global batch."""
-        batch = self.identity.training.batch_size
-        draws = hessian_uniforms(batch, self.seed, self.progress.step)[position:].to(self.accelerator.device)
-        parts = list(zip(micro_batches, draws.split(self.plan.micro_batch), strict=False))
+    def _estimate_hessian(self, batches: list[Batch]) -> None:
+        """Gives the optimizer a gradient with sampled labels."""
+        size = self.identity.training.batch_size
+        draws = hessian_uniforms(size, self.seed, self.progress.step)
         self._seed_forward()
 
-        def loss_of(part: tuple[Tensor, Tensor]) -> Tensor:
-            return sampled_label_loss(self.network(self._inputs(part[0], uniforms)).float(), part[1])
+        def loss_of(batch: Batch) -> Tensor:
+            logits = self.network(self._inputs(batch)[0]).float()
+            return sampled_label_loss(logits, draws[batch.rows].to(logits.device))
 
-        batch_gradient(self.accelerator, self.network, parts, loss_of)
+        batch_gradient(self.accelerator, self.network, batches, loss_of)
         optimizer: Any = self.optimizer.optimizer
-        optimizer.update_hessian(batch)
+        optimizer.update_hessian(size)
         optimizer.zero_grad()
 
     @contextmanager
     def _switched(self) -> Iterator[None]:
         def batches() -> Iterator[Tensor]:
-            n = len(self.train_images)
             self._seed_forward()
-            uniforms = epoch_uniforms(n, COLUMNS, self.seed, 0)
-            size = self.identity.training.batch_size
-            for indices in epoch_order(n, self.seed, 0)[: RECALIBRATION_BATCHES * size].split(size):
-                yield self._inputs(indices, uniforms)
+            for step in islice(self.source.steps(0, 0), RECALIBRATION_BATCHES):
+                for batch in step:
+                    yield self._inputs(batch)[0]
 
         self._evaluating = True
         try:
@@ -295,6 +312,7 @@ class Trainer:
             return
         sums = self.accelerator.reduce(torch.stack(self._unread), "sum")
         self._unread = []
+        self._timer.collect()
         rows = (sums / self.identity.training.batch_size).tolist()  # type: ignore[operator]
         if not self.progress.watch([loss for loss, _ in rows], self.plan.stretch):
             self.progress.window += [(loss, 100 * share) for loss, share in rows]
@@ -311,6 +329,38 @@ class Trainer:
         progress.val_loss.append(result.loss)
         progress.val_top1.append(result.top1)
         progress.val_top5.append(result.top5)
+        if self.accelerator.trackers:
+            self.accelerator.log({"val/loss": result.loss, "val/top1": result.top1}, step=progress.step)
+
+    def _count_costs(self) -> None:
+        """Brings what the meters of this session have measured into progress."""
+        progress = self.progress
+        self._timer.collect()
+        for part, seconds in self._timer.seconds.items():
+            progress.seconds[part] = progress.seconds.get(part, 0.0) + seconds
+            self._timer.seconds[part] = 0.0
+        progress.waited_seconds += self.source.waited_seconds
+        self.source.waited_seconds = 0.0
+        joules = self._energy.joules()
+        if joules is not None:
+            progress.energy_joules = (progress.energy_joules or 0.0) + joules
+
+    def _say_waited(self) -> None:
+        """Says in the log what share of the time the device had to wait for images."""
+        progress = self.progress
+        if progress.train_seconds:
+            share = progress.waited_seconds / progress.train_seconds
+            level = logging.WARNING if share > WAITED_TOO_LONG else logging.INFO
+            advice = "; raise runtime.workers or runtime.memory_budget_gb" if level == logging.WARNING else ""
+            log.log(level, "waited for images: %.1f %% of the training time%s", 100 * share, advice)
+
+    def _track(self) -> None:
+        """Sends the newest point of the curve to the tracker, if there is one."""
+        if self.accelerator.trackers:
+            progress = self.progress
+            values = {"lr": progress.lr, "train/loss": progress.train_loss, "train/top1": progress.train_top1}
+            values |= {"train/grad_norm": progress.grad_norm, "train/update_ratio": progress.update_ratio}
+            self.accelerator.log({key: v[-1] for key, v in values.items() if v[-1] is not None}, step=progress.step)
 
     def _stop_requested(self, stop: StopSignal, at_sync: bool) -> bool:
         """Whether to stop now. Several processes agree at logged steps, so that all of them stop at the same one."""

@@ -10,18 +10,21 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from accelerate import PartialState
 from accelerate.utils import parse_flag_from_env
 from tqdm import tqdm
 
 from bocb_hf.backbones.definition import check_backbone
-from bocb_hf.config import RESERVED_ARGS, RunConfig, build_run_config, load_run_config
+from bocb_hf.config import RESERVED_ARGS, RunConfig
+from bocb_hf.diagnosis import diagnose
 from bocb_hf.engine.dry_run import describe_run
 from bocb_hf.engine.interrupt import StopSignal
-from bocb_hf.engine.run import prepare_run, train_run
+from bocb_hf.engine.prepare import prepare_run
+from bocb_hf.engine.run import train_run
 from bocb_hf.errors import InputError
+from bocb_hf.identity import flatten
+from bocb_hf.load_config import build_run_config, load_run_config
 from bocb_hf.plugins import load_plugins
 from bocb_hf.record import RunRecord, parse_record
 from bocb_hf.resources import find_config
@@ -35,6 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     start.add_argument("--config", help="a YAML file, or a shipped setting: see `bocb list settings`")
     start.add_argument("--reproduce", type=Path, metavar="RECORD", help="a record.json: run exactly that again")
     parser.add_argument("--plugin", action="append", default=[], metavar="MODULE", help="import more rows (repeatable)")
+    parser.add_argument("--compile-model", action="store_true", help="the same as runtime.compile_model=true")
+    parser.add_argument("--compile-optimizer", action="store_true", help="the same as runtime.compile_optimizer=true")
     parser.add_argument("--dry-run", action="store_true", help="print the resolved run with its cost; train nothing")
     parser.add_argument(
         "overrides",
@@ -50,6 +55,8 @@ def load_config(arguments: argparse.Namespace) -> RunConfig:
     Raises:
         InputError: Everything that is wrong with it, together.
     """
+    flags = ("compile_model", "compile_optimizer")
+    arguments.overrides += [f"runtime.{name}=true" for name in flags if getattr(arguments, name)]
     if arguments.config is not None:
         return load_run_config(find_config(arguments.config, "recipes/configs"), arguments.overrides, check_backbone)
     path: Path = arguments.reproduce
@@ -65,12 +72,15 @@ def _sections(record: RunRecord) -> dict[str, object]:
     identity = record.identity.model_dump(mode="json")
     data, backbone = identity["data"], identity["backbone"]
     args = {key: value for key, value in backbone["args"].items() if key not in RESERVED_ARGS}
-    kept = ("name", "revision", "image_column", "label_column", "image_size", "evaluation_split")
+    kept = (
+        *("name", "revision", "image_column", "label_column", "image_size", "evaluation_split"),
+        *("test_image_size", "test_crop_ratio", "streaming"),
+    )
     sections = {
         "setting": identity["setting"],
         "backbone": {"name": backbone["name"], "pretrained": backbone["pretrained"], "args": args},
         "optimizer": identity["optimizer"],
-        "data": {key: data[key] for key in kept},
+        "data": {key: data[key] for key in kept if key in data},
         "training": identity["training"],
         "augmentation": identity["augmentation"],
         "seed": record.seed,
@@ -96,14 +106,6 @@ def _check_reproduces(arguments: argparse.Namespace, config: RunConfig) -> None:
     if changed:
         lines = [f"  {key}: {then.get(key)} in the record, {now.get(key)} here" for key in changed]
         raise InputError(f"--reproduce: {arguments.reproduce} cannot be repeated here:\n" + "\n".join(lines))
-
-
-def flatten(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested sections as dotted keys."""
-    flat: dict[str, Any] = {}
-    for key, value in data.items():
-        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
 
 
 def stop_with_launcher() -> None:
@@ -162,6 +164,8 @@ def summary(record: RunRecord, config: RunConfig) -> str:
     if top1 is not None and top1.last is not None:
         split = f"test split {record.test_split!r}" if record.test_split else "validation split"
         lines.append(f"  top-1 {top1.last:.2f} % of {top1.n} images, last weights, {split}")
+    # of a diverged run the reason stands above
+    lines += [f"  {d.finding.replace('_', ' ')}: {d.text}" for d in diagnose(record) if d.finding != "diverged"]
     lines.append(f"  record {folder / record.path()}")
     return "\n".join(lines)
 

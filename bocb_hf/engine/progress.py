@@ -26,6 +26,10 @@ class Progress:
         diverged_at: Step of divergence, with its reason in ``reason``.
         validation_n: Images of the validation split, 0 without one.
         train_seconds: Time in the loop, over all sessions; likewise the others.
+        seconds: Of ``train_seconds``, that of each part of a step.
+        waited_seconds: Time in which the loop waited for images.
+        energy_joules: Of the device, None where it reports none.
+        replayed_epochs: How often a stream had to begin an epoch anew.
         resumed: Sessions before this one.
     """
 
@@ -41,6 +45,8 @@ class Progress:
     lr: list[float] = field(default_factory=list)
     train_loss: list[float] = field(default_factory=list)
     train_top1: list[float] = field(default_factory=list)
+    grad_norm: list[float | None] = field(default_factory=list)
+    update_ratio: list[float | None] = field(default_factory=list)
     val_step: list[int] = field(default_factory=list)
     val_loss: list[float] = field(default_factory=list)
     val_top1: list[float] = field(default_factory=list)
@@ -49,6 +55,10 @@ class Progress:
     wall_seconds: float = 0.0
     train_seconds: float = 0.0
     evaluation_seconds: float = 0.0
+    seconds: dict[str, float] = field(default_factory=dict)
+    waited_seconds: float = 0.0
+    energy_joules: float | None = None
+    replayed_epochs: int = 0
     peak_memory_bytes: int = 0
     resumed: int = 0
 
@@ -61,13 +71,15 @@ class Progress:
         for name, value in state.items():
             setattr(self, name, value)
 
-    def log_point(self, lr: float) -> None:
-        """Adds a point to the curve: the means over the window, which starts anew."""
+    def log_point(self, lr: float, grad_norm: float, update_ratio: float) -> None:
+        """Adds a point to the curve: this step, and the means over the window, which starts anew."""
         losses, top1 = zip(*self.window, strict=True)
         self.logged_step.append(self.step)
         self.lr.append(lr)
         self.train_loss.append(sum(losses) / len(losses))
         self.train_top1.append(sum(top1) / len(top1))
+        self.grad_norm.append(grad_norm if math.isfinite(grad_norm) else None)
+        self.update_ratio.append(update_ratio if math.isfinite(update_ratio) else None)
         self.window = []
 
     def end_epoch(self) -> None:
@@ -118,6 +130,8 @@ class Progress:
             val_step=self.val_step,
             val_loss=self.val_loss,
             val_top1=self.val_top1,
+            grad_norm=self.grad_norm,
+            update_ratio=self.update_ratio,
         )
 
     def train_measurement(self, n: int) -> Measurement | None:

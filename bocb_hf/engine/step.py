@@ -17,9 +17,10 @@ from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import update_bn
 
-from bocb_hf.config import Identity
 from bocb_hf.errors import InputError
+from bocb_hf.identity import Identity
 from bocb_hf.optim import OPTIMIZERS
+from bocb_hf.optim.param_groups import train_mode
 
 Part = TypeVar("Part")
 
@@ -87,12 +88,19 @@ def evaluation_weights(
     try:
         if any(isinstance(module, _BatchNorm) for module in model.modules()):
             update_bn(batches(), model)
-        model.train(training)
+        _restore_mode(model, training)
         yield
     finally:
         optimizer.train()
         model.load_state_dict(kept)
-        model.train(training)
+        _restore_mode(model, training)
+
+
+def _restore_mode(model: nn.Module, training: bool) -> None:
+    if training:
+        train_mode(model)
+    else:
+        model.eval()
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from typing import Literal
 import torch
 
 from bocb_hf.errors import InputError
+from bocb_hf.optim import conformance_paths as paths
 from bocb_hf.optim import conformance_training as training
 from bocb_hf.optim import conformance_update as update
 from bocb_hf.optim.conformance_bench import NonConformance, NotApplicable
@@ -35,6 +36,8 @@ CHECKS: Mapping[str, Check] = {
     "gradient_nan": update.gradient_nan,
     "unused": update.unused,
     "precision": update.precision,
+    "elementwise": paths.elementwise,
+    "compiled": paths.compiled,
     "quadratic": training.quadratic,
     "rosenbrock": training.rosenbrock,
     "network": training.network,

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from bocb_hf.config import OptimizerConfig, Scalar
+from bocb_hf.config import OptimizerConfig
 from bocb_hf.optim.build import build_optimizer, resolve_optimizer
 from bocb_hf.optim.param_groups import ParamGroups
 from bocb_hf.optim.row import OptimizerRow
+from bocb_hf.schema import Scalar
 
 BATCH_SIZE = 8  # that a Hessian estimate is told
 SMALL: Mapping[str, tuple[int, ...]] = {"matrix": (4, 3), "vector": (5,), "convolution": (4, 3, 2, 2)}

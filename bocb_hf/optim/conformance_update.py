@@ -13,12 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bocb_hf.config import Scalar, resolve_hyperparameters
+from bocb_hf.config import resolve_hyperparameters
 from bocb_hf.errors import InputError
 from bocb_hf.optim import conformance_bench as cb
 from bocb_hf.optim.conformance_bench import Bench, NotApplicable, make_bench, require, run_noise, start
 from bocb_hf.optim.reference import Array, Case, Gradient, Reference
 from bocb_hf.optim.row import OptimizerRow
+from bocb_hf.schema import Scalar
 
 STEPS = 24  # two estimates of a Hessian and two eigenbases lie within
 

@@ -26,6 +26,7 @@ NEWER_ROWS: tuple[OptimizerRow, ...] = (
         build="bocb_hf.optim.muon:build",
         state_floats=1,
         needs=frozenset({"matrix_split"}),
+        compiles=True,
     ),
     OptimizerRow(
         id="soap",
@@ -76,6 +77,8 @@ NEWER_ROWS: tuple[OptimizerRow, ...] = (
         build=_EXTRA + "schedulefreesgd",
         state_floats=1,
         needs=frozenset({"train_eval"}),
+        elementwise=True,
+        compiles=True,
     ),
     OptimizerRow(
         id="schedulefreeadamw",
@@ -92,6 +95,7 @@ NEWER_ROWS: tuple[OptimizerRow, ...] = (
         build=_EXTRA + "schedulefreeadamw",
         state_floats=2,
         needs=frozenset({"train_eval"}),
+        elementwise=True,
     ),
     OptimizerRow(
         id="kron",
@@ -123,6 +127,7 @@ NEWER_ROWS: tuple[OptimizerRow, ...] = (
         hyperparameters=h.MarsHyperparameters,
         build=_TIMM + "mars",
         state_floats=3,
+        compiles=True,
     ),
     OptimizerRow(
         id="ademamix",
@@ -138,6 +143,7 @@ NEWER_ROWS: tuple[OptimizerRow, ...] = (
         hyperparameters=h.AdemamixHyperparameters,
         build=_EXTRA + "ademamix",
         state_floats=3,
+        elementwise=True,
     ),
     OptimizerRow(
         id="prodigy",
@@ -171,6 +177,8 @@ NEWER_ROWS: tuple[OptimizerRow, ...] = (
         hyperparameters=h.AdoptHyperparameters,
         build=_TIMM + "adopt",
         state_floats=2,
+        elementwise=True,
+        compiles=True,
     ),
     OptimizerRow(
         id="cadamw",
@@ -185,6 +193,7 @@ NEWER_ROWS: tuple[OptimizerRow, ...] = (
         hyperparameters=h.AdamHyperparameters,
         build=_TIMM + "cadamw",
         state_floats=2,
+        compiles=True,
     ),
     OptimizerRow(
         id="clion",
@@ -199,6 +208,7 @@ NEWER_ROWS: tuple[OptimizerRow, ...] = (
         hyperparameters=h.LionHyperparameters,
         build=_TIMM + "clion",
         state_floats=1,
+        compiles=True,
     ),
     OptimizerRow(
         id="sam",

@@ -1,11 +1,15 @@
-"""Which parameters weight decay leaves alone, and which are hidden matrices."""
+"""Which parameters are trained, which weight decay leaves alone, which are hidden matrices, and how fast each goes."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
+from timm.models import group_parameters
 from torch import nn
+
+from bocb_hf.errors import InputError
 
 # As DeiT and ConvNeXt do; timm's no_weight_decay() adds what a backbone itself names.
 _EMBEDDINGS = ("pos_embed", "cls_token", "dist_token", "relative_position_bias_table")
@@ -15,25 +19,33 @@ _EMBEDDINGS = ("pos_embed", "cls_token", "dist_token", "relative_position_bias_t
 class ParamGroups:
     """Trainable parameters by whether weight decay applies, as (name, parameter) in the model's order.
 
-    ``matrices`` names those that ``hidden_matrices`` finds.
+    ``matrices`` names those that ``hidden_matrices`` finds; ``lr_scales`` holds the factors of ``layer_scales``.
     """
 
     decay: list[tuple[str, nn.Parameter]]
     no_decay: list[tuple[str, nn.Parameter]]
     matrices: frozenset[str] = frozenset()
+    lr_scales: Mapping[str, float] = field(default_factory=dict[str, float])
 
 
-def split_parameters(model: nn.Module, rule: Literal["nothing", "norms_biases_embeddings"]) -> ParamGroups:
+def split_parameters(
+    model: nn.Module, rule: Literal["nothing", "norms_biases_embeddings"], layer_decay: float | None = None
+) -> ParamGroups:
     """Splits trainable parameters by the setting's rule.
 
     Args:
         model: Any module; timm's ``no_weight_decay()`` is honoured when it has one.
         rule: ``nothing`` is exempt; or norms, biases and scales (one-dimensional), position embeddings, class tokens.
+        layer_decay: Factor on the learning rate from each layer to the one before it.
+
+    Raises:
+        InputError: ``layer_decay`` for a network that does not say in which order its layers stand.
     """
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     matrices = hidden_matrices(model)
+    scales = layer_scales(model, layer_decay) if layer_decay is not None else {}
     if rule == "nothing":
-        return ParamGroups(named, [], matrices)
+        return ParamGroups(named, [], matrices, scales)
     listed: set[str] = set(getattr(model, "no_weight_decay", set)())
 
     def exempt(name: str, parameter: nn.Parameter) -> bool:
@@ -43,7 +55,59 @@ def split_parameters(model: nn.Module, rule: Literal["nothing", "norms_biases_em
         decay=[item for item in named if not exempt(*item)],
         no_decay=[item for item in named if exempt(*item)],
         matrices=matrices,
+        lr_scales=scales,
     )
+
+
+def layer_scales(model: nn.Module, layer_decay: float) -> dict[str, float]:
+    """Factor on the learning rate of each parameter: ``layer_decay`` to the number of layers above it (BEiT, 2021).
+
+    Args:
+        model: With timm's ``group_matcher``, which says what its layers are.
+        layer_decay: In (0, 1].
+
+    Raises:
+        InputError: It has none.
+    """
+    if not hasattr(model, "group_matcher"):
+        raise InputError(
+            "training.layer_decay: this backbone does not say in which order its layers stand (timm's group_matcher); "
+            "leave layer_decay out or take a timm model"
+        )
+    layers = cast("dict[str, int]", group_parameters(model, cast(Any, model).group_matcher(coarse=False), reverse=True))
+    last = max(layers.values())
+    return {name: layer_decay ** (last - layers.get(name, last)) for name, _ in model.named_parameters()}
+
+
+def classifier_layers(model: nn.Module) -> list[str]:
+    """Names of the layers that make the logits: those that timm names, else the last with a matrix."""
+    config = cast("dict[str, Any]", getattr(model, "pretrained_cfg", None) or {})
+    named = config.get("classifier") or ()
+    modules = dict(model.named_modules())
+    found = [name for name in ((named,) if isinstance(named, str) else named) if name in modules]
+    if not any(True for name in found for _ in modules[name].parameters()):
+        found = [name.rpartition(".")[0] for name, p in model.named_parameters() if p.ndim >= 2][-1:]
+    return found
+
+
+def freeze_backbone(model: nn.Module) -> None:
+    """Leaves only the classifier trainable (linear probe)."""
+    model.requires_grad_(False)
+    for name in classifier_layers(model):
+        model.get_submodule(name).requires_grad_(True)
+
+
+def train_mode(model: nn.Module) -> None:
+    """Training mode, but evaluation mode for every part without a trainable parameter where the backbone is frozen.
+
+    So a frozen network has no dropout and does not move the statistics of its batch norms.
+    """
+    model.train()
+    if all(p.requires_grad for p in model.parameters()):
+        return
+    for module in model.modules():
+        if not any(p.requires_grad for p in module.parameters()):
+            module.train(False)
 
 
 def hidden_matrices(model: nn.Module) -> frozenset[str]:

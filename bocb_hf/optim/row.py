@@ -67,6 +67,10 @@ class OptimizerRow:
             ``matrix_split``), the learning rate and the hyper-parameters, and names every argument that it passes on.
         state_floats: Numbers of optimizer state for each parameter of a 64 × 64 matrix, measured by a test.
         needs: What the training loop must offer it beside gradients.
+        elementwise: Whether the update of a number depends on its own history only, not on the rest of its tensor or
+            of the network; such an optimizer may step on shards of parameters.
+        compiles: Whether ``torch.compile`` takes its step (``runtime.compile_optimizer``). The others run fused kernels
+            or look at numbers on the way.
         exceptions: Checks of the conformance suite that do not apply, each with its reason.
         reference: For a plug-in, its update in numpy (``bocb_hf.optim.reference``) as ``module:function``. Those of the
             rows of this package are in ``tests/references``.
@@ -86,6 +90,8 @@ class OptimizerRow:
     build: str
     state_floats: float
     needs: frozenset[Need] = frozenset()
+    elementwise: bool = False
+    compiles: bool = False
     exceptions: Mapping[str, str] = field(default_factory=dict[str, str])
     reference: str | None = None
     tolerance: float = 1e-10

@@ -28,6 +28,7 @@ STUDY_ROWS: tuple[OptimizerRow, ...] = (
         hyperparameters=h.SgdmHyperparameters,
         build=_TORCH + "sgdm",
         state_floats=1,
+        elementwise=True,
     ),
     OptimizerRow(
         id="sgdp",
@@ -57,6 +58,8 @@ STUDY_ROWS: tuple[OptimizerRow, ...] = (
         hyperparameters=h.LionHyperparameters,
         build=_TIMM + "lion",
         state_floats=1,
+        elementwise=True,
+        compiles=True,
     ),
     OptimizerRow(
         id="adam",
@@ -71,6 +74,7 @@ STUDY_ROWS: tuple[OptimizerRow, ...] = (
         hyperparameters=h.AdamHyperparameters,
         build=_TORCH + "adam",
         state_floats=2,
+        elementwise=True,
     ),
     OptimizerRow(
         id="adamax",
@@ -85,6 +89,8 @@ STUDY_ROWS: tuple[OptimizerRow, ...] = (
         hyperparameters=h.AdamHyperparameters,
         build=_TORCH + "adamax",
         state_floats=2,
+        elementwise=True,
+        compiles=True,
     ),
     OptimizerRow(
         id="nadam",
@@ -99,6 +105,8 @@ STUDY_ROWS: tuple[OptimizerRow, ...] = (
         hyperparameters=h.NadamHyperparameters,
         build=_TORCH + "nadam",
         state_floats=2,
+        elementwise=True,
+        compiles=True,
     ),
     OptimizerRow(
         id="adamw",
@@ -113,6 +121,7 @@ STUDY_ROWS: tuple[OptimizerRow, ...] = (
         hyperparameters=h.AdamHyperparameters,
         build=_TORCH + "adamw",
         state_floats=2,
+        elementwise=True,
     ),
     OptimizerRow(
         id="lamb",
@@ -123,10 +132,16 @@ STUDY_ROWS: tuple[OptimizerRow, ...] = (
         variant="bias-corrected, φ = identity, trust ratio for every tensor (always_adapt), no clipping of its own",
         why="pytorch_optimizer's is another algorithm; timm by default clips and drops the ratio at decay 0",
         decay="decoupled",
-        centres={"default": Centre(5e-3, 0.02, "released"), "demo": Centre(1e-2, 0.02, "ours")},
+        centres={
+            "default": Centre(5e-3, 0.02, "released"),
+            "rsb_a1": Centre(5e-3, 0.01, "released"),
+            "rsb_a3": Centre(8e-3, 0.02, "released"),
+            "demo": Centre(1e-2, 0.02, "ours"),
+        },
         hyperparameters=h.LambHyperparameters,
         build=_TIMM + "lamb",
         state_floats=2,
+        compiles=True,
     ),
     OptimizerRow(
         id="radam",
@@ -142,6 +157,8 @@ STUDY_ROWS: tuple[OptimizerRow, ...] = (
         hyperparameters=h.AdamHyperparameters,
         build=_TORCH + "radam",
         state_floats=2,
+        elementwise=True,
+        compiles=True,
     ),
     OptimizerRow(
         id="adamp",
@@ -170,6 +187,8 @@ STUDY_ROWS: tuple[OptimizerRow, ...] = (
         hyperparameters=h.AdanHyperparameters,
         build=_TIMM + "adan",
         state_floats=4,
+        elementwise=True,
+        compiles=True,
     ),
     OptimizerRow(
         id="adabound",
@@ -185,6 +204,8 @@ STUDY_ROWS: tuple[OptimizerRow, ...] = (
         hyperparameters=h.AdaboundHyperparameters,
         build="bocb_hf.optim.adabound:build",
         state_floats=2,
+        elementwise=True,
+        compiles=True,
     ),
     OptimizerRow(
         id="lars",
@@ -200,6 +221,7 @@ STUDY_ROWS: tuple[OptimizerRow, ...] = (
         hyperparameters=h.LarsHyperparameters,
         build=_TIMM + "lars",
         state_floats=1,
+        compiles=True,
     ),
     OptimizerRow(
         id="adafactor",
@@ -230,6 +252,8 @@ STUDY_ROWS: tuple[OptimizerRow, ...] = (
         hyperparameters=h.AdabeliefHyperparameters,
         build=_TIMM + "adabelief",
         state_floats=2,
+        elementwise=True,
+        compiles=True,
     ),
     OptimizerRow(
         id="novograd",
@@ -261,6 +285,8 @@ STUDY_ROWS: tuple[OptimizerRow, ...] = (
         build="bocb_hf.optim.sophia:build",
         state_floats=2,
         needs=frozenset({"hessian"}),
+        elementwise=True,
+        compiles=True,
     ),
     OptimizerRow(
         id="adagrad",
@@ -275,6 +301,7 @@ STUDY_ROWS: tuple[OptimizerRow, ...] = (
         hyperparameters=h.AdagradHyperparameters,
         build=_TORCH + "adagrad",
         state_floats=1,
+        elementwise=True,
     ),
     OptimizerRow(
         id="adadelta",
@@ -289,6 +316,8 @@ STUDY_ROWS: tuple[OptimizerRow, ...] = (
         hyperparameters=h.AdadeltaHyperparameters,
         build=_TORCH + "adadelta",
         state_floats=2,
+        elementwise=True,
+        compiles=True,
     ),
     OptimizerRow(
         id="rmsprop",
@@ -303,5 +332,7 @@ STUDY_ROWS: tuple[OptimizerRow, ...] = (
         hyperparameters=h.RmspropHyperparameters,
         build=_TORCH + "rmsprop",
         state_floats=1,
+        elementwise=True,
+        compiles=True,
     ),
 )

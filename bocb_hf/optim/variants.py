@@ -23,6 +23,8 @@ VARIANT_ROWS: tuple[OptimizerRow, ...] = (
         hyperparameters=h.AdabeliefHyperparameters,
         build="bocb_hf.optim.timm_native:radabelief",
         state_floats=2,
+        elementwise=True,
+        compiles=True,
     ),
     OptimizerRow(
         id="larsupstream",
@@ -38,6 +40,7 @@ VARIANT_ROWS: tuple[OptimizerRow, ...] = (
         hyperparameters=h.SgdmHyperparameters,
         build="bocb_hf.optim.torch_native:sgdm",
         state_floats=1,
+        elementwise=True,
     ),
     OptimizerRow(
         id="sgdpupstream",
@@ -66,5 +69,7 @@ VARIANT_ROWS: tuple[OptimizerRow, ...] = (
         hyperparameters=h.SophiaUpstreamHyperparameters,
         build="bocb_hf.optim.sophia:build_upstream",
         state_floats=2,
+        elementwise=True,
+        compiles=True,
     ),
 )

@@ -10,10 +10,10 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import Field, ValidationError, field_validator
 
 from bocb_hf import strict_yaml
-from bocb_hf.config import Frozen, Seed, Slug, describe_errors, parse_strict
 from bocb_hf.errors import InputError
 from bocb_hf.optim import OPTIMIZERS
 from bocb_hf.record import RunRecord
+from bocb_hf.schema import Frozen, Seed, Slug, describe_errors, parse_strict
 
 
 class Tuning(Frozen):

@@ -15,8 +15,9 @@ from typing import Any
 from tqdm import tqdm
 
 from bocb_hf.backbones.definition import check_backbone
-from bocb_hf.config import RunConfig, load_run_config
+from bocb_hf.config import RunConfig
 from bocb_hf.errors import InputError
+from bocb_hf.load_config import load_run_config
 from bocb_hf.optim import OPTIMIZERS
 from bocb_hf.record import RunRecord, repository_name
 from bocb_hf.resources import find_config

@@ -1,0 +1,140 @@
+"""Random crops and flips: of a padded image, and resized (torchvision's ``RandomCrop`` and ``RandomResizedCrop``)."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from bocb_hf.data.augment.draws import BOXES, PLACE, first_that_fits, pick, propose_boxes
+
+
+def flip_some(images: Tensor, flips: Tensor) -> Tensor:
+    """Mirrors the images (B, 3, H, W) of which ``flips`` (B,) is true."""
+    return torch.where(flips[:, None, None, None], images.flip(3), images)
+
+
+def padded_crop(
+    images: Tensor,  # (B, 3, H, W)
+    offsets: Tensor,  # (B, 2) int64 in 0..2·padding
+    flips: Tensor,  # (B,) bool
+    padding: int,
+    mode: Literal["zeros", "reflect"],
+) -> Tensor:
+    """Crops of the images' own size out of the padded images, mirrored where asked, in one gather.
+
+    Equals torchvision's ``RandomCrop(size, padding)`` with the same offsets, then ``RandomHorizontalFlip()``.
+
+    Returns:
+        (B, 3, H, W), contiguous.
+    """
+    batch, channels, height, width = images.shape
+    device = images.device
+    across = torch.arange(width, device=device).expand(batch, width)
+    across = torch.where(flips[:, None], across.flip(1), across) + offsets[:, 1:]
+    down = torch.arange(height, device=device) + offsets[:, :1]
+    if mode == "reflect":  # no padded copy: the index itself is reflected
+        source, row_length = images.contiguous(), width
+        down, across = _reflect(down - padding, height), _reflect(across - padding, width)
+    else:
+        source, row_length = functional.pad(images, (padding,) * 4), width + 2 * padding
+    places = (down[:, :, None] * row_length + across[:, None, :]).view(batch, 1, -1).expand(-1, channels, -1)
+    return source.view(batch, channels, -1).gather(2, places).view(images.shape)
+
+
+def _reflect(index: Tensor, length: int) -> Tensor:
+    """Indices into 0..length-1, for those at most length-1 outside."""
+    return (length - 1) - ((length - 1) - index.abs()).abs()
+
+
+def crop_box(
+    uniforms: Tensor,  # (B, COLUMNS) in [0, 1)
+    height: int | Tensor,  # of the image, or (B,) of each
+    width: int | Tensor,
+    scale: tuple[float, float],
+    aspect: tuple[float, float],
+) -> Tensor:
+    """Boxes of torchvision's ``RandomResizedCrop``, in distribution and rounding.
+
+    Args:
+        uniforms: Rows of ``step_uniforms`` on the CPU, one for each image.
+        height: Pixels.
+        width: Pixels.
+        scale: Smallest and largest share of the area.
+        aspect: Smallest and largest width over height.
+
+    Returns:
+        (B, 4) int64: top, left, height, width.
+    """
+    draws = uniforms.double()
+    heights, widths = (torch.as_tensor(side).expand(len(draws)) for side in (height, width))
+    log_aspect = (math.log(aspect[0]), math.log(aspect[1]))
+    across, down = propose_boxes(draws[:, BOXES], (heights * widths).double()[:, None], scale, log_aspect)
+    fits = (across > 0) & (across <= widths[:, None]) & (down > 0) & (down <= heights[:, None])
+    found = fits.any(dim=1)
+    box_width, box_height = first_that_fits(fits, across, down)
+    # none fits: the largest box in the middle whose aspect is allowed
+    ratio = widths.double() / heights
+    middle_width = torch.where(ratio > aspect[1], (heights * aspect[1]).round().long(), widths)
+    middle_height = torch.where(ratio < aspect[0], (widths / aspect[0]).round().long(), heights)
+    box_width = torch.where(found, box_width, middle_width)
+    box_height = torch.where(found, box_height, middle_height)
+    free = torch.stack((heights - box_height, widths - box_width), dim=1)  # (B, 2)
+    corner = torch.where(found[:, None], pick(draws[:, PLACE], free + 1), free // 2)
+    return torch.cat((corner, box_height[:, None], box_width[:, None]), dim=1)
+
+
+def resized_crop(images: Tensor, boxes: Tensor, flips: Tensor, size: int) -> Tensor:
+    """Crops each image to its box and resizes that to a square, mirrored where asked: two matrix products an image.
+
+    Bicubic, over a wider window when it shrinks. Equals ``functional.interpolate(crop, mode="bicubic",
+    antialias=True)`` up to rounding; Pillow's ``resize`` rounds once more, between its two passes.
+
+    Args:
+        images: (B, 3, H, W) uint8.
+        boxes: (B, 4): top, left, height, width.
+        flips: (B,) bool.
+        size: Pixels of a side of the result.
+
+    Returns:
+        (B, 3, size, size) uint8.
+    """
+    batch, channels, height, width = images.shape
+    down = resize_weights(boxes[:, 0], boxes[:, 2], height, size)
+    across = resize_weights(boxes[:, 1], boxes[:, 3], width, size)
+    across = torch.where(flips[:, None, None], across.flip(1), across)
+    # the rows of all channels side by side, so that each side is one product an image
+    lines = images.permute(0, 2, 1, 3).reshape(batch, height, channels * width).float()
+    lines = (down @ lines).view(batch, size, channels, width).transpose(1, 2)
+    resized = lines.reshape(batch, channels * size, width) @ across.transpose(1, 2)
+    return resized.view(batch, channels, size, size).round_().clamp_(0, 255).to(torch.uint8)
+
+
+def resize_weights(start: Tensor, length: Tensor, pixels: int, size: int) -> Tensor:
+    """What each input pixel adds to each output pixel along one side of a resized crop.
+
+    The kernel is Keys' cubic with a = -0.5, stretched by the scale when that is above 1, cut off at the crop's edges
+    and scaled to sum 1, as in Pillow and in torch's antialiased resize.
+
+    Args:
+        start: (B,) first pixel of each crop.
+        length: (B,) its pixels.
+        pixels: Of the image.
+        size: Of the result.
+
+    Returns:
+        (B, size, pixels) float32.
+    """
+    device = start.device
+    scale = (length.float() / size)[:, None, None]
+    centres = scale * (torch.arange(size, device=device, dtype=torch.float32) + 0.5)[None, :, None]
+    inside = torch.arange(pixels, device=device)[None, None, :] - start[:, None, None]  # place in the crop
+    distance = ((inside + 0.5 - centres) / scale.clamp_min(1)).abs_()  # (B, size, pixels)
+    near = (1.5 * distance - 2.5) * distance.square() + 1
+    far = ((-0.5 * distance + 2.5) * distance - 4) * distance + 2
+    weights = torch.where(distance <= 1, near, far)
+    weights.masked_fill_((distance >= 2) | (inside < 0) | (inside >= length[:, None, None]), 0)
+    return weights.div_(weights.sum(dim=2, keepdim=True))

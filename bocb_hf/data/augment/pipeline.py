@@ -1,0 +1,192 @@
+"""The whole augmentation of a micro-batch, in timm's order: crop, flip, RandAugment, normalise, erase, mix.
+
+All choices are made on the CPU from numbers that depend on (seed, step, place in the global batch) alone; the device
+gets indices and arguments and never has to answer. So the result depends neither on processes and micro-batches nor on
+where a run was resumed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from bocb_hf.config import AugmentationConfig, TrainingConfig
+from bocb_hf.data.augment.crop import crop_box, flip_some, padded_crop, resized_crop
+from bocb_hf.data.augment.draws import COLUMNS, FLIP, OPERATIONS, PLACE, pick
+from bocb_hf.data.augment.erasing import draw_noise, erase
+from bocb_hf.data.augment.mix import draw_mix, find_partners, mix_images, mix_targets
+from bocb_hf.data.augment.randaugment import apply_layer, choose_layers
+from bocb_hf.data.augment.targets import soft_targets
+from bocb_hf.data.sampling import step_uniforms
+from bocb_hf.errors import InputError
+
+# Values of the inputs that a CPU augments at once: 16 images of 224 pixels, which its caches still help with.
+_BLOCK = 16 * 3 * 224**2
+
+
+def normalize(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """uint8 images (B, 3, H, W) to floats with the arithmetic of timm's evaluation transform.
+
+    Args:
+        images: uint8.
+        mean: (3, 1, 1) in 0..1.
+        std: (3, 1, 1) in 0..1.
+    """
+    return images.float().div_(255).sub_(mean).div_(std).contiguous()
+
+
+def mixes(augmentation: AugmentationConfig) -> bool:
+    """Whether images are mixed with each other."""
+    return augmentation.mixup_alpha > 0 or augmentation.cutmix_alpha > 0
+
+
+def check_micro_batch(augmentation: AugmentationConfig, micro_batch: int) -> None:
+    """Refuses micro-batches that would tear pairs apart.
+
+    Raises:
+        InputError: Images are mixed and a micro-batch is odd.
+    """
+    if mixes(augmentation) and micro_batch % 2:
+        raise InputError(
+            f"training.batch_size: mixup and cutmix pair images, but a micro-batch holds {micro_batch}; change the "
+            "batch, the number of processes or runtime.accumulation so that it is even"
+        )
+
+
+class Augmenter:
+    """Turns the decoded images of a micro-batch into inputs and targets.
+
+    Args:
+        augmentation: What is done.
+        training: ``batch_size`` (global), ``loss`` and ``label_smoothing``.
+        size: Side of the inputs in pixels.
+        num_classes: Columns of soft targets.
+        mean: Of each channel, in 0..1.
+        std: Likewise.
+        seed: Of the run.
+        device: Where it happens.
+
+    Raises:
+        InputError: The image is too small for its reflected padding.
+    """
+
+    def __init__(
+        self,
+        augmentation: AugmentationConfig,
+        training: TrainingConfig,
+        size: int,
+        num_classes: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+        seed: int,
+        device: torch.device | str,
+    ) -> None:
+        if augmentation.crop_padding_mode == "reflect" and augmentation.crop_padding >= size:
+            raise InputError(
+                f"augmentation.crop_padding: {augmentation.crop_padding} pixels cannot be reflected from an image of "
+                f"{size}; give less than {size} or crop_padding_mode: zeros"
+            )
+        self.augmentation, self.training = augmentation, training
+        self.size, self.num_classes, self.seed, self.device = size, num_classes, seed, torch.device(device)
+        self.mean, self.std = (
+            torch.tensor(values, dtype=torch.float32, device=self.device).view(3, 1, 1) for values in (mean, std)
+        )
+        self._fill = (self.mean * 255).round_().clamp_(max=255).to(torch.uint8)
+        each = (augmentation.crop_scale, augmentation.crop_padding, augmentation.horizontal_flip)
+        self._draws_nothing = (
+            not any((*each, augmentation.random_erasing)) and augmentation.randaugment_magnitude is None
+        )
+        self._drawn: tuple[int, Tensor] | None = None
+        self._noise: tuple[int, Tensor] | None = None
+
+    def __call__(
+        self, pixels: Tensor, labels: Tensor, rows: Tensor, step: int, cropped: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """Augments one micro-batch of a step.
+
+        Args:
+            pixels: (B, 3, H, W) uint8 on any device. With ``crop_scale`` of any size, unless ``cropped``; else of
+                ``size``.
+            labels: (B,) int64 on any device.
+            rows: (B,) int64 on the CPU: the place of each image in the global batch of this step.
+            step: Optimizer steps before this one.
+            cropped: The random resized crop was made by who decoded the images, from ``crop_box``; they are still
+                mirrored here.
+
+        Returns:
+            Inputs (B, 3, size, size) float32, and targets: labels (B,) where nothing is mixed and the loss is
+            cross-entropy, else soft targets (B, K) float32, smoothed. A threshold on them is ``loss``'s business.
+
+        Raises:
+            InputError: The images have another type or size, or an image that is to be mixed misses its neighbour.
+        """
+        self._check(pixels, cropped)
+        config = self.augmentation
+        pixels, labels = (t.to(self.device, non_blocking=True) for t in (pixels, labels))
+        if self._draws_nothing:
+            inputs = normalize(pixels, self.mean, self.std)
+        else:
+            inputs = self._augment(pixels, self._draw(step)[rows], step, cropped)
+        if not mixes(config) and self.training.loss == "ce":
+            return inputs, labels
+        targets = soft_targets(labels, self.num_classes, self.training.label_smoothing)
+        if not mixes(config):
+            return inputs, targets
+        mix = draw_mix(config, self.size, self.seed, step)
+        partners = find_partners(rows).to(self.device, non_blocking=True)
+        return mix_images(inputs, partners, mix), mix_targets(targets, partners, mix)
+
+    def _check(self, pixels: Tensor, cropped: bool) -> None:
+        if pixels.dtype != torch.uint8 or pixels.ndim != 4 or pixels.shape[1] != 3:
+            raise InputError(f"pixels: {tuple(pixels.shape)} {pixels.dtype}; give (B, 3, H, W) uint8")
+        resizes = self.augmentation.crop_scale is not None and not cropped
+        if not resizes and pixels.shape[2:] != (self.size, self.size):
+            height, width = pixels.shape[2:]
+            raise InputError(f"pixels: {height}×{width}, but nothing resizes them to {self.size}; decode at that size")
+
+    def _draw(self, step: int) -> Tensor:
+        """The numbers of a step, (batch_size, COLUMNS) float64; micro-batches of one step share them."""
+        if self._drawn is None or self._drawn[0] != step:
+            # float64, in which a number below 1 times a count stays below the count
+            self._drawn = step, step_uniforms(self.training.batch_size, COLUMNS, self.seed, step).double()
+        return self._drawn[1]
+
+    def _draw_noise(self, step: int) -> Tensor:
+        """The noise of a step, which its micro-batches share."""
+        if self._noise is None or self._noise[0] != step:
+            self._noise = step, draw_noise(self.size, self.seed, step, self.device)
+        return self._noise[1]
+
+    def _augment(self, pixels: Tensor, draws: Tensor, step: int, cropped: bool) -> Tensor:
+        """Everything but mixing, (B, 3, size, size) float32; ``draws`` is (B, COLUMNS) float64."""
+        count = max(1, _BLOCK // (3 * self.size**2))
+        if self.device.type == "cpu" and len(pixels) > count:
+            inputs = torch.empty(len(pixels), 3, self.size, self.size)
+            for some, draw, block in zip(*(t.split(count) for t in (pixels, draws, inputs)), strict=True):
+                block.copy_(self._augment(some, draw, step, cropped))
+            return inputs
+        config = self.augmentation
+        images = self._crop(pixels, draws, cropped)
+        if config.randaugment_magnitude is not None:
+            choices = draws[:, OPERATIONS]
+            for layer in choose_layers(choices, config.randaugment_magnitude, config.randaugment_std):
+                images = apply_layer(images, layer, self._fill)
+        inputs = normalize(images, self.mean, self.std)
+        if config.random_erasing:
+            inputs = erase(inputs, draws, config.random_erasing, self._draw_noise(step))
+        return inputs
+
+    def _crop(self, pixels: Tensor, draws: Tensor, cropped: bool) -> Tensor:
+        """Crop and flip, (B, 3, size, size) uint8."""
+        config = self.augmentation
+        flips = ((draws[:, FLIP] < 0.5) & config.horizontal_flip).to(self.device, non_blocking=True)
+        if config.crop_scale is not None and not cropped:
+            height, width = pixels.shape[2:]
+            boxes = crop_box(draws, height, width, config.crop_scale, config.crop_aspect)
+            return resized_crop(pixels, boxes.to(self.device, non_blocking=True), flips, self.size)
+        if config.crop_padding and not cropped:
+            offsets = pick(draws[:, PLACE], 2 * config.crop_padding + 1).to(self.device, non_blocking=True)
+            return padded_crop(pixels, offsets, flips, config.crop_padding, config.crop_padding_mode)
+        return flip_some(pixels, flips) if config.horizontal_flip else pixels

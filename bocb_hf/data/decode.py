@@ -1,0 +1,266 @@
+"""From encoded images to pixels: the rules of size, and the processes that decode in parallel."""
+
+from __future__ import annotations
+
+import functools
+import io
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import datasets
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from timm.data.transforms_factory import transforms_imagenet_eval
+from torch import Tensor
+from torch.utils.data import DataLoader, Sampler
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms import functional as pillow
+
+from bocb_hf.data.augment import crop_box
+from bocb_hf.errors import InputError
+
+CHUNK = 32  # images that a worker decodes at a time: the first step waits for few, and a full queue stays small
+MOST_WORKERS = 8
+_BULK = 256  # the same where all are wanted: fewer messages
+_ALONE_SECONDS = 1.0  # a data set that is decoded in less is not worth the start of workers
+
+_ORIENTATION, _ON_ITS_SIDE = 0x0112, frozenset((5, 6, 7, 8))  # of Exif
+
+_as_image = datasets.Image().decode_example  # turns the image upright, as datasets does
+
+
+@dataclass(frozen=True)
+class Centre:
+    """The very transform that config.json describes to timm and transformers, up to where it leaves uint8.
+
+    Attributes:
+        size: Side of the result in pixels.
+        crop_ratio: Side of the centre crop over the side that the image is resized to (bicubic) before.
+    """
+
+    size: int
+    crop_ratio: float = 1.0
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the result."""
+        return self.size, self.size
+
+    def make(self, image: Image.Image, uniforms: NDArray[np.float32] | None) -> Image.Image:
+        """Resizes the shorter side and crops the middle."""
+        for step in _centre_steps(self.size, self.crop_ratio):
+            image = step(image)
+        return image
+
+
+@dataclass(frozen=True)
+class Native:
+    """The pixels as they are, of a split whose images have one size."""
+
+    height: int
+    width: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the result."""
+        return self.height, self.width
+
+    def make(self, image: Image.Image, uniforms: NDArray[np.float32] | None) -> Image.Image:
+        """The image itself; an array takes no other size."""
+        return image
+
+
+@dataclass(frozen=True)
+class RandomCrop:
+    """A random resized crop (bicubic) from numbers that belong to the image's place in its step."""
+
+    size: int
+    scale: tuple[float, float]
+    aspect: tuple[float, float]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the result."""
+        return self.size, self.size
+
+    def make(self, image: Image.Image, uniforms: NDArray[np.float32] | None) -> Image.Image:
+        """Crops and resizes as torchvision's ``RandomResizedCrop`` does with a Pillow image."""
+        assert uniforms is not None
+        draws = torch.from_numpy(uniforms)[None]
+        box: list[int] = crop_box(draws, image.height, image.width, self.scale, self.aspect)[0].tolist()
+        return pillow.resized_crop(image, *box, [self.size, self.size], InterpolationMode.BICUBIC)  # type: ignore[arg-type]
+
+
+SizeRule = Centre | Native | RandomCrop
+
+
+@functools.lru_cache(maxsize=8)
+def _centre_steps(size: int, crop_ratio: float) -> list[Callable[[Image.Image], Image.Image]]:
+    transform: Any = transforms_imagenet_eval(size, crop_pct=crop_ratio, interpolation="bicubic")
+    return transform.transforms[:-2]
+
+
+def describe_rule(rule: SizeRule) -> str:
+    """All that decides the pixels, in one line: what a decoded file is kept under."""
+    steps = repr(_centre_steps(rule.size, rule.crop_ratio)) if isinstance(rule, Centre) else ""
+    return f"{rule!r} {steps}".strip()
+
+
+class Chunk(NamedTuple):
+    """What a worker decodes at a time.
+
+    Attributes:
+        images: Rows of the table, or encoded images (``bytes``, ``path``) of a stream.
+        uniforms: One row for each image, where its crop is random.
+    """
+
+    images: Sequence[int] | Sequence[dict[str, Any]]
+    uniforms: NDArray[np.float32] | None = None
+
+
+class Decoder:
+    """Decodes chunks of one split, here or in a worker.
+
+    Args:
+        where: The split in words, for errors.
+        rule: What becomes of an image.
+        table: The split; None when chunks bring their images along.
+        column: Its images.
+    """
+
+    def __init__(self, where: str, rule: SizeRule, table: datasets.Dataset | None = None, column: str = "") -> None:
+        self.where, self.rule, self._column = where, rule, column
+        self._table: Any = None
+        if table is not None:
+            self._table = table.select_columns([column]).cast_column(column, datasets.Image(decode=False))
+
+    def __getitem__(self, chunk: Chunk) -> Tensor | str:
+        """Pixels (n, 3, H, W) uint8, or what is wrong: an exception would come out of a worker with its traceback."""
+        encoded = self._read(chunk)
+        pixels = np.empty((len(encoded), 3, *self.rule.shape), np.uint8)
+        for place, (name, value) in enumerate(zip(chunk.images, encoded, strict=True)):
+            try:
+                image = _as_image(value).convert("RGB")
+                image = self.rule.make(image, None if chunk.uniforms is None else chunk.uniforms[place])
+                pixels[place] = np.asarray(image).transpose(2, 0, 1)
+            except Exception as error:  # Pillow raises a different error for each kind of damage
+                return self._describe(name, error)
+        return torch.from_numpy(pixels)
+
+    def _describe(self, name: int | dict[str, Any], error: Exception) -> str:
+        named = name if isinstance(name, int) else name.get("path") or "without a path"
+        return f"data.name: image {named} of {self.where} cannot be read ({type(error).__name__}); repair or remove it"
+
+    def _read(self, chunk: Chunk) -> Sequence[dict[str, Any]]:
+        return chunk.images if self._table is None else self._table[list(chunk.images)][self._column]  # type: ignore[return-value]
+
+
+class SizeReader(Decoder):
+    """Reads heights and widths, from the headers alone where they say how an image is turned."""
+
+    def __getitem__(self, chunk: Chunk) -> Tensor | str:
+        """(n, 2) int64, or what is wrong."""
+        sizes = np.empty((len(chunk.images), 2), np.int64)
+        for place, (name, value) in enumerate(zip(chunk.images, self._read(chunk), strict=True)):
+            try:
+                with Image.open(io.BytesIO(value["bytes"]) if value["bytes"] else value["path"]) as image:
+                    sizes[place] = image.height, image.width
+                    if image.height != image.width and image.getexif().get(_ORIENTATION, 1) in _ON_ITS_SIDE:
+                        sizes[place] = image.width, image.height
+            except Exception as error:  # as above
+                return self._describe(name, error)
+        return torch.from_numpy(sizes)
+
+
+class _Chunks(Sampler[Chunk]):
+    """Chunks as the sampler of a loader: they are made in this process, and decoded by the workers."""
+
+    def __init__(self, chunks: Iterator[Chunk]) -> None:
+        self._chunks = chunks
+
+    def __iter__(self) -> Iterator[Chunk]:
+        return self._chunks
+
+
+def decode(decoder: Decoder, chunks: Iterator[Chunk], workers: int, ahead: int = 0) -> Iterator[Tensor]:
+    """Pixels of the chunks, (n, 3, H, W) uint8 each, in their order.
+
+    Args:
+        decoder: Of the split.
+        chunks: What to decode; may be endless.
+        workers: Processes, with one thread each; 0 decodes in this one.
+        ahead: Chunks that are decoded before they are asked for, at least; two a worker if that is more.
+
+    Raises:
+        InputError: An image is damaged; which one is said. Or a worker was killed.
+    """
+    if workers == 0:
+        decoded: Iterator[Tensor | str] = map(decoder.__getitem__, chunks)
+    else:
+        decoded = iter(
+            DataLoader(
+                decoder,  # type: ignore[arg-type]
+                sampler=_Chunks(chunks),
+                batch_size=None,
+                num_workers=workers,
+                collate_fn=_as_is,
+                prefetch_factor=max(2, -(-ahead // workers)),
+                worker_init_fn=_start_worker,
+            )
+        )
+    while True:
+        try:
+            pixels = next(decoded, None)
+        except RuntimeError as error:  # torch's word for a worker that was killed
+            raise InputError(
+                f"runtime.workers: a process that decodes has ended ({error}); if memory or shared memory is short, "
+                "choose fewer"
+            ) from error
+        if pixels is None:
+            return
+        if isinstance(pixels, str):
+            raise InputError(pixels)
+        yield pixels
+
+
+def decode_all(decoder: Decoder, rows: NDArray[np.int64], workers: int) -> Iterator[Tensor]:
+    """The images of these rows in chunks, in their order: in this process for a second, the rest by workers.
+
+    Raises:
+        InputError: An image is damaged.
+    """
+    chunks = (Chunk(rows[first : first + _BULK].tolist()) for first in range(0, len(rows), _BULK))
+    started = time.perf_counter()
+    while workers == 0 or time.perf_counter() - started < _ALONE_SECONDS:
+        chunk = next(chunks, None)
+        if chunk is None:
+            return
+        yield from decode(decoder, iter([chunk]), workers=0)
+    yield from decode(decoder, chunks, workers)
+
+
+def count_workers(asked: int | None) -> int:
+    """Decoding processes of this process: ``runtime.workers``, or one for each of its cores, at most 8.
+
+    The cores that the system allows us are shared by the processes that were launched on this machine.
+    """
+    if asked is not None:
+        return asked
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores // max(1, int(os.environ.get("LOCAL_WORLD_SIZE", "1"))), MOST_WORKERS))
+
+
+def _as_is(item: Any) -> Any:
+    return item
+
+
+def _start_worker(_: int) -> None:
+    """Leaves signals to the process that trains, which saves first; a worker ends with it."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)

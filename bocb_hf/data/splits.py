@@ -1,0 +1,92 @@
+"""The images of one split, as a run holds them: decoded, decoded while they are read, or a stream."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bocb_hf.data.decode import Decoder
+
+
+@dataclass(frozen=True)
+class Images:
+    """Decoded images.
+
+    Attributes:
+        stored: Pixels, (M, 3, H, W) uint8; a memory-mapped file unless they are few.
+        labels: Of the images, (N,) int64.
+        places: Where in ``stored`` each image is, (N,) int64; None when all are in use, in their order.
+    """
+
+    stored: Tensor
+    labels: Tensor
+    places: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def pixels(self) -> Tensor:
+        """All images, (N, 3, H, W) uint8; a copy when only a part of what is stored is in use."""
+        return self.stored if self.places is None else self.stored[self.places]
+
+    def gather(self, indices: Tensor) -> Tensor:
+        """Pixels of the images at these positions, (len(indices), 3, H, W) uint8."""
+        return self.stored.index_select(0, indices if self.places is None else self.places[indices])
+
+    def take(self, indices: NDArray[np.int64]) -> Images:
+        """The images at these positions, without a copy of their pixels."""
+        chosen = torch.from_numpy(indices)
+        return Images(self.stored, self.labels[chosen], chosen if self.places is None else self.places[chosen])
+
+
+@dataclass(frozen=True)
+class EncodedImages:
+    """Images that are decoded while they are read.
+
+    Attributes:
+        decoder: Of the split.
+        rows: Row of the decoder's table for each image, (N,) int64.
+        labels: (N,) int64.
+    """
+
+    decoder: Decoder
+    rows: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, indices: NDArray[np.int64]) -> EncodedImages:
+        """The images at these positions."""
+        chosen = torch.from_numpy(indices)
+        return EncodedImages(self.decoder, self.rows[chosen], self.labels[chosen])
+
+
+@dataclass(frozen=True)
+class StreamedImages:
+    """Training images that come one after another, in the order of their shards.
+
+    Attributes:
+        stream: ``datasets.IterableDataset`` of the columns ``image`` (encoded) and ``label``.
+        decoder: Decodes what the stream brings.
+        count: Images in it.
+        classes: Number of classes.
+    """
+
+    stream: Any
+    decoder: Decoder
+    count: int
+    classes: int
+
+    def __len__(self) -> int:
+        return self.count
+
+
+TrainImages = Images | EncodedImages | StreamedImages
+TestImages = Images | EncodedImages

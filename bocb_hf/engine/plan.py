@@ -1,0 +1,77 @@
+"""The sizes of a run, and what cannot run at all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from accelerate import Accelerator
+from accelerate.utils import DistributedType
+
+from bocb_hf.config import RuntimeConfig, TrainingConfig
+from bocb_hf.data.augment import check_micro_batch
+from bocb_hf.engine.step import check_precision
+from bocb_hf.errors import InputError
+from bocb_hf.identity import Identity
+from bocb_hf.optim.row import OptimizerRow
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Sizes of a run, derived from configuration, data and processes.
+
+    Attributes:
+        steps_per_epoch: Optimizer steps.
+        total_steps: Of the run.
+        micro_batch: Images that a process takes at once.
+        save_every: Steps between two saves of the resume state.
+        stretch: Steps over which a mean loss above the start is divergence.
+    """
+
+    steps_per_epoch: int
+    total_steps: int
+    micro_batch: int
+    save_every: int
+    stretch: int
+
+
+def make_plan(identity: Identity, runtime: RuntimeConfig, train_images: int, processes: int) -> Plan:
+    """Derives the sizes; the last incomplete batch of an epoch is left out, and every epoch has another order.
+
+    Raises:
+        InputError: The batch is larger than the training split, does not divide over processes and accumulation, or
+            tears mixed pairs apart; or the optimizer cannot work at this precision.
+    """
+    check_precision(identity)
+    training = identity.training
+    batch, parts = training.batch_size, processes * runtime.accumulation
+    if batch % parts:
+        raise InputError(
+            f"training.batch_size: {batch} does not divide over {processes} process(es) × accumulation "
+            f"{runtime.accumulation}; change runtime.accumulation or the number of processes"
+        )
+    check_micro_batch(identity.augmentation, batch // parts)
+    steps = train_images // batch
+    if steps == 0:
+        raise InputError(f"training.batch_size: {batch} is more than the {train_images} training images")
+    stretch = max(10, round(training.divergence_epochs * steps))
+    return Plan(steps, steps * training.epochs, batch // parts, runtime.save_every or steps, stretch)
+
+
+def check_sharding(accelerator: Accelerator, row: OptimizerRow, training: TrainingConfig) -> None:
+    """Refuses what FSDP would make wrong: every process holds only a part of each parameter.
+
+    Raises:
+        InputError: An optimizer that needs whole tensors or several gradients, averaged weights, or FSDP's first
+            version, which hides the parameters in flat ones.
+    """
+    if accelerator.distributed_type != DistributedType.FSDP:
+        return
+    if not accelerator.is_fsdp2:
+        raise InputError("FSDP: version 1 hides the parameters; set fsdp_version: 2, as recipes/accelerate/fsdp.yaml")
+    if not row.elementwise or row.needs:
+        raise InputError(
+            f"FSDP: {row.id} needs whole tensors or more than one gradient, but each process holds a shard; take DDP "
+            "(recipes/accelerate/multi_gpu.yaml)"
+        )
+    if training.ema_decay is not None:
+        raise InputError("FSDP: averaged weights of shards are not supported; set training.ema_decay=null or take DDP")

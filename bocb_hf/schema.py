@@ -1,0 +1,77 @@
+"""What every configuration, record and card is made of: strict frozen models, and their errors in plain words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from bocb_hf.registry import suggestion
+
+Role = Literal["trial", "final"]
+Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
+Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]*$")]
+Slug = Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[a-z0-9][a-z0-9_.]*$")]
+Scalar = bool | int | float | str
+
+
+class Frozen(BaseModel):
+    """Base of every configuration and record: immutable, no unknown keys, no coercion, finite floats."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+def later(default: Any, **constraints: Any) -> Any:
+    """A field that came after the first records: it is written, and hashed, only when it is not at its default.
+
+    So an older record keeps its bytes, its hash and its configuration hash.
+    """
+    return Field(default=default, exclude_if=lambda value: value == default, **constraints)
+
+
+def _plain_json(args: dict[str, Any]) -> dict[str, Any]:
+    canonical_json(args)  # raises ValueError on NaN, which no field type catches inside a free dictionary
+    return args
+
+
+Arguments = Annotated[dict[str, Any], AfterValidator(_plain_json)]
+
+
+def canonical_json(data: Any) -> str:
+    """JSON with sorted keys and no spaces; raises ValueError on NaN and infinities."""
+    return json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True)
+
+
+def describe_errors(error: ValidationError, model: type[BaseModel], overridable: bool = False) -> list[str]:
+    """One sentence for each error of a validation: the dotted key, what is wrong, and a close name if there is one."""
+    lines: list[str] = []
+    for item in error.errors(include_url=False, include_context=False):
+        key = ".".join(str(part) for part in item["loc"])
+        if item["type"] == "extra_forbidden":
+            fields = list(_model_at(model, item["loc"][:-1]).model_fields)
+            hint = suggestion(str(item["loc"][-1]), fields) or f"; known here: {', '.join(fields) or 'nothing'}"
+            lines.append(f"{key}: unknown key{hint}")
+        elif item["type"] == "missing":
+            # records and cards have no overrides
+            lines.append(f"{key}: missing" + f"; give it in the YAML file or as {key}=VALUE" * overridable)
+        else:
+            message = item["msg"].removeprefix("Value error, ")
+            lines.append(f"{key}: {message[0].lower()}{message[1:]}" if key else message)
+    return lines
+
+
+def _model_at(model: type[BaseModel], location: Sequence[int | str]) -> type[BaseModel]:
+    """The nested model class that a location inside a validation error points to."""
+    for part in location:
+        field = model.model_fields.get(str(part))
+        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
+            break
+        model = field.annotation
+    return model
+
+
+def parse_strict(model: type[BaseModel], data: Any, context: Any = None) -> Any:
+    """Validates plain data in strict JSON mode, where a list may become a tuple but "3" never becomes 3."""
+    return model.model_validate_json(json.dumps(data), context=context)
