@@ -33,7 +33,7 @@ NAMES = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tables", type=int, default=120, help="for each column of intervals")
-    parser.add_argument("--test-tables", type=int, default=500, help="for each column of tests")
+    parser.add_argument("--test-tables", type=int, default=300, help="for each column of tests")
     parser.add_argument("--only", choices=("intervals", "tests"), help="one of the two parts")
     arguments = parser.parse_args()
     if arguments.only != "tests":
@@ -43,6 +43,7 @@ def main() -> None:
 
 
 def _intervals(tables: int) -> None:
+    error = 100 * (0.95 * 0.05 / tables) ** 0.5
     print(f"{datetime.date.today()}, {tables} tables a column, {DRAWS} draws, seeded; percent of intervals that hold")
     print(
         f"the truth, wanted: 92 to 98; standard error of a figure that counts tables: about {100 * (0.95 * 0.05 / tables) ** 0.5:.1f}\n"
