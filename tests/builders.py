@@ -75,6 +75,7 @@ def make_record(
     status: Status = "completed",
     correct: int | Sequence[bool] | np.ndarray = 1600,
     lr: float = 0.1,
+    weight_decay: float = 1e-4,
     val_top1: float = 80.0,
     val_loss: float = 0.5,
     family: Family | None = None,
@@ -104,7 +105,7 @@ def make_record(
         backbone=BackboneIdentity(
             name=backbone, architecture=backbone, args={}, pretrained=None, pretrained_sha256=None
         ),
-        optimizer=OptimizerIdentity(name=optimizer, lr=lr, weight_decay=1e-4, hyperparameters=hyperparameters),
+        optimizer=OptimizerIdentity(name=optimizer, lr=lr, weight_decay=weight_decay, hyperparameters=hyperparameters),
         training=TrainingConfig(epochs=epochs, batch_size=64),
         augmentation=AugmentationConfig(),
         data=data or make_data(),

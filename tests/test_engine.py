@@ -25,12 +25,12 @@ from bocb_hf.data.augment import normalize
 from bocb_hf.data.images import Images
 from bocb_hf.data.sampling import epoch_order
 from bocb_hf.engine import checkpoint, loop
-from bocb_hf.engine import run as run_module
 from bocb_hf.engine.evaluation import evaluate
 from bocb_hf.engine.interrupt import StopSignal
 from bocb_hf.engine.metrics import MeanLoss, TopKAccuracy
+from bocb_hf.engine.prepare import PreparedRun, prepare_run
 from bocb_hf.engine.progress import DIVERGED_ABOVE, Progress
-from bocb_hf.engine.run import PreparedRun, prepare_run, train_run
+from bocb_hf.engine.run import train_run
 from bocb_hf.engine.schedule import learning_rate
 from bocb_hf.errors import InputError
 from bocb_hf.load_config import build_run_config
@@ -432,7 +432,7 @@ def test_corrupted_record_in_the_way_is_named(sections: dict[str, Any]) -> None:
 def test_bf16_trains_in_bf16_also_after_validation(sections: dict[str, Any], ema: tuple[str, ...]) -> None:
     """accelerate's unwrap_model takes autocast off the live network; the record would then lie about its precision."""
     seen: list[torch.dtype] = []
-    build = run_module.PreparedRun.build_model
+    build = PreparedRun.build_model
 
     def hooked(prepared: PreparedRun) -> nn.Module:
         model = build(prepared)
@@ -441,7 +441,7 @@ def test_bf16_trains_in_bf16_also_after_validation(sections: dict[str, Any], ema
         return model
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run_module.PreparedRun, "build_model", hooked)
+        patch.setattr(PreparedRun, "build_model", hooked)
         record = train_run(make(sections, "backbone.name=tiny_resnet", "training.precision=bf16", *ema))
     assert record.identity.training.precision == "bf16"
     assert seen == [torch.bfloat16] * 16

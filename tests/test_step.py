@@ -19,7 +19,8 @@ from bocb_hf.data.sampling import epoch_order, hessian_uniforms
 from bocb_hf.engine import step
 from bocb_hf.engine.dry_run import optimizer_state_bytes
 from bocb_hf.engine.interrupt import StopSignal
-from bocb_hf.engine.run import PreparedRun, prepare_run, train_run
+from bocb_hf.engine.prepare import PreparedRun, prepare_run
+from bocb_hf.engine.run import train_run
 from bocb_hf.errors import InputError
 from bocb_hf.load_config import build_run_config
 from bocb_hf.optim import OPTIMIZERS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import math
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ import torch
 from accelerate.utils import DistributedType
 from plain_loop import augment_plainly, decoded
 from safetensors.torch import load_file
+from timm.layers.norm_act import convert_sync_batchnorm
 from torch import nn
 from torch.nn import functional
 
@@ -22,10 +24,13 @@ from bocb_hf.data.augment import normalize
 from bocb_hf.data.sampling import epoch_order
 from bocb_hf.data.source import LoaderSource, MemorySource
 from bocb_hf.engine import loop
+from bocb_hf.engine import prepare as prepare_module
 from bocb_hf.engine import run as run_module
 from bocb_hf.engine.interrupt import StopSignal
+from bocb_hf.engine.main import add_arguments, load_config
 from bocb_hf.engine.plan import check_sharding
-from bocb_hf.engine.run import prepare_run, train_run
+from bocb_hf.engine.prepare import prepare_run
+from bocb_hf.engine.run import train_run
 from bocb_hf.engine.timing import StepTimer, _rapl_counter
 from bocb_hf.errors import InputError
 from bocb_hf.load_config import build_run_config
@@ -116,8 +121,8 @@ def test_decoding_while_training_gives_the_same_run(
 ) -> None:
     """The memory budget decides where the pixels come from, not what they are; stopped inside an epoch as well."""
     seen: list[type] = []
-    real = run_module.open_source
-    monkeypatch.setattr(run_module, "open_source", lambda *a: (s := real(*a), seen.append(type(s)))[0])
+    real = prepare_module.open_source
+    monkeypatch.setattr(prepare_module, "open_source", lambda *a: (s := real(*a), seen.append(type(s)))[0])
     config = make(sections, *EVERYTHING, "runtime.memory_budget_gb=1e-9", "runtime.workers=1")
     assert train_run(config, StopAfter(7)).stopped_step == 7
     record = train_run(config)
@@ -297,6 +302,32 @@ def test_compiled_model_and_optimizer_give_the_same_run(
     assert record.environment.compiled == ["model", "optimizer"]
     for name, value in plain.items():
         assert torch.allclose(found[name], value, atol=1e-4), name
+
+
+def test_the_flags_of_compilation_are_those_of_runtime() -> None:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    words = [
+        "--config",
+        "fashion_mnist_subset/demo",
+        "--compile-optimizer",
+        "backbone.name=tiny_vit",
+        "optimizer.name=lion",
+    ]
+    runtime = load_config(parser.parse_intermixed_args(words)).runtime
+    assert (runtime.compile_model, runtime.compile_optimizer) == (False, True)
+
+
+@pytest.mark.parametrize("name", ["tiny_resnet", "tiny_mobilenet"])
+def test_synchronised_batch_norm_keeps_names_and_parameters(name: str) -> None:
+    """Several GPUs train the converted network; what is saved must load into the plain one."""
+    model = prepare_model(name)
+    before = dict(model.named_parameters())
+    names = list(model.state_dict())
+    converted = convert_sync_batchnorm(model)
+    assert any(isinstance(m, nn.SyncBatchNorm) for m in converted.modules())
+    assert list(converted.state_dict()) == names
+    assert all(p is before[n] for n, p in converted.named_parameters())
 
 
 def test_a_fused_step_is_not_compiled(sections: dict[str, Any]) -> None:

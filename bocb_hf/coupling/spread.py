@@ -12,11 +12,12 @@ intervals built on it hold the truth.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bocb_hf.coupling.scores import Floats
+from bocb_hf.coupling.scores import Floats, Scale, ScoreTable, resolution
 from bocb_hf.coupling.statistics import digamma, trigamma
 
 POINTS = 96  # of the grid of log σ²
@@ -60,6 +61,13 @@ class Spread:
         places = np.arange(int(self.kept[:backbone].sum()), int(self.kept[: backbone + 1].sum()))
         hyper = generator.integers(0, HYPER, (draws, 1))
         return self.table[hyper, places, generator.integers(0, LEVELS, (draws, len(places)))].astype(np.float64)
+
+
+@lru_cache(maxsize=2)  # points and logits of one table, which several analyses ask for
+def cell_spread(scores: ScoreTable, scale: Scale) -> Spread | None:
+    """What σ each ranked cell could have; one image more or less is the resolution of a score."""
+    values = np.where(scores.ranked[:, :, None], scores.on(scale), np.nan)
+    return fit_spread(values, scores.ranked, resolution(scores, scale))
 
 
 def fit_spread(values: Floats, kept: NDArray[np.bool_], resolution: float | Floats = 0.0) -> Spread | None:

@@ -20,8 +20,9 @@ COLUMNS = 6  # of a block in the terminal
 
 
 def backbone_label(name: str) -> str:
-    """Short name of a backbone, or the name itself where it has no row."""
-    return BACKBONES.get(name).short if name in BACKBONES else name
+    """Short name of a backbone, also of ``resnet50 (A3)``; the name itself where it has no row."""
+    plain, bracket, rest = name.partition(" (")
+    return (BACKBONES.get(plain).short if plain in BACKBONES else plain) + bracket + rest
 
 
 def optimizer_label(name: str) -> str:

@@ -20,7 +20,8 @@ from bocb_hf.config import RESERVED_ARGS, RunConfig
 from bocb_hf.diagnosis import diagnose
 from bocb_hf.engine.dry_run import describe_run
 from bocb_hf.engine.interrupt import StopSignal
-from bocb_hf.engine.run import prepare_run, train_run
+from bocb_hf.engine.prepare import prepare_run
+from bocb_hf.engine.run import train_run
 from bocb_hf.errors import InputError
 from bocb_hf.identity import flatten
 from bocb_hf.load_config import build_run_config, load_run_config

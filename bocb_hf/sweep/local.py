@@ -125,7 +125,7 @@ def _baseline(data: DataConfig, store: str, namespace: str) -> None:
 def _time_step(config: RunConfig) -> tuple[float, int]:
     from bocb_hf.engine.dry_run import time_steps
     from bocb_hf.engine.plan import make_plan
-    from bocb_hf.engine.run import prepare_run
+    from bocb_hf.engine.prepare import prepare_run
 
     prepared = prepare_run(config)
     model = prepared.build_model()
