@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bocb_hf.coupling.bootstrap import Kind, bootstrap, standard_statistics
-from bocb_hf.coupling.contrast import permute
+from bocb_hf.coupling.contrast import PermutationStatistic, permute
 from bocb_hf.coupling.decomposition import fit_additive, interaction_test
 from bocb_hf.coupling.indices import residuals
 from bocb_hf.coupling.ranks import best_sets, rank_optimizers
@@ -109,8 +109,10 @@ def false_positives(backbones: int, optimizers: int, seeds: int, regime: Regime,
     return {name: float(np.mean(values)) for name, values in wrong.items()}
 
 
-def permutation_errors(cnn: int, modern: int, ratio: float, tables: int) -> float:
+def permutation_errors(
+    cnn: int, modern: int, ratio: float, tables: int, statistic: PermutationStatistic | None = None
+) -> float:
     """False positives of the permutation of backbones when the families' spreads differ by ``ratio``."""
     generator = np.random.default_rng(3)
     a, b = generator.normal(size=(tables, cnn)), ratio * generator.normal(size=(tables, modern))
-    return float(np.mean([permute(x.tolist(), y.tolist()).p <= 0.05 for x, y in zip(a, b, strict=True)]))
+    return float(np.mean([permute(x.tolist(), y.tolist(), statistic).p <= 0.05 for x, y in zip(a, b, strict=True)]))

@@ -48,6 +48,8 @@ MODULES = (
     "bocb_hf.card",
     "bocb_hf.cli",
     "bocb_hf.config",
+    "bocb_hf.analysis_outputs",
+    "bocb_hf.coupling.analysis_words",
     "bocb_hf.coupling.contrast",
     "bocb_hf.coupling.ledger",
     "bocb_hf.coupling.marks",

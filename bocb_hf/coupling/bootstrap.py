@@ -36,7 +36,6 @@ from bocb_hf.errors import InputError
 
 Kind = Literal["parametric", "residual"]
 MAXIMA = frozenset({"cost"})  # statistics that are ruled by which mean is highest; drawn around the observed means
-BIAS_DOUBT = 0.6
 # takes cell means (D, B, O) and noise variances of a mean (D, B, O) or None for no noise, and gives (D, ...)
 Statistic = Callable[[Floats, Floats | None], Floats]
 
@@ -350,15 +349,14 @@ def _interval(deviations: Floats, plain: Floats, wider: float, symmetric: bool) 
     """The interval from draw − truth, shape (draws, ...).
 
     A maximum has its long side where its rivals are, and the data do not tell which those are; so its interval is
-    symmetric, with the longer side on both. Its bias is known no better than to about its own size, which is added.
+    symmetric, with the longer side on both.
     """
     blank = np.where(np.isnan(deviations).all(axis=0), np.nan, 0.0)  # an optimizer without cells has no index
     deviations = np.where(np.isnan(blank), 0.0, deviations)
     bias = np.asarray(np.nanmean(deviations, axis=0), np.float64)
     low, high = np.nanquantile(deviations, [0.5 - LEVEL / 2, 0.5 + LEVEL / 2], axis=0) + blank
     if symmetric:
-        doubt = np.sqrt(1 + BIAS_DOUBT * np.square(bias) / np.maximum(np.nanvar(deviations, axis=0), 1e-300))
-        half = wider * np.maximum(-low, high) * np.where(np.square(bias) > 0, doubt, 1.0)
+        half = wider * np.maximum(-low, high)
         return Interval(plain - bias, plain, plain - bias - half, plain - bias + half)
     centre = plain - bias
     return Interval(centre, plain, centre + wider * (low - bias), centre + wider * (high - bias))

@@ -25,6 +25,7 @@ LEVELS = 128  # at which each cell's posterior is tabulated for drawing
 HYPER = 24  # draws of location and width
 MIN_CELLS = 5  # to estimate a distribution from
 MIN_TREND = 20  # to estimate a slope from
+NARROW = 0.25  # the prior density of a width w of log σ² is 1/(w + NARROW)
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,6 +163,8 @@ def _posterior(
     prior: Floats = np.exp(-np.concatenate([z**2 / 2, (z / 1.77) ** 6]))  # (2 · pairs, POINTS)
     prior /= prior.sum(axis=1, keepdims=True)
     evidence = np.log(np.maximum(likelihood[informing] @ prior.T, 1e-300)).sum(axis=0)
+    # two seeds leave any width possible; without a preference for equal spreads every interval would be too wide
+    evidence -= np.log(np.tile(pairs[:, 1], 2) + NARROW)
     share = np.cumsum(np.exp(evidence - evidence.max()))
     picked = np.searchsorted(share / share[-1], (np.arange(hyper) + 0.5) / hyper)
     levels = (np.arange(LEVELS) + 0.5) / LEVELS
