@@ -202,7 +202,7 @@ def main() -> None:
     print("{:>10}{:>16}{:>20}{:>9}".format("images", "from the file", "decoded by workers", "ratio"))
     for count, rate, decoded in reading:
         print(f"{count:>10,}{rate:>16,.0f}{decoded:>20,.0f}{rate / decoded:>9.1f}")
-    print("\nCPU µs: an image, over all processes; peak MB: with 0.9 GB of libraries, before anything is read")
+    print("\nCPU µs: an image, over all processes; peak MB: libraries included, before anything is read")
     print("own MB: first of the process that decodes, then of one that opens the file and reads")
 
 
