@@ -205,7 +205,8 @@ def interaction_test(scores: ScoreTable, scale: Scale = "points", seed: int = 0)
 
     With spreads that differ by a factor of 50, a few loud cells rule both mean squares, and the F distribution calls
     13 to 19 % of tables without interaction significant; Box's (1954) smaller degrees of freedom still 8 % with two
-    seeds. So F is simulated under no interaction, every cell's σ drawn from its posterior (``spread.py``).
+    seeds. So p is the share of simulations without interaction, every cell's σ drawn from its posterior given the
+    scores (``spread.py``), whose MS_int is as large.
 
     Args:
         scores: The table.
@@ -228,13 +229,10 @@ def interaction_test(scores: ScoreTable, scale: Scale = "points", seed: int = 0)
     f = seeds * float(np.square(interaction).sum()) / df1 / float(noise.mean())
     generator = np.random.default_rng(seed)
     larger = 0
-    for chunk in chunks(DRAWS, values.size):
-        e = generator.standard_normal((chunk, *values.shape)) * spread.draw(generator, chunk)[..., None]
-        r = fit_additive(e.mean(axis=-1)).interaction
-        simulated = cell_noise(e)
-        if simulated is not None:
-            squares = seeds * np.square(r).sum(axis=(-2, -1)) / df1
-            larger += int((squares >= f * simulated.mean(axis=(-2, -1))).sum())
+    for chunk in chunks(DRAWS, backbones * optimizers):
+        e = generator.standard_normal((chunk, backbones, optimizers)) * spread.draw(generator, chunk) / seeds**0.5
+        squares = np.square(fit_additive(e).interaction).sum(axis=(-2, -1))
+        larger += int((squares >= float(np.square(interaction).sum())).sum())
     return Test(f, df1, df2, (1 + larger) / (1 + DRAWS), DRAWS)
 
 
