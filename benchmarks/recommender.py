@@ -34,7 +34,8 @@ HELD: dict[Held, str] = {
 
 READING = (
     "How to read it. bocb recommend is better than the best fixed set at each size, but hardly by more than the "
-    "choice of backbones could make, and no interval here counts that the rule was chosen with the table in view. "
+    "choice of backbones could make, and no interval here counts that the rule was chosen with the table in view "
+    "(well over 100 weightings were tried). "
     "Nearly all of the gain is on 7 CNNs, since Adan is within 0.2 points of the best on every modern backbone, and "
     "single CNNs decide it. The other rules stand above so that nobody mistakes this one for a law: they range from "
     "worse to better. Chosen anew without each backbone, the rule keeps the order at each size, but the margin at one "

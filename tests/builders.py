@@ -174,13 +174,16 @@ def make_grid(
     ]
 
 
-def make_baseline(correct: int = 1640, data: DataIdentity | None = None) -> BaselineRecord:
-    """Logistic regression on pixels."""
+def make_baseline(correct: int = 1640, data: DataIdentity | None = None, backbone: str | None = None) -> BaselineRecord:
+    """Logistic regression on pixels, or on the features of an untrained backbone."""
     data = data or make_data()
+    identity = make_record(backbone).identity.backbone if backbone is not None else None
     return BaselineRecord(
         schema_version=1,
-        kind="logistic_regression",
+        kind="logistic_regression" if backbone is None else "frozen_backbone",
         data=data,
+        backbone=identity,
+        seed=None if backbone is None else 0,
         hyperparameters={"C": 0.01},
         train_top1=88.0,
         correctness=Correctness.from_bits(make_bits(correct)),

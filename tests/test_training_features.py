@@ -12,28 +12,27 @@ import pytest
 import timm
 import torch
 from accelerate.utils import DistributedType
+from conftest import short_run
 from plain_loop import augment_plainly, decoded
-from safetensors.torch import load_file
+from runs import StopAfter, make, weights_of
 from timm.layers.norm_act import convert_sync_batchnorm
 from torch import nn
 from torch.nn import functional
 
 from bocb_hf.backbones.definition import define_backbone
-from bocb_hf.config import RunConfig, TrainingConfig
+from bocb_hf.config import TrainingConfig
 from bocb_hf.data.augment import normalize
 from bocb_hf.data.sampling import epoch_order
 from bocb_hf.data.source import LoaderSource, MemorySource
 from bocb_hf.engine import loop
 from bocb_hf.engine import prepare as prepare_module
 from bocb_hf.engine import run as run_module
-from bocb_hf.engine.interrupt import StopSignal
 from bocb_hf.engine.main import add_arguments, load_config
 from bocb_hf.engine.plan import check_sharding
 from bocb_hf.engine.prepare import prepare_run
 from bocb_hf.engine.run import train_run
 from bocb_hf.engine.timing import StepTimer, _rapl_counter
 from bocb_hf.errors import InputError
-from bocb_hf.load_config import build_run_config
 from bocb_hf.optim import OPTIMIZERS
 from bocb_hf.optim.compiled import compile_step
 from bocb_hf.optim.param_groups import classifier_layers, layer_scales
@@ -54,31 +53,11 @@ EVERYTHING = (
 )
 
 
-def make(sections: dict[str, Any], *overrides: str) -> RunConfig:
-    return build_run_config(sections, overrides)
-
-
-def weights_of(config: RunConfig, record: RunRecord) -> dict[str, torch.Tensor]:
-    folder = Path(config.runtime.store) / "models" / config.runtime.namespace / record.repository()
-    return load_file(folder / "seeds" / str(record.seed) / "model.safetensors")
-
-
 def trained(sections: dict[str, Any], namespace: str, *overrides: str) -> tuple[RunRecord, dict[str, torch.Tensor]]:
     config = make(sections, *overrides, f"runtime.namespace={namespace}")
     record = train_run(config)
     assert record.status == "completed"
     return record, weights_of(config, record)
-
-
-class StopAfter(StopSignal):
-    def __init__(self, steps: int) -> None:
-        super().__init__(())
-        self.left = steps
-
-    @property
-    def requested(self) -> bool:
-        self.left -= 1
-        return self.left <= 0
 
 
 # the whole set of a modern setting
@@ -87,17 +66,7 @@ class StopAfter(StopSignal):
 @pytest.fixture(scope="module")
 def reference(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Tensor]:
     """Weights of one run with everything switched on."""
-    folder = tmp_path_factory.mktemp("reference")
-    sections = {
-        "setting": "short",
-        "backbone": {"name": "tiny_vit"},
-        "optimizer": {"name": "adamw"},
-        "data": {"name": str(small_data), "image_size": 32},
-        "training": {"epochs": 2, "batch_size": 25, "warmup_epochs": 0.25, "no_decay": "norms_biases_embeddings"},
-        "augmentation": {"crop_padding": 2, "horizontal_flip": True},
-        "seed": 1,
-        "runtime": {"store": str(folder / "store"), "state_dir": str(folder / "state"), "threads": 1, "log_every": 3},
-    }
+    sections = short_run(small_data, tmp_path_factory.mktemp("reference"))
     return trained(sections, "local", *EVERYTHING)[1]
 
 
