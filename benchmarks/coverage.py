@@ -2,6 +2,8 @@
 
     python benchmarks/coverage.py > benchmarks/coverage.txt
 
+(printed in two parts, ``--only intervals`` and ``--only tests``; half an hour of one core)
+
 Tables and counting are in tests/simulated.py, which the tests share. A simultaneous statement counts as one for a table
 (residuals) or for a backbone (best sets); indices count for each backbone or optimizer.
 """
