@@ -1,4 +1,4 @@
-"""Training end to end at 32 px with DeiT's augmentation, from files to weights: our loop beside timm's and transformers'.
+"""Training end to end at 32 px with DeiT's augmentation: our loop beside timm's and transformers'.
 
     python benchmarks/end_to_end.py --timm-train PATH > benchmarks/end_to_end.txt
 
@@ -8,9 +8,10 @@ smoothing 0.1:
 
 - ``ours``: our loop and our batched augmentation;
 - ``synthetic``: our loop on inputs and targets that were made before, so that data cost nothing;
-- ``timm``: timm's own ``train.py``, of which PATH is a copy that you obtained (it is not in timm's package);
-- ``transformers``: the loop of transformers' ``run_image_classification_no_trainer.py`` in our words: accelerate, images
-  through ``datasets`` ``with_transform``, a plain ``DataLoader``; with timm's transforms of one image and its ``Mixup``.
+- ``timm``: timm's own ``train.py``, of which PATH is a copy that you obtained (the package has it not);
+- ``transformers``: the loop of transformers' ``run_image_classification_no_trainer.py`` in our words: accelerate,
+  images through ``datasets`` ``with_transform``, a plain ``DataLoader``; with timm's transforms of one image and its
+  ``Mixup``.
 
 Each runs in processes of its own that are stopped (SIGSTOP) but in their turn, so that they alternate within one run
 and every one has the whole machine in its turn. Rates are counted from the reports of steps within a turn.
@@ -31,7 +32,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -46,7 +48,7 @@ from bocb_hf.data.source import Batch
 MEAN = STD = (0.5, 0.5, 0.5)
 CELL = 20 * 6000  # images that a run of the laptop setting trains on
 DEIT = {
-    "crop_scale": [0.08, 1.0],
+    "crop_scale": (0.08, 1.0),
     "horizontal_flip": True,
     "randaugment_magnitude": 9,
     "random_erasing": 0.25,
@@ -393,19 +395,21 @@ def own_command(loop: str, job: Job, folder: str) -> list[str]:
     return [sys.executable, __file__, "--loop", loop, "--job", json.dumps(job), "--folder", folder]
 
 
-def alternate(loops: dict[str, Running], rounds: int, seconds: float) -> dict[str, list[Turn]]:
-    """The turns of all loops, a list of ``rounds`` for each."""
-    turns: dict[str, list[Turn]] = {name: [] for name in loops}
+def alternate(starts: dict[str, Callable[[], Running]], rounds: int, seconds: float) -> dict[str, list[Turn]]:
+    """The turns of all loops, a list of ``rounds`` for each; they are started one after another."""
+    loops: dict[str, Running] = {}
     try:
-        for running in loops.values():
-            running.warm_up(8)
+        for name, start in starts.items():
+            loops[name] = start()
+            loops[name].warm_up(8)
+        turns: dict[str, list[Turn]] = {name: [] for name in loops}
         for _ in range(rounds):
             for name, running in loops.items():
                 turns[name].append(running.take_turn(seconds))
+        return turns
     finally:
         for running in loops.values():
             running.end()
-    return turns
 
 
 def show(turns: dict[str, list[Turn]], by: str) -> None:
@@ -421,9 +425,9 @@ def compare(network: str, arguments: argparse.Namespace, folder: str) -> None:
     """Prints the tables of one network."""
     cores, script = os.cpu_count() or 1, arguments.timm_train
 
-    def start(loop: str, job: Job, copies: int = 1) -> Running:
+    def start(loop: str, job: Job, copies: int = 1) -> Callable[[], Running]:
         command = timm_command(script, job, folder) if loop == "timm" else own_command(loop, job, folder)
-        return Running([command] * copies, job.threads, job.batch, folder)
+        return partial(Running, [command] * copies, job.threads, job.batch, folder)
 
     best: dict[str, float] = {}
     for precision in arguments.precisions:
@@ -470,6 +474,7 @@ def main() -> None:
     if arguments.timm_train is None:
         parser.error("--timm-train: give a copy of timm's train.py")
     kind = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{platform.machine()} CPU"
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the processes are ended too
     versions = ", ".join(
         f"{n} {metadata.version(n)}" for n in ("torch", "timm", "transformers", "accelerate", "datasets", "pillow")
     )
