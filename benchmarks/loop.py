@@ -134,7 +134,7 @@ def compare(network: str, precision: str, batch: int, rounds: int, seconds: floa
 def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--networks", nargs="+", default=["tiny_resnet", "tiny_convnext", "tiny_vit", "resnet18"])
+    parser.add_argument("--networks", nargs="+", default=["tiny_resnet", "tiny_convnext", "tiny_vit"])
     parser.add_argument("--precisions", nargs="+", default=["fp32", "bf16"], choices=["fp32", "bf16"])
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--threads", type=int, default=1)
