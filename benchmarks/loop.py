@@ -2,12 +2,12 @@
 
     python benchmarks/loop.py > benchmarks/loop.txt
 
-Both train the same network on the same batches with the same optimizer, without augmentation. The bare loop is forward,
-loss, backward and step on inputs that were gathered and normalised before; ours is ``Trainer.run`` with all that it
-does by default: it gathers and normalises uint8 images, sets the learning rate, seeds the forward pass, sums losses and
-hits, and at every tenth step measures the gradient and the update and checks for divergence. Saves of the resume state
-fall outside. Each bare round follows one of ours, from within ``Trainer.run``, so that whatever else the machine does
-meets both.
+Both train the same network on the same batches with the same optimizer, without augmentation. The bare loop picks its
+batch from images that were loaded, normalised and put on the device before, then forward, loss, backward and step. Ours
+is ``Trainer.run`` with all that it does by default: it gathers and normalises uint8 images, sets the learning rate,
+seeds the forward pass, sums losses and hits, and at every tenth step measures gradient and update and checks for
+divergence. Saves of the resume state fall outside. Each bare round follows one of ours, from within ``Trainer.run``, so
+that whatever else the machine does meets both.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from torch.nn import functional
 
 from bocb_hf.config import RunConfig
 from bocb_hf.data.augment import normalize
+from bocb_hf.data.source import Order
+from bocb_hf.data.splits import Images
 from bocb_hf.engine.interrupt import StopSignal
 from bocb_hf.engine.loop import Trainer
 from bocb_hf.engine.run import PreparedRun, prepare_run
-
-BATCHES = 20  # that the bare loop goes round
 
 
 def configure(network: str, precision: str, batch: int, folder: str) -> RunConfig:
@@ -51,23 +51,26 @@ def configure(network: str, precision: str, batch: int, folder: str) -> RunConfi
 
 
 class BareLoop:
-    """What a PyTorch tutorial does, on prepared inputs."""
+    """What a PyTorch tutorial does, with images that are loaded already."""
 
-    def __init__(self, prepared: PreparedRun, accelerator: Accelerator, precision: str, batch: int) -> None:
-        device, data = accelerator.device, prepared.identity.data
+    def __init__(self, prepared: PreparedRun, device: torch.device, precision: str) -> None:
+        data = prepared.identity.data
         self.device, self.amp = device, precision == "bf16"
         self.model = prepared.build_model().to(device).train()
         self.optimizer = prepared.build_optimizer(self.model)
         mean, std = (torch.tensor(values, device=device).view(3, 1, 1) for values in (data.mean, data.std))
-        steps = islice(prepared.train_source(accelerator).steps(0, 0), BATCHES)
-        made = [(normalize(b.pixels.to(device), mean, std), b.labels.to(device)) for [b] in steps]
-        self.batches, self.images = cycle(made), batch
+        images = prepared.data.train
+        assert isinstance(images, Images)
+        self.inputs, self.labels = normalize(images.pixels.to(device), mean, std), images.labels.to(device)
+        order = Order(len(images), prepared.identity.training.batch_size, prepared.config.seed)
+        self.order = cycle(order.indices(0).to(device))
 
     def run(self, steps: int) -> float:
         """Seconds of so many steps."""
         synchronize(self.device)
         started = time.perf_counter()
-        for inputs, labels in islice(self.batches, steps):
+        for indices in islice(self.order, steps):
+            inputs, labels = self.inputs[indices], self.labels[indices]
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
                 logits = self.model(inputs)
             functional.cross_entropy(logits.float(), labels).backward()
@@ -104,7 +107,7 @@ def compare(network: str, precision: str, batch: int, rounds: int, seconds: floa
             validation=None,
             state_dir=prepared.state_dir,
         )
-        bare = BareLoop(prepared, accelerator, precision, batch)
+        bare = BareLoop(prepared, accelerator.device, precision)
         bare.run(10)
         # a multiple of the logged steps, so that each round has its share of them
         every = prepared.config.runtime.log_every
