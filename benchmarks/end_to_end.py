@@ -13,8 +13,9 @@ smoothing 0.1:
   images through ``datasets`` ``with_transform``, a plain ``DataLoader``; with timm's transforms of one image and its
   ``Mixup``.
 
-Each runs in processes of its own that are stopped (SIGSTOP) but in their turn, so that they alternate within one run
-and every one has the whole machine in its turn. Rates are counted from the reports of steps within a turn.
+They alternate (``turns.py``). At equal precision each is as many runs as there are cores, of one thread each, which is
+the faster way for all of them; timm and transformers have a data loader of one worker for each run besides. Then our
+defaults against theirs: as many runs as cores in the precision that is faster, against one run on all cores in fp32.
 """
 
 from __future__ import annotations
@@ -24,13 +25,10 @@ import datetime
 import json
 import os
 import platform
-import re
 import signal
 import statistics
-import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -38,8 +36,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import psutil
 import torch
+from turns import Running, Turn, alternate
 
 from bocb_hf.backbones import BACKBONES
 from bocb_hf.config import RunConfig
@@ -55,7 +53,6 @@ DEIT = {
     "mixup_alpha": 0.8,
     "cutmix_alpha": 1.0,
 }
-REPORT = re.compile(r"REPORT (?P<waited>\S+)|Train: .* Data: (?P<timm>[\d.]+) \(")
 
 
 class Job(NamedTuple):
@@ -66,21 +63,6 @@ class Job(NamedTuple):
     precision: str
     threads: int
     workers: int
-
-
-class Step(NamedTuple):
-    """The report of one step: when it came, and the seconds in which the loop waited for or made its inputs."""
-
-    at: float
-    waited: float
-
-
-class Turn(NamedTuple):
-    """What one loop did in its turn: images a second, and shares of data in percent."""
-
-    rate: float
-    waited: float
-    loaders: float
 
 
 # --- the loops that run here, each in a process of its own
@@ -180,7 +162,7 @@ def train_transformers(job: Job, folder: str) -> None:
     from accelerate import Accelerator
     from timm.data.mixup import Mixup
     from timm.data.transforms_factory import transforms_imagenet_train
-    from timm.loss import SoftTargetCrossEntropy
+    from timm.loss.cross_entropy import SoftTargetCrossEntropy
     from torch.utils.data import DataLoader
     from transformers import get_scheduler
 
@@ -245,7 +227,7 @@ def train_transformers(job: Job, folder: str) -> None:
 TIMM = "import runpy, sys, bocb_hf; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
 
 
-def timm_command(script: str, job: Job, folder: str) -> list[str]:
+def timm_command(script: str, job: Job, folder: str, copy: int) -> list[str]:
     """timm's train.py with the same images, network and augmentation."""
     row = BACKBONES.get(job.network)
     options: dict[str, object] = {
@@ -269,7 +251,7 @@ def timm_command(script: str, job: Job, folder: str) -> list[str]:
         "mixup": 0.8,
         "cutmix": 1.0,
         "smoothing": 0.1,
-        "output": f"{folder}/timm",
+        "output": f"{folder}/timm{copy}",
         "checkpoint-hist": 1,
     }
     words = [word for key, value in options.items() for word in (f"--{key}", str(value))]
@@ -279,99 +261,6 @@ def timm_command(script: str, job: Job, folder: str) -> list[str]:
     if job.precision == "bf16":
         words += ["--amp", "--amp-dtype", "bfloat16"]
     return [sys.executable, "-c", TIMM, script, *words]
-
-
-# --- turns
-
-
-class Running:
-    """The processes of one loop, stopped but in their turn.
-
-    Args:
-        commands: One for each process.
-        threads: Of torch in each.
-        batch: Images of a step.
-    """
-
-    def __init__(self, commands: list[list[str]], threads: int, batch: int, folder: str) -> None:
-        self._batch = batch
-        environment = os.environ | {"HF_DATASETS_CACHE": f"{folder}/cache", "HF_HUB_OFFLINE": "1"}
-        environment |= {"OMP_NUM_THREADS": str(threads)}
-        self._processes = [
-            subprocess.Popen(
-                command,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                env=environment,
-                start_new_session=True,
-            )
-            for command in commands
-        ]
-        self._steps: list[list[Step]] = [[] for _ in commands]
-        self._said: list[str] = []
-        for process, steps in zip(self._processes, self._steps, strict=True):
-            threading.Thread(target=self._listen, args=(process, steps), daemon=True).start()
-
-    def _listen(self, process: subprocess.Popen[str], steps: list[Step]) -> None:
-        assert process.stdout is not None
-        for line in process.stdout:
-            found = REPORT.search(line)
-            if found is None:
-                self._said.append(line)
-            else:
-                steps.append(Step(time.perf_counter(), float(found["waited"] or found["timm"])))
-
-    def warm_up(self, steps: int) -> None:
-        """Waits until every process has done so many steps, and stops it."""
-        while any(len(done) < steps for done in self._steps):
-            time.sleep(0.05)
-            self._check()
-        self._signal(signal.SIGSTOP)
-
-    def take_turn(self, seconds: float) -> Turn:
-        """Lets the processes run so long."""
-        starts = [len(steps) for steps in self._steps]
-        before = self._processor_seconds()
-        self._signal(signal.SIGCONT)
-        time.sleep(seconds)
-        while any(len(steps) < start + 6 for steps, start in zip(self._steps, starts, strict=True)):
-            time.sleep(0.05)
-            self._check()
-        self._signal(signal.SIGSTOP)
-        after = self._processor_seconds()
-        time.sleep(0.1)  # what was written before the stop has arrived
-        rates, shares = [], []
-        for steps, start in zip(self._steps, starts, strict=True):
-            turn = steps[start:]  # the first report ends a step that was stopped
-            spent = turn[-1].at - turn[0].at
-            rates.append((len(turn) - 1) * self._batch / spent)
-            shares.append(sum(step.waited for step in turn[1:]) / spent)
-        own, loaders = (b - a for a, b in zip(before, after, strict=True))
-        return Turn(sum(rates), 100 * statistics.mean(shares), 100 * loaders / (own + loaders))
-
-    def end(self) -> None:
-        """Ends the processes."""
-        self._signal(signal.SIGKILL)
-        for process in self._processes:
-            process.wait()
-
-    def _check(self) -> None:
-        if any(process.poll() is not None for process in self._processes):
-            raise SystemExit("".join(self._said[-40:]))
-
-    def _signal(self, number: signal.Signals) -> None:
-        for process in self._processes:
-            if process.poll() is None:
-                os.killpg(process.pid, number)
-
-    def _processor_seconds(self) -> tuple[float, float]:
-        """Of the processes that train, and of their loaders."""
-        own = loaders = 0.0
-        for process in map(psutil.Process, (p.pid for p in self._processes)):
-            own += sum(process.cpu_times()[:2])
-            loaders += sum(sum(child.cpu_times()[:2]) for child in process.children(recursive=True))
-        return own, loaders
 
 
 def write_images(folder: Path) -> None:
@@ -395,23 +284,6 @@ def own_command(loop: str, job: Job, folder: str) -> list[str]:
     return [sys.executable, __file__, "--loop", loop, "--job", json.dumps(job), "--folder", folder]
 
 
-def alternate(starts: dict[str, Callable[[], Running]], rounds: int, seconds: float) -> dict[str, list[Turn]]:
-    """The turns of all loops, a list of ``rounds`` for each; they are started one after another."""
-    loops: dict[str, Running] = {}
-    try:
-        for name, start in starts.items():
-            loops[name] = start()
-            loops[name].warm_up(8)
-        turns: dict[str, list[Turn]] = {name: [] for name in loops}
-        for _ in range(rounds):
-            for name, running in loops.items():
-                turns[name].append(running.take_turn(seconds))
-        return turns
-    finally:
-        for running in loops.values():
-            running.end()
-
-
 def show(turns: dict[str, list[Turn]], by: str) -> None:
     """One line for each loop; ratios are to the loop ``by``, within a round."""
     for name, found in turns.items():
@@ -426,29 +298,33 @@ def compare(network: str, arguments: argparse.Namespace, folder: str) -> None:
     cores, script = os.cpu_count() or 1, arguments.timm_train
 
     def start(loop: str, job: Job, copies: int = 1) -> Callable[[], Running]:
-        command = timm_command(script, job, folder) if loop == "timm" else own_command(loop, job, folder)
-        return partial(Running, [command] * copies, job.threads, job.batch, folder)
+        commands = [
+            timm_command(script, job, folder, copy) if loop == "timm" else own_command(loop, job, folder)
+            for copy in range(copies)
+        ]
+        return partial(Running, commands, job.threads, job.batch, folder)
 
     best: dict[str, float] = {}
     for precision in arguments.precisions:
-        ours, theirs = (Job(network, arguments.batch, precision, cores, workers) for workers in (0, cores))
+        ours, theirs = (Job(network, arguments.batch, precision, 1, workers) for workers in (0, 1))
         jobs = {"synthetic": ours, "ours": ours, "timm": theirs, "transformers": theirs}
-        turns = alternate({loop: start(loop, job) for loop, job in jobs.items()}, arguments.rounds, arguments.seconds)
-        print(f"{network}, {precision}, {cores} threads, peers with {cores} workers", flush=True)
+        starts = {loop: start(loop, job, cores) for loop, job in jobs.items()}
+        turns = alternate(starts, arguments.rounds, arguments.seconds)
+        print(f"{network}, {precision}, {cores} runs of one thread, peers with a worker each")
         show(turns, "ours")
         best[precision] = statistics.median(turn.rate for turn in turns["ours"])
+    if arguments.equal_only:
+        return
     fastest = max(best, key=lambda precision: best[precision])
-    ours = Job(network, arguments.batch, fastest, 1, 0)
-    theirs = Job(network, arguments.batch, "fp32", cores, 4)
-    loops = {
-        f"ours, {fastest}, {cores} runs of one thread": start("ours", ours, cores),
+    ours, theirs = Job(network, arguments.batch, fastest, 1, 0), Job(network, arguments.batch, "fp32", cores, 4)
+    defaults = f"ours, {fastest}, {cores} runs of one thread"
+    starts = {
+        defaults: start("ours", ours, cores),
         "timm, fp32, 4 workers": start("timm", theirs),
         "transformers, fp32, no workers": start("transformers", theirs._replace(workers=0)),
     }
-    turns = alternate(loops, arguments.rounds, arguments.seconds)
     print(f"{network}, defaults")
-    show(turns, next(iter(loops)))
-    print()
+    show(alternate(starts, arguments.rounds, arguments.seconds), defaults)
 
 
 def main() -> None:
@@ -460,6 +336,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=5.0, help="of a turn")
+    parser.add_argument("--equal-only", action="store_true", help="leave the comparison of defaults out")
     parser.add_argument("--loop", choices=["ours", "synthetic", "transformers"], help=argparse.SUPPRESS)
     parser.add_argument("--job", help=argparse.SUPPRESS)
     parser.add_argument("--folder", help=argparse.SUPPRESS)
@@ -491,6 +368,7 @@ def main() -> None:
         write_images(Path(folder) / "images")
         for network in arguments.networks:
             compare(network, arguments, folder)
+    print(f"load {os.getloadavg()[0]:.1f} after")
 
 
 if __name__ == "__main__":
