@@ -44,9 +44,8 @@ def main() -> None:
 
 def _intervals(tables: int) -> None:
     print(f"{datetime.date.today()}, {tables} tables a column, {DRAWS} draws, seeded; percent of intervals that hold")
-    print(
-        f"the truth, wanted: 92 to 98; standard error of a figure that counts tables: about {100 * (0.95 * 0.05 / tables) ** 0.5:.1f}\n"
-    )
+    error = 100 * (0.95 * 0.05 / tables) ** 0.5
+    print(f"the truth, wanted: 92 to 98; standard error of a figure that counts tables: about {error:.1f}\n")
     for backbones, optimizers in ((10, 8), (5, 4)):
         for kind in ("parametric", "residual"):
             columns: list[tuple[Regime, int]] = [(regime, seeds) for regime in REGIMES for seeds in (2, 3, 5)]
