@@ -139,14 +139,17 @@ def _list(arguments: argparse.Namespace) -> int:
 
 def _train(arguments: list[str]) -> int:
     """Trains in this process, or through accelerate's launcher where that would start several or is configured."""
+    from bocb_hf.engine.main import main as train
+
+    if {"--help", "-h"} & set(arguments):  # answered at once, without torch
+        return train(arguments, prog="bocb train")
     try:
         import torch
         from accelerate.commands.config.config_args import default_config_file
     except ImportError:
         print(f"error: {missing_extra('torch', 'train')}", file=sys.stderr)
         return 2
-    asks_only = {"--dry-run", "--help", "-h"} & set(arguments)
-    if not asks_only and (torch.cuda.device_count() > 1 or Path(default_config_file).is_file()):
+    if "--dry-run" not in arguments and (torch.cuda.device_count() > 1 or Path(default_config_file).is_file()):
         script = str(resource("recipes/train.py"))
         # --quiet: the recipe has printed what is wrong; the launcher's own traceback would bury it
         command = [sys.executable, "-m", "accelerate.commands.launch", "--quiet", script, *arguments]
@@ -156,8 +159,6 @@ def _train(arguments: list[str]) -> int:
                     return launcher.wait()
                 except KeyboardInterrupt:  # the terminal has told the launcher too; wait while the run saves
                     continue
-    from bocb_hf.engine.main import main as train
-
     return train(arguments, prog="bocb train")
 
 

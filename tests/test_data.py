@@ -18,7 +18,7 @@ from bocb_hf.config import DataConfig
 from bocb_hf.data import DATASETS, content_revision
 from bocb_hf.data.augment import normalize
 from bocb_hf.data.images import load_images
-from bocb_hf.data.sampling import derive_seed, epoch_order, init_seed, step_uniforms
+from bocb_hf.data.sampling import derive_seed, epoch_order, init_seed, seed_forward, step_uniforms
 from bocb_hf.errors import InputError
 
 
@@ -181,6 +181,16 @@ def test_random_tables_depend_on_purpose_seed_and_epoch_only() -> None:
     assert not torch.equal(first, step_uniforms(5, 3, 1, 1))
     assert init_seed(1, "a") != init_seed(1, "b")
     assert init_seed(1, "a") != init_seed(2, "a")
+
+
+def test_seeding_a_forward_pass_is_torchs_seeding() -> None:
+    seed_forward(3, 5, 1, torch.device("cpu"))
+    found = torch.rand(4)
+    torch.manual_seed(derive_seed("forward", 3, 5, 1))
+    assert torch.equal(found, torch.rand(4))
+    for other in ((4, 5, 1), (3, 6, 1), (3, 5, 0)):
+        seed_forward(*other, torch.device("cpu"))
+        assert not torch.equal(found, torch.rand(4))
 
 
 def test_random_scheme_is_pinned() -> None:

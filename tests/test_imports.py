@@ -176,6 +176,65 @@ print([name for name in ("torch", "timm", "transformers", "accelerate", "dataset
     assert ended.stdout.strip() == "[]"
 
 
+SLOW = (
+    "torch",
+    "timm",
+    "accelerate",
+    "datasets",
+    "transformers",
+    "evaluate",
+    "sklearn",
+    "scipy",
+    "matplotlib",
+    "pandas",
+)
+
+
+@pytest.mark.parametrize(
+    "start", ["runpy.run_path(recipe, run_name='__main__')", "bocb_hf.cli.main(['train', '--help'])"]
+)
+def test_help_imports_nothing_that_takes_seconds(start: str, tmp_path: Path) -> None:
+    code = f"""
+import runpy, sys
+import bocb_hf.cli
+recipe = {str(ROOT / "recipes/train.py")!r}
+sys.argv = [recipe, "--help"]
+try:
+    {start}
+except SystemExit as ended:
+    print(ended.code, [name for name in {SLOW!r} if name in sys.modules])
+"""
+    ended = python(code, tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert "--dry-run" in ended.stdout
+    assert ended.stdout.endswith("\n0 []\n")
+
+
+def test_a_run_imports_what_it_does_not_use_neither_before_its_first_step_nor_at_all(tmp_path: Path) -> None:
+    """pandas and pyarrow come with datasets, and transformers with evaluate, which scores the first validation."""
+    code = f"""
+import json, sys
+from bocb_hf.engine.loop import Trainer
+from bocb_hf.engine.main import main
+
+def loaded():
+    return [name for name in {SLOW!r} if name in sys.modules]
+
+validate, before = Trainer._validate, []
+Trainer._validate = lambda self: (before.append(loaded()), validate(self))[1]
+code = main(["--config", "fashion_mnist_subset/demo", "backbone.name=tiny_resnet", "optimizer.name=sgdm",
+             "training.epochs=1", "training.batch_size=6000"])
+print(json.dumps([code, before[0], loaded(), len(before)]))
+"""
+    ended = python(code, tmp_path, ACCELERATE_USE_CPU="true")
+    assert ended.returncode == 0, ended.stderr
+    status, before, after, validations = json.loads(ended.stdout.strip().splitlines()[-1])
+    assert (status, validations) == (0, 2)
+    assert {"torch", "timm", "accelerate", "datasets"} <= set(before)
+    assert not {"transformers", "evaluate", "sklearn", "matplotlib"} & set(before)
+    assert "matplotlib" not in after
+
+
 REGISTERED = """
 ours = {name for name in timm.list_models() if timm.model_entrypoint(name).__module__.startswith("bocb_hf")}
 print(sorted(ours))

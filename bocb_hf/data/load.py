@@ -12,7 +12,6 @@ from typing import Any
 import datasets
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import train_test_split
 
 from bocb_hf.config import DataConfig
 from bocb_hf.data import DATASETS, DatasetRow, content_revision
@@ -212,6 +211,9 @@ def draw_validation(labels: NDArray[np.int64], fraction: float) -> tuple[NDArray
     Raises:
         InputError: A class is too small for it.
     """
+    # scikit-learn takes a second to import, and a data set with a validation split of its own never comes here
+    from sklearn.model_selection import train_test_split
+
     try:
         kept, held = train_test_split(
             np.arange(len(labels)), test_size=fraction, stratify=labels, random_state=_SPLIT_SEED

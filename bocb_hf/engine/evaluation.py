@@ -13,7 +13,6 @@ from torch.nn import functional
 from bocb_hf.data.augment import normalize
 from bocb_hf.data.batches import evaluation_batches
 from bocb_hf.data.splits import TestImages
-from bocb_hf.engine.metrics import MeanLoss, TopKAccuracy
 from bocb_hf.optim.param_groups import train_mode
 
 BATCH = 250  # images a forward pass; the scores do not depend on it
@@ -54,6 +53,9 @@ def evaluate(
     Returns:
         ``top5`` is None with fewer than 6 classes, where it would say nothing.
     """
+    # evaluate imports transformers, which the first step need not wait for
+    from bocb_hf.engine.metrics import MeanLoss, TopKAccuracy
+
     training = model.training
     model.eval()
     n, device = len(images), accelerator.device

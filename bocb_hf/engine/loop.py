@@ -277,7 +277,7 @@ class Trainer:
             watch.grad_norm = norm
 
     def _seed_forward(self) -> None:
-        seed_forward(self.seed, self.progress.step, self.accelerator.process_index)
+        seed_forward(self.seed, self.progress.step, self.accelerator.process_index, self.accelerator.device)
 
     def _estimate_hessian(self, batches: list[Batch]) -> None:
         """Gives the optimizer a gradient with sampled labels."""

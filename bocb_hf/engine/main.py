@@ -1,4 +1,8 @@
-"""What ``recipes/train.py`` and ``bocb train`` do: parse, resolve, dry-run or train, and say how it ended."""
+"""What ``recipes/train.py`` and ``bocb train`` do: parse, resolve, dry-run or train, and say how it ended.
+
+What takes seconds to import (torch, timm, accelerate) is imported where it is used, so that ``--help`` and a mistake in
+the arguments are answered at once.
+"""
 
 from __future__ import annotations
 
@@ -11,17 +15,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from accelerate import PartialState
-from accelerate.utils import parse_flag_from_env
 from tqdm import tqdm
 
-from bocb_hf.backbones.definition import check_backbone
 from bocb_hf.config import RESERVED_ARGS, RunConfig
 from bocb_hf.diagnosis import diagnose
-from bocb_hf.engine.dry_run import describe_run
 from bocb_hf.engine.interrupt import StopSignal
-from bocb_hf.engine.prepare import prepare_run
-from bocb_hf.engine.run import train_run
 from bocb_hf.errors import InputError
 from bocb_hf.identity import flatten
 from bocb_hf.load_config import build_run_config, load_run_config
@@ -55,6 +53,8 @@ def load_config(arguments: argparse.Namespace) -> RunConfig:
     Raises:
         InputError: Everything that is wrong with it, together.
     """
+    from bocb_hf.backbones.definition import check_backbone
+
     flags = ("compile_model", "compile_optimizer")
     arguments.overrides += [f"runtime.{name}=true" for name in flags if getattr(arguments, name)]
     if arguments.config is not None:
@@ -100,6 +100,8 @@ def _check_reproduces(arguments: argparse.Namespace, config: RunConfig) -> None:
     where = ("runtime.", "seed=", "role=", "data.name=", "backbone.pretrained=")  # places, not what the run is
     if any(not override.startswith(where) for override in arguments.overrides):
         return
+    from bocb_hf.engine.prepare import prepare_run
+
     record = parse_record(arguments.reproduce.read_bytes(), str(arguments.reproduce))
     now, then = (flatten(i.model_dump(mode="json")) for i in (prepare_run(config).identity, record.identity))
     changed = [key for key in sorted(now.keys() | then.keys()) if now.get(key) != then.get(key)]
@@ -125,6 +127,12 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         InputError: Bad input.
     """
+    from accelerate import PartialState
+    from accelerate.utils import parse_flag_from_env
+
+    from bocb_hf.engine.prepare import prepare_run
+    from bocb_hf.engine.run import train_run
+
     # without the flag, accelerate takes several CPU processes for as many single ones
     state = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
     main_process = state.is_main_process
@@ -136,6 +144,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.reproduce is not None:
         _check_reproduces(arguments, config)
     if arguments.dry_run:
+        from bocb_hf.engine.dry_run import describe_run
+
         if main_process:
             print(describe_run(prepare_run(config), state.num_processes))
         return EXIT_OK
