@@ -125,7 +125,7 @@ def train_ours(job: Job, folder: str, synthetic: bool) -> None:
 
     from bocb_hf.engine.interrupt import StopSignal
     from bocb_hf.engine.loop import Trainer
-    from bocb_hf.engine.run import prepare_run
+    from bocb_hf.engine.prepare import prepare_run
 
     prepared = prepare_run(configure(job, folder))
     accelerator = Accelerator(mixed_precision={"fp32": "no"}.get(job.precision, job.precision))

@@ -33,7 +33,7 @@ from bocb_hf.data.source import Order
 from bocb_hf.data.splits import Images
 from bocb_hf.engine.interrupt import StopSignal
 from bocb_hf.engine.loop import Trainer
-from bocb_hf.engine.run import PreparedRun, prepare_run
+from bocb_hf.engine.prepare import PreparedRun, prepare_run
 
 
 def configure(network: str, precision: str, batch: int, folder: str) -> RunConfig:

@@ -69,9 +69,7 @@ def read_store(store: Store) -> StoreContents:
         kept = [r for r in runs if is_first((r.role, r.run_id), repository, r.path())]
         contents.records += kept
         contents.places |= {(r.role, r.run_id): f"{repository}/{r.path()}" for r in kept}
-        contents.baselines += [
-            b for b in baselines if is_first((b.kind, b.data.model_dump_json()), repository, b.path())
-        ]
+        contents.baselines += [b for b in baselines if is_first((b.kind, b.path()), repository, b.path())]
     return contents
 
 

@@ -75,6 +75,7 @@ def make_record(
     status: Status = "completed",
     correct: int | Sequence[bool] | np.ndarray = 1600,
     lr: float = 0.1,
+    weight_decay: float = 1e-4,
     val_top1: float = 80.0,
     val_loss: float = 0.5,
     family: Family | None = None,
@@ -104,7 +105,7 @@ def make_record(
         backbone=BackboneIdentity(
             name=backbone, architecture=backbone, args={}, pretrained=None, pretrained_sha256=None
         ),
-        optimizer=OptimizerIdentity(name=optimizer, lr=lr, weight_decay=1e-4, hyperparameters=hyperparameters),
+        optimizer=OptimizerIdentity(name=optimizer, lr=lr, weight_decay=weight_decay, hyperparameters=hyperparameters),
         training=TrainingConfig(epochs=epochs, batch_size=64),
         augmentation=AugmentationConfig(),
         data=data or make_data(),
@@ -173,13 +174,16 @@ def make_grid(
     ]
 
 
-def make_baseline(correct: int = 1640, data: DataIdentity | None = None) -> BaselineRecord:
-    """Logistic regression on pixels."""
+def make_baseline(correct: int = 1640, data: DataIdentity | None = None, backbone: str | None = None) -> BaselineRecord:
+    """Logistic regression on pixels, or on the features of an untrained backbone."""
     data = data or make_data()
+    identity = make_record(backbone).identity.backbone if backbone is not None else None
     return BaselineRecord(
         schema_version=1,
-        kind="logistic_regression",
+        kind="logistic_regression" if backbone is None else "frozen_backbone",
         data=data,
+        backbone=identity,
+        seed=None if backbone is None else 0,
         hyperparameters={"C": 0.01},
         train_top1=88.0,
         correctness=Correctness.from_bits(make_bits(correct)),

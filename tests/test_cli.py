@@ -21,7 +21,7 @@ from bocb_hf.store.local import LocalStore
 from bocb_hf.store.publish import publish_run
 
 ROOT = Path(__file__).resolve().parent.parent
-COMMANDS = ("list", "train", "sweep", "aggregate", "check-optimizer", "render")
+COMMANDS = ("list", "train", "sweep", "aggregate", "figures", "recommend", "check-optimizer", "render")
 REPOSITORY = "me/bocb-fashion_mnist_subset-demo-tiny_resnet-sgdm"
 
 Capture = pytest.CaptureFixture[str]
@@ -70,7 +70,7 @@ def test_every_command_of_the_parser_is_tested_and_does_something() -> None:
     assert {*cli._COMMANDS, "train"} == set(COMMANDS)
 
 
-@pytest.mark.parametrize("command", ["list", "sweep", "aggregate", "render"])
+@pytest.mark.parametrize("command", ["list", "sweep", "aggregate", "figures", "recommend", "render"])
 def test_each_command_explains_its_arguments(command: str, capsys: Capture) -> None:
     assert exit_of(command, "--help") == 0
     text = capsys.readouterr().out

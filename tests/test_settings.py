@@ -12,7 +12,7 @@ import pytest
 
 from bocb_hf.backbones import BACKBONES
 from bocb_hf.config import RunConfig
-from bocb_hf.engine.run import prepare_run
+from bocb_hf.engine.prepare import prepare_run
 from bocb_hf.load_config import load_run_config
 from bocb_hf.optim import OPTIMIZERS
 from bocb_hf.resources import config_files, find_config, resource

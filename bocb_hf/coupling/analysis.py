@@ -7,15 +7,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from bocb_hf.coupling.bootstrap import Bootstrap, bootstrap
+from bocb_hf.coupling.bootstrap import Bootstrap, bootstrap, image_shifts
 from bocb_hf.coupling.contrast_variants import Variant, contrast_variants
 from bocb_hf.coupling.decomposition import (
     Decomposition,
+    Test,
     Tukey,
     component_shares,
     decompose,
     decompose_all,
+    interaction_test,
     tukey_one_df,
 )
 from bocb_hf.coupling.failure import Failures, find_failures
@@ -23,6 +26,8 @@ from bocb_hf.coupling.indices import Cost, Kappa, Residuals, cost_of_coupling, k
 from bocb_hf.coupling.ranks import BestSets, Ranking, best_sets, rank_optimizers
 from bocb_hf.coupling.scores import Floats, Scale, ScoreTable
 from bocb_hf.errors import InputError
+
+PARTS = ("optimizer", "backbone", "interaction")
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +38,7 @@ class ScaleAnalysis:
         decompositions: By version; a reason where there is none.
         without_weakest: The decomposition without the optimizer with the lowest mean, and its id: how much of the
             shares hangs on one optimizer.
+        test: Of no interaction at all; None where it cannot be tested.
         components: Percent of the interaction's squares in each singular component.
         tukey: One-degree-of-freedom test.
         residuals: Interaction of each cell, with simultaneous intervals.
@@ -46,6 +52,7 @@ class ScaleAnalysis:
     scale: Scale
     decompositions: Mapping[str, Decomposition | str]
     without_weakest: tuple[str, Decomposition] | None
+    test: Test | None
     components: Floats | None
     tukey: Tukey | None
     residuals: Residuals
@@ -85,10 +92,11 @@ def analyse(scores: ScoreTable, draws: int = 2000, seed: int = 0) -> Analysis:
         seed: Of all of them; equal input gives equal output.
     """
     failures = find_failures(scores)
+    shifts = image_shifts(scores, draws, seed)
 
     def attempt(scale: Scale) -> ScaleAnalysis | str:
         try:
-            return _analyse_scale(scores, scale, failures, draws, seed)
+            return _analyse_scale(scores, scale, failures, shifts, draws, seed)
         except InputError as error:
             return str(error)
 
@@ -96,7 +104,14 @@ def analyse(scores: ScoreTable, draws: int = 2000, seed: int = 0) -> Analysis:
     return Analysis(scores, attempt("points"), attempt("logit"), failures, variants, rank_optimizers(scores))
 
 
-def _analyse_scale(scores: ScoreTable, scale: Scale, failures: Failures, draws: int, seed: int) -> ScaleAnalysis:
+def _analyse_scale(
+    scores: ScoreTable,
+    scale: Scale,
+    failures: Failures,
+    shifts: NDArray[np.float32] | None,
+    draws: int,
+    seed: int,
+) -> ScaleAnalysis:
     # below the median by γ and more: what the study's page greys, and what holds most of its interaction
     versions = decompose_all(scores, scale, failures.below | failures.collapsed)
     observed = versions["observed"]
@@ -104,27 +119,29 @@ def _analyse_scale(scores: ScoreTable, scale: Scale, failures: Failures, draws: 
         raise InputError(observed)
     weakest = None
     if len(scores.optimizers) > 2:
-        average = [np.nanmean(c) if np.isfinite(c).any() else np.inf for c in scores.means.T]
-        name = scores.optimizers[int(np.argmin(average))]
+        columns: list[Floats] = list(scores.means.T)
+        average = [float(np.nanmean(c)) if np.isfinite(c).any() else np.inf for c in columns]
+        name = scores.optimizers[average.index(min(average))]
         try:
             weakest = (name, decompose(scores.without([name]), scale))
         except InputError:
             weakest = None
     population = None
     try:
-        population = bootstrap(scores, scale, draws=draws, seed=seed, backbones=True)
+        population = bootstrap(scores, scale, draws=draws, seed=seed, shifts=shifts, backbones=True)
     except InputError:  # too few backbones: statements are conditional on these
         population = None
     return ScaleAnalysis(
         scale,
         {str(name): version for name, version in versions.items()},
         weakest,
+        interaction_test(scores, scale, seed),
         component_shares(observed.fit),
         tukey_one_df(observed.fit),
         residuals(scores, scale, 2 * draws, seed),
         kappa(scores, scale),
         cost_of_coupling(scores, scale),
-        bootstrap(scores, scale, draws=draws, seed=seed),
+        bootstrap(scores, scale, draws=draws, seed=seed, shifts=shifts),
         population,
         best_sets(scores, scale, 2 * draws, seed),
     )
@@ -183,17 +200,17 @@ def _plain_scale(scores: ScoreTable, analysis: ScaleAnalysis | str) -> dict[str,
         if isinstance(version, str)
         else {
             "cells": version.cells,
-            "shares": version.shares
-            and dict(zip(("optimizer", "backbone", "interaction"), version.shares, strict=True)),
+            "shares": version.shares and dict(zip(PARTS, version.shares, strict=True)),
             "noise_sd": None if version.noise is None else version.noise**0.5,
             "sigma_interaction": version.sigma_int,
-            "test": version.test and {"f": version.test.f, "p": version.test.p},
         }
         for name, version in analysis.decompositions.items()
     }
     r, best = analysis.residuals, analysis.best
     return {
         "decomposition": versions,
+        "interaction_test": analysis.test
+        and {"f": analysis.test.f, "p": analysis.test.p, "draws": analysis.test.draws},
         "components": None if analysis.components is None else analysis.components.tolist(),
         "residual": _grid(scores, r.r),
         "residual_low": _grid(scores, r.low),
@@ -221,10 +238,8 @@ def _plain_bootstrap(found: Bootstrap | None) -> dict[str, Any] | None:
 
 def _grid(scores: ScoreTable, values: Any) -> dict[str, dict[str, Any]]:
     """Backbone → optimizer → value."""
-    return {
-        b: dict(zip(scores.optimizers, _finite(row), strict=True))
-        for b, row in zip(scores.backbones, values, strict=True)
-    }
+    rows = zip(scores.backbones, values, strict=True)
+    return {b: dict(zip(scores.optimizers, _finite(row), strict=True)) for b, row in rows}
 
 
 def _finite(values: Any) -> Any:

@@ -6,14 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bocb_hf.coupling.analysis import Analysis, ScaleAnalysis
+from bocb_hf.coupling.analysis import PARTS, Analysis, ScaleAnalysis
 from bocb_hf.coupling.bootstrap import Bootstrap
 from bocb_hf.coupling.contrast_variants import Variant
 from bocb_hf.coupling.decomposition import Decomposition
 from bocb_hf.coupling.scores import ScoreTable
 from bocb_hf.coupling.words import backbone_label, optimizer_label, permutation_text, signed, span
-
-PARTS = ("optimizer", "backbone", "interaction")
 
 
 def analysis_text(analysis: Analysis) -> list[str]:
@@ -110,8 +108,8 @@ def _decompositions(found: ScaleAnalysis) -> list[str]:
                 )
             if version.sigma_int is not None and version.noise is not None:
                 text += f"; σ_int = {version.sigma_int:.2f}, noise of one run {version.noise**0.5:.2f} points"
-            if version.test is not None:
-                text += f"; F = {version.test.f:.1f}, p = {version.test.p:.2g} ({version.test.draws} simulations)"
+            if found.test is not None:
+                text += f"; F = {found.test.f:.1f}, p = {found.test.p:.2g} ({found.test.draws} simulations)"
         lines.append(text + ".")
     if found.without_weakest is not None:
         name, version = found.without_weakest
@@ -159,11 +157,10 @@ def _indices(scores: ScoreTable, found: ScaleAnalysis) -> list[str]:
 def _best(scores: ScoreTable, found: ScaleAnalysis) -> list[str]:
     if found.best is None:
         return ["Which optimizers may be the best of a backbone cannot be said: noise cannot be separated."]
-    listed = [
-        f"{label(scores, b)}: {', '.join(optimizer_label(scores.optimizers[int(o)]) for o in np.nonzero(row)[0])}"
-        for b, row in zip(scores.backbones, found.best.candidates, strict=True)
-        if row.any()
-    ]
+    listed: list[str] = []
+    for b, row in zip(scores.backbones, found.best.candidates, strict=True):
+        names = [optimizer_label(o) for i, o in enumerate(scores.optimizers) if row[i]]
+        listed += [f"{label(scores, b)}: {', '.join(names)}"] if names else []
     return [f"Not told apart from the best (Hsu, 95 % for each backbone): {'; '.join(listed)}."]
 
 
@@ -171,8 +168,8 @@ def _ranking(analysis: Analysis) -> list[str]:
     ranking = analysis.ranking
     if ranking is None:
         return []
-    order = np.argsort(ranking.mean_ranks, kind="stable").tolist()
-    names = [f"{optimizer_label(analysis.scores.optimizers[i])} {ranking.mean_ranks[i]:.1f}" for i in order[:5]]
+    ranked = sorted(zip(ranking.mean_ranks.tolist(), analysis.scores.optimizers, strict=True))
+    names = [f"{optimizer_label(optimizer)} {rank:.1f}" for rank, optimizer in ranked[:5]]
     return [
         f"Mean ranks over {len(ranking.backbones)} backbones: {', '.join(names)} ...; Friedman p = {ranking.p:.2g}, "
         f"Kendall's W = {ranking.kendall_w:.2f}; mean ranks closer than {ranking.critical_difference:.2f} are not told "

@@ -28,15 +28,14 @@ from numpy.typing import NDArray
 from bocb_hf.backbones import CNN_FAMILIES
 from bocb_hf.coupling.contrast import ADAPTIVE, ENOUGH_BACKBONES, SGD
 from bocb_hf.coupling.decomposition import block_noise, cell_noise, fit_additive, noise_coefficients
-from bocb_hf.coupling.indices import cell_spread, complete_part, kappa_squares, naive_cost
+from bocb_hf.coupling.indices import complete_part, kappa_squares, naive_cost
 from bocb_hf.coupling.scores import Floats, Scale, ScoreTable
-from bocb_hf.coupling.spread import chunks
+from bocb_hf.coupling.spread import cell_spread, chunks
 from bocb_hf.coupling.statistics import LEVEL, t_quantile
 from bocb_hf.errors import InputError
 
 Kind = Literal["parametric", "residual"]
 MAXIMA = frozenset({"cost"})  # statistics that are ruled by which mean is highest; drawn around the observed means
-BIAS_DOUBT = 0.6
 # takes cell means (D, B, O) and noise variances of a mean (D, B, O) or None for no noise, and gives (D, ...)
 Statistic = Callable[[Floats, Floats | None], Floats]
 
@@ -85,6 +84,7 @@ def bootstrap(
     seed: int = 0,
     kind: Kind = "parametric",
     images: bool = True,
+    shifts: NDArray[np.float32] | None = None,
     backbones: bool = False,
     statistics: Mapping[str, Statistic] | None = None,
 ) -> Bootstrap | None:
@@ -98,7 +98,9 @@ def bootstrap(
         kind: How seeds are drawn.
         images: Draw test images as well, the same for all runs of a draw, where the correctness bits are there. Their
             part holds some of the noise between seeds once more, so intervals are slightly too wide.
+        shifts: ``image_shifts`` with as many draws, where several bootstraps share them; drawn when None.
         backbones: Draw backbones as well, CNNs and modern ones apart, so that statements reach beyond those at hand.
+            They are then statements about the complete part of the table, and no backbone has an index of its own.
         statistics: ``standard_statistics`` of the table when None.
 
     Returns:
@@ -107,6 +109,8 @@ def bootstrap(
     Raises:
         InputError: Backbones are to be drawn, but there are fewer than five CNNs or modern ones; nothing to decompose.
     """
+    if backbones and not scores.ranked.all():
+        scores, shifts = _complete(scores, shifts)
     is_cnn = np.array([family in CNN_FAMILIES for family in scores.families])
     modern = np.array([family == "modern" for family in scores.families])
     smaller = int(min(is_cnn.sum(), modern.sum()))
@@ -118,9 +122,13 @@ def bootstrap(
     world = World(scores, scale, kind)
     if not world.has_seeds and not (images and scores.packed is not None) and not backbones:
         return None
-    wanted = standard_statistics(scores, scale) if statistics is None else statistics
+    wanted = dict(standard_statistics(scores, scale) if statistics is None else statistics)
+    if backbones:
+        wanted.pop("backbone", None)
     generator = np.random.default_rng(seed)
-    shifts = image_shifts(scores, scale, generator, draws) if images else None
+    if images and shifts is None:
+        shifts = image_shifts(scores, draws, seed)
+    slope = 1.0 if scale == "points" or scores.n_test is None else _logit_slope(scores.means, scores.n_test)
     plain = {name: f(world.means[None], world.noise)[0] for name, f in wanted.items()}
     truth = {name: f((world.means if name in MAXIMA else world.truth)[None], None)[0] for name, f in wanted.items()}
     drawn: dict[str, list[Floats]] = {name: [] for name in wanted}
@@ -128,7 +136,7 @@ def bootstrap(
     for chunk in chunks(draws, world.means.size * 4):
         means, noise = world.draw(generator, chunk)
         if shifts is not None:
-            means = means + shifts[start : start + chunk]
+            means = means + shifts[start : start + chunk] * slope
         if backbones:
             rows = np.stack([_resample((is_cnn, modern), generator) for _ in range(chunk)])[:, :, None]
             means = np.take_along_axis(means, rows, axis=1)
@@ -270,33 +278,37 @@ class World:
         return np.where(self._kept, np.where(several, noise, borrowed), 0.0) / self._n
 
 
-def image_shifts(scores: ScoreTable, scale: Scale, generator: np.random.Generator, draws: int) -> Floats | None:
-    """How each cell's mean moves when the test images are drawn again, shape (draws, B, O); None without bits.
+def image_shifts(scores: ScoreTable, draws: int, seed: int = 0) -> NDArray[np.float32] | None:
+    """How each cell's mean moves when the test images are drawn again, in points, shape (draws, B, O).
 
-    All runs of a draw meet the same images. On the logit scale the shift in points is multiplied by the slope there.
+    All runs of a draw meet the same images.
+
+    Returns:
+        The shifts, 0 where a cell is not ranked; None without correctness bits.
     """
     if scores.packed is None or scores.n_test is None:
         return None
     n_test, kept = scores.n_test, scores.ranked
-    counts = np.stack(
-        [np.bincount(generator.integers(0, n_test, n_test), minlength=n_test) for _ in range(draws)]
-    ).astype(np.float32)
-    cells, n = scores.packed[kept], np.isfinite(scores.values[kept])
-    shifts = np.zeros((draws, *kept.shape), np.float64)
-    flat = np.empty((draws, len(cells)), np.float64)
+    generator = np.random.default_rng((seed, n_test))
+    counts = np.empty((draws, n_test), np.float32)
+    for row in counts:
+        row[:] = np.bincount(generator.integers(0, n_test, n_test), minlength=n_test)
+    places, n = np.argwhere(kept), np.isfinite(scores.values)
+    shifts = np.zeros((draws, *kept.shape), np.float32)
     start = 0
-    for chunk in chunks(len(cells), n_test * scores.packed.shape[2], 20_000_000):
-        part = slice(start, start + chunk)
-        bits = np.unpackbits(cells[part], axis=2, count=n_test)  # (chunk, S, n_test)
-        right = np.einsum("cs,csi->ci", n[part].astype(np.float32), bits, dtype=np.float32, casting="unsafe")
-        right /= n[part].sum(axis=1, dtype=np.float32)[:, None]
-        flat[:, part] = 100 * (counts @ right.T / n_test - right.mean(axis=1))
+    for chunk in chunks(len(places), n_test * len(scores.seeds), 10_000_000):
+        b, o = places[start : start + chunk].T
+        bits = np.unpackbits(scores.packed[b, o], axis=2, count=n_test)  # (chunk, S, n_test)
+        right = (bits * n[b, o, :, None]).sum(axis=1, dtype=np.float32) / n[b, o].sum(axis=1, dtype=np.float32)[:, None]
+        shifts[:, b, o] = 100 * ((counts @ right.T) / np.float32(n_test) - right.mean(axis=1))
         start += chunk
-    if scale == "logit":
-        share = scores.means[kept] / 100
-        flat *= (1 / (share + 0.5 / n_test) + 1 / (1 - share + 0.5 / n_test)) / 100
-    shifts[:, kept] = flat
     return shifts
+
+
+def _logit_slope(means: Floats, n_test: int) -> Floats:
+    """What one point of a mean is on the logit scale."""
+    share = means / 100
+    return (1 / (share + 0.5 / n_test) + 1 / (1 - share + 0.5 / n_test)) / 100
 
 
 def contrast_weights(scores: ScoreTable) -> Floats | None:
@@ -315,6 +327,16 @@ def contrast_weights(scores: ScoreTable) -> Floats | None:
     return rows[:, None] * columns
 
 
+def _complete(scores: ScoreTable, shifts: NDArray[np.float32] | None) -> tuple[ScoreTable, NDArray[np.float32] | None]:
+    """The larger complete part of a table, with its shifts."""
+    part = complete_part(scores.ranked)
+    if part is None:
+        raise InputError("backbones: no two optimizers have all their cells, so backbones cannot be resampled")
+    rows, columns = part
+    names = [scores.backbones[int(i)] for i in rows], [scores.optimizers[int(i)] for i in columns]
+    return scores.select(*names), None if shifts is None else shifts[:, rows][:, :, columns]
+
+
 def _resample(groups: tuple[NDArray[np.bool_], ...], generator: np.random.Generator) -> NDArray[np.int64]:
     """Backbones drawn with replacement within each group, the others kept; shape (B,)."""
     rows = np.arange(len(groups[0]))
@@ -327,13 +349,14 @@ def _interval(deviations: Floats, plain: Floats, wider: float, symmetric: bool) 
     """The interval from draw − truth, shape (draws, ...).
 
     A maximum has its long side where its rivals are, and the data do not tell which those are; so its interval is
-    symmetric, with the longer side on both. Its bias is known no better than to about its own size, which is added.
+    symmetric, with the longer side on both.
     """
+    blank = np.where(np.isnan(deviations).all(axis=0), np.nan, 0.0)  # an optimizer without cells has no index
+    deviations = np.where(np.isnan(blank), 0.0, deviations)
     bias = np.asarray(np.nanmean(deviations, axis=0), np.float64)
-    low, high = np.nanquantile(deviations, [0.5 - LEVEL / 2, 0.5 + LEVEL / 2], axis=0)
+    low, high = np.nanquantile(deviations, [0.5 - LEVEL / 2, 0.5 + LEVEL / 2], axis=0) + blank
     if symmetric:
-        doubt = np.sqrt(1 + BIAS_DOUBT * np.square(bias) / np.maximum(np.nanvar(deviations, axis=0), 1e-300))
-        half = wider * np.maximum(-low, high) * np.where(np.square(bias) > 0, doubt, 1.0)
+        half = wider * np.maximum(-low, high)
         return Interval(plain - bias, plain, plain - bias - half, plain - bias + half)
     centre = plain - bias
     return Interval(centre, plain, centre + wider * (low - bias), centre + wider * (high - bias))

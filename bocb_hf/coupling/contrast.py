@@ -196,9 +196,10 @@ def permute(
     Args:
         cnn: d of each CNN.
         modern: d of each modern backbone.
-        statistic: What to compare. When None, ``t`` with five backbones in each group, otherwise ``mean``: C over its
-            standard error keeps its level where one family varies more than the other (Chung and Romano 2013), C
-            itself does not; but the spread of two backbones is no yardstick.
+        statistic: What to compare. When None, ``t`` with five backbones in each group, otherwise ``mean``. Every choice
+            is exact for 'families make no difference at all'. Where they differ in spread but not in mean, C over its
+            standard error errs less (Chung and Romano 2013): with 7 CNNs that vary five times as much as 13 others,
+            8 % false positives instead of 15 %. But the spread of two backbones is no yardstick.
         seed: Of the random labelings.
     """
     if statistic is None:

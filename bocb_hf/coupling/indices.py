@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bocb_hf.coupling.decomposition import cell_noise, fit_additive
-from bocb_hf.coupling.scores import Floats, Scale, ScoreTable, resolution
-from bocb_hf.coupling.spread import Spread, chunks, fit_spread
+from bocb_hf.coupling.scores import Floats, Scale, ScoreTable
+from bocb_hf.coupling.spread import cell_spread, chunks
 from bocb_hf.coupling.statistics import LEVEL
 
 MAX_DIVISIONS = 1000  # of the seeds into halves
@@ -231,12 +231,6 @@ def split_cost(values: Floats) -> tuple[float, int]:
         each = float(score[np.arange(len(score)), choose.argmax(axis=1)].mean())
         found.append(each - float(score.mean(axis=0)[int(choose.mean(axis=0).argmax())]))
     return float(np.mean(found)), len(found)
-
-
-def cell_spread(scores: ScoreTable, scale: Scale) -> Spread | None:
-    """What σ each ranked cell could have; one image more or less is the resolution of a score."""
-    values = np.where(scores.ranked[:, :, None], scores.on(scale), np.nan)
-    return fit_spread(values, scores.ranked, resolution(scores, scale))
 
 
 def _residual_errors(spread: Floats, kept: NDArray[np.bool_]) -> Floats:

@@ -77,8 +77,8 @@ def rules_text(scores: ScoreTable, failures: Failures) -> list[str]:
     cnn, modern = family_wins(scores, sgd, cnn=True), family_wins(scores, sgd, cnn=False)
     names = ", ".join(label(scores, b) for b in cnn.won) or "none"
     found.append(
-        f"What the table does not show: the SGD family ({', '.join(map(optimizer_label, sgd))}) has the highest score on "
-        f"{len(cnn.won)} of {cnn.backbones} CNNs ({names}) and on {len(modern.won)} of {modern.backbones} modern "
+        f"What the table does not show: the SGD family ({', '.join(map(optimizer_label, sgd))}) has the highest score "
+        f"on {len(cnn.won)} of {cnn.backbones} CNNs ({names}) and on {len(modern.won)} of {modern.backbones} modern "
         "backbones. The claim is about differences, not about winning."
     )
     if cnn.gap is not None and modern.gap is not None:
@@ -125,8 +125,8 @@ def ranking_text(columns: Mapping[str, PrintedRank]) -> list[str]:
     return [
         "Table 4, place (0.4·performance + 0.2·HP robustness + 0.2·BOCB + 0.2·computation, of the printed ranks): "
         f"{order}.",
-        f"{len(rows) - len(wrong)} of {len(rows)} printed places agree with the formula. It leaves ties open, which the "
-        f"print orders without saying how: {ties or 'none'}.",
+        f"{len(rows) - len(wrong)} of {len(rows)} printed places agree with the formula. It leaves ties open, which "
+        f"the print orders without saying how: {ties or 'none'}.",
     ]
 
 

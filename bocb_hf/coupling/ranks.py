@@ -9,9 +9,8 @@ import numpy as np
 import scipy.stats as _scipy_stats  # pyright: ignore[reportMissingTypeStubs]
 from numpy.typing import NDArray
 
-from bocb_hf.coupling.indices import cell_spread
 from bocb_hf.coupling.scores import Floats, Scale, ScoreTable
-from bocb_hf.coupling.spread import chunks
+from bocb_hf.coupling.spread import cell_spread, chunks
 from bocb_hf.coupling.statistics import LEVEL
 
 _stats: Any = _scipy_stats

@@ -12,11 +12,12 @@ intervals built on it hold the truth.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bocb_hf.coupling.scores import Floats
+from bocb_hf.coupling.scores import Floats, Scale, ScoreTable, resolution
 from bocb_hf.coupling.statistics import digamma, trigamma
 
 POINTS = 96  # of the grid of log σ²
@@ -24,6 +25,7 @@ LEVELS = 128  # at which each cell's posterior is tabulated for drawing
 HYPER = 24  # draws of location and width
 MIN_CELLS = 5  # to estimate a distribution from
 MIN_TREND = 20  # to estimate a slope from
+NARROW = 0.25  # the prior density of a width w of log σ² is 1/(w + NARROW)
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +62,13 @@ class Spread:
         places = np.arange(int(self.kept[:backbone].sum()), int(self.kept[: backbone + 1].sum()))
         hyper = generator.integers(0, HYPER, (draws, 1))
         return self.table[hyper, places, generator.integers(0, LEVELS, (draws, len(places)))].astype(np.float64)
+
+
+@lru_cache(maxsize=2)  # points and logits of one table, which several analyses ask for
+def cell_spread(scores: ScoreTable, scale: Scale) -> Spread | None:
+    """What σ each ranked cell could have; one image more or less is the resolution of a score."""
+    values = np.where(scores.ranked[:, :, None], scores.on(scale), np.nan)
+    return fit_spread(values, scores.ranked, resolution(scores, scale))
 
 
 def fit_spread(values: Floats, kept: NDArray[np.bool_], resolution: float | Floats = 0.0) -> Spread | None:
@@ -154,6 +163,8 @@ def _posterior(
     prior: Floats = np.exp(-np.concatenate([z**2 / 2, (z / 1.77) ** 6]))  # (2 · pairs, POINTS)
     prior /= prior.sum(axis=1, keepdims=True)
     evidence = np.log(np.maximum(likelihood[informing] @ prior.T, 1e-300)).sum(axis=0)
+    # two seeds leave any width possible; without a preference for equal spreads every interval would be too wide
+    evidence -= np.log(np.tile(pairs[:, 1], 2) + NARROW)
     share = np.cumsum(np.exp(evidence - evidence.max()))
     picked = np.searchsorted(share / share[-1], (np.arange(hyper) + 0.5) / hyper)
     levels = (np.arange(LEVELS) + 0.5) / LEVELS

@@ -20,8 +20,9 @@ COLUMNS = 6  # of a block in the terminal
 
 
 def backbone_label(name: str) -> str:
-    """Short name of a backbone, or the name itself where it has no row."""
-    return BACKBONES.get(name).short if name in BACKBONES else name
+    """Short name of a backbone, also of ``resnet50 (A3)``; the name itself where it has no row."""
+    plain, bracket, rest = name.partition(" (")
+    return (BACKBONES.get(plain).short if plain in BACKBONES else plain) + bracket + rest
 
 
 def optimizer_label(name: str) -> str:
@@ -144,11 +145,18 @@ def _speed(table: Table, shown: Sequence[Row], floor_rows: Sequence[Floor]) -> l
             f"After {span(epochs)} epochs, such runs measure the speed of optimisation, not the quality that these "
             "networks reach in the end."
         )
-    means = [row.mean for row in shown if row.mean is not None]
+    means = [(row.cell.backbone, row.mean) for row in shown if row.mean is not None]
     for floor in floor_rows:
-        if floor.interval is not None and means:
-            below = sum(mean < floor.top1 for mean in means)
+        if floor.interval is not None and floor.backbone is None and means:
+            below = sum(mean < floor.top1 for _, mean in means)
             found.append(f"{below} of {len(means)} cells lie below {floor.name} ({floor.top1:.1f}).")
+    frozen = {floor.backbone: floor.top1 for floor in floor_rows if floor.backbone is not None}
+    compared = [(mean, frozen[backbone]) for backbone, mean in means if backbone in frozen]
+    if compared:
+        below = sum(mean < floor for mean, floor in compared)
+        found.append(
+            f"{below} of {len(compared)} cells lie below a linear head on their own backbone, frozen untrained."
+        )
     return found
 
 

@@ -13,12 +13,14 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing.synchronize import Event
-from typing import Any
+from typing import Any, Literal
 
-from bocb_hf.config import DataConfig, RunConfig
+from bocb_hf.config import RunConfig
 from bocb_hf.optim import OPTIMIZERS
 from bocb_hf.plugins import load_plugins
 from bocb_hf.record import RunRecord
+
+Floor = Literal["logistic_regression", "frozen_backbone"]
 
 
 class LocalExecutor:
@@ -49,9 +51,9 @@ class LocalExecutor:
         """Queues a run."""
         return self._pool.submit(_train, config)
 
-    def submit_baseline(self, data: DataConfig, store: str, namespace: str) -> Future[Any]:
-        """Queues the floor row of a data set."""
-        return self._pool.submit(_baseline, data, store, namespace)
+    def submit_baseline(self, config: RunConfig, floor: Floor) -> Future[Any]:
+        """Queues a floor of a run's data set, or of its backbone on it."""
+        return self._pool.submit(_baseline, config, floor)
 
     def time_step(self, config: RunConfig) -> Future[tuple[float, int]]:
         """Queues a measurement: (median seconds of a step, steps of the run)."""
@@ -115,17 +117,21 @@ def _train(config: RunConfig) -> RunRecord:
         return train_run(config, stop)
 
 
-def _baseline(data: DataConfig, store: str, namespace: str) -> None:
-    from bocb_hf.baseline import publish_logistic_regression
+def _baseline(config: RunConfig, floor: Floor) -> None:
+    from bocb_hf.baseline import publish_frozen_backbone, publish_logistic_regression
     from bocb_hf.store import open_store
 
-    publish_logistic_regression(data, open_store(store), namespace)
+    store = open_store(config.runtime.store)
+    if floor == "frozen_backbone":
+        publish_frozen_backbone(config, store)
+    else:
+        publish_logistic_regression(config.data, store, config.runtime.namespace)
 
 
 def _time_step(config: RunConfig) -> tuple[float, int]:
     from bocb_hf.engine.dry_run import time_steps
     from bocb_hf.engine.plan import make_plan
-    from bocb_hf.engine.run import prepare_run
+    from bocb_hf.engine.prepare import prepare_run
 
     prepared = prepare_run(config)
     model = prepared.build_model()
