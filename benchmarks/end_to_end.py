@@ -7,6 +7,7 @@ of the same size with AdamW, resized crop, flip, RandAugment 9/0.5, erasing 0.25
 smoothing 0.1:
 
 - ``ours``: our loop and our batched augmentation;
+- ``padded``: the same with the study's crop at 32 px, from 4 pixels of padding, which timm's script does not have;
 - ``synthetic``: our loop on inputs and targets that were made before, so that data cost nothing;
 - ``timm``: timm's own ``train.py``, of which PATH is a copy that you obtained (the package has it not);
 - ``transformers``: the loop of transformers' ``run_image_classification_no_trainer.py`` in our words: accelerate,
@@ -73,8 +74,9 @@ def report(waited: float) -> None:
     print(f"REPORT {waited:.6f}", flush=True)
 
 
-def configure(job: Job, folder: str) -> RunConfig:
+def configure(job: Job, folder: str, padded: bool = False) -> RunConfig:
     """Our configuration of a job."""
+    crop = {"crop_scale": None, "crop_padding": 4} if padded else {}
     return RunConfig.model_validate(
         {
             "setting": "deit",
@@ -88,7 +90,7 @@ def configure(job: Job, folder: str) -> RunConfig:
                 "precision": job.precision,
                 "divergence_epochs": 10_000,
             },
-            "augmentation": DEIT,
+            "augmentation": DEIT | crop,
             "runtime": {"store": f"{folder}/store", "state_dir": f"{folder}/{os.getpid()}", "threads": job.threads},
         }
     )
@@ -119,7 +121,7 @@ class Made:
         return self._inputs, self._targets
 
 
-def train_ours(job: Job, folder: str, synthetic: bool) -> None:
+def train_ours(job: Job, folder: str, loop: str) -> None:
     """Our loop; without validation and with everything else that it does by default."""
     from accelerate import Accelerator
 
@@ -127,7 +129,7 @@ def train_ours(job: Job, folder: str, synthetic: bool) -> None:
     from bocb_hf.engine.loop import Trainer
     from bocb_hf.engine.prepare import prepare_run
 
-    prepared = prepare_run(configure(job, folder))
+    prepared, synthetic = prepare_run(configure(job, folder, loop == "padded")), loop == "synthetic"
     accelerator = Accelerator(mixed_precision={"fp32": "no"}.get(job.precision, job.precision))
     model, data = prepared.build_model(), prepared.identity.data
     made = Made(len(prepared.data.train), job.batch, data.num_classes, accelerator.device)
@@ -307,7 +309,7 @@ def compare(network: str, arguments: argparse.Namespace, folder: str) -> None:
     best: dict[str, float] = {}
     for precision in arguments.precisions:
         ours, theirs = (Job(network, arguments.batch, precision, 1, workers) for workers in (0, 1))
-        jobs = {"synthetic": ours, "ours": ours, "timm": theirs, "transformers": theirs}
+        jobs = {"synthetic": ours, "ours": ours, "padded": ours, "timm": theirs, "transformers": theirs}
         starts = {loop: start(loop, job, cores) for loop, job in jobs.items()}
         turns = alternate(starts, arguments.rounds, arguments.seconds)
         print(f"{network}, {precision}, {cores} runs of one thread, peers with a worker each")
@@ -337,7 +339,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=5.0, help="of a turn")
     parser.add_argument("--equal-only", action="store_true", help="leave the comparison of defaults out")
-    parser.add_argument("--loop", choices=["ours", "synthetic", "transformers"], help=argparse.SUPPRESS)
+    parser.add_argument("--loop", choices=["ours", "padded", "synthetic", "transformers"], help=argparse.SUPPRESS)
     parser.add_argument("--job", help=argparse.SUPPRESS)
     parser.add_argument("--folder", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -346,7 +348,7 @@ def main() -> None:
         torch.set_num_threads(job.threads)
         if arguments.loop == "transformers":
             train_transformers(job, arguments.folder)
-        train_ours(job, arguments.folder, arguments.loop == "synthetic")
+        train_ours(job, arguments.folder, arguments.loop)
         return
     if arguments.timm_train is None:
         parser.error("--timm-train: give a copy of timm's train.py")

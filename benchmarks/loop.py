@@ -22,9 +22,11 @@ import tempfile
 import time
 from importlib import metadata
 from itertools import cycle, islice
+from typing import NamedTuple
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from torch.nn import functional
 
 from bocb_hf.config import RunConfig
@@ -50,6 +52,24 @@ def configure(network: str, precision: str, batch: int, folder: str) -> RunConfi
     )
 
 
+class Seconds(NamedTuple):
+    """On the wall, and of the processor, which does not count what others do on the machine."""
+
+    wall: float
+    processor: float
+
+    def __sub__(self, other: Seconds) -> Seconds:
+        return Seconds(self.wall - other.wall, self.processor - other.processor)
+
+
+class Pair(NamedTuple):
+    """A round of so many steps."""
+
+    ours: Seconds
+    bare: Seconds
+    steps: int
+
+
 class BareLoop:
     """What a PyTorch tutorial does, with images that are loaded already."""
 
@@ -65,10 +85,9 @@ class BareLoop:
         order = Order(len(images), prepared.identity.training.batch_size, prepared.config.seed)
         self.order = cycle(order.indices(0).to(device))
 
-    def run(self, steps: int) -> float:
-        """Seconds of so many steps."""
-        synchronize(self.device)
-        started = time.perf_counter()
+    def run(self, steps: int) -> Seconds:
+        """Time of so many steps."""
+        started = read_clocks(self.device)
         for indices in islice(self.order, steps):
             inputs, labels = self.inputs[indices], self.labels[indices]
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
@@ -76,22 +95,22 @@ class BareLoop:
             functional.cross_entropy(logits.float(), labels).backward()
             self.optimizer.step()
             self.optimizer.zero_grad()
-        synchronize(self.device)
-        return time.perf_counter() - started
+        return read_clocks(self.device) - started
 
 
-def synchronize(device: torch.device) -> None:
-    """Waits for a GPU."""
+def read_clocks(device: torch.device) -> Seconds:
+    """The time, when a GPU has done its work."""
     if device.type == "cuda":
         torch.cuda.synchronize()
+    return Seconds(time.perf_counter(), time.process_time())
 
 
 class Done(Exception):
     """Ends ``Trainer.run`` from within."""
 
 
-def compare(network: str, precision: str, batch: int, rounds: int, seconds: float) -> list[tuple[float, float, int]]:
-    """Seconds of our rounds and of the bare ones that follow them, and the steps of each."""
+def compare(network: str, precision: str, batch: int, rounds: int, seconds: float) -> list[Pair]:
+    """Our rounds and the bare ones that follow them."""
     with tempfile.TemporaryDirectory() as folder:
         prepared = prepare_run(configure(network, precision, batch, folder))
         accelerator = Accelerator(mixed_precision={"fp32": "no"}.get(precision, precision))
@@ -111,26 +130,26 @@ def compare(network: str, precision: str, batch: int, rounds: int, seconds: floa
         bare.run(10)
         # a multiple of the logged steps, so that each round has its share of them
         every = prepared.config.runtime.log_every
-        steps = every * max(1, round(seconds / bare.run(10) * 10 / every))
-        found: list[tuple[float, float, int]] = []
-        started = 0.0
+        steps = every * max(1, round(seconds / bare.run(10).wall * 10 / every))
+        found: list[Pair] = []
+        started = read_clocks(accelerator.device)
 
         def on_step(done: int, total: int) -> None:
             nonlocal started
             if done % steps:
                 return
-            synchronize(accelerator.device)
-            ended = time.perf_counter()
+            ours = read_clocks(accelerator.device) - started
             if done > steps:  # the first round warms up
-                found.append((ended - started, bare.run(steps), steps))
+                found.append(Pair(ours, bare.run(steps), steps))
             if len(found) == rounds:
                 raise Done
-            started = time.perf_counter()
+            started = read_clocks(accelerator.device)
 
         try:
             trainer.run(StopSignal(), on_step)
         except Done:
             accelerator.free_memory()
+            AcceleratorState._reset_state(reset_partial_state=False)  # the next one may have another precision
     return found
 
 
@@ -150,14 +169,19 @@ def main() -> None:
     print(f"{datetime.date.today()}, {kind}, {os.cpu_count()} cores, {arguments.threads} thread(s), ", end="")
     print(f"load {os.getloadavg()[0]:.1f} before; Python {platform.python_version()}, {versions}")
     print(f"32 px, batch {arguments.batch}, AdamW, median of {arguments.rounds} rounds; range of the ratio in brackets")
-    print("\n{:<16}{:<6}{:>14}{:>14}{:>8}".format("", "", "bare, images/s", "ours", "ratio"))
+    print("ratio: of images/s, ours to bare; processor: the same of processor time, which others do not disturb")
+    print("\n{:<16}{:<6}{:>14}{:>8}{:>8}{:>27}".format("", "", "bare, images/s", "ours", "ratio", "processor"))
     for precision in arguments.precisions:
         for network in arguments.networks:
             found = compare(network, precision, arguments.batch, arguments.rounds, arguments.seconds)
-            ratios = sorted(bare / ours for ours, bare, _ in found)
-            rates = [[steps * arguments.batch / pair[i] for *pair, steps in found] for i in (1, 0)]
-            print("{:<16}{:<6}{:>14,.0f}{:>14,.0f}".format(network, precision, *map(statistics.median, rates)), end="")
-            print(f"{statistics.median(ratios):>8.3f}  ({ratios[0]:.2f} to {ratios[-1]:.2f})", flush=True)
+            bare, ours = (
+                statistics.median(p.steps / getattr(p, loop).wall for p in found) for loop in ("bare", "ours")
+            )
+            print(f"{network:<16}{precision:<6}{bare * arguments.batch:>14,.0f}{ours * arguments.batch:>8,.0f}", end="")
+            for clock in ("wall", "processor"):
+                ratios = sorted(getattr(p.bare, clock) / getattr(p.ours, clock) for p in found)
+                print(f"{statistics.median(ratios):>8.3f}  ({ratios[0]:.3f} to {ratios[-1]:.3f})", end="")
+            print(flush=True)
 
 
 if __name__ == "__main__":
