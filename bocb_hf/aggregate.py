@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
-from bocb_hf.card import CardBlock, make_block, parse_card
+from bocb_hf.card import CardBlock, make_block
 from bocb_hf.errors import InputError
-from bocb_hf.record import BaselineRecord, RunRecord, parse_record
+from bocb_hf.record import BaselineRecord, RunRecord
 from bocb_hf.store import Store, open_store
+from bocb_hf.store.read import CARD, read_repository, reason_text
 
-CARD = "README.md"
 DISAGREE = "card and record disagree; `bocb render` rebuilds the card from the records"
-R = TypeVar("R", RunRecord, BaselineRecord)
-_RUN = re.compile(r"seeds/[^/]+/record\.json|trials/[^/]+\.json")
-_BASELINE = re.compile(r"baselines/[^/]+\.json")
 
 
 class Quarantined(NamedTuple):
@@ -100,53 +96,31 @@ def _read_repository(
 ) -> tuple[list[RunRecord], list[BaselineRecord]]:
     """The records of one repository that count; adds what does not to ``quarantined``."""
 
-    def quarantine(path: str, reason: object) -> None:
-        # the error names the file as well
-        # without the path on this machine that the text of an OSError holds
-        text = (reason.strerror or type(reason).__name__) if isinstance(reason, OSError) else str(reason)
-        text = text.removeprefix(f"{repository}/{path}: ")
-        quarantined.append(Quarantined(repository, path, text))
-
-    def read(path: str, model: type[R]) -> R | None:
-        try:
-            record = parse_record(store.read(repository, path), f"{repository}/{path}", model)
-            _check_place(record, repository, path)
-            return record
-        except (InputError, OSError) as error:
-            quarantine(path, error)
-            return None
+    def quarantine(path: str, reason: str) -> None:
+        quarantined.append(Quarantined(repository, path, reason))
 
     try:
-        files = store.files(repository)
+        contents = read_repository(store, repository)
     except (InputError, OSError) as error:
-        quarantine("", error)
+        quarantine("", reason_text(error, repository, ""))
         return [], []
-    baselines = [record for path in files if _BASELINE.fullmatch(path) and (record := read(path, BaselineRecord))]
-    runs = {path: read(path, RunRecord) for path in files if _RUN.fullmatch(path)}
-    found = [record for record in runs.values() if record is not None]
-    bad = {path for path, record in runs.items() if record is None}
-    try:
-        card = parse_card(store.read(repository, CARD).decode("utf-8"), f"{repository}/{CARD}")
-    except (InputError, OSError, UnicodeDecodeError) as error:
-        if runs:  # without runs it is a repository of baselines, or none of ours
-            missing = isinstance(error, FileNotFoundError)
-            quarantine(CARD, f"{'there is no card' if missing else error}; {DISAGREE}")
-        return [], baselines
-    return _check_card(card, found, bad, quarantine), baselines
-
-
-def _check_place(record: RunRecord | BaselineRecord, repository: str, path: str) -> None:
-    """Raises InputError when a record does not lie where its identity says."""
-    name = repository.partition("/")[2]
-    if (record.repository(), record.path()) != (name, path):
-        raise InputError(
-            f"{repository}/{path}: its identity belongs at {record.repository()}/{record.path()}; move it there or "
-            "remove it"
-        )
+    for path, reason in contents.damaged:
+        quarantine(path, reason)
+    for path, (record, tombstone) in contents.retracted.items():
+        quarantine(path, f"run {record.run_id} is withdrawn: {tombstone.reason}")
+    bad = {path for path, _ in contents.damaged} | set(contents.retracted)
+    baselines = list(contents.baselines.values())
+    if not isinstance(contents.card, Exception):
+        return _check_card(contents.card, contents.records, bad, quarantine), baselines
+    if contents.records or bad:  # without runs it is a repository of baselines, or none of ours
+        missing = isinstance(contents.card, FileNotFoundError)
+        reason = "there is no card" if missing else reason_text(contents.card, repository, CARD)
+        quarantine(CARD, f"{reason}; {DISAGREE}")
+    return [], baselines
 
 
 def _check_card(
-    card: CardBlock, found: Sequence[RunRecord], bad: set[str], quarantine: Callable[[str, object], None]
+    card: CardBlock, found: Sequence[RunRecord], bad: set[str], quarantine: Callable[[str, str], None]
 ) -> list[RunRecord]:
     """The records that the card lists as they are, trials always; quarantines every disagreement."""
     listed = {entry.run_id: entry for entry in card.runs}

@@ -26,9 +26,9 @@ from bocb_hf.store.publish import (
     find_run,
     holds_runs,
     publish_run,
-    read_repository,
     render_repository,
 )
+from bocb_hf.store.read import read_repository
 
 TESTS = Path(__file__).resolve().parent
 PYTHONPATH = os.pathsep.join(map(str, (TESTS, TESTS.parent)))  # this checkout, wherever another is installed
@@ -190,10 +190,14 @@ def test_symbolic_links_and_hidden_files_are_ignored(store: LocalStore, tmp_path
     assert store.repositories() == ["me/x"]
 
 
-def test_only_folders_are_stores_so_far(tmp_path: Path) -> None:
+def test_a_store_is_a_folder_or_a_namespace_of_the_hub(tmp_path: Path) -> None:
     assert open_store(str(tmp_path)).uri == str(tmp_path)
-    with pytest.raises(InputError, match="'hf://me' is not supported; give a local folder"):
-        open_store("hf://me")
+    assert open_store("hf://me").uri == "hf://me"
+    with pytest.raises(InputError, match="'s3://me' is not supported; give a local folder or hf://"):
+        open_store("s3://me")
+    for bad in ("hf://", "hf://me/x", "hf://../x", "hf://me you"):
+        with pytest.raises(InputError, match="must name one user or organisation"):
+            open_store(bad)
 
 
 def test_a_file_that_another_process_deletes_meanwhile_is_no_error(

@@ -22,7 +22,7 @@ from bocb_hf.optim import OPTIMIZERS
 from bocb_hf.record import RunRecord, repository_name
 from bocb_hf.resources import find_config
 from bocb_hf.store import open_store
-from bocb_hf.store.publish import read_repository
+from bocb_hf.store.read import read_repository
 from bocb_hf.sweep.local import LocalExecutor
 from bocb_hf.sweep.plan import SweepPlan, Trial, best_trial, next_rates
 
