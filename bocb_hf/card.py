@@ -349,8 +349,8 @@ def _places(repository: str, block: CardBlock, mean: float | None, n: int) -> li
     entries = [own, *(entry for entry in block.peers.entries if entry.repository != repository)]
     ranked = sorted(entries, key=lambda e: (e.top1 is None, -(e.top1 or 0.0), e.optimizer))
     return [
-        {"entry": entry, "own": entry is own, "label": OPTIMIZERS.get(o).short if (o := entry.optimizer) in OPTIMIZERS else o}
-        for entry in ranked
+        {"entry": e, "own": e is own, "label": OPTIMIZERS.get(o).short if (o := e.optimizer) in OPTIMIZERS else o}
+        for e in ranked
     ]
 
 

@@ -20,7 +20,7 @@ import contextlib, io, json, logging, os, sys, time, traceback
 answers = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)
 stream = io.StringIO()
-logging.basicConfig(level=logging.DEBUG, stream=stream, force=True)
+logging.basicConfig(level=logging.INFO, stream=stream, force=True)
 slept = []
 time.sleep = lambda seconds: slept.append(seconds)  # back-off is looked at, not waited for
 for line in sys.stdin:

@@ -48,8 +48,10 @@ from bocb_hf.record import (
     parse_record,
     repository_name,
 )
-from bocb_hf.store import Store, open_store
+from bocb_hf.store import SCHEME, Store, open_training_store
+from bocb_hf.store.local import LocalStore
 from bocb_hf.store.publish import check_free, find_run, publish_run
+from bocb_hf.store.push import push_after_training
 
 log = logging.getLogger(__name__)
 
@@ -165,7 +167,7 @@ def train_run(config: RunConfig, stop: StopSignal | None = None, on_step: OnStep
         InputError: Bad configuration or data, a place that is taken, a full disk, or the run is in progress elsewhere.
     """
     prepared = prepare_run(config)
-    store = open_store(config.runtime.store)
+    store, hub = open_training_store(config.runtime.store, config.runtime.local_store)
     if config.runtime.threads is not None:
         torch.set_num_threads(config.runtime.threads)
     precision = {"fp32": "no"}.get(config.training.precision, config.training.precision)
@@ -179,7 +181,7 @@ def train_run(config: RunConfig, stop: StopSignal | None = None, on_step: OnStep
             project_dir=prepared.state_dir.parent / "trackers",
         )
         with _locked(prepared, accelerator):
-            finished = _from_main(accelerator, lambda: find_finished(prepared, store))
+            finished = _from_main(accelerator, lambda: _find_anywhere(prepared, store, hub))
             if finished is None:
                 return _train(prepared, store, accelerator, stop or StopSignal(), on_step)
             log.info("run %s is %s already", finished.run_id, finished.status)
@@ -189,6 +191,12 @@ def train_run(config: RunConfig, stop: StopSignal | None = None, on_step: OnStep
     finally:
         # a warm worker makes an Accelerator for every run; its shared state must not outlive the run
         AcceleratorState._reset_state(reset_partial_state=False)
+
+
+def _find_anywhere(prepared: PreparedRun, store: Store, hub: Store | None) -> RunRecord | None:
+    """The finished run here, or else on the Hub."""
+    finished = find_finished(prepared, store)
+    return finished if finished is not None or hub is None else find_finished(prepared, hub)
 
 
 def check_runtime(config: RunConfig) -> None:
@@ -304,6 +312,10 @@ def _publish(prepared: PreparedRun, store: Store, trainer: Trainer, flops: int |
         record = publish_run(store, config.runtime.namespace, record, weights, config.runtime.supersede)
         if status != "interrupted":
             shutil.rmtree(prepared.state_dir, ignore_errors=True)
+            if config.runtime.store.startswith(SCHEME) and isinstance(store, LocalStore):
+                push_after_training(
+                    store, config.runtime.store, prepared.repository, record.path(), config.runtime.supersede
+                )
         return record
 
     record = _from_main(accelerator, publish)

@@ -124,3 +124,25 @@ def open_store(uri: str) -> Store:
     from bocb_hf.store.local import LocalStore
 
     return LocalStore(Path(uri))
+
+
+def open_training_store(uri: str, local: str) -> tuple[Store, Store | None]:
+    """Opens where runs are kept, and where they go from there.
+
+    Args:
+        uri: A folder, or ``hf://<namespace>``.
+        local: The folder that runs are trained into when ``uri`` is on the Hub.
+
+    Returns:
+        The local store, and the Hub's or None.
+
+    Raises:
+        InputError: The Hub does not let us write there, which is found before anything is trained.
+    """
+    store = open_store(uri)
+    if not uri.startswith(SCHEME):
+        return store, None
+    from bocb_hf.store.hub_calls import check_writable
+
+    check_writable(uri.removeprefix(SCHEME))
+    return open_store(local), store

@@ -15,13 +15,15 @@ from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 
 from bocb_hf.errors import InputError
 from bocb_hf.record import MAX_BYTES
-from bocb_hf.store import ConflictError, CopyOf, check_path, check_repository
+from bocb_hf.store import ConflictError, CopyOf, check_path, check_repository, hub_calls
 from bocb_hf.store.hub_calls import client, explained, make_api, with_back_off
 from bocb_hf.store.hub_listing import list_repositories
 
 _NAMESPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,95}")
 # formats that run code when they are loaded; we neither write nor read them
 UNSAFE = (".bin", ".ckpt", ".h5", ".joblib", ".msgpack", ".npy", ".npz", ".pickle", ".pkl", ".pt", ".pth", ".tar")
+
+Operation = CommitOperationAdd | CommitOperationCopy | CommitOperationDelete
 
 
 class HubStore:
@@ -53,10 +55,13 @@ class HubStore:
     def revision(self, repository: str) -> str | None:
         with explained(check_repository(repository)):
             try:
-                head = with_back_off(lambda: self.api.model_info(repository, expand=["sha"])).sha
+                info = with_back_off(
+                    lambda: self.api.model_info(repository, expand=["sha"], timeout=hub_calls.TIMEOUT)
+                )
             except RepositoryNotFoundError:
                 self._heads.pop(repository, None)
                 return None
+        head = info.sha
         assert head is not None
         self._heads[repository] = head
         return head
@@ -112,17 +117,23 @@ class HubStore:
             base = parent
             try:
                 made = with_back_off(
-                    lambda: self.api.create_commit(
-                        repository, _operations(add, removed), commit_message=message, parent_commit=base
-                    ).oid,
+                    lambda: self._send(repository, _operations(add, removed), base, message),
                     landed=lambda: self.revision(repository) != base,
                 )
-            except HfHubHTTPError as error:
-                if error.response.status_code == 412 or self.revision(repository) != base:
+            except hub_calls.HTTPError as error:
+                refused = isinstance(error, HfHubHTTPError) and error.response.status_code == 412
+                if refused or self.revision(repository) != base:
                     raise ConflictError(f"{repository} changed since {parent}") from None
                 raise
         self._heads[repository] = made
         return made
+
+    def _send(self, repository: str, operations: list[Operation], parent: str, message: str) -> str:
+        """Uploads, each content once though several paths may hold it, and commits."""
+        sources = {op.path_or_fileobj: op for op in operations if isinstance(op, CommitOperationAdd)}
+        unique = [op for content, op in sources.items() if isinstance(content, str | Path)]
+        self.api.preupload_lfs_files(repository, unique, free_memory=False)
+        return self.api.create_commit(repository, operations, commit_message=message, parent_commit=parent).oid
 
     def _create(self, repository: str) -> str:
         """Makes the repository; returns its first commit, which the Hub adds."""
@@ -176,9 +187,9 @@ def _is_ours(path: str) -> bool:
 
 def _operations(
     add: Mapping[str, bytes | Path | CopyOf], removed: list[str]
-) -> list[CommitOperationAdd | CommitOperationCopy | CommitOperationDelete]:
+) -> list[Operation]:
     """Made anew for every attempt: the client writes into them."""
-    operations: list[CommitOperationAdd | CommitOperationCopy | CommitOperationDelete] = []
+    operations: list[Operation] = []
     for path, content in add.items():
         if isinstance(content, CopyOf):
             operations.append(CommitOperationCopy(content.path, path))

@@ -166,10 +166,11 @@ def _check_writable(namespace: str, token: str | None) -> str:
             f"of a member, or hf://{who['name']}",
             403,
         )
-    scoped = [s for s in _dicts(_part(access, "fineGrained").get("scoped")) if _part(s, "entity").get("name") == namespace]
+    scopes = _dicts(_part(access, "fineGrained").get("scoped"))
+    scoped = [scope for scope in scopes if _part(scope, "entity").get("name") == namespace]
     may_write = access.get("role") != "read" and organisations.get(namespace) != "read"
     if access.get("role") == "fineGrained":
-        may_write = any("repo.write" in (s.get("permissions") or []) for s in scoped)
+        may_write = any("repo.write" in (scope.get("permissions") or []) for scope in scoped)
     if not may_write:
         raise HubError(
             f"hf://{namespace}: the token may only read; make one that may write to {namespace} at "

@@ -80,24 +80,28 @@ def read_repository(store: Store, repository: str) -> RepositoryContents:
     except (InputError, OSError, UnicodeDecodeError) as error:
         contents.card = error
     for path in files:
-        model = RunRecord if RUN.fullmatch(path) else BaselineRecord if BASELINE.fullmatch(path) else None
-        if model is None:
-            continue
         try:
-            record = parse_record(store.read(repository, path), f"{repository}/{path}", model)
-            check_place(record, repository, path)
+            if BASELINE.fullmatch(path):
+                contents.baselines[path] = _read(store, repository, path, BaselineRecord)
+            if not RUN.fullmatch(path):
+                continue
+            record = _read(store, repository, path, RunRecord)
         except (InputError, OSError) as error:
             contents.damaged.append((path, reason_text(error, repository, path)))
             continue
-        if isinstance(record, BaselineRecord):
-            contents.baselines[path] = record
-        elif (tombstone := tombstones.get(record.sha256())) is not None:
+        if (tombstone := tombstones.get(record.sha256())) is not None:
             contents.retracted[path] = (record, tombstone)
         elif record.role == "final":
             contents.finals[record.seed] = record
         else:
             contents.trials[record.run_id] = record
     return contents
+
+
+def _read(store: Store, repository: str, path: str, model: type[R]) -> R:
+    record = parse_record(store.read(repository, path), f"{repository}/{path}", model)
+    check_place(record, repository, path)
+    return record
 
 
 def read_card(store: Store, repository: str) -> CardBlock:

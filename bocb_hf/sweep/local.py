@@ -15,7 +15,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing.synchronize import Event
 from typing import Any
 
-from bocb_hf.config import DataConfig, RunConfig
+from bocb_hf.config import DataConfig, RunConfig, RuntimeConfig
 from bocb_hf.optim import OPTIMIZERS
 from bocb_hf.plugins import load_plugins
 from bocb_hf.record import RunRecord
@@ -49,9 +49,9 @@ class LocalExecutor:
         """Queues a run."""
         return self._pool.submit(_train, config)
 
-    def submit_baseline(self, data: DataConfig, store: str, namespace: str) -> Future[Any]:
+    def submit_baseline(self, data: DataConfig, runtime: RuntimeConfig) -> Future[Any]:
         """Queues the floor row of a data set."""
-        return self._pool.submit(_baseline, data, store, namespace)
+        return self._pool.submit(_baseline, data, runtime)
 
     def time_step(self, config: RunConfig) -> Future[tuple[float, int]]:
         """Queues a measurement: (median seconds of a step, steps of the run)."""
@@ -115,11 +115,17 @@ def _train(config: RunConfig) -> RunRecord:
         return train_run(config, stop)
 
 
-def _baseline(data: DataConfig, store: str, namespace: str) -> None:
+def _baseline(data: DataConfig, runtime: RuntimeConfig) -> None:
     from bocb_hf.baseline import publish_logistic_regression
-    from bocb_hf.store import open_store
+    from bocb_hf.store import open_training_store
+    from bocb_hf.store.local import LocalStore
+    from bocb_hf.store.push import push_after_training
 
-    publish_logistic_regression(data, open_store(store), namespace)
+    store, hub = open_training_store(runtime.store, runtime.local_store)
+    record = publish_logistic_regression(data, store, runtime.namespace)
+    if hub is not None and isinstance(store, LocalStore):
+        repository = f"{runtime.namespace}/{record.repository()}"
+        push_after_training(store, runtime.store, repository, record.path(), supersede=False)
 
 
 def _time_step(config: RunConfig) -> tuple[float, int]:

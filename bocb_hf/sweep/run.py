@@ -21,7 +21,7 @@ from bocb_hf.load_config import load_run_config
 from bocb_hf.optim import OPTIMIZERS
 from bocb_hf.record import RunRecord, repository_name
 from bocb_hf.resources import find_config
-from bocb_hf.store import open_store
+from bocb_hf.store import open_training_store
 from bocb_hf.store.read import read_repository
 from bocb_hf.sweep.local import LocalExecutor
 from bocb_hf.sweep.plan import SweepPlan, Trial, best_trial, next_rates
@@ -114,7 +114,7 @@ class Sweep:
     def stored_runs(self) -> int:
         """Runs of these cells that the store holds and that ended."""
         config = self._config(self.cells[0].backbone, self.cells[0].optimizer, [])
-        store, count = open_store(config.runtime.store), 0
+        (store, _), count = open_training_store(config.runtime.store, config.runtime.local_store), 0
         for cell in self.cells:
             name = repository_name(config.data.name, config.setting, cell.backbone, cell.optimizer)
             contents = read_repository(store, f"{config.runtime.namespace}/{name}")
@@ -191,8 +191,7 @@ class Sweep:
         if job.cell is not None:
             self._jobs[self.executor.submit(config)] = job
         else:
-            runtime = config.runtime
-            self._jobs[self.executor.submit_baseline(config.data, runtime.store, runtime.namespace)] = job
+            self._jobs[self.executor.submit_baseline(config.data, config.runtime)] = job
 
     def _revive(self, job: Job, bar: tqdm[Any]) -> None:
         """Starts new workers after one died and queues everything again; finished runs return at once."""
