@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -11,8 +11,8 @@ from typing import NamedTuple
 from bocb_hf.card import CardBlock, make_block
 from bocb_hf.errors import InputError
 from bocb_hf.record import BaselineRecord, RunRecord
-from bocb_hf.store import Store, open_store
-from bocb_hf.store.read import CARD, read_repository, reason_text
+from bocb_hf.store import SCHEME, Store, open_store
+from bocb_hf.store.read import CARD, CardSource, read_repository, reason_text
 
 DISAGREE = "card and record disagree; `bocb render` rebuilds the card from the records"
 
@@ -35,6 +35,7 @@ class StoreContents:
         baselines: Valid records of floors.
         quarantined: What was left out, and why.
         places: ``namespace/name/path`` of each record by (role, run id).
+        levels: Level of trust by SHA-256 of a record; one that is not here is self-reported.
     """
 
     uri: str
@@ -42,15 +43,16 @@ class StoreContents:
     baselines: list[BaselineRecord] = field(default_factory=list)
     quarantined: list[Quarantined] = field(default_factory=list)
     places: dict[tuple[str, str], str] = field(default_factory=dict)
+    levels: Mapping[str, str] = field(default_factory=dict)
 
 
-def read_store(store: Store) -> StoreContents:
-    """Reads and checks every card and record of a store.
+def read_store(*stores: Store) -> StoreContents:
+    """Reads and checks every card and record of the stores.
 
     A record counts when it is valid, lies where its identity says, and the card of its repository lists it as it is.
     Of a run that lies in several namespaces the first one counts.
     """
-    contents = StoreContents(store.uri)
+    contents = StoreContents(", ".join(store.uri for store in stores))
     seen: dict[tuple[str, str], str] = {}
 
     def is_first(key: tuple[str, str], repository: str, path: str) -> bool:
@@ -60,7 +62,7 @@ def read_store(store: Store) -> StoreContents:
             contents.quarantined.append(Quarantined(repository, path, reason))
         return first == repository
 
-    for repository in store.repositories():
+    for store, repository in ((store, name) for store in stores for name in store.repositories()):
         runs, baselines = _read_repository(store, repository, contents.quarantined)
         kept = [r for r in runs if is_first((r.role, r.run_id), repository, r.path())]
         contents.records += kept
@@ -73,8 +75,15 @@ def read_store(store: Store) -> StoreContents:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of ``bocb aggregate``."""
-    parser.add_argument("--store", default="outputs/store", help="folder that holds models/<namespace>/<repository>")
+    from bocb_hf.aggregate_hub import add_hub_arguments
+
+    parser.add_argument(
+        "--store",
+        default="outputs/store",
+        help="folder that holds models/<namespace>/<repository>, or hf://<namespace>[,<namespace>...]",
+    )
     parser.add_argument("--out", default="outputs/report", type=Path, help="folder for tables, figures and report.html")
+    add_hub_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -83,9 +92,14 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         InputError: The store holds no valid record, or a file cannot be written.
     """
+    from bocb_hf.aggregate_hub import aggregate_cards, read_hub
     from bocb_hf.outputs import write_outputs  # pandas and matplotlib: a second that `bocb --help` need not wait
 
-    outputs = write_outputs(read_store(open_store(arguments.store)), arguments.out)
+    if arguments.cards:
+        return aggregate_cards(arguments)
+    on_hub = arguments.store.startswith(SCHEME)
+    contents = read_hub(arguments) if on_hub else read_store(open_store(arguments.store))
+    outputs = write_outputs(contents, arguments.out)
     print(outputs.text)
     print("\nwrote " + ", ".join(str(path) for path in outputs.paths))
     return 0
@@ -111,10 +125,16 @@ def _read_repository(
     bad = {path for path, _ in contents.damaged} | set(contents.retracted)
     baselines = list(contents.baselines.values())
     if not isinstance(contents.card, Exception):
+        if isinstance(store, CardSource):  # which has no tombstones of its own
+            for entry in contents.card.retracted:
+                quarantine(CARD, f"run {entry.run_id} is withdrawn: {entry.reason}")
         return _check_card(contents.card, contents.records, bad, quarantine), baselines
-    if contents.records or bad:  # without runs it is a repository of baselines, or none of ours
-        missing = isinstance(contents.card, FileNotFoundError)
-        reason = "there is no card" if missing else reason_text(contents.card, repository, CARD)
+    missing = isinstance(contents.card, FileNotFoundError)
+    reason = "there is no card" if missing else reason_text(contents.card, repository, CARD)
+    if isinstance(store, CardSource):
+        if not missing:
+            quarantine(CARD, reason)
+    elif contents.records or bad:  # without runs it is a repository of baselines, or none of ours
         quarantine(CARD, f"{reason}; {DISAGREE}")
     return [], baselines
 

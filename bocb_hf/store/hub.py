@@ -55,9 +55,7 @@ class HubStore:
     def revision(self, repository: str) -> str | None:
         with explained(check_repository(repository)):
             try:
-                info = with_back_off(
-                    lambda: self.api.model_info(repository, expand=["sha"], timeout=hub_calls.TIMEOUT)
-                )
+                info = with_back_off(lambda: self.api.model_info(repository, expand=["sha"], timeout=hub_calls.TIMEOUT))
             except RepositoryNotFoundError:
                 self._heads.pop(repository, None)
                 return None
@@ -185,9 +183,7 @@ def _is_ours(path: str) -> bool:
     return True
 
 
-def _operations(
-    add: Mapping[str, bytes | Path | CopyOf], removed: list[str]
-) -> list[Operation]:
+def _operations(add: Mapping[str, bytes | Path | CopyOf], removed: list[str]) -> list[Operation]:
     """Made anew for every attempt: the client writes into them."""
     operations: list[Operation] = []
     for path, content in add.items():

@@ -45,7 +45,7 @@ def list_repositories(namespace: str, expand: Sequence[str] = ("sha",), kind: st
     """
     for page in list_pages(namespace, expand, kind):
         for item in page or ():
-            listed = _parse(item, namespace)
+            listed = parse_item(item, namespace)
             if listed is not None:
                 yield listed
 
@@ -73,7 +73,22 @@ def list_pages(namespace: str, expand: Sequence[str], kind: str = "models") -> I
         yield cast(list[Any], page) if isinstance(page, list) else None
 
 
-def _parse(item: Any, namespace: str) -> Listed | None:
+def read_item(repository: str, expand: Sequence[str]) -> Listed | None:
+    """What a listing would say of one repository; None when it is gone.
+
+    Raises:
+        HubError: The Hub refused.
+    """
+    with explained(repository):
+        url, headers = f"{constants.ENDPOINT}/api/models/{repository}", client.build_hf_headers()
+        response = client.http_backoff("GET", url, params={"expand": list(expand)}, headers=headers, timeout=TIMEOUT)
+        if response.status_code == 404:
+            return None
+        client.hf_raise_for_status(response)
+        return parse_item(response.json(), repository.split("/")[0])
+
+
+def parse_item(item: Any, namespace: str) -> Listed | None:
     """The entry, or None when it is not a repository of this namespace."""
     if not isinstance(item, dict):
         return None

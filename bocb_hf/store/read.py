@@ -44,9 +44,7 @@ class RepositoryContents:
     finals: dict[int, RunRecord] = field(default_factory=dict[int, RunRecord])
     trials: dict[str, RunRecord] = field(default_factory=dict[str, RunRecord])
     baselines: dict[str, BaselineRecord] = field(default_factory=dict[str, BaselineRecord])
-    retracted: dict[str, tuple[RunRecord, Retraction]] = field(
-        default_factory=dict[str, tuple[RunRecord, Retraction]]
-    )
+    retracted: dict[str, tuple[RunRecord, Retraction]] = field(default_factory=dict[str, tuple[RunRecord, Retraction]])
     damaged: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     card: CardBlock | Exception = field(default_factory=FileNotFoundError)
 
