@@ -62,7 +62,7 @@ def read_store(*stores: Store) -> StoreContents:
             contents.quarantined.append(Quarantined(repository, path, reason))
         return first == repository
 
-    for store, repository in ((store, name) for store in stores for name in store.repositories()):
+    for store, repository in ((each, name) for each in stores for name in each.repositories()):
         runs, baselines = _read_repository(store, repository, contents.quarantined)
         kept = [r for r in runs if is_first((r.role, r.run_id), repository, r.path())]
         contents.records += kept

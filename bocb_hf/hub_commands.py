@@ -124,7 +124,8 @@ def _publish(arguments: argparse.Namespace) -> int:
 def _results_card(contents: Any, date: str) -> str:
     verified = sum(contents.levels.get(r.sha256()) is not None for r in contents.records)
     return (
-        "---\nlicense: apache-2.0\ntags:\n- bocb\nconfigs:\n- config_name: coupling\n  data_files: data/coupling.parquet\n"
+        "---\nlicense: apache-2.0\ntags:\n- bocb\nconfigs:\n"
+        "- config_name: coupling\n  data_files: data/coupling.parquet\n"
         "- config_name: records\n  data_files: data/records.parquet\n---\n# Backbone-optimizer coupling: results\n\n"
         f"{len(contents.records)} records of runs as of {date}, {verified} of them measured again by somebody else. "
         "`records` has one row a run, with the whole record as JSON in its last column and the level of trust in "
@@ -149,8 +150,8 @@ def _verify(arguments: argparse.Namespace) -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(result.to_json(), encoding="utf-8")
     print(
-        f"{result.repository} seed {arguments.seed}: {result.measured} of {result.images} images correct, the record says "
-        f"{result.claimed}; {result.differing} image(s) differ. Wrote {path}"
+        f"{result.repository} seed {arguments.seed}: {result.measured} of {result.images} images correct, the record "
+        f"says {result.claimed}; {result.differing} image(s) differ. Wrote {path}"
     )
     if arguments.propose:
         print(f"proposed: {propose(arguments.propose, result)}")

@@ -23,7 +23,7 @@ from bocb_hf.store import hub_calls
 from bocb_hf.store.card_cache import CardCache
 from bocb_hf.store.hub import download
 from bocb_hf.store.hub_calls import check_writable, explained, make_api, with_back_off
-from bocb_hf.verification import Level, Verification, parse_verification
+from bocb_hf.verification import Verification, parse_verification
 
 RECORDS, COUPLING = "data/records.parquet", "data/coupling.parquet"
 _URI = re.compile(r"hf://datasets/([A-Za-z0-9][A-Za-z0-9_-]{0,95}/[A-Za-z0-9._-]{1,96})")
@@ -57,7 +57,7 @@ def dataset_name(uri: str) -> str:
 
 
 def records_parquet(
-    records: Sequence[RunRecord], places: Mapping[tuple[str, str], str], level: Mapping[str, Level]
+    records: Sequence[RunRecord], places: Mapping[tuple[str, str], str], level: Mapping[str, str]
 ) -> bytes:
     """One row a run, with the whole record as JSON in its last column.
 
@@ -74,7 +74,7 @@ def records_parquet(
     return buffer.getvalue()
 
 
-def _row(record: RunRecord, place: str, level: Mapping[str, Level]) -> dict[str, Any]:
+def _row(record: RunRecord, place: str, level: Mapping[str, str]) -> dict[str, Any]:
     namespace, name, path = place.split("/", 2)
     digest, bits, top1 = record.sha256(), record.correctness, record.metrics.test_top1
     dataset, setting, backbone, optimizer = record.identity.cell()

@@ -63,8 +63,8 @@ def verify_run(repository: str, seed: int, tolerance: float, data: str | None = 
         )
     except ValueError as error:
         raise InputError(
-            f"{repository}: seed {seed} is not verified: {int(right.sum())} of {claimed.n} images are correct, the record "
-            f"claims {claimed.k}"
+            f"{repository}: seed {seed} is not verified: {int(right.sum())} of {claimed.n} images are correct, the "
+            f"record claims {claimed.k}"
         ) from error
 
 
