@@ -119,6 +119,7 @@ class HubServer:
             self.requests: list[tuple[str, str, int]] = []
             self.authorised: list[tuple[str, str | None]] = []
             self.page = PAGE
+            self.raw_page: bytes | None = None
 
     def close(self) -> None:
         for server in self._servers:
@@ -350,7 +351,9 @@ class _Api(_Handler):
         name = f"{namespace}/{given['name']}"
         with hub.lock:
             if (kind, name) in hub.repositories:
-                raise _Refused(409, "You already created this model repo")
+                address = f"{hub.url}/{'' if kind == 'models' else kind + '/'}{name}"
+                self.send(409, {"error": "You already created this repo", "url": address})
+                return
             repo = hub.repositories[kind, name] = Repository(private=given.get("visibility") == "private")
             hub.store_commit(repo, "main", {".gitattributes": File(b"*.safetensors filter=lfs\n")}, "initial commit")
         prefix = "" if kind == "models" else f"{kind}/"
@@ -468,7 +471,11 @@ class _Api(_Handler):
         return {"_id": "0", "id": name, "modelId": name} | {k: v for k, v in every.items() if k in wanted}
 
     def list(self, kind: str) -> None:
+        """A page of repositories; ``HubServer.raw_page`` replaces one that holds cards."""
         hub, token = self.server.hub, self.token()
+        if hub.raw_page is not None and "cardData" in self.query.get("expand", []):
+            self.send(200, hub.raw_page)
+            return
         author, tags = self.query.get("author", [""])[0], set(self.query.get("filter", []))
         expand = set(self.query.get("expand", []))
         after = self.query.get("cursor", [""])[0]
