@@ -12,7 +12,7 @@ from bocb_hf.card import CardBlock, make_block
 from bocb_hf.errors import InputError
 from bocb_hf.record import BaselineRecord, RunRecord
 from bocb_hf.store import SCHEME, Store, open_store
-from bocb_hf.store.read import CARD, CardSource, read_repository, reason_text
+from bocb_hf.store.read import CARD, RUN, CardSource, read_repository, reason_text
 
 DISAGREE = "card and record disagree; `bocb render` rebuilds the card from the records"
 
@@ -122,7 +122,7 @@ def _read_repository(
         quarantine(path, reason)
     for path, (record, tombstone) in contents.retracted.items():
         quarantine(path, f"run {record.run_id} is withdrawn: {tombstone.reason}")
-    bad = {path for path, _ in contents.damaged} | set(contents.retracted)
+    bad = {path for path, _ in contents.damaged if RUN.fullmatch(path)} | set(contents.retracted)
     baselines = list(contents.baselines.values())
     if not isinstance(contents.card, Exception):
         if isinstance(store, CardSource):  # which has no tombstones of its own

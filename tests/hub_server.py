@@ -371,7 +371,8 @@ class _Api(_Handler):
         self.send(200, {"errors": [], "warnings": []})
 
     def preupload(self, kind: str, name: str, revision: str) -> None:
-        self.writer(name.split("/")[0])
+        if self.query.get("create_pr") != ["1"]:
+            self.writer(name.split("/")[0])
         _, files = self.files(self.find(kind, name), revision)
         modes = [
             {
