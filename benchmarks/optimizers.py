@@ -1,6 +1,8 @@
 """Step time and state of every optimizer on the parameters of ResNet-50 and DeiT-S, beside torch's fused AdamW.
 
     python benchmarks/optimizers.py > benchmarks/optimizers.txt
+    python benchmarks/optimizers.py --compiled --networks deit_small --optimizers lion nadam radam lamb adan adabelief \
+        > benchmarks/optimizers_compiled.txt
 
 Each optimizer alternates with AdamW, so that whatever else the machine does meets both, and the ratio is the median
 over the rounds; its milliseconds are that ratio times the median of all of AdamW's steps. Forward + backward alternates
@@ -28,6 +30,7 @@ from torch.nn import functional
 from bocb_hf.config import OptimizerConfig
 from bocb_hf.optim import OPTIMIZERS
 from bocb_hf.optim.build import build_optimizer, resolve_optimizer
+from bocb_hf.optim.compiled import compile_step
 from bocb_hf.optim.param_groups import split_parameters
 from bocb_hf.optim.row import OptimizerRow
 
@@ -61,12 +64,14 @@ def timed(function: Callable[[], object], device: torch.device) -> float:
 class Stepper:
     """An optimizer over the parameters of a network of its own, with the same gradient in every step."""
 
-    def __init__(self, row: OptimizerRow, model: nn.Module) -> None:
+    def __init__(self, row: OptimizerRow, model: nn.Module, compiled: bool = False) -> None:
         # a rate this small leaves the weights where they are: only time is of interest
         identity = resolve_optimizer(OptimizerConfig(name=row.id, lr=1e-7), "default")
         self.row = row
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.optimizer = build_optimizer(identity, split_parameters(model, "norms_biases_embeddings"))
+        if compiled:
+            compile_step(self.optimizer, row)
         generator = torch.Generator(device=self.parameters[0].device).manual_seed(0)
         self.gradients = [
             torch.randn(p.shape, generator=generator, device=p.device).mul_(1e-2) for p in self.parameters
@@ -118,11 +123,13 @@ def forward_backward(model: nn.Module, size: int, batch: int, repeats: int, devi
 
 
 def compare(
-    row: OptimizerRow, model: nn.Module, rounds: int, device: torch.device
+    row: OptimizerRow, model: nn.Module, rounds: int, device: torch.device, compiled: bool
 ) -> tuple[list[float], list[float], int]:
     """Seconds of AdamW's steps, ratios of the optimizer's to them, and bytes of its state."""
-    stepper, adamw = Stepper(row, model), Stepper(OPTIMIZERS.get("adamw"), model)
+    stepper, adamw = Stepper(row, model, compiled), Stepper(OPTIMIZERS.get("adamw"), model)
     cycle = CYCLE.get(row.id, 1)
+    for _ in range(4 if compiled else 0):
+        stepper.step(device)  # all graphs are made by then
     warm = max(stepper.step(device) for _ in range(2))
     for _ in range(2):
         adamw.step(device)
@@ -142,6 +149,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--batch", type=int, default=8, help="images of a measured forward + backward")
+    parser.add_argument("--compiled", action="store_true", help="torch.compile the steps (runtime.compile_optimizer)")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -150,6 +158,7 @@ def main() -> None:
     versions = ", ".join(f"{n} {metadata.version(n)}" for n in ("torch", "timm", "pytorch_optimizer"))
     python = platform.python_version()
     print(f"{datetime.date.today()}, {kind}, {arguments.threads} thread(s), Python {python}, {versions}")
+    print("steps compiled (AdamW fused)" if arguments.compiled else "steps as the rows build them")
     print(f"median of {arguments.rounds} rounds against torch's fused AdamW; one where a round takes over 5 s")
     for name in arguments.networks:
         model, size = build(name)
@@ -157,7 +166,7 @@ def main() -> None:
         whole = forward_backward(model, size, arguments.batch, arguments.rounds, device)  # in steps of AdamW
         found: dict[str, tuple[list[float], list[float], int]] = {}
         for optimizer in arguments.optimizers:
-            found[optimizer] = compare(OPTIMIZERS.get(optimizer), model, arguments.rounds, device)
+            found[optimizer] = compare(OPTIMIZERS.get(optimizer), model, arguments.rounds, device, arguments.compiled)
             print(f"{name} {optimizer} {statistics.median(found[optimizer][1]):.2f}", file=sys.stderr)
         adamw = statistics.median(seconds for base, _, _ in found.values() for seconds in base)
         count = sum(p.numel() for p in model.parameters())

@@ -67,9 +67,7 @@ def read_store(*stores: Store) -> StoreContents:
         kept = [r for r in runs if is_first((r.role, r.run_id), repository, r.path())]
         contents.records += kept
         contents.places |= {(r.role, r.run_id): f"{repository}/{r.path()}" for r in kept}
-        contents.baselines += [
-            b for b in baselines if is_first((b.kind, b.data.model_dump_json()), repository, b.path())
-        ]
+        contents.baselines += [b for b in baselines if is_first((b.kind, b.path()), repository, b.path())]
     return contents
 
 
@@ -83,6 +81,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder that holds models/<namespace>/<repository>, or hf://<namespace>[,<namespace>...]",
     )
     parser.add_argument("--out", default="outputs/report", type=Path, help="folder for tables, figures and report.html")
+    parser.add_argument(
+        "--source",
+        default="store",
+        metavar="store|paper[:TABLE]",
+        help="records of the store, or the published tables: cifar100 (default), imagenet1k, coco_pose, coco_detection",
+    )
+    parser.add_argument(
+        "--rules",
+        choices=("default", "paper"),
+        default="default",
+        help="paper: beside our analysis, the study's own rules as printed",
+    )
+    parser.add_argument("--draws", type=int, default=2000, help="bootstrap draws of each analysis (default: 2000)")
     add_hub_arguments(parser)
 
 
@@ -90,19 +101,42 @@ def run(arguments: argparse.Namespace) -> int:
     """Reads, writes, prints; returns the exit status.
 
     Raises:
-        InputError: The store holds no valid record, or a file cannot be written.
+        InputError: The store holds no valid record, there is no such source, or a file cannot be written.
     """
-    from bocb_hf.aggregate_hub import aggregate_cards, read_hub
-    from bocb_hf.outputs import write_outputs  # pandas and matplotlib: a second that `bocb --help` need not wait
+    # pandas, matplotlib and scipy: a second that `bocb --help` need not wait
+    from bocb_hf.analysis_outputs import analyse_paper, analyse_records
+    from bocb_hf.outputs import write_outputs
 
+    if arguments.draws < 100:
+        raise InputError(f"--draws: {arguments.draws} is too few for a 95 % interval; use at least 100")
+    kind, _, name = arguments.source.partition(":")
+    if kind not in ("store", "paper") or (kind == "store" and name):
+        raise InputError(f"--source: {arguments.source!r} is neither 'store' nor 'paper' nor 'paper:TABLE'")
     if arguments.cards:
+        from bocb_hf.aggregate_hub import aggregate_cards
+
         return aggregate_cards(arguments)
-    on_hub = arguments.store.startswith(SCHEME)
-    contents = read_hub(arguments) if on_hub else read_store(open_store(arguments.store))
-    outputs = write_outputs(contents, arguments.out)
-    print(outputs.text)
-    print("\nwrote " + ", ".join(str(path) for path in outputs.paths))
+    if kind == "paper":
+        found = analyse_paper(name or "cifar100", arguments.rules, arguments.out, arguments.draws)
+        print(found.text)
+        paths = found.paths
+    else:
+        contents = _read(arguments)
+        outputs = write_outputs(contents, arguments.out)
+        print(outputs.text)
+        found = analyse_records(contents.records, arguments.rules, arguments.out, arguments.draws)
+        print(f"\n{found.text}")
+        paths = [*outputs.paths, *found.paths]
+    print("\nwrote " + ", ".join(str(path) for path in paths))
     return 0
+
+
+def _read(arguments: argparse.Namespace) -> StoreContents:
+    if not arguments.store.startswith(SCHEME):
+        return read_store(open_store(arguments.store))
+    from bocb_hf.aggregate_hub import read_hub
+
+    return read_hub(arguments)
 
 
 def _read_repository(

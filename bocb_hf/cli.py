@@ -19,6 +19,8 @@ examples:
   bocb list optimizers                        what can be trained with
   bocb sweep demo                             a grid of tiny backbones on the embedded images
   bocb aggregate                              read the cards back, print the coupling table
+  bocb recommend resnet101                    which optimizers to try on a backbone, and why
+  bocb figures --source paper                 every figure of the study's published table
   bocb train --config fashion_mnist_subset/demo backbone.name=tiny_vit optimizer.name=adamw --dry-run
 """
 
@@ -53,6 +55,16 @@ def build_parser() -> argparse.ArgumentParser:
     from bocb_hf import aggregate as aggregation
 
     aggregation.add_arguments(aggregate)
+
+    figures = commands.add_parser("figures", help="draw every figure of a table and write its numbers")
+    from bocb_hf.figures import arguments as drawing
+
+    drawing.add_arguments(figures)
+
+    recommend = commands.add_parser("recommend", help="name the optimizers to try on a backbone, with the evidence")
+    from bocb_hf.recommend import arguments as recommendation
+
+    recommendation.add_arguments(recommend)
 
     check = commands.add_parser(
         "check-optimizer",
@@ -193,6 +205,18 @@ def _aggregate(arguments: argparse.Namespace) -> int:
     return run(arguments)
 
 
+def _figures(arguments: argparse.Namespace) -> int:
+    from bocb_hf.figures.command import run
+
+    return run(arguments)
+
+
+def _recommend(arguments: argparse.Namespace) -> int:
+    from bocb_hf.recommend.command import run
+
+    return run(arguments)
+
+
 def _check_optimizer(arguments: argparse.Namespace) -> int:
     from bocb_hf.listing import describe_optimizer
     from bocb_hf.optim import OPTIMIZERS
@@ -231,6 +255,8 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "list": _list,
     "sweep": _sweep,
     "aggregate": _aggregate,
+    "figures": _figures,
+    "recommend": _recommend,
     "check-optimizer": _check_optimizer,
     "render": _render,
 }

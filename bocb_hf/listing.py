@@ -117,20 +117,23 @@ def _indented(text: str) -> str:
     return textwrap.fill(text, width=110, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
 
 
+_SHOWN = ("Purpose", "Published", "Measured", "Cost")
+
+
 def _headline(text: str) -> list[str]:
-    """Purpose, expected score and cost from the comment at the top of a configuration, each with its name."""
+    """Purpose, scores and cost from the comment at the top of a configuration, each with its name."""
     found: dict[str, str] = {}
     key = ""
     for line in text.splitlines():
         if not line.startswith("#"):
             break
         name, colon, rest = line[1:].strip().partition(":")
-        if colon and name in ("Purpose", "Command", "Expected", "Cost"):
+        if colon and name in (*_SHOWN, "Command"):
             key, line = name, rest
         else:
             line = line[1:]
         found[key] = f"{found.get(key, '')} {line.strip()}".strip()
-    return [f"{key.lower()}: {found[key]}" for key in ("Purpose", "Expected", "Cost") if key in found]
+    return [f"{key.lower()}: {found[key]}" for key in _SHOWN if key in found]
 
 
 _LISTINGS: dict[str, Callable[[], str]] = {

@@ -9,15 +9,25 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from bocb_hf.aggregate import Quarantined, StoreContents
 from bocb_hf.coupling.columns import COLUMNS
 from bocb_hf.coupling.contrast import family_contrast
+from bocb_hf.coupling.ledger import ledger, ledger_text
+from bocb_hf.coupling.marks import Marks
+from bocb_hf.coupling.robustness import robustness
+from bocb_hf.coupling.scores import scores_of
 from bocb_hf.coupling.table import Table, build_tables, floors
+from bocb_hf.coupling.trials import trial_curves
 from bocb_hf.coupling.words import contrast_text, notes, terminal_text
 from bocb_hf.errors import InputError
-from bocb_hf.plots import figure_bytes, heatmap
+from bocb_hf.figures.costs import trial_figure
+from bocb_hf.figures.distributions import boxes
+from bocb_hf.figures.grid import heatmap
+from bocb_hf.figures.style import figure_bytes
 from bocb_hf.report import Section, render_report
+from bocb_hf.tables import json_rows, latex_table, markdown_table
 
 
 class Outputs(NamedTuple):
@@ -28,8 +38,10 @@ class Outputs(NamedTuple):
 
 
 def write_outputs(contents: StoreContents, out_dir: Path) -> Outputs:
-    """Writes ``coupling.csv``, ``coupling.parquet``, ``heatmap.png``, ``heatmap.svg`` and ``report.html``.
+    """Writes the coupling table in five formats, its heat map as PNG and SVG, and ``report.html``.
 
+    ``coupling.csv``, ``.parquet`` and ``.json`` hold one row for each configuration of each cell; ``coupling.md`` and
+    ``.tex`` hold optimizers × backbones with intervals, one table after the other.
     Each data set, setting and data revision has its own table; the one with most runs comes first and owns
     ``heatmap.*``, the figures of the others carry its name. Equal records give equal files, byte for byte.
 
@@ -52,17 +64,27 @@ def write_outputs(contents: StoreContents, out_dir: Path) -> Outputs:
     tables = build_tables(contents.records)
     files: dict[str, bytes] = {}
     sections: list[Section] = []
+    markdown: list[str] = []
+    latex: list[str] = []
     for number, table in enumerate(tables):
-        figure = heatmap(table)
-        name = "heatmap" if number == 0 else f"heatmap-{_slug(table)}"
+        scores = scores_of(table, contents.uri)
+        marks = Marks.of(scores, table)
+        figure = heatmap(scores, marks, table.split_label)
+        markdown.append(markdown_table(scores, marks))
+        latex.append(latex_table(scores, marks))
+        name = "heatmap" if number == 0 else f"heatmap-{table_slug(table)}"
         svg = files[f"{name}.svg"] = figure_bytes(figure, "svg")
         files[f"{name}.png"] = figure_bytes(figure, "png")
-        sections.append(Section(table, floors(table, contents.baselines), family_contrast(table), svg))
+        below = floors(table, contents.baselines)
+        sections.append(Section(table, below, family_contrast(table), svg, _tuning_figures(table)))
     frame = coupling_frame(tables)
     files["coupling.csv"] = frame.to_csv(index=False, lineterminator="\n").encode()
     files["coupling.parquet"] = frame.to_parquet(index=False)
+    files["coupling.json"] = json_rows(frame)
+    files["coupling.md"] = "\n".join(markdown).encode()
+    files["coupling.tex"] = "\n".join(latex).encode()
     files["report.html"] = render_report(sections, contents.quarantined, contents.uri, contents.places).encode()
-    paths = [_write(out_dir / name, content) for name, content in sorted(files.items())]
+    paths = [write_file(out_dir / name, content) for name, content in sorted(files.items())]
     return Outputs(paths, _text(sections, contents.quarantined))
 
 
@@ -73,29 +95,42 @@ def coupling_frame(tables: Sequence[Table]) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
+def _tuning_figures(table: Table) -> dict[str, bytes]:
+    """What the report shows of the trials, as SVG by what it shows."""
+    curves, found = trial_curves(table), robustness(table)
+    figures: dict[str, Figure] = {}
+    if curves:
+        figures["Expected best score against the number of trials"] = trial_figure(curves, table.dataset)
+    if found.offsets:
+        figures["Tuning distance of each backbone"] = boxes(found, "backbone", table.dataset)
+        figures["Tuning distance of each optimizer"] = boxes(found, "optimizer", table.dataset)
+    return {title: figure_bytes(figure, "svg") for title, figure in figures.items()}
+
+
 def _text(sections: Sequence[Section], quarantined: Sequence[Quarantined]) -> str:
     """Everything for the terminal."""
     blocks: list[str] = []
     for section in sections:
         sentences = [*contrast_text(section.contrast), *notes(section.table, section.floors)]
-        blocks += [terminal_text(section.table, section.floors), "\n".join(map(_wrap, sentences))]
+        fairness = "\n".join(ledger_text(ledger(section.table)))
+        blocks += [terminal_text(section.table, section.floors), fairness, "\n".join(map(wrap, sentences))]
     if quarantined:
         lines = [f"{q.repository}/{q.path}: {q.reason}" for q in quarantined]
-        blocks.append("\n".join([f"quarantined, in no table ({len(lines)}):", *map(_wrap, lines)]))
+        blocks.append("\n".join([f"quarantined, in no table ({len(lines)}):", *map(wrap, lines)]))
     return "\n\n".join(blocks)
 
 
-def _wrap(sentence: str) -> str:
+def wrap(sentence: str) -> str:
     """A sentence as an item of a list."""
     return textwrap.fill(sentence, 112, initial_indent="- ", subsequent_indent="  ", break_long_words=False)
 
 
-def _slug(table: Table) -> str:
+def table_slug(table: Table) -> str:
     """A file name for a table."""
     return "-".join(re.sub(r"[^a-z0-9_]+", "-", p.lower()) for p in (table.dataset, table.setting, table.revision[:7]))
 
 
-def _write(path: Path, content: bytes) -> Path:
+def write_file(path: Path, content: bytes) -> Path:
     """Replaces a file in one step, so that nobody reads half of it.
 
     Raises:

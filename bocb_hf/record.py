@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pydantic import Field, ValidationError, model_validator
 
 from bocb_hf.errors import InputError
-from bocb_hf.identity import DataIdentity, Identity
+from bocb_hf.identity import BackboneIdentity, DataIdentity, Identity
 from bocb_hf.schema import Frozen, Role, Scalar, Seed, canonical_json, describe_errors, later
 
 SCHEMA_VERSION = 1
@@ -303,18 +303,23 @@ class RunRecord(Frozen):
 
 
 class BaselineRecord(Frozen):
-    """A floor for a data set: what needs no network. Lies at ``baselines/<kind>-<data>.json`` of its own repository.
+    """A floor for a data set: what needs no training of a network. Lies at ``baselines/<kind>-<data>.json`` of its own
+    repository.
 
     Attributes:
-        kind: The estimator.
+        kind: ``logistic_regression`` on pixels, or on what an untrained network makes of them (``frozen_backbone``).
         data: The data that it was fitted on; tables show it beside runs of the same name, revision and split rule.
+        backbone: The untrained network.
+        seed: Of its initial weights.
         hyperparameters: Of the estimator.
         seconds: Wall time of the fit.
     """
 
     schema_version: Literal[1]
-    kind: Literal["logistic_regression"]
+    kind: Literal["logistic_regression", "frozen_backbone"]
     data: DataIdentity
+    backbone: BackboneIdentity | None = later(None)
+    seed: Seed | None = later(None)
     hyperparameters: dict[str, Scalar]
     train_top1: Annotated[float, Field(ge=0, le=100)]
     correctness: Correctness
@@ -322,6 +327,13 @@ class BaselineRecord(Frozen):
     seconds: NonNegative
     environment: Environment
     finished_at: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
+
+    @model_validator(mode="after")
+    def _network(self) -> BaselineRecord:
+        given = (self.backbone is not None, self.seed is not None)
+        if given != (self.kind == "frozen_backbone",) * 2:
+            raise ValueError("backbone and seed are given exactly for a frozen backbone")
+        return self
 
     def to_json(self) -> str:
         """The record as it is stored."""
@@ -332,8 +344,8 @@ class BaselineRecord(Frozen):
         return baseline_repository_name(self.data.name)
 
     def path(self) -> str:
-        """Where the record lies in its repository; one for each revision, size and split of the data."""
-        return baseline_path(self.kind, self.data)
+        """Where the record lies in its repository; one for each revision, size and split of the data, and network."""
+        return baseline_path(self.kind, self.data, self.backbone, self.seed)
 
 
 def make_run_id(config_hash: str, seed: int) -> str:
@@ -358,9 +370,14 @@ def baseline_repository_name(dataset: str) -> str:
     return repository_name(dataset, "baselines", "pixels", "none").replace("-pixels-none", "")
 
 
-def baseline_path(kind: str, data: DataIdentity) -> str:
-    """Where the floor of exactly these data lies in the repository of its data set."""
-    digest = hashlib.sha256(canonical_json(data.model_dump(mode="json")).encode()).hexdigest()[:12]
+def baseline_path(
+    kind: str, data: DataIdentity, backbone: BackboneIdentity | None = None, seed: int | None = None
+) -> str:
+    """Where the floor of exactly these data, and of this untrained network, lies in the repository of its data set."""
+    what: Any = data.model_dump(mode="json")
+    if backbone is not None:
+        what = [what, backbone.model_dump(mode="json"), seed]
+    digest = hashlib.sha256(canonical_json(what).encode()).hexdigest()[:12]
     return f"baselines/{kind}-{digest}.json"
 
 

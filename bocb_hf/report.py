@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
 from bocb_hf.coupling.contrast import Contrast, NotAvailable
+from bocb_hf.coupling.ledger import ledger, unequal
 from bocb_hf.coupling.row import Row
 from bocb_hf.coupling.table import Floor, Table
 from bocb_hf.coupling.words import (
@@ -40,12 +41,14 @@ class Section:
         floors: Its floor rows.
         contrast: Its primary contrast, or why there is none.
         figure: Its heat map as SVG.
+        tuning: Figures of its trials as SVG, by what they show; empty where it has none.
     """
 
     table: Table
     floors: Sequence[Floor]
     contrast: Contrast | NotAvailable
     figure: bytes
+    tuning: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
 
 
 def render_report(
@@ -92,6 +95,7 @@ def _section(section: Section) -> dict[str, Any]:
     """What the template shows of one table."""
     table = section.table
     runs = Counter(record.status for record in table.records)
+    entries = ledger(table)
     return {
         "table": table,
         "summary": {
@@ -107,9 +111,16 @@ def _section(section: Section) -> dict[str, Any]:
         "floors": section.floors,
         "contrast": contrast_text(section.contrast),
         "notes": notes(table, section.floors),
-        "figure": "data:image/svg+xml;base64," + base64.b64encode(section.figure).decode("ascii"),
-        "shown": [row for row in table.rows if row.shown],
+        "figure": _inline(section.figure),
+        "tuning": {title: _inline(svg) for title, svg in section.tuning.items()},
+        "ledger": entries,
+        "unequal": "; ".join(unequal(entries)),
     }
+
+
+def _inline(svg: bytes) -> str:
+    """A figure as an address that holds it."""
+    return "data:image/svg+xml;base64," + base64.b64encode(svg).decode("ascii")
 
 
 def _environments(records: Iterable[RunRecord]) -> list[dict[str, Any]]:

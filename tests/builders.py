@@ -6,14 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from bocb_hf.backbones import BACKBONES, OWN_ARCHITECTURES, Family
 from bocb_hf.config import AugmentationConfig, TrainingConfig
-from bocb_hf.data.augment.draws import COLUMNS, FLIP, PLACE
-from bocb_hf.data.sampling import step_uniforms
-from bocb_hf.data.splits import Images
 from bocb_hf.identity import BackboneIdentity, DataIdentity, Identity, OptimizerIdentity
 from bocb_hf.optim import OPTIMIZERS
 from bocb_hf.record import (
@@ -80,6 +75,7 @@ def make_record(
     status: Status = "completed",
     correct: int | Sequence[bool] | np.ndarray = 1600,
     lr: float = 0.1,
+    weight_decay: float = 1e-4,
     val_top1: float = 80.0,
     val_loss: float = 0.5,
     family: Family | None = None,
@@ -109,7 +105,7 @@ def make_record(
         backbone=BackboneIdentity(
             name=backbone, architecture=backbone, args={}, pretrained=None, pretrained_sha256=None
         ),
-        optimizer=OptimizerIdentity(name=optimizer, lr=lr, weight_decay=1e-4, hyperparameters=hyperparameters),
+        optimizer=OptimizerIdentity(name=optimizer, lr=lr, weight_decay=weight_decay, hyperparameters=hyperparameters),
         training=TrainingConfig(epochs=epochs, batch_size=64),
         augmentation=AugmentationConfig(),
         data=data or make_data(),
@@ -178,13 +174,16 @@ def make_grid(
     ]
 
 
-def make_baseline(correct: int = 1640, data: DataIdentity | None = None) -> BaselineRecord:
-    """Logistic regression on pixels."""
+def make_baseline(correct: int = 1640, data: DataIdentity | None = None, backbone: str | None = None) -> BaselineRecord:
+    """Logistic regression on pixels, or on the features of an untrained backbone."""
     data = data or make_data()
+    identity = make_record(backbone).identity.backbone if backbone is not None else None
     return BaselineRecord(
         schema_version=1,
-        kind="logistic_regression",
+        kind="logistic_regression" if backbone is None else "frozen_backbone",
         data=data,
+        backbone=identity,
+        seed=None if backbone is None else 0,
         hyperparameters={"C": 0.01},
         train_top1=88.0,
         correctness=Correctness.from_bits(make_bits(correct)),
@@ -193,31 +192,3 @@ def make_baseline(correct: int = 1640, data: DataIdentity | None = None) -> Base
         environment=ENVIRONMENT,
         finished_at="2026-01-02T03:04:05Z",
     )
-
-
-def decoded(images: object) -> Images:
-    """A split that a small data set has in memory."""
-    assert isinstance(images, Images)
-    return images
-
-
-def augment_plainly(pixels: Tensor, seed: int, step: int, config: AugmentationConfig) -> Tensor:
-    """Crop and flip of a whole batch, one image after the other, with torchvision; uint8 in, uint8 out.
-
-    Args:
-        pixels: (B, 3, S, S), the global batch of the step.
-        seed: Of the run.
-        step: Steps before this one.
-        config: Of padding, zeros, and flip only.
-    """
-    from torchvision.transforms.v2 import functional as vision
-
-    draws = step_uniforms(len(pixels), COLUMNS, seed, step).double()
-    images: list[Tensor] = []
-    for image, draw in zip(pixels, draws, strict=True):
-        size, padding = image.shape[-1], config.crop_padding
-        if padding:
-            top, left = (int(u * (2 * padding + 1)) for u in draw[PLACE])
-            image = vision.crop(vision.pad(image, [padding] * 4), top, left, size, size)
-        images.append(vision.horizontal_flip(image) if config.horizontal_flip and draw[FLIP] < 0.5 else image)
-    return torch.stack(images)

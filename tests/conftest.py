@@ -36,23 +36,17 @@ def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def sections(small_data: Path, tmp_path: Path) -> dict[str, Any]:
-    """A configuration of 16 steps on the small data, with its store and state in the test's own folder."""
+def short_run(data: Path, folder: Path) -> dict[str, Any]:
+    """A configuration of 16 steps on the small data, with its store and state in a folder."""
     return {
         "setting": "short",
         "backbone": {"name": "tiny_vit"},
         "optimizer": {"name": "adamw"},
-        "data": {"name": str(small_data), "image_size": 32},
+        "data": {"name": str(data), "image_size": 32},
         "training": {"epochs": 2, "batch_size": 25, "warmup_epochs": 0.25, "no_decay": "norms_biases_embeddings"},
         "augmentation": {"crop_padding": 2, "horizontal_flip": True},
         "seed": 1,
-        "runtime": {
-            "store": str(tmp_path / "store"),
-            "state_dir": str(tmp_path / "state"),
-            "threads": 1,
-            "log_every": 3,
-        },
+        "runtime": {"store": str(folder / "store"), "state_dir": str(folder / "state"), "threads": 1, "log_every": 3},
     }
 
 
@@ -84,3 +78,9 @@ def hub(hub_server: HubServer) -> HubServer:
         "hf_fine": Token("ada", organisations={"lab": "write"}, scopes={"lab": ("repo.content.read", "repo.write")}),
     }
     return hub_server
+
+
+@pytest.fixture
+def sections(small_data: Path, tmp_path: Path) -> dict[str, Any]:
+    """``short_run`` in the test's own folder."""
+    return short_run(small_data, tmp_path)

@@ -317,6 +317,7 @@ def test_micro_batches_and_order_do_not_matter(config: dict[str, Any]) -> None:
     shuffled = torch.tensor([4, 1, 8, 5, 15, 0, 9, 14])  # four pairs
     for part in (*rows.split(2), *rows.split(8), shuffled):
         cut = augmenter(**config)  # as in another process
+        cut(pixels[part], labels(16)[part], part, step=6)  # of which nothing stays behind
         inputs, targets = cut(pixels[part], labels(16)[part], part, step=7)
         assert torch.equal(inputs, whole[part])
         assert torch.equal(targets, whole_targets[part])
@@ -329,6 +330,21 @@ def test_blocks_of_a_cpu_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     whole, _ = augmenter(**RESIZED)(pixels, labels(16), rows, step=7)
     monkeypatch.setattr("bocb_hf.data.augment.pipeline._BLOCK", 5 * 3 * 32**2)
     assert torch.equal(augmenter(**RESIZED)(pixels, labels(16), rows, step=7)[0], whole)
+
+
+@pytest.mark.parametrize("config", [EVERYTHING, EVERYTHING | {"crop_padding_mode": "reflect"}, RESIZED])
+def test_the_device_never_has_to_answer(monkeypatch: pytest.MonkeyPatch, config: dict[str, Any]) -> None:
+    """On torch's device without values, reading one back or mixing devices in one operation is an error."""
+    monkeypatch.setattr(
+        "bocb_hf.data.augment.pipeline.draw_noise", lambda *_: torch.zeros(4 * 3 * 32**2, device="meta")
+    )
+    setting = training(16, label_smoothing=0.1)
+    augment = Augmenter(AugmentationConfig(**config), setting, 32, CLASSES, MEAN, STD, 0, "meta")
+    for step in range(10):
+        inputs, targets = augment(images(16), labels(16), torch.arange(16), step)
+        assert inputs.device.type == targets.device.type == "meta"
+        assert inputs.shape == (16, 3, 32, 32)
+        assert loss(torch.zeros(16, CLASSES, device="meta"), targets, setting).shape == ()
 
 
 def test_steps_and_seeds_differ_and_global_streams_play_no_part() -> None:

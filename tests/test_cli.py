@@ -21,7 +21,7 @@ from bocb_hf.store.local import LocalStore
 from bocb_hf.store.publish import publish_run
 
 ROOT = Path(__file__).resolve().parent.parent
-COMMANDS = ("list", "train", "sweep", "aggregate", "check-optimizer", "render")
+COMMANDS = ("list", "train", "sweep", "aggregate", "figures", "recommend", "check-optimizer", "render")
 REPOSITORY = "me/bocb-fashion_mnist_subset-demo-tiny_resnet-sgdm"
 
 Capture = pytest.CaptureFixture[str]
@@ -70,7 +70,7 @@ def test_every_command_of_the_parser_is_tested_and_does_something() -> None:
     assert {*cli._COMMANDS, "train"} == set(COMMANDS)
 
 
-@pytest.mark.parametrize("command", ["list", "sweep", "aggregate", "render"])
+@pytest.mark.parametrize("command", ["list", "sweep", "aggregate", "figures", "recommend", "render"])
 def test_each_command_explains_its_arguments(command: str, capsys: Capture) -> None:
     assert exit_of(command, "--help") == 0
     text = capsys.readouterr().out
@@ -108,16 +108,19 @@ def test_a_listing_has_a_line_for_each_row(what: str, ids: list[str], capsys: Ca
     assert all(line[second - 2 : second] == "  " for line in lines)
 
 
-@pytest.mark.parametrize(("what", "name"), [("settings", "fashion_mnist_subset/demo"), ("sweeps", "demo")])
-def test_shipped_files_are_listed_with_their_headline(what: str, name: str, capsys: Capture) -> None:
+@pytest.mark.parametrize(
+    ("what", "name", "keys"),
+    [
+        ("settings", "fashion_mnist_subset/demo", ["purpose", "published", "measured", "cost"]),
+        ("sweeps", "demo", ["purpose", "measured", "cost"]),
+    ],
+)
+def test_shipped_files_are_listed_with_their_headline(what: str, name: str, keys: list[str], capsys: Capture) -> None:
     assert exit_of("list", what) == 0
     blocks = capsys.readouterr().out.split("\n\n")
     (block,) = [block.splitlines() for block in blocks if block.splitlines()[0] == name]
-    assert [line.split(":")[0] for line in block[1:] if not line.startswith("    ")] == [
-        "  purpose",
-        "  expected",
-        "  cost",
-    ]
+    found = [line.split(":")[0].strip() for line in block[1:] if not line.startswith("    ")]
+    assert found == keys
 
 
 def test_the_listings_show_what_one_needs_to_choose(capsys: Capture) -> None:

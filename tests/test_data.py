@@ -11,8 +11,8 @@ import datasets
 import numpy as np
 import pytest
 import torch
-from builders import decoded
 from PIL import Image
+from plain_loop import decoded
 
 from bocb_hf.config import DataConfig
 from bocb_hf.data import DATASETS, content_revision

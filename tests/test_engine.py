@@ -13,60 +13,32 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
-from builders import augment_plainly, decoded
+from plain_loop import augment_plainly, decoded
 from pydantic import ValidationError
-from safetensors.torch import load_file
+from runs import StopAfter, folder_of, make, weights_of
 from torch import nn
 from torch.nn import functional
 
 from bocb_hf.baseline import publish_logistic_regression
-from bocb_hf.config import RunConfig, TrainingConfig
+from bocb_hf.config import TrainingConfig
 from bocb_hf.data.augment import normalize
 from bocb_hf.data.images import Images
 from bocb_hf.data.sampling import epoch_order
 from bocb_hf.engine import checkpoint, loop
-from bocb_hf.engine import run as run_module
 from bocb_hf.engine.evaluation import evaluate
-from bocb_hf.engine.interrupt import StopSignal
 from bocb_hf.engine.metrics import MeanLoss, TopKAccuracy
+from bocb_hf.engine.prepare import PreparedRun, prepare_run
 from bocb_hf.engine.progress import DIVERGED_ABOVE, Progress
-from bocb_hf.engine.run import PreparedRun, prepare_run, train_run
+from bocb_hf.engine.run import train_run
 from bocb_hf.engine.schedule import learning_rate
 from bocb_hf.errors import InputError
-from bocb_hf.load_config import build_run_config
-from bocb_hf.record import RunRecord
 from bocb_hf.store import open_store
-
-
-def make(sections: dict[str, Any], *overrides: str) -> RunConfig:
-    return build_run_config(sections, overrides)
-
-
-def folder_of(config: RunConfig, record: RunRecord) -> Path:
-    return Path(config.runtime.store) / "models" / config.runtime.namespace / record.repository()
-
-
-def weights_of(config: RunConfig, record: RunRecord) -> dict[str, torch.Tensor]:
-    return load_file(folder_of(config, record) / "seeds" / str(record.seed) / "model.safetensors")
 
 
 def assert_identical(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
     assert a.keys() == b.keys()
     for name in a:
         assert torch.equal(a[name], b[name]), name
-
-
-class StopAfter(StopSignal):
-    """Asks for a stop after so many steps, as a signal would."""
-
-    def __init__(self, steps: int) -> None:
-        super().__init__(())
-        self.left = steps
-
-    @property
-    def requested(self) -> bool:
-        self.left -= 1
-        return self.left <= 0
 
 
 # schedule
@@ -432,7 +404,7 @@ def test_corrupted_record_in_the_way_is_named(sections: dict[str, Any]) -> None:
 def test_bf16_trains_in_bf16_also_after_validation(sections: dict[str, Any], ema: tuple[str, ...]) -> None:
     """accelerate's unwrap_model takes autocast off the live network; the record would then lie about its precision."""
     seen: list[torch.dtype] = []
-    build = run_module.PreparedRun.build_model
+    build = PreparedRun.build_model
 
     def hooked(prepared: PreparedRun) -> nn.Module:
         model = build(prepared)
@@ -441,7 +413,7 @@ def test_bf16_trains_in_bf16_also_after_validation(sections: dict[str, Any], ema
         return model
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run_module.PreparedRun, "build_model", hooked)
+        patch.setattr(PreparedRun, "build_model", hooked)
         record = train_run(make(sections, "backbone.name=tiny_resnet", "training.precision=bf16", *ema))
     assert record.identity.training.precision == "bf16"
     assert seen == [torch.bfloat16] * 16

@@ -171,13 +171,15 @@ except Exception as error:
 def test_a_failed_push_waits_and_pending_finishes_it(hub: HubServer, hub_client: HubClient, run: Any) -> None:
     hub.fail("POST", "/commit/", status=503, times=100)
     code = """
-store = LocalStore(Path(home) / "store")
+from bocb_hf.config import RuntimeConfig
+store, runtime = LocalStore(Path(home) / "store"), RuntimeConfig(store="hf://lab")
+assert runtime.namespace == "lab"
 for lr in (0.1, 0.2):
     trial = make_record(seed=0, role="trial", lr=lr)
     publish(store, trial)
-    push_after_training(store, "hf://lab", cell, trial.path(), False)
+    push_after_training(store, runtime, cell, trial.path())
 record = publish(store, make_record(seed=1))
-push_after_training(store, "hf://lab", cell, record.path(), False)
+push_after_training(store, runtime, cell, record.path())
 result = [entry.model_dump() for entry in Queue(store).entries()]
 """
     (entry,) = run(code, cell=CELL)

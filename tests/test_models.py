@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import timm
 import torch
-from builders import decoded
+from plain_loop import decoded
 from safetensors.torch import load_file
 
 from bocb_hf.backbones import OWN_ARCHITECTURES, TINY

@@ -124,7 +124,10 @@ def test_accelerate_launch_without_any_configuration(setting: Path, tmp_path: Pa
 
 # a second gradient, one with sampled labels, and other weights to evaluate; Sophia's ε is so large that it is no sign
 PASSES = [
-    ["optimizer.name=sgdm"],
+    [
+        *("optimizer.name=sgdm", "augmentation.randaugment_magnitude=9", "augmentation.random_erasing=0.25"),
+        *("augmentation.mixup_alpha=0.8", "augmentation.cutmix_alpha=1.0", "augmentation.repeats=3"),
+    ],
     ["optimizer.name=sam", "runtime.accumulation=2"],
     ["optimizer.name=sophia", "optimizer.hyperparameters.eps=1.0", "optimizer.hyperparameters.rho=100.0"],
     ["optimizer.name=schedulefreesgd"],
@@ -132,7 +135,9 @@ PASSES = [
 
 
 @pytest.mark.parametrize(
-    "optimizer", [PASSES[0], *(pytest.param(p, marks=pytest.mark.slow) for p in PASSES[1:])], ids=lambda o: o[0][15:]
+    "optimizer",
+    [PASSES[0], *(pytest.param(p, marks=pytest.mark.slow) for p in PASSES[1:])],
+    ids=lambda o: o[0][15:],
 )
 def test_two_cpu_processes_are_two_and_give_the_result_of_one(
     setting: Path, tmp_path: Path, optimizer: list[str]
@@ -158,6 +163,37 @@ def test_two_cpu_processes_are_two_and_give_the_result_of_one(
         assert torch.allclose(a[name], b[name], atol=1e-5), name
     assert first.curve.train_loss == pytest.approx(second.curve.train_loss, abs=1e-4)
     assert first.curve.val_loss == pytest.approx(second.curve.val_loss, abs=1e-4)
+
+
+def test_two_processes_killed_inside_an_epoch_continue_bit_identically(setting: Path, tmp_path: Path) -> None:
+    def command(store: Path) -> list[str]:
+        places = [f"runtime.store={store / 'store'}", f"runtime.state_dir={store / 'state'}", "runtime.save_every=3"]
+        sizes = ["training.batch_size=20", "optimizer.lr=0.01", *PASSES[0]]
+        return [*LAUNCH, "--multi_gpu", "--num_processes", "2", TRAIN, "--config", str(setting), *sizes, *places]
+
+    cpu = {**os.environ, "ACCELERATE_USE_CPU": "true"}
+    for name in ("whole", "parts"):
+        (tmp_path / name).mkdir()
+    whole = run(command(tmp_path / "whole"), ACCELERATE_USE_CPU="true")
+    assert whole.returncode == 0, whole.stderr
+    process = subprocess.Popen(
+        command(tmp_path / "parts"),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=cpu,
+        start_new_session=True,
+    )
+    wait_for(lambda: saved(tmp_path / "parts" / "state") >= 3, process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert saved(tmp_path / "parts" / "state") < 20
+    again = run(command(tmp_path / "parts"), ACCELERATE_USE_CPU="true")
+    assert again.returncode == 0, again.stderr
+    (first, a), (second, b) = result(tmp_path / "whole" / "store"), result(tmp_path / "parts" / "store")
+    assert second.cost.resumed == 1
+    assert first.correctness == second.correctness
+    for key, value in a.items():
+        assert torch.equal(b[key], value), key
 
 
 def test_dry_run_prints_everything_and_trains_nothing(setting: Path, tmp_path: Path) -> None:

@@ -87,6 +87,19 @@ def test_the_bytes_do_not_depend_on_the_order_in_which_a_record_was_written() ->
     assert parse_record(pretty, "r.json").to_json() == SHAPES["final"].to_json()
 
 
+def test_a_floor_of_an_untrained_backbone_names_it() -> None:
+    record = make_baseline(backbone="tiny_vit")
+    assert re.fullmatch(r"baselines/frozen_backbone-[0-9a-f]{12}\.json", record.path())
+    assert record.path() != make_baseline(backbone="tiny_resnet").path()
+    assert parse_record(record.to_json().encode(), "x", type(record)) == record
+    for kind, change in (("frozen_backbone", {"seed": None}), ("logistic_regression", {})):
+        data = record.model_dump(mode="json") | {"kind": kind} | change
+        with pytest.raises(InputError, match="backbone and seed are given exactly for a frozen backbone"):
+            parse_record(json.dumps(data).encode(), "x", type(record))
+    # a record of before there were such floors keeps its bytes
+    assert "backbone" not in make_baseline().to_json()
+
+
 def test_a_baseline_is_read_back_equal() -> None:
     record = make_baseline()
     assert parse_record(record.to_json().encode(), "b.json", BaselineRecord) == record

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from builders import augment_plainly, decoded
-from safetensors.torch import load_file
+from plain_loop import augment_plainly, decoded
+from runs import StopAfter, make, weights_of
 from torch import nn
 from torch.nn import functional
 
@@ -18,34 +17,10 @@ from bocb_hf.data.augment import normalize
 from bocb_hf.data.sampling import epoch_order, hessian_uniforms
 from bocb_hf.engine import step
 from bocb_hf.engine.dry_run import optimizer_state_bytes
-from bocb_hf.engine.interrupt import StopSignal
-from bocb_hf.engine.run import PreparedRun, prepare_run, train_run
+from bocb_hf.engine.prepare import PreparedRun, prepare_run
+from bocb_hf.engine.run import train_run
 from bocb_hf.errors import InputError
-from bocb_hf.load_config import build_run_config
 from bocb_hf.optim import OPTIMIZERS
-from bocb_hf.record import RunRecord
-
-
-def make(sections: dict[str, Any], *overrides: str) -> RunConfig:
-    return build_run_config(sections, overrides)
-
-
-def weights_of(config: RunConfig, record: RunRecord) -> dict[str, torch.Tensor]:
-    folder = Path(config.runtime.store) / "models" / config.runtime.namespace / record.repository()
-    return load_file(folder / "seeds" / str(record.seed) / "model.safetensors")
-
-
-class StopAfter(StopSignal):
-    """Asks for a stop after so many steps, as a signal would."""
-
-    def __init__(self, steps: int) -> None:
-        super().__init__(())
-        self.left = steps
-
-    @property
-    def requested(self) -> bool:
-        self.left -= 1
-        return self.left <= 0
 
 
 class Plain:

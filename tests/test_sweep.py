@@ -84,7 +84,9 @@ def test_a_sweep_tunes_runs_and_is_not_run_twice(plan: Path, tmp_path: Path) -> 
     assert "20 of 20 runs to do" in first.stdout and "min on 2 workers" in first.stdout
     before = check_complete(tmp_path)
     contents = read_store(LocalStore(tmp_path / "store"))
-    assert len(contents.baselines) == 1
+    backbones = {record.identity.backbone.name for record in contents.records}
+    assert {b.backbone.name for b in contents.baselines if b.backbone is not None} == backbones
+    assert len(contents.baselines) == 1 + len(backbones)
     (table,) = build_tables(contents.records)
     assert len([row for row in table.rows if row.shown]) == 4
     files = {

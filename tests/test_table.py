@@ -211,6 +211,18 @@ def test_floors_match_name_revision_and_split_rule():
     assert (pixels.interval.low, pixels.interval.high) == wilson_interval(1640, 2000)
 
 
+def test_a_frozen_backbone_is_the_floor_of_its_own_column():
+    table = build_tables([make_record(correct=1000), make_record("tiny_vit", correct=1300)])[0]
+    frozen = [make_baseline(k, backbone=b) for k, b in ((1100, "tiny_resnet"), (1200, "tiny_vit"), (900, "tiny_mlp"))]
+    rows = floors(table, [*frozen, make_baseline()])
+    assert [row.backbone for row in rows] == [None, None, "tiny_resnet", "tiny_vit"]
+    assert rows[2].name == "tiny_resnet, frozen with random weights (seed 0), and a linear head"
+    assert (rows[2].top1, rows[2].n) == (55, 2000)
+    found = notes(table, rows)
+    assert "1 of 2 cells lie below a linear head on their own backbone, frozen untrained." in found
+    assert "2 of 2 cells lie below logistic regression on pixels (82.0)." in found
+
+
 def test_few_epochs_measure_speed_and_the_floor_is_compared():
     table = build_tables([make_record(correct=1600), make_record("tiny_vit", correct=1660)])[0]
     found = notes(table, floors(table, [make_baseline()]))

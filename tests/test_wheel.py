@@ -74,6 +74,9 @@ def test_the_wheel_holds_all_that_is_not_code(wheel: Path) -> None:
     templates = [p.relative_to(ROOT).as_posix() for p in (ROOT / "bocb_hf/templates").glob("*.jinja")]
     assert templates
     assert set(templates) <= names
+    tables = [p.relative_to(ROOT).as_posix() for p in (ROOT / "bocb_hf/reference").glob("*.*") if p.suffix != ".py"]
+    assert len(tables) == 6
+    assert set(tables) <= names
     modules = {p.relative_to(ROOT).as_posix() for p in (ROOT / "bocb_hf").rglob("*.py")}
     assert modules <= names
 

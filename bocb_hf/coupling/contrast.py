@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from statistics import fmean
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,10 @@ SGD = ("sgdm", "sgdp")
 ADAPTIVE = "b"
 ENOUGH_BACKBONES = 5  # in each family, before a statement may reach beyond the backbones at hand
 MAX_LABELINGS = 200_000
+RANDOM_LABELINGS = 20_000  # where there are more
+
+
+PermutationStatistic = Literal["mean", "median", "t"]
 
 
 @dataclass(frozen=True)
@@ -32,14 +37,18 @@ class Permutation:
     """Exact test over all ways to call as many of the backbones CNN as are; cells are never permuted.
 
     Attributes:
-        labelings: Distinct ways, the true one included.
+        labelings: Distinct ways, the true one included; a random sample of them where not ``exact``.
         p: Two-sided: the share of them with |C| at least as large as the observed one.
-        smallest: The smallest p that any data could reach with so many backbones.
+        smallest: The smallest p that any data could reach with so many backbones, or with so many random labelings.
+        exact: Whether all ways were tried.
+        statistic: What was compared: C itself, C of medians, or C over its standard error.
     """
 
     labelings: int
     p: float
     smallest: float
+    exact: bool = True
+    statistic: PermutationStatistic = "mean"
 
 
 @dataclass(frozen=True)
@@ -56,7 +65,7 @@ class Contrast:
         cnn: d in points for each CNN.
         modern: d in points for each modern backbone.
         left_out: Backbones that lack a needed cell, with the reason.
-        permutation: Over backbone labels; None beyond 200,000 labelings.
+        permutation: Over backbone labels.
     """
 
     points: Estimate
@@ -68,7 +77,7 @@ class Contrast:
     cnn: Mapping[str, float]
     modern: Mapping[str, float]
     left_out: Mapping[str, str]
-    permutation: Permutation | None
+    permutation: Permutation
 
     @property
     def interval(self) -> Interval | None:
@@ -175,25 +184,54 @@ def image_error(weights: Sequence[float], rows: Sequence[Row]) -> float | None:
     return 100 * float(contrasts.std(ddof=1)) / math.sqrt(len(contrasts))
 
 
-def permute(cnn: Sequence[float], modern: Sequence[float]) -> Permutation | None:
-    """Tests mean(cnn) − mean(modern) against all relabelings of the backbones.
+def permute(
+    cnn: Sequence[float], modern: Sequence[float], statistic: PermutationStatistic | None = None, seed: int = 0
+) -> Permutation:
+    """Tests C against all relabelings of the backbones, or a random 20,000 of them.
 
     With B backbones of which m are CNNs there are L = B!/(m!(B−m)!) labelings. When both groups are equally large, a
     labeling and its mirror image give C and −C, so p cannot fall below 2/L; otherwise not below 1/L. Two against two
-    give 6 labelings and a smallest p of 1/3.
+    give 6 labelings and a smallest p of 1/3. Beyond 200,000, random ones with the true one among them.
+
+    Args:
+        cnn: d of each CNN.
+        modern: d of each modern backbone.
+        statistic: What to compare. When None, ``t`` with five backbones in each group, otherwise ``mean``. Every choice
+            is exact for 'families make no difference at all'. Where they differ in spread but not in mean, C over its
+            standard error errs less (Chung and Romano 2013): with 7 CNNs that vary five times as much as 13 others,
+            8 % false positives instead of 15 %. But the spread of two backbones is no yardstick.
+        seed: Of the random labelings.
     """
-    labelings = math.comb(len(cnn) + len(modern), len(cnn))
-    if labelings > MAX_LABELINGS:
-        return None
+    if statistic is None:
+        statistic = "t" if min(len(cnn), len(modern)) >= ENOUGH_BACKBONES else "mean"
     d: NDArray[np.float64] = np.array([*cnn, *modern], np.float64)
+    labelings = math.comb(len(d), len(cnn))
+    exact = labelings <= MAX_LABELINGS
     # (labelings, CNNs); the true labeling comes first
-    chosen = list(combinations(range(len(d)), len(cnn)))
-    inside: NDArray[np.float64] = d[np.array(chosen, np.intp)].sum(axis=1)
-    contrasts: NDArray[np.float64] = np.abs(inside / len(cnn) - (float(d.sum()) - inside) / len(modern))
+    if exact:
+        inside = np.array(list(combinations(range(len(d)), len(cnn))), np.intp)
+        smallest = (2 if len(cnn) == len(modern) else 1) / labelings
+    else:
+        order = np.random.default_rng(seed).permuted(np.tile(np.arange(len(d)), (RANDOM_LABELINGS, 1)), axis=1)
+        inside = np.vstack([np.arange(len(cnn)), order[:, : len(cnn)]])
+        labelings, smallest = len(inside), 1 / len(inside)
+    chosen = np.zeros((len(inside), len(d)), np.bool_)
+    np.put_along_axis(chosen, inside, True, axis=1)
+    every = np.broadcast_to(d, chosen.shape)
+    first: NDArray[np.float64] = every[chosen].reshape(len(inside), -1)
+    second: NDArray[np.float64] = every[~chosen].reshape(len(inside), -1)
+    if statistic == "median":
+        contrasts = np.abs(np.median(first, axis=1) - np.median(second, axis=1))
+    else:
+        contrasts = np.abs(first.mean(axis=1) - second.mean(axis=1))
+    if statistic == "t":
+        variance = first.var(axis=1, ddof=1) / len(cnn) + second.var(axis=1, ddof=1) / len(modern)
+        # groups without any spread: no difference is none, any other is beyond all measure
+        error = np.sqrt(np.maximum(variance, 1e-18 * max(1.0, float(np.square(d).max()))))
+        contrasts = contrasts / error
     tolerance = 1e-9 * max(1.0, float(contrasts.max()))  # sums in another order differ in the last digits
-    smallest = (2 if len(cnn) == len(modern) else 1) / labelings
     as_large = int(np.count_nonzero(contrasts >= contrasts[0] - tolerance))
-    return Permutation(labelings, as_large / labelings, smallest)
+    return Permutation(labelings, as_large / labelings, smallest, exact, statistic)
 
 
 def _logit_estimates(table: Table, rows: Sequence[Row]) -> list[Estimate]:

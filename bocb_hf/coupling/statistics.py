@@ -186,6 +186,37 @@ def estimate(scores: Sequence[float] | NDArray[np.float64], prior: Prior | None)
     return Estimate(mean, n, variance, df)
 
 
+def moderate(
+    values: NDArray[np.float64], resolution: float | NDArray[np.float64] = 0.0, inform: NDArray[np.bool_] | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """``estimate`` for a whole table: s̃² of one score and its degrees of freedom in each cell.
+
+    Args:
+        values: Shape (..., S), NaN where there is no score; the leading axes are the cells.
+        resolution: Smallest difference that two scores can have, for each cell or for all.
+        inform: Cells that inform the prior, shape (...); all with two scores when None.
+
+    Returns:
+        Both of shape (...); NaN and 0 where the noise cannot be separated from the mean.
+    """
+    n = np.isfinite(values).sum(axis=-1)
+    mean = np.nansum(values, axis=-1) / np.maximum(n, 1)
+    own = np.nansum(np.square(values - mean[..., None]), axis=-1) / np.maximum(n - 1, 1)
+    informing = (n > 1) if inform is None else (n > 1) & inform
+    steps = np.broadcast_to(np.asarray(resolution, np.float64), n.shape)
+    prior = fit_prior(own[informing], (n[informing] - 1).astype(np.float64), steps[informing])
+    if prior is None:
+        variance, df = own, (n - 1).astype(np.float64)
+    elif math.isinf(prior.df):
+        variance = np.full(n.shape, prior.variance)
+        df = np.where(n > 1, prior.residual_df, 0.0)
+    else:
+        variance = (prior.df * prior.variance + (n - 1) * own) / np.maximum(prior.df + n - 1, 1e-300)
+        df = np.minimum(prior.df + n - 1, prior.residual_df)
+    known = (n > 0) & (df > 1) & (variance > 0)
+    return np.where(known, variance, np.nan), np.where(known, df, 0.0)
+
+
 def pool(samples: Sequence[Sequence[float]], steps: Sequence[float]) -> Prior | None:
     """``fit_prior`` from the scores themselves.
 

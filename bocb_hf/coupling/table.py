@@ -76,10 +76,11 @@ class Table:
 
 @dataclass(frozen=True)
 class Floor:
-    """What needs no network: a row below every table.
+    """What needs no training of a network: a row below every table.
 
     Attributes:
         name: What it is.
+        backbone: Of whose column it is the floor; None for all.
         top1: Test top-1 in points.
         n: Test images behind it; None when nothing was measured.
         interval: 95 % Wilson interval over images; None when nothing was measured.
@@ -89,6 +90,7 @@ class Floor:
     top1: float
     n: int | None = None
     interval: Interval | None = None
+    backbone: str | None = None
 
 
 def build_tables(records: Iterable[RunRecord]) -> list[Table]:
@@ -111,11 +113,17 @@ def floors(table: Table, baselines: Sequence[BaselineRecord]) -> list[Floor]:
     data = [record.identity.data for row in table.rows for record in (*row.finals, *row.trials)]
     rules = {(d.name, d.revision, d.split_rule) for d in data}
     found = [Floor(f"chance, {k} classes", 100 / k) for k in sorted({d.num_classes for d in data})]
-    for baseline in sorted(baselines, key=lambda b: (b.kind, b.to_json())):
-        if (baseline.data.name, baseline.data.revision, baseline.data.split_rule) in rules:
-            k, n = baseline.correctness.k, baseline.correctness.n
-            name = f"{baseline.kind.replace('_', ' ')} on pixels"
-            found.append(Floor(name, 100 * k / n, n, Interval(*wilson_interval(k, n))))
+    for baseline in sorted(baselines, key=lambda b: (b.kind != "logistic_regression", b.to_json())):
+        if (baseline.data.name, baseline.data.revision, baseline.data.split_rule) not in rules:
+            continue
+        k, n = baseline.correctness.k, baseline.correctness.n
+        name, backbone = "logistic regression on pixels", None
+        if baseline.backbone is not None:
+            backbone = baseline.backbone.name
+            if backbone not in table.backbones:
+                continue
+            name = f"{backbone}, frozen with random weights (seed {baseline.seed}), and a linear head"
+        found.append(Floor(name, 100 * k / n, n, Interval(*wilson_interval(k, n)), backbone))
     return found
 
 

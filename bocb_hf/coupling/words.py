@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from math import isinf
 
 from bocb_hf.backbones import BACKBONES
-from bocb_hf.coupling.contrast import ENOUGH_BACKBONES, Contrast, NotAvailable
+from bocb_hf.coupling.contrast import ENOUGH_BACKBONES, Contrast, NotAvailable, Permutation
 from bocb_hf.coupling.row import GRID, Row
 from bocb_hf.coupling.statistics import Interval
 from bocb_hf.coupling.table import Floor, Table
@@ -20,8 +20,9 @@ COLUMNS = 6  # of a block in the terminal
 
 
 def backbone_label(name: str) -> str:
-    """Short name of a backbone, or the name itself where it has no row."""
-    return BACKBONES.get(name).short if name in BACKBONES else name
+    """Short name of a backbone, also of ``resnet50 (A3)``; the name itself where it has no row."""
+    plain, bracket, rest = name.partition(" (")
+    return (BACKBONES.get(plain).short if plain in BACKBONES else plain) + bracket + rest
 
 
 def optimizer_label(name: str) -> str:
@@ -144,11 +145,18 @@ def _speed(table: Table, shown: Sequence[Row], floor_rows: Sequence[Floor]) -> l
             f"After {span(epochs)} epochs, such runs measure the speed of optimisation, not the quality that these "
             "networks reach in the end."
         )
-    means = [row.mean for row in shown if row.mean is not None]
+    means = [(row.cell.backbone, row.mean) for row in shown if row.mean is not None]
     for floor in floor_rows:
-        if floor.interval is not None and means:
-            below = sum(mean < floor.top1 for mean in means)
+        if floor.interval is not None and floor.backbone is None and means:
+            below = sum(mean < floor.top1 for _, mean in means)
             found.append(f"{below} of {len(means)} cells lie below {floor.name} ({floor.top1:.1f}).")
+    frozen = {floor.backbone: floor.top1 for floor in floor_rows if floor.backbone is not None}
+    compared = [(mean, frozen[backbone]) for backbone, mean in means if backbone in frozen]
+    if compared:
+        below = sum(mean < floor for mean, floor in compared)
+        found.append(
+            f"{below} of {len(compared)} cells lie below a linear head on their own backbone, frozen untrained."
+        )
     return found
 
 
@@ -186,6 +194,16 @@ def _fairness(shown: Sequence[Row]) -> list[str]:
     if edges:
         found.append(f"{edges} cell(s) use a learning rate at the edge of what was tried: a better one may lie beyond.")
     return found
+
+
+def permutation_text(test: Permutation) -> str:
+    """Two-sided p with its labelings and the smallest p that could have come out."""
+    which = "all" if test.exact else "a random"
+    what = {"mean": "", "median": " of medians", "t": " of the difference over its standard error"}[test.statistic]
+    return (
+        f"two-sided p{what} = {test.p:.2g} over {which} {test.labelings:,} labelings; the smallest p that could be "
+        f"reached is {test.smallest:.2g}"
+    )
 
 
 def contrast_text(contrast: Contrast | NotAvailable) -> list[str]:
@@ -228,10 +246,5 @@ def contrast_text(contrast: Contrast | NotAvailable) -> list[str]:
             f"Conditional on these backbones: {len(contrast.cnn)} CNN(s) and {len(contrast.modern)} modern one(s) are "
             f"fewer than {ENOUGH_BACKBONES} a family, too few to speak of families."
         )
-    if contrast.permutation is not None:
-        test = contrast.permutation
-        sentences.append(
-            f"Permutation of the backbone labels (two-sided, all {test.labelings} labelings): p = {test.p:.2g}; the "
-            f"smallest p that so many backbones can reach is {test.smallest:.2g}."
-        )
+    sentences.append(f"Permutation of the backbone labels: {permutation_text(contrast.permutation)}.")
     return [*sentences, *left_out]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 
 import torch
 from torch import Tensor
 
-from bocb_hf.data.decode import Chunk, count_workers, decode
+from bocb_hf.data.decode import CHUNK, Chunk, count_workers, decode
 from bocb_hf.data.source import LoaderSource, MemorySource, Order, TrainSource
 from bocb_hf.data.splits import EncodedImages, Images, TestImages, TrainImages
 from bocb_hf.data.stream import StreamSource
@@ -52,7 +53,8 @@ def evaluation_batches(
         for indices in batches:
             yield indices, images.gather(indices), images.labels[indices]
     else:
-        chunks = (Chunk(images.rows[indices].tolist()) for indices in batches)
-        decoded = decode(images.decoder, chunks, min(count_workers(workers), len(batches)))
-        for indices, pixels in zip(batches, decoded, strict=True):
+        chunks = (Chunk(images.rows[part].tolist()) for indices in batches for part in indices.split(CHUNK))
+        decoded = decode(images.decoder, chunks, count_workers(workers), 2 * -(-size // CHUNK))
+        for indices in batches:
+            pixels = torch.cat(list(islice(decoded, -(-len(indices) // CHUNK))))
             yield indices, pixels, images.labels[indices]

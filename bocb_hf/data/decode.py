@@ -198,7 +198,7 @@ def decode(decoder: Decoder, chunks: Iterator[Chunk], workers: int, ahead: int =
         ahead: Chunks that are decoded before they are asked for, at least; two a worker if that is more.
 
     Raises:
-        InputError: An image is damaged; which one is said.
+        InputError: An image is damaged; which one is said. Or a worker was killed.
     """
     if workers == 0:
         decoded: Iterator[Tensor | str] = map(decoder.__getitem__, chunks)
@@ -214,7 +214,18 @@ def decode(decoder: Decoder, chunks: Iterator[Chunk], workers: int, ahead: int =
                 worker_init_fn=_start_worker,
             )
         )
-    for pixels in decoded:
+    while True:
+        try:
+            pixels = next(decoded, None)
+        except RuntimeError as error:  # torch's word for a worker that was killed
+            if workers == 0:
+                raise
+            raise InputError(
+                f"runtime.workers: a process that decodes has ended ({error}); if memory or shared memory is short, "
+                "choose fewer"
+            ) from error
+        if pixels is None:
+            return
         if isinstance(pixels, str):
             raise InputError(pixels)
         yield pixels

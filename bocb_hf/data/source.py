@@ -187,7 +187,7 @@ class LoaderSource:
         return time_waits(self, self._steps(epoch, first_step))
 
     def close(self) -> None:
-        """Ends the workers; ``steps`` starts new ones."""
+        """Ends the workers that wait for the next epoch; ``steps`` would start new ones."""
         self._parked = None
 
     def _steps(self, epoch: int, first_step: int) -> Iterator[list[Batch]]:
@@ -203,19 +203,23 @@ class LoaderSource:
     def _decode(self, epoch: int, first_step: int) -> Iterator[Tensor]:
         """Pixels of one step after another, without end."""
         pieces = self._order.pieces
-        chunks = decode(self._images.decoder, self._chunks(epoch, first_step), self._workers, 2 * len(pieces))
-        steps = join_pieces(chunks, len(pieces), self._pin)
+        chunks = _cut_epochs(self._images, self._order, epoch, first_step)
+        steps = join_pieces(
+            decode(self._images.decoder, chunks, self._workers, 2 * len(pieces)), len(pieces), self._pin
+        )
         return read_ahead(steps) if self._pin else steps
 
-    def _chunks(self, epoch: int, first_step: int) -> Iterator[Chunk]:
-        order = self._order
-        while True:
-            rows = self._images.rows[order.indices(epoch)]  # (steps, mine)
-            for step in range(first_step, order.steps):
-                uniforms = order.uniforms(epoch, step) if self._cropped else None
-                for piece in order.pieces:
-                    yield Chunk(rows[step, piece].tolist(), None if uniforms is None else uniforms[piece])
-            epoch, first_step = epoch + 1, 0
+
+def _cut_epochs(images: EncodedImages, order: Order, epoch: int, first_step: int) -> Iterator[Chunk]:
+    """What workers decode, from a step on and without end."""
+    cropped = isinstance(images.decoder.rule, RandomCrop)
+    while True:
+        rows = images.rows[order.indices(epoch)]  # (steps, mine)
+        for step in range(first_step, order.steps):
+            uniforms = order.uniforms(epoch, step) if cropped else None
+            for piece in order.pieces:
+                yield Chunk(rows[step, piece].tolist(), None if uniforms is None else uniforms[piece])
+        epoch, first_step = epoch + 1, 0
 
 
 def join_pieces(pieces: Iterator[Tensor], count: int, pin: bool) -> Iterator[Tensor]:

@@ -3,7 +3,8 @@
 Each process reads its own shards (or, where they do not divide, every so-manyth image), shuffled by seed and epoch: the
 shards, then the images through a buffer. The order depends on the number of processes, but not on that of the workers,
 which decode only. An epoch has as many steps as for a map-style data set; a process whose shards are used up earlier
-begins them again. A stopped epoch is replayed: its remaining steps take the images from its start.
+begins them again. A stopped epoch is replayed: its remaining steps take the images from its start. It is ``datasets``
+that shuffles, so that its version counts too; 5.2 also waits for 5 s at the end of a pass, for Arrow's threads.
 """
 
 from __future__ import annotations

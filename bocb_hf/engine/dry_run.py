@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 from bocb_hf import strict_yaml
 from bocb_hf.engine.environment import count_flops
 from bocb_hf.engine.plan import make_plan
-from bocb_hf.engine.run import PreparedRun
+from bocb_hf.engine.prepare import PreparedRun
 from bocb_hf.optim import OPTIMIZERS
 from bocb_hf.optim.param_groups import split_parameters
 from bocb_hf.optim.row import Need

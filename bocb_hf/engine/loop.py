@@ -156,7 +156,7 @@ class Trainer:
                     self._validate()
             progress.wall_seconds = wall_before + time.perf_counter() - session_start
             progress.peak_memory_bytes = max(progress.peak_memory_bytes, peak_memory(self.accelerator.device))
-            if (saves or stops or progress.step == plan.total_steps) and progress.diverged_at is None:
+            if (saves or stops) and progress.diverged_at is None:
                 self._count_costs()
                 checkpoint.save(self.accelerator, self.state_dir, progress.step)
             if on_step is not None:
@@ -168,10 +168,7 @@ class Trainer:
 
     def evaluate(self, images: TestImages) -> Evaluation:
         """Evaluates the weights that count, after bringing the buffers of all processes together."""
-        if self.accelerator.num_processes > 1:
-            # batch norm's running statistics differ between processes until the next forward pass
-            for buffer in self.evaluation_model.buffers():
-                buffer.copy_(broadcast(buffer))  # type: ignore[arg-type]
+        self._share_buffers()
         started = time.perf_counter()
         with self.evaluation_weights():
             result = evaluate(
@@ -185,6 +182,12 @@ class Trainer:
             )
         self.progress.evaluation_seconds += time.perf_counter() - started
         return result
+
+    def _share_buffers(self) -> None:
+        """Gives every process the running statistics of the first: batch norm's differ until the next forward pass."""
+        if self.accelerator.num_processes > 1:
+            for buffer in self.evaluation_model.buffers():
+                buffer.copy_(broadcast(buffer))  # type: ignore[arg-type]
 
     def _batches(self) -> Iterator[list[Batch]]:
         """This process's micro-batches of each step, from the step that comes next to the end of the run and beyond."""
@@ -299,9 +302,11 @@ class Trainer:
                 for batch in step:
                     yield self._inputs(batch)[0]
 
-        self._evaluating = True
+        self._evaluating, waited = True, self.source.waited_seconds
         try:
             with evaluation_weights(self.optimizer, self.bare_model, batches):
+                self.source.waited_seconds = waited  # this was no training
+                self._share_buffers()  # each process has seen its own images
                 yield
         finally:
             self._evaluating = False

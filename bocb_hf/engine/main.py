@@ -17,9 +17,11 @@ from tqdm import tqdm
 
 from bocb_hf.backbones.definition import check_backbone
 from bocb_hf.config import RESERVED_ARGS, RunConfig
+from bocb_hf.diagnosis import diagnose
 from bocb_hf.engine.dry_run import describe_run
 from bocb_hf.engine.interrupt import StopSignal
-from bocb_hf.engine.run import prepare_run, train_run
+from bocb_hf.engine.prepare import prepare_run
+from bocb_hf.engine.run import train_run
 from bocb_hf.errors import InputError
 from bocb_hf.identity import flatten
 from bocb_hf.load_config import build_run_config, load_run_config
@@ -36,6 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     start.add_argument("--config", help="a YAML file, or a shipped setting: see `bocb list settings`")
     start.add_argument("--reproduce", type=Path, metavar="RECORD", help="a record.json: run exactly that again")
     parser.add_argument("--plugin", action="append", default=[], metavar="MODULE", help="import more rows (repeatable)")
+    parser.add_argument("--compile-model", action="store_true", help="the same as runtime.compile_model=true")
+    parser.add_argument("--compile-optimizer", action="store_true", help="the same as runtime.compile_optimizer=true")
     parser.add_argument("--dry-run", action="store_true", help="print the resolved run with its cost; train nothing")
     parser.add_argument(
         "overrides",
@@ -51,6 +55,8 @@ def load_config(arguments: argparse.Namespace) -> RunConfig:
     Raises:
         InputError: Everything that is wrong with it, together.
     """
+    flags = ("compile_model", "compile_optimizer")
+    arguments.overrides += [f"runtime.{name}=true" for name in flags if getattr(arguments, name)]
     if arguments.config is not None:
         return load_run_config(find_config(arguments.config, "recipes/configs"), arguments.overrides, check_backbone)
     path: Path = arguments.reproduce
@@ -158,6 +164,8 @@ def summary(record: RunRecord, config: RunConfig) -> str:
     if top1 is not None and top1.last is not None:
         split = f"test split {record.test_split!r}" if record.test_split else "validation split"
         lines.append(f"  top-1 {top1.last:.2f} % of {top1.n} images, last weights, {split}")
+    # of a diverged run the reason stands above
+    lines += [f"  {d.finding.replace('_', ' ')}: {d.text}" for d in diagnose(record) if d.finding != "diverged"]
     lines.append(f"  record {folder / record.path()}")
     return "\n".join(lines)
 

@@ -132,7 +132,12 @@ STUDY_ROWS: tuple[OptimizerRow, ...] = (
         variant="bias-corrected, φ = identity, trust ratio for every tensor (always_adapt), no clipping of its own",
         why="pytorch_optimizer's is another algorithm; timm by default clips and drops the ratio at decay 0",
         decay="decoupled",
-        centres={"default": Centre(5e-3, 0.02, "released"), "demo": Centre(1e-2, 0.02, "ours")},
+        centres={
+            "default": Centre(5e-3, 0.02, "released"),
+            "rsb_a1": Centre(5e-3, 0.01, "released"),
+            "rsb_a3": Centre(8e-3, 0.02, "released"),
+            "demo": Centre(1e-2, 0.02, "ours"),
+        },
         hyperparameters=h.LambHyperparameters,
         build=_TIMM + "lamb",
         state_floats=2,

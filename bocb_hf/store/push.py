@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from filelock import FileLock
 from pydantic import Field, ValidationError
 
+from bocb_hf.config import RuntimeConfig
 from bocb_hf.errors import InputError
 from bocb_hf.record import BaselineRecord, RunRecord
 from bocb_hf.schema import Frozen, canonical_json, describe_errors
@@ -215,13 +216,23 @@ def push_pending(source: LocalStore) -> tuple[int, list[Pending]]:
     return sent, left
 
 
-def push_after_training(source: LocalStore, to: str, repository: str, path: str, supersede: bool) -> None:
-    """Queues a record, and sends what waits for its repository when it is a final one. Never raises for the Hub's sake.
+def push_after_training(source: Store, runtime: RuntimeConfig, repository: str, path: str) -> None:
+    """Where the store is on the Hub: queues a record, and sends what waits for its repository when it is a final one.
 
     Trials wait for the next final run of their cell, so that a sweep makes one commit a final run and not one a trial.
+    Whatever the Hub does, this returns: the run is safe here.
+
+    Args:
+        source: Where the run was stored.
+        runtime: Of the run.
+        repository: ``namespace/name``.
+        path: Of the record in it.
     """
+    to = runtime.store
+    if not to.startswith(SCHEME) or not isinstance(source, LocalStore):
+        return
     queue = Queue(source)
-    queue.add(repository, to, [path], supersede)
+    queue.add(repository, to, [path], runtime.supersede)
     if path.startswith("trials/"):
         return
     for entry in queue.entries():
@@ -229,7 +240,7 @@ def push_after_training(source: LocalStore, to: str, repository: str, path: str,
             continue
         try:
             push_repository(source, repository, to, entry.paths, entry.supersede)
-        except Exception as error:  # whatever goes wrong there, the run is safe here
+        except Exception as error:
             reason = str(error) if isinstance(error, InputError) else type(error).__name__
             queue.add(repository, to, [], False, reason)
             log.warning("not pushed, but kept in %s: %s; `bocb push --pending` sends it later", source.root, reason)

@@ -13,12 +13,14 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing.synchronize import Event
-from typing import Any
+from typing import Any, Literal
 
-from bocb_hf.config import DataConfig, RunConfig, RuntimeConfig
+from bocb_hf.config import RunConfig
 from bocb_hf.optim import OPTIMIZERS
 from bocb_hf.plugins import load_plugins
 from bocb_hf.record import RunRecord
+
+Floor = Literal["logistic_regression", "frozen_backbone"]
 
 
 class LocalExecutor:
@@ -49,9 +51,9 @@ class LocalExecutor:
         """Queues a run."""
         return self._pool.submit(_train, config)
 
-    def submit_baseline(self, data: DataConfig, runtime: RuntimeConfig) -> Future[Any]:
-        """Queues the floor row of a data set."""
-        return self._pool.submit(_baseline, data, runtime)
+    def submit_baseline(self, config: RunConfig, floor: Floor) -> Future[Any]:
+        """Queues a floor of a run's data set, or of its backbone on it."""
+        return self._pool.submit(_baseline, config, floor)
 
     def time_step(self, config: RunConfig) -> Future[tuple[float, int]]:
         """Queues a measurement: (median seconds of a step, steps of the run)."""
@@ -115,23 +117,24 @@ def _train(config: RunConfig) -> RunRecord:
         return train_run(config, stop)
 
 
-def _baseline(data: DataConfig, runtime: RuntimeConfig) -> None:
-    from bocb_hf.baseline import publish_logistic_regression
+def _baseline(config: RunConfig, floor: Floor) -> None:
+    from bocb_hf.baseline import publish_frozen_backbone, publish_logistic_regression
     from bocb_hf.store import open_training_store
-    from bocb_hf.store.local import LocalStore
     from bocb_hf.store.push import push_after_training
 
-    store, hub = open_training_store(runtime.store, runtime.local_store)
-    record = publish_logistic_regression(data, store, runtime.namespace)
-    if hub is not None and isinstance(store, LocalStore):
-        repository = f"{runtime.namespace}/{record.repository()}"
-        push_after_training(store, runtime.store, repository, record.path(), supersede=False)
+    runtime = config.runtime
+    store, _ = open_training_store(runtime.store, runtime.local_store)
+    if floor == "frozen_backbone":
+        record = publish_frozen_backbone(config, store)
+    else:
+        record = publish_logistic_regression(config.data, store, runtime.namespace)
+    push_after_training(store, runtime, f"{runtime.namespace}/{record.repository()}", record.path())
 
 
 def _time_step(config: RunConfig) -> tuple[float, int]:
     from bocb_hf.engine.dry_run import time_steps
     from bocb_hf.engine.plan import make_plan
-    from bocb_hf.engine.run import prepare_run
+    from bocb_hf.engine.prepare import prepare_run
 
     prepared = prepare_run(config)
     model = prepared.build_model()

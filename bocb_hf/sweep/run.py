@@ -23,7 +23,7 @@ from bocb_hf.record import RunRecord, repository_name
 from bocb_hf.resources import find_config
 from bocb_hf.store import open_training_store
 from bocb_hf.store.read import read_repository
-from bocb_hf.sweep.local import LocalExecutor
+from bocb_hf.sweep.local import Floor, LocalExecutor
 from bocb_hf.sweep.plan import SweepPlan, Trial, best_trial, next_rates
 
 _MAX_RESTARTS = 3
@@ -44,13 +44,14 @@ class Cell:
 
 @dataclass(frozen=True)
 class Job:
-    """One run of a cell, or, without a cell, the floor row of the data."""
+    """One run of a cell, or, without a cell, a floor of the data: of its pixels, or of the configuration's backbone."""
 
     cell: Cell | None
     config: RunConfig
+    floor: Floor = "logistic_regression"
 
     def __str__(self) -> str:
-        return f"{self.cell} seed {self.config.seed}" if self.cell else "baseline"
+        return f"{self.cell} seed {self.config.seed}" if self.cell else f"floor {self.floor}"
 
 
 @dataclass(frozen=True)
@@ -166,6 +167,9 @@ class Sweep:
         first = self._config(self.cells[0].backbone, self.cells[0].optimizer, [])
         if self.plan.baselines:
             self._submit(Job(None, first))
+            for backbone in dict.fromkeys(cell.backbone for cell in self.cells):
+                config = self._config(backbone, self.cells[0].optimizer, [])
+                self._submit(Job(None, config, "frozen_backbone"))
         for cell in self.cells:
             for lr in next_rates(cell.centre, self.plan.tuning, []):
                 self._submit(self._trial(cell, lr))
@@ -191,7 +195,7 @@ class Sweep:
         if job.cell is not None:
             self._jobs[self.executor.submit(config)] = job
         else:
-            self._jobs[self.executor.submit_baseline(config.data, config.runtime)] = job
+            self._jobs[self.executor.submit_baseline(config, job.floor)] = job
 
     def _revive(self, job: Job, bar: tqdm[Any]) -> None:
         """Starts new workers after one died and queues everything again; finished runs return at once."""

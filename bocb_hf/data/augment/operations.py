@@ -94,13 +94,16 @@ def move_rows(images: Tensor, shear: Tensor, shift: Tensor, fill: Tensor) -> Ten
         shift: (B,) in pixels.
         fill: (B or 1, 3, 1, 1) uint8, for what lay outside.
     """
-    width = images.shape[3]
+    channels, width = images.shape[1], images.shape[3]
     down, across = _centres(images)
-    place = across + shear.view(-1, 1, 1) * down[:, None] + shift.view(-1, 1, 1)  # (B, H, W)
-    columns, part = _taps(place, width)
-    pixels = images.float()
-    values = (pixels.gather(3, c[:, None].expand(-1, 3, -1, -1)) for c in columns)
-    return _filled(_cubic(values, part[:, None]), (place >= 0) & (place < width), fill)
+    way = shear[:, None] * down + shift[:, None]  # (B, H): all pixels of a row go the same way
+    whole = way.floor()
+    window = torch.arange(-1, width + 2, device=images.device) + whole.long()[:, :, None]
+    window = window.clamp_(0, width - 1)[:, None].expand(-1, channels, -1, -1)
+    seen = images.float().gather(3, window)  # (B, 3, H, W + 3)
+    place = across + way[:, :, None]
+    four = (seen[..., k : k + width] for k in range(4))
+    return _filled(_cubic(four, (way - whole)[:, None, :, None]), (place >= 0) & (place < width), fill)
 
 
 def rotate(images: Tensor, cosine: Tensor, sine: Tensor, fill: Tensor) -> Tensor:
@@ -140,9 +143,9 @@ def _cubic(four: Iterable[Tensor], part: Tensor) -> Tensor:
     """Cubic through the middle two (part 0 and 1); Horner's form is exact where all four are equal."""
     before, left, right, after = four
     twist = right - after
-    square = 2 * (before - left) + twist
-    cube = left - before - twist
-    return left + part * (right - before + part * (square + part * cube))
+    square = (before - left).mul_(2).add_(twist)
+    cube = (left - before).sub_(twist)
+    return cube.mul_(part).add_(square).mul_(part).add_(right - before).mul_(part).add_(left)
 
 
 def _filled(values: Tensor, inside: Tensor, fill: Tensor) -> Tensor:

@@ -1,0 +1,254 @@
+"""Everything that is said about one score table, computed once: pure, seeded, and never a crash for a thin table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bocb_hf.coupling.bootstrap import Bootstrap, bootstrap, image_shifts
+from bocb_hf.coupling.contrast_variants import Variant, contrast_variants
+from bocb_hf.coupling.decomposition import (
+    Decomposition,
+    Test,
+    Tukey,
+    component_shares,
+    decompose,
+    decompose_all,
+    interaction_test,
+    tukey_one_df,
+)
+from bocb_hf.coupling.failure import Failures, find_failures
+from bocb_hf.coupling.indices import Cost, Kappa, Residuals, cost_of_coupling, kappa, residuals
+from bocb_hf.coupling.ranks import BestSets, Ranking, best_sets, rank_optimizers
+from bocb_hf.coupling.scores import Floats, Scale, ScoreTable
+from bocb_hf.errors import InputError
+
+PARTS = ("optimizer", "backbone", "interaction")
+
+
+@dataclass(frozen=True, eq=False)
+class ScaleAnalysis:
+    """What is computed on points and on logits alike.
+
+    Attributes:
+        decompositions: By version; a reason where there is none.
+        without_weakest: The decomposition without the optimizer with the lowest mean, and its id: how much of the
+            shares hangs on one optimizer.
+        test: Of no interaction at all; None where it cannot be tested.
+        components: Percent of the interaction's squares in each singular component.
+        tukey: One-degree-of-freedom test.
+        residuals: Interaction of each cell, with simultaneous intervals.
+        kappa: Indices of backbones and optimizers.
+        cost: Cost of coupling, naive and on held-out seeds.
+        bootstrap: Intervals over seeds, and test images where their bits are there.
+        population: Intervals over backbones as well; None with fewer than five CNNs or modern ones.
+        best: Sets that are not told apart from the best.
+    """
+
+    scale: Scale
+    decompositions: Mapping[str, Decomposition | str]
+    without_weakest: tuple[str, Decomposition] | None
+    test: Test | None
+    components: Floats | None
+    tukey: Tukey | None
+    residuals: Residuals
+    kappa: Kappa
+    cost: Cost | None
+    bootstrap: Bootstrap | None
+    population: Bootstrap | None
+    best: BestSets | None
+
+
+@dataclass(frozen=True, eq=False)
+class Analysis:
+    """The analysis of one table.
+
+    Attributes:
+        points: In points, or why there is nothing to analyse.
+        logit: On the logit scale, or why not.
+        failures: Failed and collapsed cells by the default rule.
+        variants: The family contrast from several sides.
+        ranking: Friedman and Nemenyi.
+    """
+
+    scores: ScoreTable
+    points: ScaleAnalysis | str
+    logit: ScaleAnalysis | str
+    failures: Failures
+    variants: tuple[Variant, ...]
+    ranking: Ranking | None
+
+
+def analyse(scores: ScoreTable, draws: int = 2000, seed: int = 0) -> Analysis:
+    """The whole analysis.
+
+    Args:
+        scores: The table.
+        draws: Of each bootstrap, and twice as many of the simultaneous intervals.
+        seed: Of all of them; equal input gives equal output.
+    """
+    failures = find_failures(scores)
+    shifts = image_shifts(scores, draws, seed)
+
+    def attempt(scale: Scale) -> ScaleAnalysis | str:
+        try:
+            return _analyse_scale(scores, scale, failures, shifts, draws, seed)
+        except InputError as error:
+            return str(error)
+
+    variants = tuple(contrast_variants(scores))
+    return Analysis(scores, attempt("points"), attempt("logit"), failures, variants, rank_optimizers(scores))
+
+
+def _analyse_scale(
+    scores: ScoreTable,
+    scale: Scale,
+    failures: Failures,
+    shifts: NDArray[np.float32] | None,
+    draws: int,
+    seed: int,
+) -> ScaleAnalysis:
+    # below the median by γ and more: what the study's page greys, and what holds most of its interaction
+    versions = decompose_all(scores, scale, failures.below | failures.collapsed)
+    observed = versions["observed"]
+    if isinstance(observed, str):
+        raise InputError(observed)
+    weakest = None
+    if len(scores.optimizers) > 2:
+        columns: list[Floats] = list(scores.means.T)
+        average = [float(np.nanmean(c)) if np.isfinite(c).any() else np.inf for c in columns]
+        name = scores.optimizers[average.index(min(average))]
+        try:
+            weakest = (name, decompose(scores.without([name]), scale))
+        except InputError:
+            weakest = None
+    population = None
+    try:
+        population = bootstrap(scores, scale, draws=draws, seed=seed, shifts=shifts, backbones=True)
+    except InputError:  # too few backbones: statements are conditional on these
+        population = None
+    return ScaleAnalysis(
+        scale,
+        {str(name): version for name, version in versions.items()},
+        weakest,
+        interaction_test(scores, scale, seed),
+        component_shares(observed.fit),
+        tukey_one_df(observed.fit),
+        residuals(scores, scale, 2 * draws, seed),
+        kappa(scores, scale),
+        cost_of_coupling(scores, scale),
+        bootstrap(scores, scale, draws=draws, seed=seed, shifts=shifts),
+        population,
+        best_sets(scores, scale, 2 * draws, seed),
+    )
+
+
+def to_plain(analysis: Analysis) -> dict[str, Any]:
+    """The analysis as nested dictionaries of finite numbers, text and None, for JSON; names instead of positions."""
+    scores = analysis.scores
+    cells = {
+        b: {o: (scores.status[i, j], int(scores.n[i, j])) for j, o in enumerate(scores.optimizers)}
+        for i, b in enumerate(scores.backbones)
+    }
+    return {
+        "source": scores.source,
+        "dataset": scores.dataset,
+        "setting": scores.setting,
+        "revision": scores.revision,
+        "metric": scores.metric,
+        "seeds": list(scores.seeds),
+        "notes": list(scores.notes),
+        "cells": {b: {o: {"status": str(s), "n": n} for o, (s, n) in row.items()} for b, row in cells.items()},
+        "config_hashes": _grid(scores, scores.config_hashes),
+        "failed": _grid(scores, analysis.failures.failed),
+        "collapsed": _grid(scores, analysis.failures.collapsed),
+        "points": _plain_scale(scores, analysis.points),
+        "logit": _plain_scale(scores, analysis.logit),
+        "contrast": [
+            {
+                "variant": v.name,
+                "unit": v.unit,
+                "cnn": dict(v.cnn),
+                "modern": dict(v.modern),
+                "value": v.value,
+                "p": v.permutation.p,
+                "smallest_p": v.permutation.smallest,
+                "population_interval": v.population,
+            }
+            for v in analysis.variants
+        ],
+        "ranking": analysis.ranking
+        and {
+            "mean_ranks": dict(zip(scores.optimizers, analysis.ranking.mean_ranks.tolist(), strict=True)),
+            "backbones": list(analysis.ranking.backbones),
+            "kendall_w": analysis.ranking.kendall_w,
+            "p": analysis.ranking.p,
+            "critical_difference": analysis.ranking.critical_difference,
+        },
+    }
+
+
+def _plain_scale(scores: ScoreTable, analysis: ScaleAnalysis | str) -> dict[str, Any] | str:
+    if isinstance(analysis, str):
+        return analysis
+    versions = {
+        name: version
+        if isinstance(version, str)
+        else {
+            "cells": version.cells,
+            "shares": version.shares and dict(zip(PARTS, version.shares, strict=True)),
+            "noise_sd": None if version.noise is None else version.noise**0.5,
+            "sigma_interaction": version.sigma_int,
+        }
+        for name, version in analysis.decompositions.items()
+    }
+    r, best = analysis.residuals, analysis.best
+    return {
+        "decomposition": versions,
+        "interaction_test": analysis.test
+        and {"f": analysis.test.f, "p": analysis.test.p, "draws": analysis.test.draws},
+        "components": None if analysis.components is None else analysis.components.tolist(),
+        "residual": _grid(scores, r.r),
+        "residual_low": _grid(scores, r.low),
+        "residual_high": _grid(scores, r.high),
+        "kappa_backbone": dict(zip(scores.backbones, _finite(analysis.kappa.backbone), strict=True)),
+        "kappa_optimizer": dict(zip(scores.optimizers, _finite(analysis.kappa.optimizer), strict=True)),
+        "noise_removed": not analysis.kappa.noisy,
+        "cost_of_coupling": analysis.cost
+        and {"optimizer": analysis.cost.optimizer, "naive": analysis.cost.naive, "held_out": analysis.cost.split},
+        "intervals": _plain_bootstrap(analysis.bootstrap),
+        "population_intervals": _plain_bootstrap(analysis.population),
+        "candidates_for_best": None if best is None else _grid(scores, best.candidates),
+    }
+
+
+def _plain_bootstrap(found: Bootstrap | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    ends = {
+        name: {"estimate": _finite(i.estimate), "low": _finite(i.low), "high": _finite(i.high)}
+        for name, i in found.intervals.items()
+    }
+    return {"draws": found.draws, "varied": list(found.sources), "conditional": found.conditional, **ends}
+
+
+def _grid(scores: ScoreTable, values: Any) -> dict[str, dict[str, Any]]:
+    """Backbone → optimizer → value."""
+    rows = zip(scores.backbones, values, strict=True)
+    return {b: dict(zip(scores.optimizers, _finite(row), strict=True)) for b, row in rows}
+
+
+def _finite(values: Any) -> Any:
+    """Lists with None where there is no finite number."""
+    plain: Any = np.asarray(values).tolist()
+
+    def clean(value: Any) -> Any:
+        if isinstance(value, list):
+            return [clean(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
+        return None if isinstance(value, float) and not np.isfinite(value) else value
+
+    return clean(plain)

@@ -1,0 +1,123 @@
+"""The family contrast looked at from other sides: do medians, logits, LION or siblings change what it says?
+
+The primary contrast (``contrast.py``) is one number, chosen beforehand; these are its sensitivity analyses, and they
+also serve tables without seeds, such as the published one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import scipy.stats as _scipy_stats  # pyright: ignore[reportMissingTypeStubs]
+
+from bocb_hf.backbones import CNN_FAMILIES
+from bocb_hf.coupling.contrast import ADAPTIVE, ENOUGH_BACKBONES, SGD, Permutation, permute
+from bocb_hf.coupling.scores import Floats, ScoreTable
+from bocb_hf.coupling.table import Table
+
+_stats: Any = _scipy_stats
+Centre = Literal["mean", "median"]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to compute C = centre of d over CNNs − centre of d over modern backbones.
+
+    Attributes:
+        name: What is different from the primary contrast.
+        unit: Of d and C: ``points``, ``logit`` or ``nats``.
+        cnn: d of each CNN, or of each cluster of siblings.
+        modern: d of each modern backbone, or cluster.
+        centre: Which centre.
+        permutation: Over their labels.
+        population: 95 % Welch interval for further backbones of these families; None with fewer than five of each, or
+            for medians.
+    """
+
+    name: str
+    unit: str
+    cnn: Mapping[str, float]
+    modern: Mapping[str, float]
+    centre: Centre
+    permutation: Permutation
+    population: tuple[float, float] | None
+
+    @property
+    def cnn_centre(self) -> float:
+        return _centre(self.cnn, self.centre)
+
+    @property
+    def modern_centre(self) -> float:
+        return _centre(self.modern, self.centre)
+
+    @property
+    def value(self) -> float:
+        """C."""
+        return self.cnn_centre - self.modern_centre
+
+
+def contrast_variants(scores: ScoreTable) -> list[Variant]:
+    """The contrast in points by means, by medians, with siblings as one, with LION among SGD, and in logits.
+
+    Each leaves out the backbones that lack a needed cell, as the primary contrast does; a variant that the table does
+    not allow is not in the list.
+    """
+    points = scores.means
+    found = [
+        _variant("means", "points", points, scores),
+        _variant("medians", "points", points, scores, centre="median"),
+        _variant("siblings as one", "points", points, scores, clustered=True),
+        _variant("LION among SGD", "points", points, scores, extra=("lion",)) if "lion" in scores.optimizers else None,
+        _variant("logit", "logit", scores.cell_means("logit"), scores) if scores.n_test is not None else None,
+    ]
+    return [variant for variant in found if variant is not None]
+
+
+def loss_contrast(table: Table, scores: ScoreTable) -> Variant | None:
+    """The contrast of the final training loss in nats: positive means that CNNs are trained *worse* by SGD.
+
+    Beside the contrast of scores it tells optimisation from generalisation.
+    """
+    losses = [[table.shown(b, o).train_loss for o in scores.optimizers] for b in scores.backbones]
+    matrix = np.array([[np.nan if x is None else x for x in line] for line in losses], np.float64)
+    return _variant("final training loss", "nats", matrix, scores)
+
+
+def _variant(
+    name: str,
+    unit: str,
+    matrix: Floats,
+    scores: ScoreTable,
+    centre: Centre = "mean",
+    clustered: bool = False,
+    extra: tuple[str, ...] = (),
+) -> Variant | None:
+    """C from cell means of any kind, shape (B, O); None without a backbone or optimizer on one side."""
+    sgd = [i for i, o in enumerate(scores.optimizers) if o in (*SGD, *extra)]
+    adaptive = [i for i, category in enumerate(scores.categories) if category == ADAPTIVE]
+    if not sgd or not adaptive:
+        return None
+    d = matrix[:, sgd].mean(axis=1) - matrix[:, adaptive].mean(axis=1)
+    sides: dict[bool, dict[str, list[float]]] = {True: {}, False: {}}
+    for b, family in enumerate(scores.families):
+        if np.isfinite(d[b]) and (family in CNN_FAMILIES or family == "modern"):
+            key = scores.clusters[b] if clustered else scores.backbones[b]
+            sides[family in CNN_FAMILIES].setdefault(key, []).append(float(d[b]))
+    cnn, modern = ({key: float(np.mean(values)) for key, values in sides[side].items()} for side in (True, False))
+    if not cnn or not modern:
+        return None
+    population = None
+    if min(len(cnn), len(modern)) >= ENOUGH_BACKBONES and centre == "mean":
+        test: Any = _stats.ttest_ind(list(cnn.values()), list(modern.values()), equal_var=False)
+        ends: Any = test.confidence_interval(0.95)
+        population = (float(ends.low), float(ends.high)) if np.isfinite(ends.low) else None
+    statistic = "median" if centre == "median" else None
+    permutation = permute(list(cnn.values()), list(modern.values()), statistic)
+    return Variant(name, unit, cnn, modern, centre, permutation, population)
+
+
+def _centre(values: Mapping[str, float], centre: Centre) -> float:
+    return float((np.mean if centre == "mean" else np.median)(list(values.values())))

@@ -1,0 +1,147 @@
+"""Optimizers by rank over backbones, and which of a backbone's optimizers may be its best."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.stats as _scipy_stats  # pyright: ignore[reportMissingTypeStubs]
+from numpy.typing import NDArray
+
+from bocb_hf.coupling.scores import Floats, Scale, ScoreTable
+from bocb_hf.coupling.spread import cell_spread, chunks
+from bocb_hf.coupling.statistics import LEVEL
+
+_stats: Any = _scipy_stats
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """Friedman's test with Nemenyi's critical difference.
+
+    Attributes:
+        backbones: Those whose cells are all completed or diverged; others cannot be ranked.
+        ranks: 1 is best, ties share their mean rank, diverged cells share the last; shape (backbones, O).
+        mean_ranks: Over backbones, shape (O,).
+        kendall_w: Agreement of the backbones, 0 to 1.
+        chi2: Friedman's statistic, corrected for ties.
+        p: Of χ² with O − 1 degrees of freedom.
+        critical_difference: Mean ranks that differ by less are not told apart (95 %, all pairs).
+    """
+
+    backbones: tuple[str, ...]
+    ranks: Floats
+    mean_ranks: Floats
+    kendall_w: float
+    chi2: float
+    p: float
+    critical_difference: float
+
+
+def rank_optimizers(scores: ScoreTable) -> Ranking | None:
+    """Ranks the optimizers on each backbone; None with fewer than 2 rankable backbones, 3 optimizers, or all ties."""
+    diverged = scores.status == "diverged"
+    whole = np.nonzero((scores.ranked | diverged).all(axis=1) & scores.ranked.any(axis=1))[0]
+    optimizers = len(scores.optimizers)
+    if len(whole) < 2 or optimizers < 3:
+        return None
+    height = np.where(diverged, -np.inf, scores.means)[whole]
+    ranks: Floats = np.asarray(_stats.rankdata(-height, axis=1), np.float64)
+    blocks = len(whole)
+    squares = float(np.square(ranks).sum() - blocks * optimizers * (optimizers + 1) ** 2 / 4)
+    if squares <= 0:
+        return None
+    mean_ranks = ranks.mean(axis=0)
+    between = blocks * float(np.square(mean_ranks - (optimizers + 1) / 2).sum())
+    # with ties, Σ(rank − mean)² stands for O(O² − 1)/12 of each block
+    chi2 = (optimizers - 1) * blocks * between / squares
+    return Ranking(
+        tuple(scores.backbones[int(i)] for i in whole),
+        ranks,
+        mean_ranks,
+        between / squares,
+        chi2,
+        float(_stats.chi2.sf(chi2, optimizers - 1)),
+        nemenyi(optimizers, blocks),
+    )
+
+
+def nemenyi(optimizers: int, backbones: int, level: float = LEVEL) -> float:
+    """Critical difference of mean ranks: q/√2 · √(O(O+1)/(6B)), q of the studentised range (Demšar 2006, Eq. 4)."""
+    q = float(_stats.studentized_range.ppf(level, optimizers, np.inf))
+    return q / 2**0.5 * (optimizers * (optimizers + 1) / (6 * backbones)) ** 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class BestSets:
+    """Hsu's multiple comparisons with the best, one family of comparisons for each backbone.
+
+    Attributes:
+        scale: Points or logit.
+        low: Lower ends of μ_o − max of the others' μ, at most 0; shape (B, O).
+        high: Upper ends, at least 0; shape (B, O).
+        candidates: Cells that are not told apart from the best, shape (B, O).
+    """
+
+    scale: Scale
+    low: Floats
+    high: Floats
+    candidates: NDArray[np.bool_]
+
+
+def best_sets(scores: ScoreTable, scale: Scale = "points", draws: int = 4000, seed: int = 0) -> BestSets | None:
+    """Optimizers indistinguishable from the best of each backbone, all its statements together at 95 %.
+
+    Hsu's method with unequal variances (Edwards and Hsu 1983): with s_ij the error of ȳ_i − ȳ_j and d_i the 95 %
+    quantile of max_j (e_j − e_i)/s_ij, the candidates are those i with ȳ_i ≥ ȳ_j − d_i·s_ij for every j. The upper end
+    of a cell is max(0, min_j(ȳ_i − ȳ_j + d_i·s_ij)); its lower end is the smallest ȳ_i − ȳ_j − d_j·s_ij over the other
+    candidates, or 0 for the only candidate. Errors are simulated with each cell's σ from its posterior (``spread.py``):
+    a t distribution would have one number of degrees of freedom where cells know very different amounts.
+
+    Args:
+        scores: The table; cells that are not ranked are never candidates.
+        scale: Points or logit.
+        draws: Of the simulation, for each backbone.
+        seed: Of the simulation.
+
+    Returns:
+        The sets, or None when noise cannot be separated.
+    """
+    spread = cell_spread(scores, scale)
+    if spread is None:
+        return None
+    means, ranked = scores.cell_means(scale), scores.ranked
+    shape = ranked.shape
+    low, high = np.full(shape, np.nan), np.full(shape, np.nan)
+    candidates = np.zeros(shape, np.bool_)
+    spreads = spread.mean_square / np.maximum(scores.n, 1)
+    for b in range(shape[0]):
+        places = np.nonzero(ranked[b])[0]
+        if len(places) == 1:
+            candidates[b, places] = True
+        if len(places) < 2:
+            continue
+        generator = np.random.default_rng((seed, b))
+        s = np.sqrt(spreads[b, places][:, None] + spreads[b, places][None, :])  # (k, k)
+        np.fill_diagonal(s, 1.0)
+        largest: list[Floats] = []
+        for chunk in chunks(draws, len(places) ** 2, 2_000_000):
+            sigma = spread.draw_backbone(generator, chunk, b)
+            e = generator.standard_normal((chunk, len(places))) * sigma / np.sqrt(scores.n[b, places])
+            t = (e[:, None, :] - e[:, :, None]) / s  # [draw, i, j]: (e_j − e_i)/s_ij
+            t[:, range(len(places)), range(len(places))] = -np.inf
+            largest.append(t.max(axis=2))
+        d = np.quantile(np.concatenate(largest), LEVEL, axis=0)  # (k,)
+        y = means[b, places]
+        gap = y[:, None] - y[None, :]  # [i, j]: ȳ_i − ȳ_j
+        upper = gap + d[:, None] * s
+        np.fill_diagonal(upper, np.inf)
+        inside = upper.min(axis=1) >= 0
+        lower = np.where(inside[None, :], gap - d[None, :] * s, np.inf)
+        np.fill_diagonal(lower, np.inf)
+        alone = inside & (inside.sum() == 1)
+        candidates[b, places] = inside
+        high[b, places] = np.maximum(0.0, upper.min(axis=1))
+        low[b, places] = np.where(alone, 0.0, np.minimum(0.0, lower.min(axis=1)))
+    return BestSets(scale, low, high, candidates)

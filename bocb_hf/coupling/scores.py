@@ -1,0 +1,339 @@
+"""The scores of backbones × optimizers × seeds, as every analysis takes them: from records, or from a published table.
+
+A cell without a score is never a number: ``values`` is NaN there and ``status`` says why. Survivors of a partial
+failure keep their values, and ``means`` leaves them out, so that nobody ranks them by accident.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from bocb_hf.backbones import BACKBONES
+from bocb_hf.coupling.row import RowStatus
+from bocb_hf.coupling.table import Table
+from bocb_hf.errors import InputError
+from bocb_hf.optim import OPTIMIZERS
+
+Scale = Literal["points", "logit"]
+Unit = Literal["percent", "fraction"]
+Floats = NDArray[np.float64]
+
+# Backbones that share all but one part count as one where clusters are compared; all others stand alone.
+SIBLINGS: Mapping[str, str] = {
+    f"{name}_s12": "metaformer_s12"
+    for name in ("identityformer", "poolformerv2", "convformer", "attentionformer", "caformer")
+}
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreTable:
+    """Scores of one data set and setting, in points (percent); B backbones, O optimizers, S seeds.
+
+    Attributes:
+        source: Where they come from, for people.
+        metric: What a score is: ``top-1``, ``mAP``, ``AP50``.
+        families: Family of each backbone.
+        clusters: Cluster of siblings of each backbone; its own id where it has none.
+        categories: Category of each optimizer.
+        seeds: Of the last axis of ``values``; (0,) for a table that does not tell its seeds.
+        values: Shape (B, O, S), read-only; NaN where there is no score.
+        status: Shape (B, O): ``completed``, ``partial``, ``diverged``, ``interrupted`` or ``missing``.
+        diverged: Shape (B, O): how many runs diverged.
+        config_hashes: Shape (B, O), empty strings where there is none.
+        n_test: Test images behind each score; None when unknown, or not the same for all, or no proportion of images.
+        num_classes: Classes; None when guessing has no known score.
+        packed: Correctness bits of the test images, shape (B, O, S, ⌈n_test/8⌉) as ``numpy.packbits`` gives them, zeros
+            where there is no score; None when any score lacks them.
+        trials_per_value: Runs that the source has averaged in each value; their spread is unknown when above 1.
+        notes: What a reader must know about the source.
+    """
+
+    source: str
+    dataset: str
+    setting: str
+    revision: str
+    metric: str
+    backbones: tuple[str, ...]
+    families: tuple[str, ...]
+    clusters: tuple[str, ...]
+    optimizers: tuple[str, ...]
+    categories: tuple[str, ...]
+    seeds: tuple[int, ...]
+    values: Floats
+    status: NDArray[np.str_]
+    diverged: NDArray[np.int64]
+    config_hashes: NDArray[np.str_]
+    n_test: int | None = None
+    num_classes: int | None = None
+    packed: NDArray[np.uint8] | None = None
+    trials_per_value: int = 1
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        shape = (len(self.backbones), len(self.optimizers))
+        for name in ("values", "status", "diverged", "config_hashes", "packed"):
+            array = getattr(self, name)
+            if array is None:
+                continue
+            array.setflags(write=False)
+            expected = (*shape, len(self.seeds)) if name in ("values", "packed") else shape
+            if array.shape[: len(expected)] != expected:
+                raise InputError(f"scores.{name}: shape {array.shape} does not begin with {expected}")
+        if 0 in shape or not self.seeds:
+            raise InputError("scores: a table needs at least one backbone, one optimizer and one seed")
+        for names, what in ((self.backbones, "backbone"), (self.optimizers, "optimizer")):
+            if len(set(names)) < len(names):
+                raise InputError(f"scores: a {what} is named twice; give every {what} once")
+        if not {len(self.families), len(self.clusters)} == {shape[0]} or len(self.categories) != shape[1]:
+            raise InputError("scores: give one family and cluster for each backbone, one category for each optimizer")
+        finite = np.isfinite(self.values)
+        if np.isinf(self.values).any() or (self.values[finite] < 0).any() or (self.values[finite] > 100).any():
+            raise InputError("scores: a score lies outside 0 to 100 points; a diverged run has a status, not a score")
+        unknown = set(np.unique(self.status).tolist()) - set(get_args(RowStatus))
+        scored = np.isin(self.status, ("completed", "partial"))
+        if unknown or not np.array_equal(scored, finite.any(axis=2)):
+            raise InputError("scores: exactly the cells that are completed or partial must hold a score")
+
+    @property
+    def n(self) -> NDArray[np.int64]:
+        """Scores of each cell, shape (B, O)."""
+        return np.isfinite(self.values).sum(axis=2)
+
+    @property
+    def ranked(self) -> NDArray[np.bool_]:
+        """Cells whose mean may be compared, shape (B, O)."""
+        return self.status == "completed"
+
+    @property
+    def single(self) -> bool:
+        """Whether no cell has two scores, so that noise cannot be separated from anything."""
+        return bool(self.n.max() < 2)
+
+    @property
+    def chance(self) -> float | None:
+        """Score of guessing, in points."""
+        return None if self.num_classes is None else 100 / self.num_classes
+
+    @property
+    def means(self) -> Floats:
+        """ȳ in points, shape (B, O); NaN where the cell is not ``ranked``."""
+        return self.cell_means("points")
+
+    def on(self, scale: Scale) -> Floats:
+        """The scores on a scale, shape (B, O, S): points, or log((k + ½)/(N − k + ½)).
+
+        Raises:
+            InputError: Logits of a table whose scores are no share of a known number of images.
+        """
+        if scale == "points":
+            return self.values
+        if self.n_test is None:
+            raise InputError(f"scores: the logit of {self.metric} needs the number of test images; analyse points only")
+        k = self.values / 100 * self.n_test
+        return np.log((k + 0.5) / (self.n_test - k + 0.5))
+
+    def cell_means(self, scale: Scale) -> Floats:
+        """Mean over the seeds of each cell on a scale, shape (B, O); NaN where the cell is not ``ranked``."""
+        values, finite = self.on(scale), np.isfinite(self.values)
+        total = np.where(finite, values, 0.0).sum(axis=2)
+        return np.where(self.ranked, total / np.maximum(finite.sum(axis=2), 1), np.nan)
+
+    def select(self, backbones: Sequence[str] | None = None, optimizers: Sequence[str] | None = None) -> ScoreTable:
+        """The table of some backbones and optimizers, in the order given.
+
+        Raises:
+            InputError: It has no such backbone or optimizer.
+        """
+        rows = _places("backbone", self.backbones, backbones)
+        columns = _places("optimizer", self.optimizers, optimizers)
+        grid = np.ix_(rows, columns)
+        return replace(
+            self,
+            backbones=tuple(self.backbones[i] for i in rows),
+            families=tuple(self.families[i] for i in rows),
+            clusters=tuple(self.clusters[i] for i in rows),
+            optimizers=tuple(self.optimizers[i] for i in columns),
+            categories=tuple(self.categories[i] for i in columns),
+            values=self.values[grid],
+            status=self.status[grid],
+            diverged=self.diverged[grid],
+            config_hashes=self.config_hashes[grid],
+            packed=None if self.packed is None else self.packed[grid],
+        )
+
+    def without(self, optimizers: Sequence[str]) -> ScoreTable:
+        """The table without some optimizers.
+
+        Raises:
+            InputError: It has no such optimizer, or no other one.
+        """
+        _places("optimizer", self.optimizers, optimizers)
+        return self.select(optimizers=[o for o in self.optimizers if o not in optimizers])
+
+
+def make_scores(
+    values: ArrayLike,
+    backbones: Sequence[str],
+    optimizers: Sequence[str],
+    *,
+    unit: Unit,
+    source: str = "scores",
+    dataset: str = "",
+    setting: str = "",
+    revision: str = "",
+    metric: str = "top-1",
+    families: Sequence[str] | None = None,
+    clusters: Sequence[str] | None = None,
+    categories: Sequence[str] | None = None,
+    seeds: Sequence[int] | None = None,
+    status: ArrayLike | None = None,
+    n_test: int | None = None,
+    num_classes: int | None = None,
+    trials_per_value: int = 1,
+    notes: Sequence[str] = (),
+    checked: bool = False,
+) -> ScoreTable:
+    """Builds a table from plain arrays.
+
+    Args:
+        values: Shape (B, O) or (B, O, S); NaN where there is no score.
+        unit: Of ``values``; a table that looks like the other unit, or like both, is refused.
+        families: Taken from the registry when None, ``unknown`` where it has no row; so are ``categories``.
+        status: Shape (B, O); when None, ``completed`` with a score and ``missing`` without.
+        checked: Skips the check of the unit, for scores that are at most 1 percent and truly so.
+
+    Raises:
+        InputError: Shapes that do not fit, scores out of range, or units that look mixed up.
+    """
+    array = np.array(values, np.float64)
+    if array.ndim == 2:
+        array = array[:, :, None]
+    if array.ndim != 3:
+        raise InputError(f"scores.values: shape {array.shape}; give backbones × optimizers (× seeds)")
+    if not checked:
+        _check_unit(array, unit, backbones, optimizers)
+    if unit == "fraction":
+        array = array * 100
+    shape = array.shape[:2]
+    scored = np.isfinite(array).any(axis=2)
+    states = np.where(scored, "completed", "missing") if status is None else np.array(status, np.str_)
+    return ScoreTable(
+        source=source,
+        dataset=dataset,
+        setting=setting,
+        revision=revision,
+        metric=metric,
+        backbones=tuple(backbones),
+        families=tuple(families) if families is not None else tuple(map(_family, backbones)),
+        clusters=tuple(clusters) if clusters is not None else tuple(SIBLINGS.get(b, b) for b in backbones),
+        optimizers=tuple(optimizers),
+        categories=tuple(categories) if categories is not None else tuple(map(_category, optimizers)),
+        seeds=tuple(seeds) if seeds is not None else tuple(range(array.shape[2])),
+        values=array,
+        status=states,
+        diverged=(states == "diverged").astype(np.int64),
+        config_hashes=np.full(shape, "", np.str_),
+        n_test=n_test,
+        num_classes=num_classes,
+        trials_per_value=trials_per_value,
+        notes=tuple(notes),
+    )
+
+
+def scores_of(table: Table, source: str = "records") -> ScoreTable:
+    """The shown rows of a table that was built from records; other configurations are left out, never pooled."""
+    rows = [[table.shown(b, o) for o in table.optimizers] for b in table.backbones]
+    flat = [row for line in rows for row in line]
+    seeds = tuple(sorted({seed for row in flat for seed in row.seeds})) or (0,)
+    place = {seed: i for i, seed in enumerate(seeds)}
+    shape = (len(table.backbones), len(table.optimizers))
+    values = np.full((*shape, len(seeds)), np.nan)
+    sizes = {score.n for row in flat for score in row.scores}
+    n_test = sizes.pop() if len(sizes) == 1 else None
+    packed = np.zeros((*shape, len(seeds), (n_test + 7) // 8), np.uint8) if n_test is not None else None
+    for b, line in enumerate(rows):
+        for o, row in enumerate(line):
+            for record in row.completed:
+                if record.correctness is None:
+                    continue
+                values[b, o, place[record.seed]] = 100 * record.correctness.k / record.correctness.n
+                if packed is not None:
+                    packed[b, o, place[record.seed]] = np.packbits(record.correctness.bits())
+    classes = {r.identity.data.num_classes for row in flat for r in row.runs}
+    return ScoreTable(
+        source=source,
+        dataset=table.dataset,
+        setting=table.setting,
+        revision=table.revision,
+        metric="top-1",
+        backbones=table.backbones,
+        families=tuple(line[0].family for line in rows),
+        clusters=tuple(SIBLINGS.get(b, b) for b in table.backbones),
+        optimizers=table.optimizers,
+        categories=tuple(row.category for row in rows[0]),
+        seeds=seeds,
+        values=values,
+        status=np.array([[row.status for row in line] for line in rows], np.str_),
+        diverged=np.array([[row.diverged for row in line] for line in rows], np.int64),
+        config_hashes=np.array([[row.config_hash or "" for row in line] for line in rows], np.str_),
+        n_test=n_test,
+        num_classes=classes.pop() if len(classes) == 1 else None,
+        packed=packed,
+    )
+
+
+def resolution(scores: ScoreTable, scale: Scale) -> float | Floats:
+    """What one more correct image adds to a score: a number, or shape (B, O); 0 when the images are not known."""
+    if scores.n_test is None:
+        return 0.0
+    if scale == "points":
+        return 100 / scores.n_test
+    k = np.nan_to_num(scores.means, nan=50.0) / 100 * scores.n_test
+    return 1 / (k + 0.5) + 1 / (scores.n_test - k + 0.5)
+
+
+def _check_unit(values: Floats, unit: Unit, backbones: Sequence[str], optimizers: Sequence[str]) -> None:
+    """Refuses fractions called percent, percent called fractions, and both in one backbone's scores."""
+    found = values[np.isfinite(values)]
+    if unit == "fraction":
+        if (found > 1).any():
+            raise InputError(f"scores: {found.max():g} is no fraction; say unit='percent', or divide by 100")
+        return
+    if found.size and 0 < found.max() <= 1:
+        raise InputError(
+            "scores: no score is above 1 percent, so they look like fractions; say unit='fraction', or checked=True "
+            "if they are percent"
+        )
+    for b, scores in enumerate(values):
+        others = scores[scores > 1]
+        small = (scores > 0) & (scores <= 1)
+        if others.size and small.any():
+            mixed = small & (100 * scores >= others.min()) & (100 * scores <= others.max())
+            if mixed.any():
+                o = int(np.argwhere(mixed)[0][0])
+                raise InputError(
+                    f"scores: {backbones[b]} with {optimizers[o]} has {scores[mixed][0]:g} among scores like "
+                    f"{np.median(others):g}, so fractions and percent look mixed; give all in percent, or say "
+                    "checked=True if it is 1 percent or less"
+                )
+
+
+def _places(what: str, known: Sequence[str], wanted: Sequence[str] | None) -> list[int]:
+    """Indices of names."""
+    for name in wanted or ():
+        if name not in known:
+            raise InputError(f"{what}: the table has no {name!r}; it has {', '.join(known)}")
+    return list(range(len(known))) if wanted is None else [known.index(name) for name in wanted]
+
+
+def _family(backbone: str) -> str:
+    return BACKBONES.get(backbone).family if backbone in BACKBONES else "unknown"
+
+
+def _category(optimizer: str) -> str:
+    return OPTIMIZERS.get(optimizer).category if optimizer in OPTIMIZERS else "unknown"

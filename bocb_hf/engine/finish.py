@@ -1,0 +1,153 @@
+"""The end of a run: test split, exported weights, record, publication."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import shutil
+from collections.abc import Callable
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedType, broadcast_object_list
+from torch import nn
+
+from bocb_hf.engine.checkpoint import writing
+from bocb_hf.engine.environment import describe_environment
+from bocb_hf.engine.evaluation import Evaluation
+from bocb_hf.engine.export import export_model
+from bocb_hf.engine.loop import Trainer
+from bocb_hf.engine.prepare import PreparedRun
+from bocb_hf.optim import OPTIMIZERS
+from bocb_hf.record import Correctness, Cost, Measurement, Metrics, RunRecord, Status, parse_record
+from bocb_hf.store import Store
+from bocb_hf.store.publish import publish_run
+from bocb_hf.store.push import push_after_training
+
+
+def finish_run(prepared: PreparedRun, store: Store, trainer: Trainer, flops: int | None) -> RunRecord:
+    """Reads the test split if the run completed, makes the record, and publishes it from the main process."""
+    with trainer.evaluation_weights():
+        return _publish(prepared, store, trainer, flops)
+
+
+def _publish(prepared: PreparedRun, store: Store, trainer: Trainer, flops: int | None) -> RunRecord:
+    config, progress, accelerator = prepared.config, trainer.progress, trainer.accelerator
+    status: Status = "completed"
+    if progress.diverged_at is not None:
+        status = "diverged"
+    elif progress.step < trainer.plan.total_steps:
+        status = "interrupted"
+        progress.reason = f"stopped by a signal at step {progress.step}; run it again to continue"
+    test = None
+    if status == "completed" and config.role == "final":
+        test = trainer.evaluate(prepared.data.test)
+        if not torch.isfinite(torch.tensor(test.loss)):
+            status, progress.diverged_at = "diverged", progress.step
+            progress.reason, test = f"the test loss was {test.loss} with the last weights", None
+
+    model = _whole_model(prepared, trainer) if test is not None else trainer.evaluation_model
+
+    def publish() -> RunRecord:
+        weights = weights_sha256 = None
+        if test is not None:
+            weights = prepared.state_dir / "export"  # left behind by a crash, it goes with the resume state
+            with writing(weights):
+                export_model(model, prepared.identity, prepared.data.class_names, weights)
+                with (weights / "model.safetensors").open("rb") as file:
+                    weights_sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        record = _make_record(prepared, trainer, status, test, flops, weights_sha256)
+        record = publish_run(store, config.runtime.namespace, record, weights, config.runtime.supersede)
+        if status != "interrupted":
+            shutil.rmtree(prepared.state_dir, ignore_errors=True)
+            push_after_training(store, config.runtime, prepared.repository, record.path())
+        return record
+
+    record = from_main(accelerator, publish)
+    assert record is not None
+    return record
+
+
+def _whole_model(prepared: PreparedRun, trainer: Trainer) -> nn.Module:
+    """The network that is saved; FSDP's shards are put together in a fresh one."""
+    if trainer.accelerator.distributed_type != DistributedType.FSDP:
+        # safetensors takes no other memory format, and training is over
+        return trainer.evaluation_model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    state = trainer.accelerator.get_state_dict(trainer.network)
+    model = prepared.build_model()
+    if trainer.accelerator.is_main_process:
+        model.load_state_dict(state)
+    return model
+
+
+def from_main(accelerator: Accelerator, get: Callable[[], RunRecord | None]) -> RunRecord | None:
+    """What the main process gets, on every process: only the main one reads and writes the store."""
+    record = get() if accelerator.is_main_process else None
+    if accelerator.num_processes == 1:
+        return record
+    message = [record.to_json() if record is not None else None]
+    broadcast_object_list(message)
+    return parse_record(message[0].encode(), "the record of the main process") if message[0] is not None else None
+
+
+def _make_record(
+    prepared: PreparedRun,
+    trainer: Trainer,
+    status: Status,
+    test: Evaluation | None,
+    flops: int | None,
+    weights_sha256: str | None,
+) -> RunRecord:
+    config, identity, progress = prepared.config, prepared.identity, trainer.progress
+    on_gpu = trainer.accelerator.device.type == "cuda"
+    images = progress.step * identity.training.batch_size
+    stopped = None if status == "completed" else progress.diverged_at or progress.step
+    metrics: dict[str, Measurement | None] = {"train_loss": progress.train_measurement(len(prepared.data.train))}
+    metrics |= progress.validation_measurements()
+    if test is not None:
+        metrics["test_loss"] = Measurement(unit="nats", n=test.n, last=test.loss)
+        metrics["test_top1"] = Measurement(unit="percent", n=test.n, last=test.top1)
+        metrics["test_top5"] = Measurement(unit="percent", n=test.n, last=test.top5) if test.top5 is not None else None
+    return RunRecord(
+        schema_version=1,
+        run_id=prepared.run_id,
+        role=config.role,
+        status=status,
+        seed=config.seed,
+        config_hash=identity.config_hash(),
+        identity=identity,
+        requires=prepared.source.module,
+        family=prepared.source.family,
+        category=OPTIMIZERS.get(identity.optimizer.name).category,
+        stopped_step=stopped,
+        reason=None if status == "completed" else progress.reason,
+        total_steps=trainer.plan.total_steps,
+        metrics=Metrics(**metrics),
+        test_split=identity.data.evaluation_split if test is not None else None,
+        correctness=Correctness.from_bits(test.correct.numpy()) if test is not None else None,
+        weights_sha256=weights_sha256,
+        cost=Cost(
+            wall_seconds=round(progress.wall_seconds, 3),
+            train_seconds=round(progress.train_seconds, 3),
+            evaluation_seconds=round(progress.evaluation_seconds, 3),
+            images_per_second=round(images / progress.train_seconds, 2) if progress.train_seconds > 0 else 0.0,
+            peak_memory_bytes=progress.peak_memory_bytes,
+            memory_kind="device_allocated" if on_gpu else "process_rss",
+            parameters=sum(p.numel() for p in trainer.bare_model.parameters() if p.requires_grad),
+            flops_per_image=flops,
+            resumed=progress.resumed,
+            replayed_epochs=progress.replayed_epochs,
+            data_seconds=round(progress.seconds.get("data", 0.0) + progress.waited_seconds, 3),
+            forward_backward_seconds=round(progress.seconds.get("forward_backward", 0.0), 3),
+            optimizer_seconds=round(progress.seconds.get("optimizer", 0.0), 3),
+            waited_seconds=round(progress.waited_seconds, 3),
+            energy_joules=None if progress.energy_joules is None else round(progress.energy_joules, 1),
+            energy_source=None if progress.energy_joules is None else trainer.energy_source,
+        ),
+        environment=describe_environment(
+            trainer.accelerator.device, trainer.accelerator.num_processes, trainer.plan.micro_batch, config.runtime
+        ),
+        curve=progress.curve(),
+        supersedes=None,
+        finished_at=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    )

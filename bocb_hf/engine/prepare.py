@@ -1,0 +1,97 @@
+"""A run with everything resolved and loaded, before anything is trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from accelerate import Accelerator
+from torch import nn
+from torch.optim import Optimizer
+
+from bocb_hf.backbones.build import BackboneSource, build_backbone, resolve_backbone
+from bocb_hf.config import RunConfig
+from bocb_hf.data.batches import open_source
+from bocb_hf.data.images import ImageData, load_images
+from bocb_hf.data.sampling import init_seed
+from bocb_hf.data.source import Order, TrainSource
+from bocb_hf.identity import RANDOM_SCHEME, Identity
+from bocb_hf.optim.build import build_optimizer, resolve_optimizer
+from bocb_hf.optim.param_groups import freeze_backbone, split_parameters, train_mode
+from bocb_hf.record import make_run_id, repository_name
+
+
+@dataclass(frozen=True)
+class PreparedRun:
+    """A run with everything resolved and loaded, before anything is built or trained."""
+
+    config: RunConfig
+    identity: Identity
+    source: BackboneSource
+    data: ImageData
+
+    @property
+    def run_id(self) -> str:
+        """Configuration hash and seed."""
+        return make_run_id(self.identity.config_hash(), self.config.seed)
+
+    @property
+    def repository(self) -> str:
+        """``namespace/name`` of the cell."""
+        return f"{self.config.runtime.namespace}/{repository_name(*self.identity.cell())}"
+
+    @property
+    def state_dir(self) -> Path:
+        """Folder of the resume state; a trial and a final run of one id do not share it."""
+        return Path(self.config.runtime.state_dir) / self.config.runtime.namespace / f"{self.run_id}-{self.config.role}"
+
+    def build_model(self) -> nn.Module:
+        """The network with initial weights that depend on (seed, backbone) only."""
+        data = self.identity.data
+        seed = init_seed(self.config.seed, self.identity.backbone.name)
+        model = build_backbone(self.source, data.num_classes, data.image_size, seed, data.test_image_size)
+        if self.identity.training.linear_probe:
+            freeze_backbone(model)
+            train_mode(model)
+        return model
+
+    def build_optimizer(self, model: nn.Module) -> Optimizer:
+        """The optimizer over the model's parameter groups."""
+        training = self.identity.training
+        return build_optimizer(
+            self.identity.optimizer, split_parameters(model, training.no_decay, training.layer_decay)
+        )
+
+    def train_source(self, accelerator: Accelerator) -> TrainSource:
+        """The training images of this process."""
+        order = Order(
+            len(self.data.train),
+            self.identity.training.batch_size,
+            self.config.seed,
+            self.identity.augmentation.repeats,
+            accelerator.process_index,
+            accelerator.num_processes,
+            self.config.runtime.accumulation,
+        )
+        pin = accelerator.device.type == "cuda"
+        return open_source(self.data.train, order, self.config.runtime.workers, pin)
+
+
+def prepare_run(config: RunConfig) -> PreparedRun:
+    """Resolves names and defaults and loads the data.
+
+    Raises:
+        InputError: Anything about the configuration, the data or the starting weights is wrong.
+    """
+    source = resolve_backbone(config.backbone, config.training.drop_path, config.data.image_size)
+    data = load_images(config.data, config.role == "trial", config.augmentation, config.runtime)
+    identity = Identity(
+        random_scheme=RANDOM_SCHEME,
+        setting=config.setting,
+        backbone=source.identity,
+        optimizer=resolve_optimizer(config.optimizer, config.setting),
+        training=config.training,
+        augmentation=config.augmentation,
+        data=data.identity,
+    )
+    return PreparedRun(config, identity, source, data)

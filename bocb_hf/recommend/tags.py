@@ -1,0 +1,184 @@
+"""Design tags of a backbone, and how much another backbone's results say about it. Needs no torch."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+from huggingface_hub import hf_hub_download  # pyright: ignore[reportUnknownVariableType]
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+from numpy.typing import NDArray
+
+from bocb_hf.backbones import BACKBONES, CNN_FAMILIES, STUDY, BackboneRow
+from bocb_hf.errors import InputError
+from bocb_hf.registry import suggestion
+
+Kind = Literal["CNN", "modern", "unknown"]
+UNKNOWN = "unknown"
+PREFIXES = ("hf-hub:", "transformers:")
+# names of networks that are a row's network in another size; the rows' own names need no entry
+_ALIASES = {"vit": "deit_small_patch16_224", "deit3": "deit_small_patch16_224", "resnext": "resnet50"}
+ENOUGH_OF_KIND = 3  # backbones of one kind, below which all kinds count
+
+
+@dataclass(frozen=True)
+class Tags:
+    """What the design of a backbone is called.
+
+    Attributes:
+        name: As the user gave it.
+        family: Of the study, or ``unknown``.
+        stage_wise: Design across stages.
+        block_wise: Design of a block.
+        operator: The token mixer.
+        source: Where the tags come from, in words.
+        row: Id of the row that it is; None where it is none.
+        setting: The study's training setting for it, where its row names one.
+    """
+
+    name: str
+    family: str = UNKNOWN
+    stage_wise: str = UNKNOWN
+    block_wise: str = UNKNOWN
+    operator: str = UNKNOWN
+    source: str = "none found"
+    row: str | None = None
+    setting: str | None = None
+
+    @property
+    def kind(self) -> Kind:
+        """The two sides of the study's claim: its two CNN families, and modern backbones."""
+        return "CNN" if self.family in CNN_FAMILIES else "modern" if self.family == "modern" else "unknown"
+
+    @property
+    def design(self) -> tuple[str, str, str, str]:
+        """Family, stage-wise and block-wise design, token mixer."""
+        return (self.family, self.stage_wise, self.block_wise, self.operator)
+
+
+def shared_tags(one: Tags, other: Tags) -> int:
+    """How many of the four design tags two backbones share; an unknown tag is shared with nobody."""
+    return sum(a == b != UNKNOWN for a, b in zip(one.design, other.design, strict=True))
+
+
+def similarity(target: Tags, others: Sequence[Tags]) -> NDArray[np.float64]:
+    """How much each other backbone counts for the target, shape (others,).
+
+    A backbone of the same kind (CNN or modern, the two sides of the study's claim) counts 1 and ¼ more for each design
+    tag that it shares, so that one that shares all four counts twice; one of the other kind does not count. Where the
+    kind is unknown, or fewer than three others are of it, all kinds count.
+    """
+    weights = np.array([1 + shared_tags(target, other) / 4 for other in others], np.float64)
+    same = np.array([target.kind == other.kind != "unknown" for other in others], np.bool_)
+    return np.where(same, weights, 0.0) if same.sum() >= ENOUGH_OF_KIND else weights
+
+
+def known_tags(name: str) -> Tags:
+    """Tags of a name that stands in a table: of its row, or of the network's name; never asks the Hub."""
+    if name in BACKBONES:
+        return _of_row(BACKBONES.get(name), name, "its row", name)
+    return _of_architecture(name, name, "the name alone")
+
+
+def find_tags(name: str) -> Tags:
+    """Tags of what a user names: a row, a timm name, a local folder, or a model on the Hub.
+
+    Of a folder or a model on the Hub config.json is read, which names timm's architecture or transformers' model type.
+    Where it cannot be had, the repository's name is read instead, and ``source`` says so.
+
+    Args:
+        name: ``resnet50``, ``hf-hub:timm/convnext_tiny.in12k``, ``timm/...``, ``transformers:<id or folder>``.
+
+    Raises:
+        InputError: It is none of them.
+    """
+    if name in BACKBONES:
+        return known_tags(name)
+    plain = name
+    for prefix in PREFIXES:
+        plain = plain.removeprefix(prefix)
+    folder = Path(plain)
+    if (folder / "config.json").is_file():
+        return _of_config(folder / "config.json", name)
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", plain):
+        try:
+            return _of_config(Path(hf_hub_download(plain, "config.json")), name)
+        except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
+            why = f"the repository's name, since its config.json cannot be had ({type(error).__name__})"
+            return _of_architecture(plain.rpartition("/")[2], name, why)
+    return _of_bare_name(plain, name)
+
+
+def _of_bare_name(plain: str, name: str) -> Tags:
+    """A name without a folder or organisation, which must be a timm architecture."""
+    architecture = plain.partition(".")[0]
+    known = list(BACKBONES.names())
+    if importlib.util.find_spec("timm") is not None:
+        import timm
+
+        known += timm.list_models()
+        if architecture in known:
+            return _of_architecture(architecture, name, "the name of the timm architecture")
+    elif _reference_row(architecture) is not None:
+        return _of_architecture(architecture, name, "the name alone; timm is not installed, so nobody checked it")
+    hint = suggestion(plain, known) or ";"
+    raise InputError(
+        f"unknown backbone {name!r}{hint} give a row of `bocb list backbones`, a timm name, a folder with config.json, "
+        "or <organisation>/<name> on the Hub"
+    )
+
+
+def _of_config(path: Path, name: str) -> Tags:
+    """Tags from a config.json of timm (``architecture``) or transformers (``model_type``).
+
+    Raises:
+        InputError: It is not a JSON object, or names neither.
+    """
+    try:
+        config: Any = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"backbone {name!r}: its config.json cannot be read ({error})") from None
+    found = cast(dict[str, Any], config) if isinstance(config, dict) else {}
+    architecture, model_type = found.get("architecture"), found.get("model_type")
+    if isinstance(architecture, str):
+        return _of_architecture(architecture, name, f"architecture {architecture} of its config.json")
+    if isinstance(model_type, str):
+        return _of_architecture(model_type.replace("_", ""), name, f"model type {model_type} of its config.json")
+    raise InputError(
+        f"backbone {name!r}: its config.json names neither a timm architecture nor a transformers model type"
+    )
+
+
+def _of_architecture(architecture: str, name: str, source: str) -> Tags:
+    plain = architecture.partition(".")[0]
+    if plain in BACKBONES:
+        return _of_row(BACKBONES.get(plain), name, source, plain)
+    row = _reference_row(plain)
+    if row is None:
+        return Tags(name, source=f"{source} tells none")
+    return _of_row(row, name, f"{source}, as those of {row.short}", None)
+
+
+def _of_row(row: BackboneRow, name: str, source: str, identity: str | None) -> Tags:
+    setting = row.setting if identity is not None else None
+    return Tags(name, row.family, row.stage_wise, row.block_wise, row.operator, source, identity, setting)
+
+
+def _reference_row(architecture: str) -> BackboneRow | None:
+    """The study's backbone of the same architecture in another size; None where there is none."""
+    stem = _stem(architecture)
+    if stem in _ALIASES:
+        return BACKBONES.get(_ALIASES[stem])
+    return next((row for row in STUDY if _stem(row.id) == stem), None)
+
+
+def _stem(architecture: str) -> str:
+    """``resnet`` of ``resnet101d``, ``convnextv2`` of ``convnextv2_base``: the name without what tells the size."""
+    first = architecture.lower().partition("_")[0]
+    return re.sub(r"(?<![v\d])\d+[a-z]*$", "", first)

@@ -1,0 +1,236 @@
+"""An answer as text. Measured scores stand with their n and source; what is expected is called so."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+
+import numpy as np
+
+from bocb_hf.coupling.ledger import ledger, unequal
+from bocb_hf.coupling.words import backbone_label, interval_text, optimizer_label
+from bocb_hf.recommend.answer import Answer
+from bocb_hf.recommend.evaluate import HELD_OUT
+from bocb_hf.recommend.start import Start
+from bocb_hf.recommend.tags import ENOUGH_OF_KIND, UNKNOWN, Tags, known_tags
+
+WIDTH = 112
+SHOWN_CELLS = 30
+
+
+def target_text(target: Tags) -> str:
+    """The backbone and the tags that stand for it."""
+    if target.design == (UNKNOWN,) * 4:
+        return _wrap(
+            f"{target.name}: design tags unknown ({target.source}), so every backbone of a source counts alike. If you "
+            "know what it is like, ask for a backbone of that design."
+        )
+    names = ("family", "stage-wise", "block-wise", "mixer")
+    tags = "; ".join(f"{name} {tag}" for name, tag in zip(names, target.design, strict=True))
+    return _wrap(f"{target.name}: {tags} (tags from {target.source})")
+
+
+def answer_text(answer: Answer, starts: Sequence[Start | None]) -> str:
+    """All that one source says."""
+    blocks = [
+        _heading(answer),
+        "\n".join(map(_item, _verdict(answer))),
+        _sizes(answer),
+        _starts(answer, starts),
+        "evidence (measured, from this source only):\n" + "\n".join(map(_item, _evidence(answer))),
+        "what to run next:\n" + "\n".join(map(_item, next_runs(answer))),
+    ]
+    return "\n\n".join(blocks)
+
+
+def next_runs(answer: Answer) -> list[str]:
+    """The design of the next runs, most useful first."""
+    names = answer.names(answer.chosen)
+    found: list[str] = []
+    new = [o for o in names if not _measured(answer, o)]
+    if new:
+        found.append(
+            f"tune {_labels(new)} on it over the learning rates above (validation split), an equal number of trials "
+            "each; extend a grid whose edge wins; then three fresh seeds of the winner"
+        )
+    if answer.own and not answer.noise_known:
+        near = _nearest(answer, 3)
+        found.append(
+            f"run {_labels(near)} with the same fresh seeds, at least three each: the noise of this backbone's cells "
+            "is unknown, so nobody can tell which of them is best"
+        )
+    elif answer.own:
+        found.append(f"run {_labels(_nearest(answer, 2))} with further seeds, until their intervals part")
+    if answer.probes:
+        gains = " or ".join(f"{optimizer_label(name)} ({gain:.2f} points)" for name, gain in answer.probes)
+        found.append(
+            f"to learn more, also {gains}: of all others these may add most to the best score, in "
+            "expectation; a guess that chooses a run, not a result"
+        )
+    return found
+
+
+def _heading(answer: Answer) -> str:
+    s = answer.source.scores
+    place = f"{s.dataset}, setting {s.setting}, {len(s.backbones)} backbones × {len(s.optimizers)} optimizers"
+    return _wrap(f"== {answer.source.label}: {place}, revision {s.revision[:20]}")
+
+
+def _verdict(answer: Answer) -> list[str]:
+    chosen, names = answer.chosen, _labels(answer.names(answer.chosen))
+    size = len(chosen.members)
+    lines: list[str] = []
+    if answer.own and not answer.reference:
+        lines.append(f"{answer.target.name} has its own column here.")
+        if answer.noise_known:
+            lines.append(
+                f"Try {names}: expected regret {chosen.regret:.2f} points over the noise of its seeds"
+                + ("" if answer.bounded else f", above the bound of {answer.bound:g}")
+                + "."
+            )
+        else:
+            lines.append(
+                f"Try {names}, the best of its column. Noise is unknown there (n = 1 a cell), so no regret can be "
+                "bounded: the next best may be as good."
+            )
+        if answer.without_own is not None:
+            others, regret = answer.without_own
+            lines.append(
+                f"Check: without its column the answer would have been {_labels(others)}, {regret:.2f} points below "
+                "its best."
+            )
+        return [*lines, *_caveats(answer)]
+    lines.append(_reference(answer))
+    interval = f", {interval_text(answer.interval, 2)} by bootstrap over backbones" if answer.interval else ""
+    expected = f"{chosen.expected:.2f} points" if chosen.expected is not None else "unknown"
+    verdict = f"Try {names}: expected regret {expected} (leave-one-backbone-out over the reference{interval})"
+    if chosen.expected is None:
+        verdict += "; one comparable backbone cannot be cross-validated"
+    elif not answer.bounded:
+        verdict += f"; no set of up to {len(answer.choices)} keeps the bound of {answer.bound:g}, this comes closest"
+    else:
+        verdict += f"; the smallest set within the bound of {answer.bound:g}" if size > 1 else ""
+    lines.append(verdict + ".")
+    if answer.own:
+        lines.append("Its own column has holes; they are guessed from comparable backbones, moved to its level.")
+    return [*lines, *_caveats(answer)]
+
+
+def _reference(answer: Answer) -> str:
+    kind = answer.target.kind
+    count = len(answer.reference)
+    kinds = {known_tags(b).kind for b in answer.reference}
+    if kind != "unknown" and kinds == {kind}:
+        return (
+            f"It has no results here{' of its own for all candidates' if answer.own else ''}: its design tags stand "
+            f"for it. Reference: the {count} {kind} backbones, one that shares all four tags counting twice as much as "
+            "one that shares none."
+        )
+    if kind == "unknown":
+        return f"Nothing is known of its design, so all {count} backbones count alike; expect more regret than that."
+    return (
+        f"Fewer than {ENOUGH_OF_KIND} {kind} backbones are here, so all {count} backbones count, and the expected "
+        f"regret is theirs. {HELD_OUT} Run a few cells first."
+    )
+
+
+def _caveats(answer: Answer) -> list[str]:
+    found = [f"Note: {note}" for note in answer.source.scores.notes]
+    if answer.source.table is not None:
+        differences = unequal(ledger(answer.source.table))
+        fair = f"not equal between cells ({'; '.join(differences)})" if differences else "equal in every cell"
+        found.append(f"Tuning and budget behind these scores: {fair}; `bocb aggregate` prints the ledger.")
+    if answer.failed:
+        found.append(
+            f"{answer.failed} cell(s) diverged in some run; they count as chance, so that no set rests on them."
+        )
+    if answer.guessed:
+        found.append(f"{answer.guessed} missing cell(s) were guessed (backbone + optimizer effects, by medians).")
+    found += [f"{backbone_label(b)} is no reference: {reason}." for b, reason in answer.left_out.items()]
+    return found
+
+
+def _sizes(answer: Answer) -> str:
+    head = "expected regret" if answer.chosen.expected is not None else "regret on it   "
+    lines = [f"size  {head}  set"]
+    for choice in answer.choices:
+        value = choice.regret if choice.expected is None else choice.expected
+        sign = "<" if choice is answer.chosen else " "
+        lines.append(f"{len(choice.members):4}{sign} {value:15.2f}  {_labels(answer.names(choice))}")
+    return "\n".join(lines)
+
+
+def _starts(answer: Answer, starts: Sequence[Start | None]) -> str:
+    lines = ["start with (lr, weight decay; grids; where from):"]
+    for name, start in zip(answer.names(answer.chosen), starts, strict=True):
+        if start is None:
+            lines.append(_item(f"{name} has no row here (its plug-in is not loaded), so no centre"))
+            continue
+        rates, decays = (", ".join(f"{v:g}" for v in values) for values in (start.rates, start.decays))
+        lines.append(
+            _item(f"{optimizer_label(name)}: lr {start.lr:g}, decay {start.weight_decay:g}; {start.source}")
+            + f"\n    learning rates {rates}\n    weight decays  {decays}"
+        )
+    if answer.source.table is None:
+        lines.append(_item("The study published no hyper-parameters: these are the registry's centres."))
+    return "\n".join(lines)
+
+
+def _evidence(answer: Answer) -> list[str]:
+    """The measured cells of each member, best first, with their n and the points below the best of the backbone."""
+    s = answer.source.scores
+    means, best = s.means, np.nanmax(np.where(np.isfinite(s.means), s.means, -np.inf), axis=1)
+    own = answer.target.row or answer.target.name
+    backbones = [b for b in s.backbones if b in answer.reference or (answer.own and b == own)]
+    lines: list[str] = []
+    for name in answer.names(answer.chosen):
+        o = s.optimizers.index(name)
+        cells: list[tuple[float, str]] = []
+        for backbone in backbones:
+            b = s.backbones.index(backbone)
+            if s.status[b, o] != "completed":
+                cells.append((np.inf, f"{backbone_label(backbone)} {s.status[b, o]}"))
+                continue
+            gap = float(best[b] - means[b, o])
+            text = f"{backbone_label(backbone)} {means[b, o]:.1f} ({s.n[b, o]})" + (
+                f" −{gap:.1f}" if gap > 0.05 else ""
+            )
+            cells.append((gap, text))
+        cells.sort(key=lambda cell: cell[0])
+        shown = ", ".join(text for _, text in cells[:SHOWN_CELLS])
+        more = f" and {len(cells) - SHOWN_CELLS} more" if len(cells) > SHOWN_CELLS else ""
+        lines.append(f"{optimizer_label(name)}: {shown}{more}")
+    lines.append(
+        f"{s.metric} in points (n), −points below the best optimizer of the same backbone"
+        + (f"; each value averages {s.trials_per_value} trials whose spread is unknown" * (s.trials_per_value > 1))
+    )
+    return lines
+
+
+def _measured(answer: Answer, optimizer: str) -> bool:
+    """Whether the target itself has a completed cell with this optimizer."""
+    s = answer.source.scores
+    name = answer.target.row or answer.target.name
+    return answer.own and s.status[s.backbones.index(name), s.optimizers.index(optimizer)] == "completed"
+
+
+def _nearest(answer: Answer, count: int) -> list[str]:
+    """The best measured optimizers of the target's own column."""
+    s = answer.source.scores
+    column = s.means[s.backbones.index(answer.target.row or answer.target.name)]
+    order = [int(o) for o in np.argsort(-column, kind="stable") if np.isfinite(column[o])]
+    return [s.optimizers[o] for o in order[:count]]
+
+
+def _labels(names: Sequence[str]) -> str:
+    return " + ".join(map(optimizer_label, names))
+
+
+def _wrap(text: str) -> str:
+    return textwrap.fill(text, WIDTH, subsequent_indent="   ", break_long_words=False, break_on_hyphens=False)
+
+
+def _item(text: str) -> str:
+    return textwrap.fill(
+        text, WIDTH, initial_indent="- ", subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+    )

@@ -1,0 +1,131 @@
+"""The bootstrap: what it draws, what it refuses, and that its interval is the known one where there is one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from simulated import simulate
+
+from bocb_hf.coupling.bootstrap import bootstrap, contrast_weights, image_shifts, standard_statistics
+from bocb_hf.coupling.contrast_variants import contrast_variants
+from bocb_hf.coupling.decomposition import decompose
+from bocb_hf.coupling.indices import cost_of_coupling, kappa
+from bocb_hf.coupling.scores import ScoreTable, make_scores
+from bocb_hf.errors import InputError
+from bocb_hf.reference import published
+
+
+def with_bits(seeds: int = 2, images: int = 400) -> ScoreTable:
+    """Two CNNs and two modern backbones × three optimizers, runs right on the same easy images."""
+    from dataclasses import replace
+
+    rng = np.random.default_rng(0)
+    hard = rng.random(images)
+    shape = (4, 3, seeds)
+    bits = hard < rng.uniform(0.6, 0.9, (4, 3, 1, 1)) + 0.1 * rng.normal(size=(*shape, images))
+    table = make_scores(
+        100 * bits.mean(axis=3),
+        ["tiny_resnet", "tiny_mobilenet", "tiny_vit", "tiny_convnext"],
+        ["sgdm", "adamw", "lars"],
+        unit="percent",
+        n_test=images,
+        num_classes=10,
+    )
+    return replace(table, packed=np.packbits(bits, axis=3))
+
+
+def test_estimates_are_those_of_the_analyses():
+    _, table = simulate(np.random.default_rng(1), 8, 6, 3, "factor 50")
+    found = bootstrap(table, draws=100)
+    assert found is not None and found.sources == ("seeds",) and found.conditional
+    plain = {name: interval.plain for name, interval in found.intervals.items()}
+    decomposition, indices, cost = decompose(table), kappa(table), cost_of_coupling(table)
+    assert cost is not None
+    assert np.maximum(plain["variances"], 0) == pytest.approx(decomposition.variances)
+    assert np.maximum(plain["backbone"], 0) == pytest.approx(np.square(indices.backbone))
+    assert np.maximum(plain["optimizer"], 0) == pytest.approx(np.square(indices.optimizer))
+    assert plain["cost"] == pytest.approx(cost.naive)
+    assert plain["contrast"] == pytest.approx(contrast_variants(table)[0].value)
+
+
+@pytest.mark.parametrize("kind", ["parametric", "residual"])
+def test_the_interval_of_a_mean_is_the_known_one(kind):
+    """The table's mean with σ = 1 in 400 cells of three scores: ± 1.96/√1200."""
+    rng = np.random.default_rng(2)
+    table = make_scores(
+        70 + rng.normal(size=(20, 20, 3)), [f"b{i}" for i in range(20)], [f"o{i}" for i in range(20)], unit="percent"
+    )
+    found = bootstrap(table, draws=4000, kind=kind, statistics={"mean": lambda means, noise: means.mean(axis=(1, 2))})
+    assert found is not None
+    i = found.intervals["mean"]
+    # what cells of a backbone share in a seed is drawn as well: here it is noise around 0
+    assert (i.high - i.low) / 2 == pytest.approx(1.96 / 1200**0.5, rel=0.15)
+    assert (i.low + i.high) / 2 == pytest.approx(table.means.mean(), abs=0.01)
+
+
+def test_images_move_all_cells_together_as_resampling_says():
+    table = with_bits()
+    shifts = image_shifts(table, 3000)
+    assert shifts is not None and table.packed is not None
+    bits = np.unpackbits(table.packed, axis=3, count=400).mean(axis=2).reshape(12, 400)
+    covariance = np.cov(bits, bias=True) / 400 * 100**2
+    assert np.cov(shifts.reshape(3000, 12).T) == pytest.approx(covariance, abs=0.12 * covariance.max())
+    assert image_shifts(published(), 10) is None
+
+
+def test_images_widen_the_contrast():
+    table = with_bits()
+    both, seeds = bootstrap(table, draws=2000), bootstrap(table, draws=2000, images=False)
+    assert both is not None and seeds is not None
+    assert both.sources == ("seeds", "test images") and seeds.sources == ("seeds",)
+    widths = [float(f.intervals["contrast"].high - f.intervals["contrast"].low) for f in (both, seeds)]
+    assert widths[0] > widths[1]
+
+
+def test_images_alone_and_on_the_logit_scale():
+    table = with_bits(seeds=1)
+    for scale in ("points", "logit"):
+        found = bootstrap(table, scale, draws=200)
+        assert found is not None and found.sources == ("test images",)
+        assert found.intervals["contrast"].low < found.intervals["contrast"].high
+
+
+def test_nothing_to_draw_is_none():
+    assert bootstrap(published()) is None
+
+
+def test_backbones_are_drawn_only_with_enough_of_them():
+    with pytest.raises(InputError, match=r"2 CNN\(s\) and 2 modern one\(s\)"):
+        bootstrap(with_bits(), backbones=True)
+    found = bootstrap(published(), draws=500, backbones=True)
+    assert found is not None and found.sources == ("backbones",) and not found.conditional
+    assert "backbone" not in found.intervals
+    contrast, welch = found.intervals["contrast"], contrast_variants(published())[0].population
+    assert welch is not None and float(contrast.low) == pytest.approx(welch[0], abs=1.5)
+    assert float(contrast.high) == pytest.approx(welch[1], abs=1.5)
+
+
+def test_backbones_of_an_incomplete_table_are_drawn_from_its_complete_part():
+    _, table = simulate(np.random.default_rng(3), 12, 6, 2, "equal")
+    values = table.values.copy()
+    values[0, 3] = np.nan
+    holed = make_scores(values, table.backbones, table.optimizers, unit="percent", families=table.families)
+    found = bootstrap(holed, draws=200, backbones=True)
+    assert found is not None
+    assert all(np.isfinite(i.low).all() and np.isfinite(i.high).all() for i in found.intervals.values())
+
+
+def test_equal_seeds_give_equal_draws_whatever_the_number_of_chunks(monkeypatch):
+    _, table = simulate(np.random.default_rng(4), 6, 5, 2, "equal")
+    first, again = bootstrap(table, draws=150), bootstrap(table, draws=150)
+    assert first is not None and again is not None
+    for name, interval in first.intervals.items():
+        assert np.array_equal(interval.low, again.intervals[name].low)
+
+
+def test_contrast_weights_by_hand():
+    weights = contrast_weights(with_bits())
+    assert weights is not None
+    assert weights.tolist() == [[0.5, -0.5, 0], [0.5, -0.5, 0], [-0.5, 0.5, 0], [-0.5, 0.5, 0]]
+    assert contrast_weights(with_bits().without(["sgdm"])) is None
+    assert "contrast" not in standard_statistics(with_bits().select(["tiny_vit"]), "points")
