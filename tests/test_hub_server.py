@@ -25,7 +25,8 @@ copied = [CommitOperationCopy("model.safetensors", "copy.safetensors"), CommitOp
 second = api.create_commit("lab/thing", copied, commit_message="two", parent_commit=first).oid
 folder = Path(api.snapshot_download("lab/thing"))
 old = Path(api.hf_hub_download("lab/thing", "README.md", revision=first)).read_text()
-result = [sorted(p.name for p in folder.iterdir()), (folder / "copy.safetensors").read_text(), old, folder.name == second]
+names = sorted(p.name for p in folder.iterdir())
+result = [names, (folder / "copy.safetensors").read_text(), old, folder.name == second]
 """
     )
     names, copy, card, pinned = result

@@ -345,7 +345,7 @@ publish_run(LocalStore(Path(sys.argv[1])), "me", make_record(seed=0, correct=170
 """
 
 # two weight files of the seed, two of the root, the card, the record
-FILES = 6
+FILES = 7
 
 
 @pytest.mark.parametrize("after", range(0, FILES, 2))
@@ -397,6 +397,7 @@ def test_a_run_leaves_weights_record_and_card(store: LocalStore, tmp_path: Path)
     assert store.files(REPOSITORY) == [
         "README.md",
         "config.json",
+        "curves.png",
         "model.safetensors",
         "seeds/2/config.json",
         "seeds/2/model.safetensors",
@@ -434,7 +435,7 @@ def test_without_a_completed_run_there_is_no_root(store: LocalStore, tmp_path: P
     publish(store, tmp_path, make_record(seed=1, status="diverged"))
     publish(store, tmp_path, make_record(seed=2, status="interrupted"))
     assert root_of(store) is None
-    assert store.files(REPOSITORY) == ["README.md", "seeds/1/record.json", "seeds/2/record.json"]
+    assert store.files(REPOSITORY) == ["README.md", "curves.png", "seeds/1/record.json", "seeds/2/record.json"]
 
 
 @pytest.mark.parametrize("status", ["completed", "diverged"])
@@ -511,7 +512,11 @@ def test_when_the_root_is_superseded_by_a_run_without_weights_the_next_seed_move
     assert root_of(store) == "seed 2"
     publish(store, tmp_path, make_record(seed=2, status="diverged"), supersede=True)
     assert root_of(store) is None
-    assert store.files(REPOSITORY) == ["README.md", *(f"seeds/{seed}/record.json" for seed in (1, 2, 3))]
+    assert store.files(REPOSITORY) == [
+        "README.md",
+        "curves.png",
+        *(f"seeds/{seed}/record.json" for seed in (1, 2, 3)),
+    ]
 
 
 DAMAGE = {

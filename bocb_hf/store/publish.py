@@ -152,7 +152,7 @@ def render(
 
 
 def render_repository(store: Store, repository: str, peers: Peers | None = None) -> str:
-    """Renders the card of a repository, and its picture, from its records and commits them.
+    """Renders the card of a repository, and its picture, from its records and commits them; returns the revision.
 
     Args:
         store: Where.
@@ -169,10 +169,7 @@ def render_repository(store: Store, repository: str, peers: Peers | None = None)
         raise InputError(f"{repository} holds no valid record to render a card from")
     files = render(repository, contents, peers)
     delete = [CURVES] if CURVES not in files else []
-    store.commit(repository, files, delete=delete, parent=parent, message="render the card")
-    card = files["README.md"]
-    assert isinstance(card, bytes)
-    return card.decode()
+    return store.commit(repository, files, delete=delete, parent=parent, message="render the card")
 
 
 def retract_run(store: Store, repository: str, record: RunRecord, reason: str) -> Retraction:

@@ -12,7 +12,7 @@ from bocb_hf.record import BaselineRecord, RunRecord, parse_record
 from bocb_hf.retraction import Retraction, parse_retraction
 from bocb_hf.store import Store
 
-RUN = re.compile(r"seeds/[^/]+/record\.json|trials/[^/]+\.json")
+RUN = re.compile(r"seeds/.+/record\.json|trials/.+\.json")  # a deeper one is damaged, not overlooked
 BASELINE = re.compile(r"baselines/[^/]+\.json")
 RETRACTION = re.compile(r"retracted/[^/]+\.json")
 CARD = "README.md"
