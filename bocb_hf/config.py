@@ -244,7 +244,8 @@ class RuntimeConfig(Frozen):
         compile_optimizer: ``torch.compile`` the optimizer's step.
         deterministic: Only deterministic kernels.
         tf32: TensorFloat-32 in fp32 matrix products and convolutions of a GPU.
-        tracker: Where the curve is also sent while training (``Accelerator.log``); ``none`` sends nothing.
+        tracker: Where the curve is also sent while training (``Accelerator.log``); ``none`` sends nothing, ``auto`` is
+            trackio, which keeps it in a local file, where that is installed.
         log_every: Steps between two points of the curve.
         save_every: Steps between two saves of the resume state; None saves after every epoch.
         supersede: Replace a finished run of this seed.
@@ -264,7 +265,7 @@ class RuntimeConfig(Frozen):
     compile_optimizer: bool = False
     deterministic: bool = False
     tf32: bool = False
-    tracker: Literal["none", "trackio", "tensorboard", "wandb"] = "none"
+    tracker: Literal["auto", "none", "trackio", "tensorboard", "wandb"] = "auto"
     log_every: int = Field(default=10, ge=1)
     save_every: int | None = Field(default=None, ge=1)
     supersede: bool = False

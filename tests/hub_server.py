@@ -193,6 +193,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.body: bytes | None = None
         self._status = 0
         self._lost = False
+        # of this test, also when the answer comes after the next one has begun
+        requests, authorised = hub.requests, hub.authorised
         fault = self._take_fault(hub, split.path)
         try:
             if fault is not None and self._break(fault):
@@ -211,8 +213,8 @@ class _Handler(BaseHTTPRequestHandler):
             )
         finally:
             with hub.lock:
-                hub.requests.append((self.command, self.path, self._status))
-                hub.authorised.append((self.path, self.headers.get("Authorization")))
+                requests.append((self.command, self.path, self._status))
+                authorised.append((self.path, self.headers.get("Authorization")))
             self.wfile.flush()
 
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = _answer

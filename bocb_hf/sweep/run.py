@@ -80,7 +80,8 @@ class Sweep:
         for name in plan.backbones:
             check_backbone(name)
         self._path = find_config(plan.config, "recipes/configs")
-        self._overrides = [*plan.overrides, f"runtime.threads={executor.threads}", *overrides]
+        # a tracker would cost a short trial as much as its training
+        self._overrides = ["runtime.tracker=none", *plan.overrides, f"runtime.threads={executor.threads}", *overrides]
         self.cells = [
             Cell(backbone, optimizer, OPTIMIZERS.get(optimizer).centre(self._setting(backbone, optimizer)).lr)
             for backbone in plan.backbones
