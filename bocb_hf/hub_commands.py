@@ -59,6 +59,7 @@ def _local(path: str) -> Any:
 def _push(arguments: argparse.Namespace) -> int:
     from bocb_hf.store.hub_calls import check_writable
     from bocb_hf.store.push import Queue, push_pending, push_repository
+    from bocb_hf.store.read import BASELINE, RUN
 
     store = _local(arguments.store)
     if arguments.pending:
@@ -84,9 +85,7 @@ def _push(arguments: argparse.Namespace) -> int:
             print(f"pushed {name}: {count} record(s)", flush=True)
         except InputError as error:  # one repository must not keep the others
             failed += 1
-            queued = [
-                path for path in store.files(name) if path.endswith(".json") and "/" in path and "config" not in path
-            ]
+            queued = [path for path in store.files(name) if RUN.fullmatch(path) or BASELINE.fullmatch(path)]
             Queue(store).add(name, arguments.to, queued, arguments.supersede, str(error))
             print(f"not pushed, `bocb push --pending` tries again: {error}", flush=True)
     return 1 if failed else 0

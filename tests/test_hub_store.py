@@ -286,3 +286,28 @@ calls.make_api()
     kind, text = run(code)
     assert kind == "HubError" and "imed" in text
     assert make_record().run_id  # the builders of both processes agree
+
+
+def test_the_commands_push_render_and_retract(hub: HubServer, hub_client: HubClient, run: Any) -> None:
+    code = """
+from bocb_hf.cli import main
+local = str(Path(home) / "store")
+for seed in (1, 2):
+    publish(LocalStore(Path(local)), make_record(seed=seed), namespace="local")
+publish(LocalStore(Path(local)), make_record(optimizer="adamw", seed=1), namespace="local")
+result = [main([word.replace("LOCAL", local) for word in words]) for words in commands]
+"""
+    push = ["push", "--to", "hf://lab", "--store", "LOCAL"]
+    hub.fail("POST", f"{NAME}/commit/", status=400)
+    assert run(code, commands=[push, ["push", "--pending", "--store", "LOCAL"]]) == [1, 0]
+    out = hub_client.last["out"]
+    assert "1 record(s) sent" not in out and "2 record(s) sent, 0 repositories still waiting" in out
+    assert "not pushed, `bocb push --pending` tries again" in out
+    assert [entry.seed for entry in card(hub).runs] == [1, 2]
+    retract = ["retract", CELL, "--seed", "1", "--reason", "a wrong split", "--store", "hf://lab"]
+    assert run(code, commands=[retract, ["render", "--store", "hf://lab"], retract]) == [0, 0, 2]
+    assert [entry.seed for entry in card(hub).runs] == [2] and card(hub).retracted[0].reason == "a wrong split"
+    (peer,) = card(hub).peers.entries
+    assert (peer.optimizer, peer.n) == ("adamw", 1)
+    assert f"https://huggingface.co/{peer.repository}" in files(hub)["README.md"].decode()
+    assert run(code, commands=[["push", "--to", "lab"], ["push", "--pending", "--to", "hf://lab"]]) == [2, 2]
