@@ -40,14 +40,6 @@ Parameters = Mapping[str, str | int]
 Pieces = Callable[[], Iterator[tuple[Tensor, Tensor]]]  # pixels (n, 3, H, W) uint8 and labels (n,) int64, in order
 
 
-def cache_folder(given: str | None) -> Path:
-    """``runtime.cache_dir``, or else ``bocb_hf`` in ``$HF_HOME``, ``$XDG_CACHE_HOME`` or ``~/.cache``."""
-    if given is not None:
-        return Path(given).expanduser()
-    base = os.environ.get("HF_HOME") or os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "bocb_hf"
-
-
 @dataclass(frozen=True)
 class ToDecode:
     """A split that is to be decoded.
