@@ -112,9 +112,7 @@ def main() -> None:
     parser.add_argument("--repositories", type=int, default=5000)
     count = parser.parse_args().repositories
     hub = HubServer()
-    print(
-        f"{count} repositories × 3 seeds; {platform.machine()}, {os.cpu_count()} cores, {platform.python_version()}"
-    )
+    print(f"{count} repositories × 3 seeds; {platform.machine()}, {os.cpu_count()} cores, {platform.python_version()}")
     print(f"{'':<44} {'runs':>7} {'requests':>9} {'seconds':>9} {'memory, MB':>10}")
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
