@@ -1,6 +1,7 @@
 """Training end to end at 32 px with DeiT's augmentation: our loop beside timm's and transformers'.
 
     python benchmarks/end_to_end.py --timm-train PATH > benchmarks/end_to_end.txt
+    python benchmarks/end_to_end.py --timm-train PATH --precisions fp32 --equal-only  # what end_to_end.txt holds so far
 
 All of them read the same class folders of 32×32 PNG, made of the embedded images, and train the same network on batches
 of the same size with AdamW, resized crop, flip, RandAugment 9/0.5, erasing 0.25, mixup 0.8 or cutmix 1, and label
@@ -13,6 +14,8 @@ smoothing 0.1:
 - ``transformers``: the loop of transformers' ``run_image_classification_no_trainer.py`` in our words: accelerate,
   images through ``datasets`` ``with_transform``, a plain ``DataLoader``; with timm's transforms of one image and its
   ``Mixup``.
+
+On a CPU the cores that train also augment, so that ``ours`` cannot reach ``synthetic``: ``waited`` is what that costs.
 
 They alternate (``turns.py``). At equal precision each is as many runs as there are cores, of one thread each, which is
 the faster way for all of them; timm and transformers have a data loader of one worker for each run besides. Then our
