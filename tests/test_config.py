@@ -269,6 +269,7 @@ OVERRIDES: dict[str, tuple[str, Any]] = {  # text and value of each field
     "seed": ("11", 11),
     "role": ("trial", "trial"),
     "runtime.store": ("elsewhere", "elsewhere"),
+    "runtime.local_store": ("nearby", "nearby"),
     "runtime.namespace": ("me", "me"),
     "runtime.state_dir": ("there", "there"),
     "runtime.threads": ("2", 2),
@@ -292,7 +293,7 @@ COMPANIONS: dict[str, list[str]] = {
 
 
 def test_the_table_of_overrides_covers_every_field() -> None:
-    assert len(OVERRIDES) >= 67
+    assert len(OVERRIDES) >= 68
     assert sorted(OVERRIDES) == sorted(leaves(RunConfig))
 
 

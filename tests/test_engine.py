@@ -199,7 +199,9 @@ def test_a_run_leaves_what_identity_and_layout_promise(sections: dict[str, Any])
     folder = folder_of(config, record)
     files = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
     weights = ["config.json", "model.safetensors"]
-    assert files == sorted(["README.md", *weights, "seeds/1/record.json", *(f"seeds/1/{w}" for w in weights)])
+    assert files == sorted(
+        ["README.md", "curves.png", *weights, "seeds/1/record.json", *(f"seeds/1/{w}" for w in weights)]
+    )
     assert not list((Path(config.runtime.state_dir) / "local").glob("*-final"))  # resume state is gone
     text = (folder / "seeds/1/record.json").read_text()
     assert str(Path(config.data.name).parent) not in text  # no path of this machine
