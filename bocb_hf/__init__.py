@@ -5,8 +5,26 @@ otherwise as soon as it is, so that ``import bocb_hf; timm.create_model("local-d
 either order.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from bocb_hf._timm_hook import register_with_timm
+
+if TYPE_CHECKING:
+    from bocb_hf.backbones.load import TrainedClassifier
 
 __version__ = "0.1.0"
 
 register_with_timm()
+
+
+def load_backbone(repository: str, *, seed: int, revision: str | None = None) -> TrainedClassifier:
+    """The trained network of one seed, ready to evaluate; see ``bocb_hf.backbones.load.load_backbone``."""
+    try:
+        from bocb_hf.backbones.load import load_backbone as load
+    except ImportError as error:
+        from bocb_hf.errors import missing_extra
+
+        raise missing_extra(error.name or "torch", "train") from None
+    return load(repository, seed=seed, revision=revision)

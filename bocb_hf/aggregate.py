@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
-from bocb_hf.card import CardBlock, make_block, parse_card
+from bocb_hf.card import CardBlock, make_block
 from bocb_hf.errors import InputError
-from bocb_hf.record import BaselineRecord, RunRecord, parse_record
-from bocb_hf.store import Store, open_store
+from bocb_hf.record import BaselineRecord, RunRecord
+from bocb_hf.store import SCHEME, Store, open_store
+from bocb_hf.store.read import CARD, RUN, CardSource, read_repository, reason_text
 
-CARD = "README.md"
 DISAGREE = "card and record disagree; `bocb render` rebuilds the card from the records"
-R = TypeVar("R", RunRecord, BaselineRecord)
-_RUN = re.compile(r"seeds/[^/]+/record\.json|trials/[^/]+\.json")
-_BASELINE = re.compile(r"baselines/[^/]+\.json")
 
 
 class Quarantined(NamedTuple):
@@ -39,6 +35,7 @@ class StoreContents:
         baselines: Valid records of floors.
         quarantined: What was left out, and why.
         places: ``namespace/name/path`` of each record by (role, run id).
+        levels: Level of trust by SHA-256 of a record; one that is not here is self-reported.
     """
 
     uri: str
@@ -46,15 +43,16 @@ class StoreContents:
     baselines: list[BaselineRecord] = field(default_factory=list)
     quarantined: list[Quarantined] = field(default_factory=list)
     places: dict[tuple[str, str], str] = field(default_factory=dict)
+    levels: Mapping[str, str] = field(default_factory=dict)
 
 
-def read_store(store: Store) -> StoreContents:
-    """Reads and checks every card and record of a store.
+def read_store(*stores: Store) -> StoreContents:
+    """Reads and checks every card and record of the stores.
 
     A record counts when it is valid, lies where its identity says, and the card of its repository lists it as it is.
     Of a run that lies in several namespaces the first one counts.
     """
-    contents = StoreContents(store.uri)
+    contents = StoreContents(", ".join(store.uri for store in stores))
     seen: dict[tuple[str, str], str] = {}
 
     def is_first(key: tuple[str, str], repository: str, path: str) -> bool:
@@ -64,7 +62,7 @@ def read_store(store: Store) -> StoreContents:
             contents.quarantined.append(Quarantined(repository, path, reason))
         return first == repository
 
-    for repository in store.repositories():
+    for store, repository in ((each, name) for each in stores for name in each.repositories()):
         runs, baselines = _read_repository(store, repository, contents.quarantined)
         kept = [r for r in runs if is_first((r.role, r.run_id), repository, r.path())]
         contents.records += kept
@@ -75,7 +73,13 @@ def read_store(store: Store) -> StoreContents:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of ``bocb aggregate``."""
-    parser.add_argument("--store", default="outputs/store", help="folder that holds models/<namespace>/<repository>")
+    from bocb_hf.aggregate_hub import add_hub_arguments
+
+    parser.add_argument(
+        "--store",
+        default="outputs/store",
+        help="folder that holds models/<namespace>/<repository>, or hf://<namespace>[,<namespace>...]",
+    )
     parser.add_argument("--out", default="outputs/report", type=Path, help="folder for tables, figures and report.html")
     parser.add_argument(
         "--source",
@@ -90,6 +94,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="paper: beside our analysis, the study's own rules as printed",
     )
     parser.add_argument("--draws", type=int, default=2000, help="bootstrap draws of each analysis (default: 2000)")
+    add_hub_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -107,12 +112,16 @@ def run(arguments: argparse.Namespace) -> int:
     kind, _, name = arguments.source.partition(":")
     if kind not in ("store", "paper") or (kind == "store" and name):
         raise InputError(f"--source: {arguments.source!r} is neither 'store' nor 'paper' nor 'paper:TABLE'")
+    if arguments.cards:
+        from bocb_hf.aggregate_hub import aggregate_cards
+
+        return aggregate_cards(arguments)
     if kind == "paper":
         found = analyse_paper(name or "cifar100", arguments.rules, arguments.out, arguments.draws)
         print(found.text)
         paths = found.paths
     else:
-        contents = read_store(open_store(arguments.store))
+        contents = _read(arguments)
         outputs = write_outputs(contents, arguments.out)
         print(outputs.text)
         found = analyse_records(contents.records, arguments.rules, arguments.out, arguments.draws)
@@ -122,58 +131,50 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _read(arguments: argparse.Namespace) -> StoreContents:
+    if not arguments.store.startswith(SCHEME):
+        return read_store(open_store(arguments.store))
+    from bocb_hf.aggregate_hub import read_hub
+
+    return read_hub(arguments)
+
+
 def _read_repository(
     store: Store, repository: str, quarantined: list[Quarantined]
 ) -> tuple[list[RunRecord], list[BaselineRecord]]:
     """The records of one repository that count; adds what does not to ``quarantined``."""
 
-    def quarantine(path: str, reason: object) -> None:
-        # the error names the file as well
-        # without the path on this machine that the text of an OSError holds
-        text = (reason.strerror or type(reason).__name__) if isinstance(reason, OSError) else str(reason)
-        text = text.removeprefix(f"{repository}/{path}: ")
-        quarantined.append(Quarantined(repository, path, text))
-
-    def read(path: str, model: type[R]) -> R | None:
-        try:
-            record = parse_record(store.read(repository, path), f"{repository}/{path}", model)
-            _check_place(record, repository, path)
-            return record
-        except (InputError, OSError) as error:
-            quarantine(path, error)
-            return None
+    def quarantine(path: str, reason: str) -> None:
+        quarantined.append(Quarantined(repository, path, reason))
 
     try:
-        files = store.files(repository)
+        contents = read_repository(store, repository)
     except (InputError, OSError) as error:
-        quarantine("", error)
+        quarantine("", reason_text(error, repository, ""))
         return [], []
-    baselines = [record for path in files if _BASELINE.fullmatch(path) and (record := read(path, BaselineRecord))]
-    runs = {path: read(path, RunRecord) for path in files if _RUN.fullmatch(path)}
-    found = [record for record in runs.values() if record is not None]
-    bad = {path for path, record in runs.items() if record is None}
-    try:
-        card = parse_card(store.read(repository, CARD).decode("utf-8"), f"{repository}/{CARD}")
-    except (InputError, OSError, UnicodeDecodeError) as error:
-        if runs:  # without runs it is a repository of baselines, or none of ours
-            missing = isinstance(error, FileNotFoundError)
-            quarantine(CARD, f"{'there is no card' if missing else error}; {DISAGREE}")
-        return [], baselines
-    return _check_card(card, found, bad, quarantine), baselines
-
-
-def _check_place(record: RunRecord | BaselineRecord, repository: str, path: str) -> None:
-    """Raises InputError when a record does not lie where its identity says."""
-    name = repository.partition("/")[2]
-    if (record.repository(), record.path()) != (name, path):
-        raise InputError(
-            f"{repository}/{path}: its identity belongs at {record.repository()}/{record.path()}; move it there or "
-            "remove it"
-        )
+    for path, reason in contents.damaged:
+        quarantine(path, reason)
+    for path, (record, tombstone) in contents.retracted.items():
+        quarantine(path, f"run {record.run_id} is withdrawn: {tombstone.reason}")
+    bad = {path for path, _ in contents.damaged if RUN.fullmatch(path)} | set(contents.retracted)
+    baselines = list(contents.baselines.values())
+    if not isinstance(contents.card, Exception):
+        if isinstance(store, CardSource):  # which has no tombstones of its own
+            for entry in contents.card.retracted:
+                quarantine(CARD, f"run {entry.run_id} is withdrawn: {entry.reason}")
+        return _check_card(contents.card, contents.records, bad, quarantine), baselines
+    missing = isinstance(contents.card, FileNotFoundError)
+    reason = "there is no card" if missing else reason_text(contents.card, repository, CARD)
+    if isinstance(store, CardSource):
+        if not missing:
+            quarantine(CARD, reason)
+    elif contents.records or bad:  # without runs it is a repository of baselines, or none of ours
+        quarantine(CARD, f"{reason}; {DISAGREE}")
+    return [], baselines
 
 
 def _check_card(
-    card: CardBlock, found: Sequence[RunRecord], bad: set[str], quarantine: Callable[[str, object], None]
+    card: CardBlock, found: Sequence[RunRecord], bad: set[str], quarantine: Callable[[str, str], None]
 ) -> list[RunRecord]:
     """The records that the card lists as they are, trials always; quarantines every disagreement."""
     listed = {entry.run_id: entry for entry in card.runs}

@@ -6,6 +6,7 @@ stays the truth. The text below it is for people. Both are rendered from records
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, cast
@@ -15,12 +16,14 @@ from pydantic import Field, ValidationError
 
 from bocb_hf import strict_yaml
 from bocb_hf.backbones import BACKBONES
+from bocb_hf.coupling.statistics import estimate
 from bocb_hf.data import DATASETS
 from bocb_hf.errors import InputError
 from bocb_hf.optim import CATEGORIES, OPTIMIZERS
-from bocb_hf.record import RunRecord, Status, wilson_interval
+from bocb_hf.record import RunRecord, Status, make_run_id, wilson_interval
 from bocb_hf.resources import resource
-from bocb_hf.schema import Frozen, Seed, Slug, describe_errors, parse_strict
+from bocb_hf.retraction import Retraction
+from bocb_hf.schema import Frozen, Seed, Slug, describe_errors, later
 
 CARD_VERSION = 1
 _FRONT_MATTER = re.compile(r"\A---\n(.*?)\n---\n", re.DOTALL)
@@ -55,6 +58,31 @@ class TrialEntry(Frozen):
     lr: float
     weight_decay: float
     val_top1: Percent | None
+    record_sha256: Hash64 | None = later(None)
+
+
+class RetractedEntry(Frozen):
+    """A run that its owner withdrew."""
+
+    run_id: Annotated[str, Field(pattern=r"^[0-9a-f]{12}-[0-9]{1,10}$")]
+    record_sha256: Hash64
+    reason: Annotated[str, Field(max_length=500)]
+
+
+class PeerEntry(Frozen):
+    """Another optimizer on the same backbone, data and setting; ``top1`` is None unless its runs completed."""
+
+    repository: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,96}/[A-Za-z0-9._-]{1,96}$")]
+    optimizer: Slug
+    n: Annotated[int, Field(ge=0)]
+    top1: Percent | None
+
+
+class Peers(Frozen):
+    """What the other cells of this backbone held when somebody last looked: ``bocb render`` looks again."""
+
+    as_of: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d$")]
+    entries: list[PeerEntry]
 
 
 class CardBlock(Frozen):
@@ -70,19 +98,37 @@ class CardBlock(Frozen):
     category: Annotated[str, Field(max_length=1)]
     runs: list[RunEntry]
     trials: list[TrialEntry]
+    retracted: list[RetractedEntry] = later([])
+    peers: Peers | None = later(None)
+
+    def paths(self) -> dict[str, str | None]:
+        """SHA-256 of each record that the card lists, by its path in the repository; None in cards before it was kept.
+
+        The paths are made from checked numbers, never taken from a file name.
+        """
+        finals = {f"seeds/{entry.seed}/record.json": entry.record_sha256 for entry in self.runs}
+        trials = {f"trials/{make_run_id(e.config_hash, e.seed)}.json": e.record_sha256 for e in self.trials}
+        return finals | trials
 
 
-def make_block(finals: Sequence[RunRecord], trials: Sequence[RunRecord]) -> CardBlock:
+def make_block(
+    finals: Sequence[RunRecord],
+    trials: Sequence[RunRecord],
+    retracted: Sequence[tuple[RunRecord, Retraction]] = (),
+    peers: Peers | None = None,
+) -> CardBlock:
     """Projects the records of one cell.
 
     Args:
         finals: Records of final runs, one a seed.
         trials: Records of trials.
+        retracted: Withdrawn runs.
+        peers: The other optimizers of this backbone.
 
     Raises:
         ValueError: No record, or records of several cells.
     """
-    records = [*finals, *trials]
+    records = [*finals, *trials, *(record for record, _ in retracted)]
     cells = {record.identity.cell() for record in records}
     if len(cells) != 1:
         raise ValueError(f"a card describes one cell, but got {sorted(cells)}")
@@ -98,6 +144,11 @@ def make_block(finals: Sequence[RunRecord], trials: Sequence[RunRecord]) -> Card
         category=first.category,
         runs=[_run_entry(record) for record in sorted(finals, key=lambda r: r.seed)],
         trials=[_trial_entry(record) for record in sorted(trials, key=lambda r: (r.identity.optimizer.lr, r.run_id))],
+        retracted=[
+            RetractedEntry(run_id=record.run_id, record_sha256=tombstone.record_sha256, reason=tombstone.reason)
+            for record, tombstone in sorted(retracted, key=lambda pair: pair[1].record_sha256)
+        ],
+        peers=peers,
     )
 
 
@@ -128,28 +179,53 @@ def _trial_entry(record: RunRecord) -> TrialEntry:
         lr=record.identity.optimizer.lr,
         weight_decay=record.identity.optimizer.weight_decay,
         val_top1=val.last if val and record.status == "completed" else None,
+        record_sha256=record.sha256(),
     )
 
 
-def render_card(repository: str, finals: Sequence[RunRecord], trials: Sequence[RunRecord]) -> str:
+def render_card(
+    repository: str,
+    finals: Sequence[RunRecord],
+    trials: Sequence[RunRecord],
+    retracted: Sequence[tuple[RunRecord, Retraction]] = (),
+    peers: Peers | None = None,
+) -> str:
     """The whole README.md of a cell.
 
     Args:
         repository: ``namespace/name``.
         finals: Valid records of final runs, one a seed.
         trials: Valid records of trials.
+        retracted: Withdrawn runs with their tombstones.
+        peers: The other optimizers of this backbone.
 
     Raises:
         ValueError: No record, or records of several cells.
     """
-    block = make_block(finals, trials)
+    block = make_block(finals, trials, retracted, peers)
     metadata = _metadata(repository, block, finals)
     environment = jinja2.Environment(
-        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        finalize=_plain,
     )
     template = environment.from_string(resource("model_cards/model_card.md.jinja").read_text(encoding="utf-8"))
-    body = template.render(**_context(repository, block, finals, trials))
+    shown = [*finals, *trials] or [record for record, _ in retracted]
+    body = template.render(**_context(repository, block, finals, shown))
     return f"---\n{strict_yaml.dump(metadata)}---\n{body}"
+
+
+# signs that could begin a tag, a link, a cell or a code span, by others that look alike
+_SIGNS = str.maketrans({"<": "‹", ">": "›", "|": "¦", "`": "ʼ", "[": "⟦", "]": "⟧", "\\": "∖"})
+
+
+def _plain(value: Any) -> Any:
+    """A value as one line of text without markup: records hold what other people wrote."""
+    if isinstance(value, bool | int | float):
+        return value
+    return re.sub(r"\s+", " ", str(value).translate(_SIGNS))
 
 
 def parse_card(text: str, source: str) -> CardBlock:
@@ -162,6 +238,15 @@ def parse_card(text: str, source: str) -> CardBlock:
     if match is None:
         raise InputError(f"{source}: no YAML metadata between --- lines at the start")
     metadata = strict_yaml.parse(match.group(1), source)
+    return parse_metadata(metadata, source)
+
+
+def parse_metadata(metadata: Any, source: str) -> CardBlock:
+    """Reads the block from the metadata of a card, as a listing of the Hub gives it.
+
+    Raises:
+        InputError: As ``parse_card``; also a block of more than 1 MB.
+    """
     block = cast(dict[str, Any], metadata).get("bocb") if isinstance(metadata, dict) else None
     if not isinstance(block, dict):
         raise InputError(f"{source}: its metadata has no block `bocb`; this is not a card of ours")
@@ -169,8 +254,13 @@ def parse_card(text: str, source: str) -> CardBlock:
     if isinstance(version, int) and version > CARD_VERSION:
         raise InputError(f"{source}: card version {version} is newer than {CARD_VERSION}; upgrade bocb-hf")
     try:
-        return cast(CardBlock, parse_strict(CardBlock, block))
-    except (ValidationError, TypeError, ValueError) as error:
+        content = json.dumps(block)
+        if len(content) > strict_yaml.MAX_BYTES:
+            raise InputError(f"{source}: its block is larger than {strict_yaml.MAX_BYTES} bytes")
+        return CardBlock.model_validate_json(content)
+    except InputError:
+        raise
+    except (ValidationError, TypeError, ValueError, RecursionError) as error:
         lines = describe_errors(error, CardBlock) if isinstance(error, ValidationError) else [str(error)]
         raise InputError(f"{source}: not a valid card: " + "; ".join(lines[:5])) from None
 
@@ -210,12 +300,12 @@ def _metadata(repository: str, block: CardBlock, finals: Sequence[RunRecord]) ->
 
 
 def _context(
-    repository: str, block: CardBlock, finals: Sequence[RunRecord], trials: Sequence[RunRecord]
+    repository: str, block: CardBlock, finals: Sequence[RunRecord], shown: Sequence[RunRecord]
 ) -> dict[str, Any]:
     """What the template shows."""
-    records = sorted(finals, key=lambda r: r.seed) or sorted(trials, key=lambda r: r.run_id)
+    records = sorted(finals, key=lambda r: r.seed) or sorted(shown, key=lambda r: r.run_id)
     completed = [r for r in finals if r.status == "completed"]
-    shown = min(completed, key=lambda r: r.seed) if completed else records[0]
+    record = min(completed, key=lambda r: r.seed) if completed else records[0]
     rows = [
         {
             "entry": entry,
@@ -225,15 +315,23 @@ def _context(
         for entry, record in zip(block.runs, sorted(finals, key=lambda r: r.seed), strict=True)
     ]
     scores = [entry.test_top1 for entry in block.runs if entry.test_top1 is not None]
-    hashes = {record.config_hash for record in completed}
+    # several configurations are shown side by side, never pooled
+    pooled = estimate(scores, None) if scores and len({r.config_hash for r in completed}) == 1 else None
     return {
         "repository": repository,
         "block": block,
         "rows": rows,
-        # several configurations are shown side by side, never pooled
-        "mean": sum(scores) / len(scores) if scores and len(hashes) == 1 else None,
+        "mean": pooled.mean if pooled else None,
+        "seed_interval": pooled.interval() if pooled else None,
+        "places": _places(repository, block, pooled.mean if pooled else None, len(scores)),
+        "curves": any(r.curve.step for r in finals),
+        "devices": sorted({f"{r.environment.device} × {r.environment.processes}" for r in finals}),
+        "wall_seconds": sum(r.cost.wall_seconds for r in finals),
+        "energy_joules": sum(r.cost.energy_joules or 0 for r in finals)
+        if finals and all(r.cost.energy_joules is not None for r in finals)
+        else None,
         "seeds": [r.seed for r in sorted(completed, key=lambda r: r.seed)],
-        "record": shown,
+        "record": record,
         "completed": bool(completed),
         "backbone": BACKBONES.get(block.backbone) if block.backbone in BACKBONES else None,
         "optimizer": OPTIMIZERS.get(block.optimizer) if block.optimizer in OPTIMIZERS else None,
@@ -241,6 +339,19 @@ def _context(
         "with_timm": _loads_with_timm(block.backbone),
         "dataset": DATASETS.get(block.dataset) if block.dataset in DATASETS else None,
     }
+
+
+def _places(repository: str, block: CardBlock, mean: float | None, n: int) -> list[dict[str, Any]]:
+    """This cell among the other optimizers of its backbone, best mean first, those without one last."""
+    if block.peers is None:
+        return []
+    own = PeerEntry(repository=repository, optimizer=block.optimizer, n=n, top1=mean)
+    entries = [own, *(entry for entry in block.peers.entries if entry.repository != repository)]
+    ranked = sorted(entries, key=lambda e: (e.top1 is None, -(e.top1 or 0.0), e.optimizer))
+    return [
+        {"entry": e, "own": e is own, "label": OPTIMIZERS.get(o).short if (o := e.optimizer) in OPTIMIZERS else o}
+        for e in ranked
+    ]
 
 
 def _loads_with_timm(backbone: str) -> bool:

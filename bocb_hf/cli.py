@@ -6,7 +6,7 @@ import argparse
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import bocb_hf
@@ -19,6 +19,7 @@ examples:
   bocb list optimizers                        what can be trained with
   bocb sweep demo                             a grid of tiny backbones on the embedded images
   bocb aggregate                              read the cards back, print the coupling table
+  bocb push --to hf://my-lab                  send finished runs to the Hub
   bocb recommend resnet101                    which optimizers to try on a backbone, and why
   bocb figures --source paper                 every figure of the study's published table
   bocb train --config fashion_mnist_subset/demo backbone.name=tiny_vit optimizer.name=adamw --dry-run
@@ -75,7 +76,11 @@ def build_parser() -> argparse.ArgumentParser:
 
     render = commands.add_parser("render", help="rebuild the cards of a store from its records")
     render.add_argument("repositories", nargs="*", help="namespace/name (default: all)")
-    render.add_argument("--store", default="outputs/store", help="folder of the repositories (default: %(default)s)")
+    render.add_argument("--store", default="outputs/store", help="folder, or hf://<namespace> (default: %(default)s)")
+
+    from bocb_hf import hub_commands
+
+    _COMMANDS.update(hub_commands.register(commands))
     return parser
 
 
@@ -234,19 +239,21 @@ def _check_optimizer(arguments: argparse.Namespace) -> int:
 
 def _render(arguments: argparse.Namespace) -> int:
     from bocb_hf.store import open_store
+    from bocb_hf.store.peers import find_peers
     from bocb_hf.store.publish import holds_runs, render_repository
 
     store = open_store(arguments.store)
     names = arguments.repositories or [name for name in store.repositories() if holds_runs(store, name)]
     if not names:
         raise InputError(f"--store: {arguments.store} holds no repository; train something first")
+    peers = find_peers(store, names)
     for name in names:
-        render_repository(store, name)
+        render_repository(store, name, peers[name])
         print(f"rendered {name}")
     return 0
 
 
-_COMMANDS = {
+_COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "list": _list,
     "sweep": _sweep,
     "aggregate": _aggregate,

@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator, mo
 from bocb_hf.errors import InputError
 from bocb_hf.optim import OPTIMIZERS
 from bocb_hf.schema import Arguments, Frozen, Name, Role, Scalar, Seed, Slug, describe_errors, later
+from bocb_hf.store import SCHEME
 
 # Arguments of timm.create_model that would load weights past our checks, and those that have another home here.
 RESERVED_ARGS = frozenset(
@@ -227,7 +228,9 @@ class RuntimeConfig(Frozen):
     norm or with a random forward pass (dropout, stochastic depth); the record's environment holds the micro-batch.
 
     Attributes:
-        store: Folder that holds ``models/<namespace>/<repository>``.
+        store: Folder that holds ``models/<namespace>/<repository>``, or ``hf://<namespace>``: then runs are kept in
+            ``local_store`` and pushed from there.
+        local_store: That folder; of no use when ``store`` is one.
         namespace: User or organisation that owns the repositories.
         state_dir: Folder for resume state, outside the store.
         cache_dir: Folder of decoded images, shared by all runs; None is ``bocb_hf`` in the user's cache folder.
@@ -241,13 +244,15 @@ class RuntimeConfig(Frozen):
         compile_optimizer: ``torch.compile`` the optimizer's step.
         deterministic: Only deterministic kernels.
         tf32: TensorFloat-32 in fp32 matrix products and convolutions of a GPU.
-        tracker: Where the curve is also sent while training (``Accelerator.log``); ``none`` sends nothing.
+        tracker: Where the curve is also sent while training (``Accelerator.log``); ``none`` sends nothing, ``auto`` is
+            trackio, which keeps it in a local file, where that is installed.
         log_every: Steps between two points of the curve.
         save_every: Steps between two saves of the resume state; None saves after every epoch.
         supersede: Replace a finished run of this seed.
     """
 
     store: str = "outputs/store"
+    local_store: str = "outputs/store"
     namespace: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,95}$")] = "local"
     state_dir: str = "outputs/state"
     cache_dir: str | None = None
@@ -260,10 +265,25 @@ class RuntimeConfig(Frozen):
     compile_optimizer: bool = False
     deterministic: bool = False
     tf32: bool = False
-    tracker: Literal["none", "trackio", "tensorboard", "wandb"] = "none"
+    tracker: Literal["auto", "none", "trackio", "tensorboard", "wandb"] = "auto"
     log_every: int = Field(default=10, ge=1)
     save_every: int | None = Field(default=None, ge=1)
     supersede: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _namespace_of_the_hub(cls, data: Any) -> Any:
+        """``hf://<namespace>`` names the namespace already."""
+        if not isinstance(data, dict):
+            return data
+        given = cast(dict[str, Any], data)
+        store = given.get("store")
+        if not isinstance(store, str) or not store.startswith(SCHEME):
+            return given
+        named = store.removeprefix(SCHEME)
+        if given.get("namespace", named) != named:
+            raise ValueError(f"namespace is {given['namespace']}, but store {store} names {named}; leave one out")
+        return given | {"namespace": named}
 
 
 class RunConfig(Frozen):

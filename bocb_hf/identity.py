@@ -75,7 +75,11 @@ class DataIdentity(Frozen):
     @property
     def split_rule(self) -> str:
         """How validation and test come about, in words."""
-        if self.validation_fraction is None:
+        if self.streaming:
+            rule = (
+                "validation: the data set's own split, if it has one (a stream is not split); final runs train on train"
+            )
+        elif self.validation_fraction is None:
             rule = "validation: the data set's own split; final runs train on train"
         else:
             rule = f"validation: a stratified {self.validation_fraction:.0%} of train; final runs train on all of train"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from bocb_hf.errors import InputError
@@ -26,6 +27,14 @@ def resource(relative: str) -> Path:
     if not path.exists():
         raise InputError(f"{relative} is missing from this installation ({resource_root()}); reinstall bocb-hf")
     return path
+
+
+def cache_folder(given: str | None) -> Path:
+    """``runtime.cache_dir``, or else ``bocb_hf`` in ``$HF_HOME``, ``$XDG_CACHE_HOME`` or ``~/.cache``."""
+    if given is not None:
+        return Path(given).expanduser()
+    base = os.environ.get("HF_HOME") or os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "bocb_hf"
 
 
 _SETTINGS: dict[str, Path] = {}  # of plug-ins, by name

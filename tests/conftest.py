@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hub_client import HubClient
+from hub_server import HubServer, Token
 
 # the processes that tests start inherit these: nothing may wait for a network that is not there
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -45,6 +48,36 @@ def short_run(data: Path, folder: Path) -> dict[str, Any]:
         "seed": 1,
         "runtime": {"store": str(folder / "store"), "state_dir": str(folder / "state"), "threads": 1, "log_every": 3},
     }
+
+
+@pytest.fixture(scope="session")
+def hub_server() -> Iterator[HubServer]:
+    """A Hub on loopback."""
+    server = HubServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def hub_client(hub_server: HubServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubClient]:
+    """A process with the real client, pointed at the server."""
+    client = HubClient(hub_server.url, tmp_path_factory.mktemp("hf_home"))
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def hub(hub_server: HubServer) -> HubServer:
+    """The server, empty but for tokens: one that may write to the organisation ``lab``, one that may only read."""
+    hub_server.reset()
+    hub_server.tokens = {
+        "hf_writer": Token("ada", organisations={"lab": "write"}),
+        "hf_reader": Token("ada", role="read", organisations={"lab": "write"}),
+        "hf_guest": Token("bob"),
+        "hf_narrow": Token("ada", organisations={"lab": "write"}, scopes={"lab": ("repo.content.read",)}),
+        "hf_fine": Token("ada", organisations={"lab": "write"}, scopes={"lab": ("repo.content.read", "repo.write")}),
+    }
+    return hub_server
 
 
 @pytest.fixture

@@ -8,9 +8,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from bocb_hf.coupling.additive import fit_additive
 from bocb_hf.coupling.bootstrap import Kind, bootstrap, standard_statistics
 from bocb_hf.coupling.contrast import PermutationStatistic, permute
-from bocb_hf.coupling.decomposition import fit_additive, interaction_test
+from bocb_hf.coupling.decomposition import interaction_test
 from bocb_hf.coupling.indices import residuals
 from bocb_hf.coupling.ranks import best_sets, rank_optimizers
 from bocb_hf.coupling.scores import ScoreTable, make_scores

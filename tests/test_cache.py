@@ -16,8 +16,9 @@ from safetensors import safe_open
 from torch import Tensor
 
 from bocb_hf.data import cache
-from bocb_hf.data.cache import ToDecode, cache_folder, decode_to_memory, load_decoded, remember
+from bocb_hf.data.cache import ToDecode, decode_to_memory, load_decoded, remember
 from bocb_hf.errors import InputError
+from bocb_hf.resources import cache_folder
 
 IMAGES, SIDE = 90, 6
 

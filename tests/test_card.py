@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import statistics
 import time
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,10 @@ from huggingface_hub import ModelCard
 
 from bocb_hf import strict_yaml
 from bocb_hf.backbones import BACKBONES, OWN_ARCHITECTURES
-from bocb_hf.card import CardBlock, make_block, parse_card, render_card
+from bocb_hf.card import CardBlock, PeerEntry, Peers, make_block, parse_card, parse_metadata, render_card
 from bocb_hf.errors import InputError
 from bocb_hf.record import RunRecord, make_run_id, wilson_interval
+from bocb_hf.retraction import make_retraction
 from bocb_hf.schema import Frozen
 
 GOLDEN = Path(__file__).parent / "golden" / "card.md"
@@ -259,7 +261,7 @@ def test_only_trials_say_so_and_show_their_validation_scores() -> None:
 def test_the_loading_snippet_uses_the_lowest_completed_seed() -> None:
     text = render("diverged")
     assert 'timm.create_model(f"local-dir:{folder}/seeds/2", pretrained=True)' in text
-    assert f'snapshot_download("me/{SHAPES["diverged"][0][0].repository()}")' in text
+    assert f'snapshot_download("me/{SHAPES["diverged"][0][0].repository()}", allow_patterns="seeds/2/*")' in text
     assert "--reproduce seeds/2/record.json" in text
 
 
@@ -272,10 +274,10 @@ def test_the_snippet_imports_bocb_hf_exactly_for_our_architectures() -> None:
         record = record.model_copy(update={"requires": "bocb_hf" if architecture in OWN_ARCHITECTURES else None})
         text = body(render_card("me/x", [record], []))
         blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-        assert len(blocks) == 2
-        imports = {f"import bocb_hf  # registers the architecture {architecture}\n" in block for block in blocks}
+        assert len(blocks) == 3
+        imports = {f"import bocb_hf  # registers the architecture {architecture}\n" in block for block in blocks[:2]}
         assert imports == {architecture in OWN_ARCHITECTURES}
-        assert ("import bocb_hf" in text) == (architecture in OWN_ARCHITECTURES)
+        assert blocks[2] == 'import bocb_hf\n\nmodel = bocb_hf.load_backbone("me/x", seed=1)\n'
         for block in blocks:
             compile(block, "snippet", "exec")
         if True in imports:
@@ -318,6 +320,81 @@ def test_the_golden_card_is_still_read() -> None:
     block = parse_card(GOLDEN.read_text(encoding="utf-8"), "card.md")
     assert isinstance(block, CardBlock)
     assert [entry.test_top1 for entry in block.runs] == [80.0, 80.65, None]
+
+
+PEERS = Peers(
+    as_of="2026-02-03",
+    entries=[
+        PeerEntry(repository="me/with-adamw", optimizer="adamw", n=3, top1=81.25),
+        PeerEntry(repository="me/with-lars", optimizer="lars", n=0, top1=None),
+    ],
+)
+
+
+def test_a_card_stands_among_the_other_optimizers_of_its_backbone() -> None:
+    finals = [make_record(seed=seed, correct=1600 + seed) for seed in (1, 2, 3)]
+    text = render_card("me/x", finals, [], (), PEERS)
+    assert parse_card(text, "x") == make_block(finals, [], (), PEERS)
+    rows = table_rows(text.replace("### Among the optimizers of this backbone", "## Among"), "Among")
+    assert rows == [
+        ["[AdamW](https://huggingface.co/me/with-adamw)", "3", "81.25"],
+        ["**SGD-M** (this one)", "3", "80.10"],
+        ["[LARS](https://huggingface.co/me/with-lars)", "0", "–"],
+    ]
+    assert "as read on 2026-02-03" in text
+    assert "Among the optimizers" not in render("several seeds")
+
+
+def test_three_seeds_have_an_interval_and_two_have_none() -> None:
+    scores = [80.05, 80.10, 80.15]
+    half = 4.302652729911275 * statistics.stdev(scores) / 3**0.5  # Student's t, 2 degrees of freedom
+    assert f"95 % interval over seeds {80.10 - half:.2f} – {80.10 + half:.2f}" in render("several seeds")
+    two = render_card("me/x", [make_record(seed=1, correct=1600), make_record(seed=2, correct=1610)], [])
+    assert "So few seeds give no interval" in two
+
+
+def test_a_withdrawn_run_is_named_and_counts_nowhere() -> None:
+    gone, kept = make_record(seed=1, correct=100), make_record(seed=2)
+    tombstone = make_retraction(gone, "trained on <b>test</b> | images")
+    text = render_card("me/x", [kept], [], [(gone, tombstone)])
+    assert parse_card(text, "x") == make_block([kept], [], [(gone, tombstone)])
+    assert f"Run `{gone.run_id}` is withdrawn and counts in no table: trained on ‹b›test‹/b› ¦ images" in text
+    assert [row[0] for row in table_rows(text, "Result")] == ["2"]
+    alone = render_card("me/x", [], [], [(gone, tombstone)])
+    assert parse_card(alone, "x").runs == [] and "No final run yet" in alone
+
+
+HTML = "<script>alert(1)</script>[x](javascript:alert(1))`\n\n# Title\n| a |"
+
+
+def test_what_others_wrote_is_text_and_never_markup() -> None:
+    record = make_record(status="diverged")
+    environment = record.environment.model_copy(
+        update={"device": HTML, "platform": HTML, "libraries": {"to<b>": "1|2"}}
+    )
+    record = record.model_copy(update={"reason": HTML, "environment": environment})
+    record = with_identity(record, backbone={"args": {"a": HTML}}, data={"evaluation_split": HTML[:90]})
+    record = RunRecord.model_validate(record.model_dump())
+    text = body(render_card("me/x", [record], []))
+    for sign in ("<script", "](javascript", "\n# Title", "to<b>", "1|2"):
+        assert sign not in text
+
+
+def test_metadata_of_a_listing_is_read_as_a_card_is() -> None:
+    metadata = front_matter(GOOD)
+    assert parse_metadata(metadata, "x") == parse_card(GOOD, "x")
+    deep: Any = []
+    for _ in range(100_000):
+        deep = [deep]
+    for bad, reason in (
+        (None, "no block `bocb`"),
+        ({"bocb": {**metadata["bocb"], "backbone": "x" * 2_000_000}}, "larger than 1000000 bytes"),
+        ({"bocb": {**metadata["bocb"], "runs": deep}}, "not a valid card"),
+        ({"bocb": {**metadata["bocb"], "card_version": 9}}, "card version 9 is newer"),
+    ):
+        with pytest.raises(InputError, match=r"^lab/x: ") as raised:
+            parse_metadata(bad, "lab/x")
+        assert reason in str(raised.value)
 
 
 # hostile and damaged cards

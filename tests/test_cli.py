@@ -21,7 +21,11 @@ from bocb_hf.store.local import LocalStore
 from bocb_hf.store.publish import publish_run
 
 ROOT = Path(__file__).resolve().parent.parent
-COMMANDS = ("list", "train", "sweep", "aggregate", "figures", "recommend", "check-optimizer", "render")
+COMMANDS = (
+    *("list", "train", "sweep", "aggregate", "figures", "recommend", "check-optimizer", "render"),
+    *("push", "publish", "verify", "retract", "collect"),
+)
+UNSHOWN = ("render", "check-optimizer", "publish", "verify", "retract", "collect")  # in no example of the help
 REPOSITORY = "me/bocb-fashion_mnist_subset-demo-tiny_resnet-sgdm"
 
 Capture = pytest.CaptureFixture[str]
@@ -59,7 +63,7 @@ def test_help_names_each_command_and_an_example(capsys: Capture) -> None:
     text = capsys.readouterr().out
     for command in COMMANDS:
         assert re.search(rf"^    {command}\s", text, re.MULTILINE)
-        assert f"  bocb {command} " in text or command in ("render", "check-optimizer")
+        assert f"  bocb {command} " in text or command in UNSHOWN
     assert text.startswith("usage: bocb")
     assert max(len(line) for line in text.splitlines()) <= 120
 

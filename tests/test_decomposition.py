@@ -8,16 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from simulated import simulate
 
+from bocb_hf.coupling.additive import fit_additive, noise_coefficients
 from bocb_hf.coupling.decomposition import (
     Decomposition,
     cell_noise,
     component_shares,
     decompose,
     decompose_all,
-    fit_additive,
     interaction_test,
     median_polish,
-    noise_coefficients,
     reml_sigma,
     tukey_one_df,
     with_chance,

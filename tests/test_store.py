@@ -26,9 +26,9 @@ from bocb_hf.store.publish import (
     find_run,
     holds_runs,
     publish_run,
-    read_repository,
     render_repository,
 )
+from bocb_hf.store.read import read_repository
 
 TESTS = Path(__file__).resolve().parent
 PYTHONPATH = os.pathsep.join(map(str, (TESTS, TESTS.parent)))  # this checkout, wherever another is installed
@@ -190,10 +190,14 @@ def test_symbolic_links_and_hidden_files_are_ignored(store: LocalStore, tmp_path
     assert store.repositories() == ["me/x"]
 
 
-def test_only_folders_are_stores_so_far(tmp_path: Path) -> None:
+def test_a_store_is_a_folder_or_a_namespace_of_the_hub(tmp_path: Path) -> None:
     assert open_store(str(tmp_path)).uri == str(tmp_path)
-    with pytest.raises(InputError, match="'hf://me' is not supported; give a local folder"):
-        open_store("hf://me")
+    assert open_store("hf://me").uri == "hf://me"
+    with pytest.raises(InputError, match="'s3://me' is not supported; give a local folder or hf://"):
+        open_store("s3://me")
+    for bad in ("hf://", "hf://me/x", "hf://../x", "hf://me you"):
+        with pytest.raises(InputError, match="must name one user or organisation"):
+            open_store(bad)
 
 
 def test_a_file_that_another_process_deletes_meanwhile_is_no_error(
@@ -341,7 +345,7 @@ publish_run(LocalStore(Path(sys.argv[1])), "me", make_record(seed=0, correct=170
 """
 
 # two weight files of the seed, two of the root, the card, the record
-FILES = 6
+FILES = 7
 
 
 @pytest.mark.parametrize("after", range(0, FILES, 2))
@@ -393,6 +397,7 @@ def test_a_run_leaves_weights_record_and_card(store: LocalStore, tmp_path: Path)
     assert store.files(REPOSITORY) == [
         "README.md",
         "config.json",
+        "curves.png",
         "model.safetensors",
         "seeds/2/config.json",
         "seeds/2/model.safetensors",
@@ -430,7 +435,7 @@ def test_without_a_completed_run_there_is_no_root(store: LocalStore, tmp_path: P
     publish(store, tmp_path, make_record(seed=1, status="diverged"))
     publish(store, tmp_path, make_record(seed=2, status="interrupted"))
     assert root_of(store) is None
-    assert store.files(REPOSITORY) == ["README.md", "seeds/1/record.json", "seeds/2/record.json"]
+    assert store.files(REPOSITORY) == ["README.md", "curves.png", "seeds/1/record.json", "seeds/2/record.json"]
 
 
 @pytest.mark.parametrize("status", ["completed", "diverged"])
@@ -507,7 +512,11 @@ def test_when_the_root_is_superseded_by_a_run_without_weights_the_next_seed_move
     assert root_of(store) == "seed 2"
     publish(store, tmp_path, make_record(seed=2, status="diverged"), supersede=True)
     assert root_of(store) is None
-    assert store.files(REPOSITORY) == ["README.md", *(f"seeds/{seed}/record.json" for seed in (1, 2, 3))]
+    assert store.files(REPOSITORY) == [
+        "README.md",
+        "curves.png",
+        *(f"seeds/{seed}/record.json" for seed in (1, 2, 3)),
+    ]
 
 
 DAMAGE = {

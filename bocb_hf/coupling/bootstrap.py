@@ -26,8 +26,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bocb_hf.backbones import CNN_FAMILIES
+from bocb_hf.coupling.additive import fit_additive, noise_coefficients
 from bocb_hf.coupling.contrast import ADAPTIVE, ENOUGH_BACKBONES, SGD
-from bocb_hf.coupling.decomposition import block_noise, cell_noise, fit_additive, noise_coefficients
+from bocb_hf.coupling.decomposition import block_noise, cell_noise
 from bocb_hf.coupling.indices import complete_part, kappa_squares, naive_cost
 from bocb_hf.coupling.scores import Floats, Scale, ScoreTable
 from bocb_hf.coupling.spread import cell_spread, chunks

@@ -7,39 +7,20 @@ observed cells; whoever wants to speak about cells that diverged decomposes twic
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
 import scipy.optimize as _scipy_optimize  # pyright: ignore[reportMissingTypeStubs]
 import scipy.stats as _scipy_stats  # pyright: ignore[reportMissingTypeStubs]
-from numpy.typing import NDArray
 
+from bocb_hf.coupling.additive import Additive, Mask, fit_additive, noise_coefficients
 from bocb_hf.coupling.scores import Floats, Scale, ScoreTable
 from bocb_hf.coupling.spread import cell_spread, chunks
 from bocb_hf.errors import InputError
 
 _stats: Any = _scipy_stats
 _optimize: Any = _scipy_optimize
-Mask = NDArray[np.bool_]
 DRAWS = 999  # of the interaction test
-
-
-@dataclass(frozen=True, eq=False)
-class Additive:
-    """The fit level + backbone + optimizer; effects sum to 0. Leading axes are those of the scores.
-
-    Attributes:
-        level: Shape (...).
-        backbone: Shape (..., B); NaN for a backbone without a cell.
-        optimizer: Shape (..., O); NaN for an optimizer without a cell.
-        interaction: Residuals, shape (..., B, O); NaN where there is no cell.
-    """
-
-    level: Floats
-    backbone: Floats
-    optimizer: Floats
-    interaction: Floats
 
 
 @dataclass(frozen=True)
@@ -92,35 +73,6 @@ class Decomposition:
             return None
         o, b, i = (100 * v / total for v in self.variances)
         return o, b, i
-
-
-def fit_additive(means: Floats, mask: Mask | None = None, weights: Floats | None = None) -> Additive:
-    """Weighted least squares on the observed cells.
-
-    Args:
-        means: Shape (..., B, O); every leading entry is fitted with the same cells.
-        mask: Observed cells, shape (B, O); all finite cells when None.
-        weights: Shape (B, O), for example scores per cell; equal when None.
-
-    Raises:
-        InputError: No cell, or cells in blocks that share neither backbone nor optimizer, so that the blocks' levels
-            cannot be compared.
-    """
-    mask = np.asarray(np.isfinite(means).reshape(-1, *means.shape[-2:]).all(axis=0)) if mask is None else mask
-    if mask.all() and (weights is None or np.ptp(weights) == 0):
-        level = means.mean(axis=(-2, -1))
-        backbone = means.mean(axis=-1) - level[..., None]
-        optimizer = means.mean(axis=-2) - level[..., None]
-        residual = means - level[..., None, None] - backbone[..., :, None] - optimizer[..., None, :]
-        return Additive(level, backbone, optimizer, residual)
-    inverse = _projection(mask, weights)  # (1 + B + O, cells)
-    effects = means[..., mask] @ inverse.T
-    level, backbone = effects[..., 0], effects[..., 1 : 1 + len(mask)].copy()
-    optimizer = effects[..., 1 + len(mask) :].copy()
-    fitted = level[..., None, None] + backbone[..., :, None] + optimizer[..., None, :]
-    backbone[..., ~mask.any(axis=1)] = np.nan
-    optimizer[..., ~mask.any(axis=0)] = np.nan
-    return Additive(level, backbone, optimizer, np.where(mask, means - fitted, np.nan))
 
 
 def decompose(scores: ScoreTable, scale: Scale = "points", mask: Mask | None = None) -> Decomposition:
@@ -205,7 +157,8 @@ def interaction_test(scores: ScoreTable, scale: Scale = "points", seed: int = 0)
 
     With spreads that differ by a factor of 50, a few loud cells rule both mean squares, and the F distribution calls
     13 to 19 % of tables without interaction significant; Box's (1954) smaller degrees of freedom still 8 % with two
-    seeds. So F is simulated under no interaction, every cell's σ drawn from its posterior (``spread.py``).
+    seeds. So p is the share of simulations without interaction, every cell's σ drawn from its posterior given the
+    scores (``spread.py``), whose MS_int is as large.
 
     Args:
         scores: The table.
@@ -228,13 +181,10 @@ def interaction_test(scores: ScoreTable, scale: Scale = "points", seed: int = 0)
     f = seeds * float(np.square(interaction).sum()) / df1 / float(noise.mean())
     generator = np.random.default_rng(seed)
     larger = 0
-    for chunk in chunks(DRAWS, values.size):
-        e = generator.standard_normal((chunk, *values.shape)) * spread.draw(generator, chunk)[..., None]
-        r = fit_additive(e.mean(axis=-1)).interaction
-        simulated = cell_noise(e)
-        if simulated is not None:
-            squares = seeds * np.square(r).sum(axis=(-2, -1)) / df1
-            larger += int((squares >= f * simulated.mean(axis=(-2, -1))).sum())
+    for chunk in chunks(DRAWS, backbones * optimizers):
+        e = generator.standard_normal((chunk, backbones, optimizers)) * spread.draw(generator, chunk) / seeds**0.5
+        squares = np.square(fit_additive(e).interaction).sum(axis=(-2, -1))
+        larger += int((squares >= float(np.square(interaction).sum())).sum())
     return Test(f, df1, df2, (1 + larger) / (1 + DRAWS), DRAWS)
 
 
@@ -414,84 +364,6 @@ def _medians(values: Floats, axis: int) -> Floats:
     empty = ~np.isfinite(values).any(axis=axis)
     filled = np.where(np.expand_dims(empty, axis), 0.0, values)
     return np.nanmedian(filled, axis=axis)
-
-
-def _projection(mask: Mask, weights: Floats | None) -> Floats:
-    """The linear map from observed cells to (level, backbones, optimizers), shape (1 + B + O, cells)."""
-    return _solve(mask.shape, mask.tobytes(), None if weights is None else weights.tobytes())
-
-
-@lru_cache(maxsize=8)  # thousands of draws of one table share it
-def _solve(shape: tuple[int, ...], cells: bytes, weight: bytes | None) -> Floats:
-    """``_projection`` of arrays given as bytes."""
-    mask = np.frombuffer(cells, np.bool_).reshape(shape)
-    weights = None if weight is None else np.frombuffer(weight, np.float64).reshape(shape)
-    if not mask.any():
-        raise InputError("scores: no cell is completed, so there is nothing to decompose")
-    _check_connected(mask)
-    backbones, optimizers = mask.shape
-    w = np.ones(int(mask.sum())) if weights is None else weights[mask]
-    # normal equations with the two constraints Σ backbone = Σ optimizer = 0 over those that have a cell
-    size = 1 + backbones + optimizers
-    design = _design(mask)
-    constraints = np.zeros((2, size))
-    constraints[0, 1 : 1 + backbones][mask.any(axis=1)] = 1
-    constraints[1, 1 + backbones :][mask.any(axis=0)] = 1
-    normal = design.T @ (design * w[:, None]) + constraints.T @ constraints
-    return np.linalg.pinv(normal, hermitian=True) @ (design * w[:, None]).T
-
-
-def _design(mask: Mask) -> Floats:
-    """Indicators of level, backbone and optimizer of each observed cell, shape (cells, 1 + B + O)."""
-    rows, columns = np.nonzero(mask)
-    design = np.zeros((len(rows), 1 + sum(mask.shape)))
-    design[:, 0] = 1
-    design[np.arange(len(rows)), 1 + rows] = 1
-    design[np.arange(len(rows)), 1 + len(mask) + columns] = 1
-    return design
-
-
-def _check_connected(mask: Mask) -> None:
-    """Raises unless every cell can be reached from every other by steps within a backbone or an optimizer."""
-    rows = np.zeros(len(mask), np.bool_)
-    rows[int(mask.any(axis=1).argmax())] = True
-    while True:
-        columns = mask[rows].any(axis=0)
-        grown = mask[:, columns].any(axis=1)
-        if np.array_equal(grown, rows):
-            break
-        rows = grown
-    if (mask.any(axis=1) & ~rows).any():
-        raise InputError(
-            "scores: the completed cells fall into blocks that share neither backbone nor optimizer, so effects "
-            "cannot be compared; run a cell that joins them"
-        )
-
-
-def noise_coefficients(kept: Mask, weights: Floats | None = None) -> Floats:
-    """What noise alone adds to each of ``mean_squares``, per unit of noise variance of each cell mean.
-
-    An effect is a linear map of the cell means, so its square expects Σ coefficient²·σ²/n.
-
-    Returns:
-        Shape (3, cells), rows as in ``mean_squares``.
-    """
-    backbones, optimizers = kept.shape
-    cells = int(kept.sum())
-    if kept.all() and weights is None:
-        each = ((1 - 1 / optimizers) / backbones, (1 - 1 / backbones) / optimizers)
-        parts = np.array([*each, (1 - 1 / backbones) * (1 - 1 / optimizers)])
-        return np.repeat(parts[:, None] / cells, cells, axis=1)
-    inverse = _projection(kept, weights)
-    rows, columns = np.nonzero(kept)
-    design = _design(kept)
-    # column sums of (I − H)², where H = design · inverse maps means to fitted means
-    place = np.arange(cells)
-    leverage = inverse[0] + inverse[1 + rows, place] + inverse[1 + backbones + columns, place]
-    rest = 1 - 2 * leverage + np.einsum("pi,pi->i", inverse, (design.T @ design) @ inverse)
-    of_backbone = kept.sum(axis=1) @ np.square(inverse[1 : 1 + backbones])
-    of_optimizer = kept.sum(axis=0) @ np.square(inverse[1 + backbones :])
-    return np.stack([of_optimizer, of_backbone, rest]) / cells
 
 
 def block_noise(values: Floats) -> float:

@@ -8,7 +8,8 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from bocb_hf.coupling.decomposition import cell_noise, fit_additive
+from bocb_hf.coupling.additive import fit_additive
+from bocb_hf.coupling.decomposition import cell_noise
 from bocb_hf.coupling.scores import Floats, Scale, ScoreTable
 from bocb_hf.coupling.spread import cell_spread, chunks
 from bocb_hf.coupling.statistics import LEVEL

@@ -32,20 +32,12 @@ from bocb_hf.schema import canonical_json
 
 log = logging.getLogger(__name__)
 
-SMALL = 32 * 2**20  # bytes; less is decoded anew by every process, in about a second, and never written
+SMALL = 4 * 2**20  # bytes; less is decoded anew by every process, in a blink, and never written
 _LAYOUT = 1  # raised when files of before cannot be read, or would be decoded differently
 _CHECKED = 64  # images in the digest
 
 Parameters = Mapping[str, str | int]
 Pieces = Callable[[], Iterator[tuple[Tensor, Tensor]]]  # pixels (n, 3, H, W) uint8 and labels (n,) int64, in order
-
-
-def cache_folder(given: str | None) -> Path:
-    """``runtime.cache_dir``, or else ``bocb_hf`` in ``$HF_HOME``, ``$XDG_CACHE_HOME`` or ``~/.cache``."""
-    if given is not None:
-        return Path(given).expanduser()
-    base = os.environ.get("HF_HOME") or os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "bocb_hf"
 
 
 @dataclass(frozen=True)

@@ -218,6 +218,8 @@ def decode(decoder: Decoder, chunks: Iterator[Chunk], workers: int, ahead: int =
         try:
             pixels = next(decoded, None)
         except RuntimeError as error:  # torch's word for a worker that was killed
+            if workers == 0:
+                raise
             raise InputError(
                 f"runtime.workers: a process that decodes has ended ({error}); if memory or shared memory is short, "
                 "choose fewer"

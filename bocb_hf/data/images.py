@@ -11,7 +11,7 @@ Images of evaluation go through the transform that config.json describes, at ``t
 ``test_crop_ratio``.
 
 Neither memory nor cores change any of that. ``runtime.memory_budget_gb`` decides only where the same pixels come from:
-a split whose decoded bytes fit is decoded once into a memory-mapped file (``bocb_hf.data.cache``; below 32 MiB: into
+a split whose decoded bytes fit is decoded once into a memory-mapped file (``bocb_hf.data.cache``; below 4 MiB: into
 memory, anew in every process), and a larger one is decoded while it is read, by ``runtime.workers`` processes. So is a
 split whose crops are random, which has no decoded form. A log line for each split says which.
 """

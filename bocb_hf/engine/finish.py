@@ -22,6 +22,7 @@ from bocb_hf.optim import OPTIMIZERS
 from bocb_hf.record import Correctness, Cost, Measurement, Metrics, RunRecord, Status, parse_record
 from bocb_hf.store import Store
 from bocb_hf.store.publish import publish_run
+from bocb_hf.store.push import push_after_training
 
 
 def finish_run(prepared: PreparedRun, store: Store, trainer: Trainer, flops: int | None) -> RunRecord:
@@ -59,6 +60,7 @@ def _publish(prepared: PreparedRun, store: Store, trainer: Trainer, flops: int |
         record = publish_run(store, config.runtime.namespace, record, weights, config.runtime.supersede)
         if status != "interrupted":
             shutil.rmtree(prepared.state_dir, ignore_errors=True)
+            push_after_training(store, config.runtime, prepared.repository, record.path())
         return record
 
     record = from_main(accelerator, publish)

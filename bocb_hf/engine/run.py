@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from filelock import FileLock, Timeout
 from timm.layers.norm_act import convert_sync_batchnorm
 from torch import nn
 
-from bocb_hf.config import RunConfig
+from bocb_hf.config import RunConfig, RuntimeConfig
 from bocb_hf.engine.environment import count_flops, set_numerics
 from bocb_hf.engine.finish import finish_run, from_main
 from bocb_hf.engine.interrupt import StopSignal
@@ -24,7 +25,7 @@ from bocb_hf.engine.prepare import PreparedRun, prepare_run
 from bocb_hf.errors import InputError, missing_extra
 from bocb_hf.identity import flatten
 from bocb_hf.record import RunRecord
-from bocb_hf.store import Store, open_store
+from bocb_hf.store import Store, open_training_store
 from bocb_hf.store.publish import check_free, find_run
 
 log = logging.getLogger(__name__)
@@ -65,21 +66,23 @@ def train_run(config: RunConfig, stop: StopSignal | None = None, on_step: OnStep
         InputError: Bad configuration or data, a place that is taken, a full disk, or the run is in progress elsewhere.
     """
     prepared = prepare_run(config)
-    store = open_store(config.runtime.store)
+    store, hub = open_training_store(config.runtime.store, config.runtime.local_store)
     if config.runtime.threads is not None:
         torch.set_num_threads(config.runtime.threads)
     precision = {"fp32": "no"}.get(config.training.precision, config.training.precision)
     check_runtime(config)
     set_numerics(config.runtime)
+    trackers = prepared.state_dir.parent / "trackers"
+    os.environ.setdefault("TRACKIO_DIR", str(trackers / "trackio"))  # read when trackio is imported
     try:
         accelerator = Accelerator(
             mixed_precision=precision,
             gradient_accumulation_steps=config.runtime.accumulation,
-            log_with=None if config.runtime.tracker == "none" else config.runtime.tracker,
-            project_dir=prepared.state_dir.parent / "trackers",
+            log_with=choose_tracker(config.runtime),
+            project_dir=trackers,
         )
         with _locked(prepared, accelerator):
-            finished = from_main(accelerator, lambda: find_finished(prepared, store))
+            finished = from_main(accelerator, lambda: _find_anywhere(prepared, store, hub))
             if finished is None:
                 return _train(prepared, store, accelerator, stop or StopSignal(), on_step)
             log.info("run %s is %s already", finished.run_id, finished.status)
@@ -89,6 +92,19 @@ def train_run(config: RunConfig, stop: StopSignal | None = None, on_step: OnStep
     finally:
         # a warm worker makes an Accelerator for every run; its shared state must not outlive the run
         AcceleratorState._reset_state(reset_partial_state=False)
+
+
+def _find_anywhere(prepared: PreparedRun, store: Store, hub: Store | None) -> RunRecord | None:
+    """The finished run here, or else on the Hub."""
+    finished = find_finished(prepared, store)
+    return finished if finished is not None or hub is None else find_finished(prepared, hub)
+
+
+def choose_tracker(runtime: RuntimeConfig) -> str | None:
+    """The tracker that ``Accelerator`` is to use; by default trackio, which works without a network or an account."""
+    if runtime.tracker == "auto":
+        return "trackio" if importlib.util.find_spec("trackio") is not None else None
+    return None if runtime.tracker == "none" else runtime.tracker
 
 
 def check_runtime(config: RunConfig) -> None:
@@ -103,7 +119,7 @@ def check_runtime(config: RunConfig) -> None:
             "runtime.channels_last: in fp32 on a CPU torch's strided 1×1 convolutions crash in this memory format; "
             "take training.precision=bf16, or leave it off"
         )
-    if runtime.tracker != "none" and importlib.util.find_spec(runtime.tracker) is None:
+    if runtime.tracker not in ("auto", "none") and importlib.util.find_spec(runtime.tracker) is None:
         raise missing_extra(runtime.tracker, "trackers")
 
 

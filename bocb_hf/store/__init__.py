@@ -1,8 +1,9 @@
-"""Where repositories live: one interface, a local folder now, the Hub with the same layout."""
+"""Where repositories live: one interface; a local folder and the Hub with the same layout."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
@@ -11,6 +12,13 @@ from bocb_hf.errors import InputError
 
 class ConflictError(Exception):
     """Somebody else committed since the revision that this commit was based on: read again, merge, retry."""
+
+
+@dataclass(frozen=True)
+class CopyOf:
+    """Content to commit: that of another file of the repository, which is not sent again."""
+
+    path: str
 
 
 class Store(Protocol):
@@ -44,7 +52,7 @@ class Store(Protocol):
     def commit(
         self,
         repository: str,
-        add: Mapping[str, bytes | Path],
+        add: Mapping[str, bytes | Path | CopyOf],
         *,
         delete: Iterable[str] = (),
         parent: str | None,
@@ -54,7 +62,7 @@ class Store(Protocol):
 
         Args:
             repository: ``namespace/name``.
-            add: Content, or a local file to copy, by path in the repository; written in this order.
+            add: Content, a local file, or a file of the repository to copy, by path; written in this order.
             delete: Paths to remove.
             parent: The revision that the change was computed from.
             message: One line for the history, where the store keeps one.
@@ -98,14 +106,43 @@ def check_repository(repository: str) -> str:
     return check_path(repository)
 
 
+SCHEME = "hf://"
+
+
 def open_store(uri: str) -> Store:
-    """Opens the store that a user named.
+    """Opens the store that a user named: a folder, or ``hf://<namespace>``.
 
     Raises:
         InputError: The scheme is not supported.
     """
+    if uri.startswith(SCHEME):
+        from bocb_hf.store.hub import HubStore
+
+        return HubStore(uri.removeprefix(SCHEME))
     if "://" in uri:
-        raise InputError(f"store: {uri!r} is not supported; give a local folder")
+        raise InputError(f"store: {uri!r} is not supported; give a local folder or hf://<user or organisation>")
     from bocb_hf.store.local import LocalStore
 
     return LocalStore(Path(uri))
+
+
+def open_training_store(uri: str, local: str) -> tuple[Store, Store | None]:
+    """Opens where runs are kept, and where they go from there.
+
+    Args:
+        uri: A folder, or ``hf://<namespace>``.
+        local: The folder that runs are trained into when ``uri`` is on the Hub.
+
+    Returns:
+        The local store, and the Hub's or None.
+
+    Raises:
+        InputError: The Hub does not let us write there, which is found before anything is trained.
+    """
+    store = open_store(uri)
+    if not uri.startswith(SCHEME):
+        return store, None
+    from bocb_hf.store.hub_calls import check_writable
+
+    check_writable(uri.removeprefix(SCHEME))
+    return open_store(local), store

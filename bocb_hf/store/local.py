@@ -18,7 +18,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from bocb_hf.errors import InputError
-from bocb_hf.store import ConflictError, check_path, check_repository
+from bocb_hf.store import ConflictError, CopyOf, check_path, check_repository
 
 
 class LocalStore:
@@ -71,7 +71,7 @@ class LocalStore:
     def commit(
         self,
         repository: str,
-        add: Mapping[str, bytes | Path],
+        add: Mapping[str, bytes | Path | CopyOf],
         *,
         delete: Iterable[str] = (),
         parent: str | None,
@@ -92,7 +92,8 @@ class LocalStore:
                 if self.revision(repository) != parent:
                     raise ConflictError(f"{repository} changed since {parent}")
                 # stage everything first: a full disk is found before the repository is touched
-                staged = [_stage(content, Path(folder) / str(i)) for i, content in enumerate(add.values())]
+                contents = (root / check_path(c.path) if isinstance(c, CopyOf) else c for c in add.values())
+                staged = [_stage(content, Path(folder) / str(i)) for i, content in enumerate(contents)]
                 # added last, so that the last file of ``add`` marks a commit as whole
                 for target in removed:
                     target.unlink(missing_ok=True)

@@ -3,56 +3,22 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 
-from bocb_hf.card import render_card
+from bocb_hf.card import CardBlock, Peers, render_card
+from bocb_hf.card_curves import CURVES, draw_curves
 from bocb_hf.errors import InputError
 from bocb_hf.record import RunRecord, parse_record
-from bocb_hf.store import ConflictError, Store
+from bocb_hf.retraction import Retraction, make_retraction
+from bocb_hf.store import ConflictError, CopyOf, Store
+from bocb_hf.store.read import RepositoryContents, read_repository
 
 log = logging.getLogger(__name__)
 
 WEIGHT_FILES = ("config.json", "model.safetensors")
 PREPROCESSING = "preprocessor_config.json"  # beside them for a model of transformers; timm keeps it in config.json
 _ATTEMPTS = 50
-
-
-@dataclass
-class RepositoryContents:
-    """The records of one repository, and what could not be read."""
-
-    finals: dict[int, RunRecord] = field(default_factory=dict[int, RunRecord])
-    trials: dict[str, RunRecord] = field(default_factory=dict[str, RunRecord])
-    damaged: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
-
-
-def read_repository(store: Store, repository: str) -> RepositoryContents:
-    """Reads every record of a repository; one that is not valid or lies elsewhere counts as damaged.
-
-    Returns:
-        Final runs by seed, trials by run id, and (path, reason) of what is damaged.
-    """
-    contents = RepositoryContents()
-    for path in store.files(repository):
-        parts = path.split("/")
-        if not (parts[0] == "seeds" and parts[-1] == "record.json") and not (
-            parts[0] == "trials" and path.endswith(".json")
-        ):
-            continue
-        try:
-            record = parse_record(store.read(repository, path), f"{repository}/{path}")
-            place = f"{repository.split('/')[0]}/{record.repository()}/{record.path()}"
-            if place != f"{repository}/{path}":
-                raise InputError(f"{repository}/{path}: this record belongs to {place}")
-        except (InputError, OSError) as error:
-            contents.damaged.append((path, str(error)))
-            continue
-        if record.role == "final":
-            contents.finals[record.seed] = record
-        else:
-            contents.trials[record.run_id] = record
-    return contents
 
 
 def find_run(store: Store, repository: str, wanted: RunRecord | tuple[str, str, int]) -> RunRecord | None:
@@ -105,39 +71,93 @@ def publish_run(store: Store, namespace: str, record: RunRecord, weights: Path |
     Raises:
         InputError: The place is taken, or the store cannot be written.
     """
-    repository = f"{namespace}/{record.repository()}"
+    return publish_runs(store, namespace, [(record, weights)], supersede)[0]
+
+
+def publish_runs(
+    store: Store, namespace: str, runs: Sequence[tuple[RunRecord, Path | None]], supersede: bool
+) -> list[RunRecord]:
+    """Adds several runs of one cell in one commit; see ``publish_run``.
+
+    A run that is stored as it is already is left alone: an answer that was lost on its way changes nothing.
+
+    Raises:
+        InputError: A place is taken, or the store cannot be written.
+    """
+    repository = f"{namespace}/{runs[0][0].repository()}"
     for _ in range(_ATTEMPTS):
         parent = store.revision(repository)
         contents = read_repository(store, repository)
+        before = _lowest(contents)
         for path, reason in contents.damaged:
             log.warning("left out of the card: %s (%s)", path, reason)
-        places = contents.finals if record.role == "final" else contents.trials
-        existing = contents.finals.get(record.seed) if record.role == "final" else contents.trials.get(record.run_id)
-        check_free(existing, record.run_id, supersede)
-        if existing is not None and existing.status != "interrupted":
-            if record.status == "interrupted":
+        stored: list[RunRecord] = []
+        new: list[tuple[RunRecord, Path | None]] = []
+        for record, weights in runs:
+            places = contents.finals if record.role == "final" else contents.trials
+            key = record.seed if record.role == "final" else record.run_id
+            existing: RunRecord | None = places.get(key)  # type: ignore[call-overload]
+            if existing is not None and existing.sha256() == record.sha256():
+                stored.append(existing)
+                continue
+            check_free(existing, record.run_id, supersede or _names(record, existing))
+            if existing is not None and existing.status != "interrupted" and record.status == "interrupted":
                 log.info("the finished run stays in the store until the run that supersedes it is finished too")
-                return record
-            record = record.model_copy(update={"supersedes": existing.sha256()})
-        elif existing is not None:
-            record = record.model_copy(update={"supersedes": existing.supersedes})
-        # as it will be read back, free dictionaries in the order of the file, so that `bocb render` gives the same card
-        record = parse_record(record.to_json().encode(), record.path())
-        places[record.seed if record.role == "final" else record.run_id] = record  # type: ignore[index]
-        add, delete = _changes(store, repository, contents, record, weights)
-        card = render_card(repository, list(contents.finals.values()), list(contents.trials.values()))
-        # the record last: a crash before it leaves a run that counts as not published and is published again
-        add |= {"README.md": card.encode(), record.path(): record.to_json().encode()}
+                stored.append(record)
+                continue
+            if existing is not None:
+                replaced = existing.supersedes if existing.status == "interrupted" else existing.sha256()
+                record = record.model_copy(update={"supersedes": replaced})
+            # as it will be read back, free dictionaries in the order of the file, so that `bocb render` gives the same
+            record = parse_record(record.to_json().encode(), record.path())
+            places[key] = record  # type: ignore[index]
+            stored.append(record)
+            new.append((record, weights))
+        if not new:
+            return stored
+        add, delete = _changes(store, repository, contents, new, before)
+        # the records last: a crash before leaves runs that count as not published and are published again
+        final = any(record.role == "final" for record, _ in new)
+        add |= render(repository, contents, draw=final)
+        add |= {record.path(): record.to_json().encode() for record, _ in new}
+        message = ", ".join(f"{record.status} run {record.run_id}" for record, _ in new[:3])
+        message += f" and {len(new) - 3} more" if len(new) > 3 else ""
         try:
-            store.commit(repository, add, delete=delete, parent=parent, message=f"{record.status} run {record.run_id}")
+            store.commit(repository, add, delete=delete, parent=parent, message=message)
         except ConflictError:
             continue
-        return record
+        return stored
     raise InputError(f"store: {repository} kept changing during {_ATTEMPTS} attempts; run the same command again")
 
 
-def render_repository(store: Store, repository: str) -> str:
-    """Renders the card of a repository from its records and commits it.
+def render(
+    repository: str, contents: RepositoryContents, peers: Peers | None = None, draw: bool = True
+) -> dict[str, bytes | Path | CopyOf]:
+    """The files that are rendered from records: the card and its picture.
+
+    Args:
+        repository: ``namespace/name``.
+        contents: Of the repository.
+        peers: The other optimizers of this backbone; None keeps what the card says of them.
+        draw: Whether the picture may have changed.
+    """
+    finals, trials = list(contents.finals.values()), list(contents.trials.values())
+    files: dict[str, bytes | Path | CopyOf] = {}
+    picture = draw_curves(finals) if draw else None
+    if picture is not None:
+        files[CURVES] = picture
+    known = contents.card.peers if isinstance(contents.card, CardBlock) else None
+    card = render_card(repository, finals, trials, list(contents.retracted.values()), peers or known)
+    return files | {"README.md": card.encode()}
+
+
+def render_repository(store: Store, repository: str, peers: Peers | None = None) -> str:
+    """Renders the card of a repository, and its picture, from its records and commits them; returns the revision.
+
+    Args:
+        store: Where.
+        repository: ``namespace/name``.
+        peers: The other optimizers of this backbone, see ``find_peers``; None keeps what the card says of them.
 
     Raises:
         InputError: The repository holds no valid record.
@@ -145,35 +165,87 @@ def render_repository(store: Store, repository: str) -> str:
     """
     parent = store.revision(repository)
     contents = read_repository(store, repository)
-    if not contents.finals and not contents.trials:
+    if not contents.records and not contents.retracted:
         raise InputError(f"{repository} holds no valid record to render a card from")
-    card = render_card(repository, list(contents.finals.values()), list(contents.trials.values()))
-    return store.commit(repository, {"README.md": card.encode()}, parent=parent, message="render the card")
+    files = render(repository, contents, peers)
+    delete = [CURVES] if CURVES not in files else []
+    return store.commit(repository, files, delete=delete, parent=parent, message="render the card")
+
+
+def retract_run(store: Store, repository: str, record: RunRecord, reason: str) -> Retraction:
+    """Withdraws a run: adds its tombstone, takes its weights from the root, and renders the card anew.
+
+    Raises:
+        InputError: The run is not in the repository, or there is no reason.
+    """
+    tombstone = make_retraction(record, reason)
+    for _ in range(_ATTEMPTS):
+        parent = store.revision(repository)
+        contents = read_repository(store, repository)
+        before = _lowest(contents)
+        places = contents.finals if record.role == "final" else contents.trials
+        key = record.seed if record.role == "final" else record.run_id
+        held: RunRecord | None = places.get(key)  # type: ignore[call-overload]
+        if held is None or held.sha256() != record.sha256():
+            raise InputError(f"{repository} does not hold this record of run {record.run_id}, or it is withdrawn")
+        del places[key]  # type: ignore[arg-type]
+        contents.retracted[record.path()] = (record, tombstone)
+        add, delete = _changes(store, repository, contents, [], before)
+        add |= render(repository, contents)
+        delete += [CURVES] if CURVES not in add else []
+        add[tombstone.path()] = tombstone.to_json().encode()
+        try:
+            store.commit(repository, add, delete=delete, parent=parent, message=f"retract run {record.run_id}")
+        except ConflictError:
+            continue
+        return tombstone
+    raise InputError(f"store: {repository} kept changing during {_ATTEMPTS} attempts; run the same command again")
+
+
+def _names(record: RunRecord, existing: RunRecord | None) -> bool:
+    """Whether a record says itself that it supersedes the one in its place."""
+    return existing is not None and record.supersedes == existing.sha256()
+
+
+def _lowest(contents: RepositoryContents) -> int | None:
+    """The seed whose weights belong at the root."""
+    return min((seed for seed, run in contents.finals.items() if run.status == "completed"), default=None)
 
 
 def _changes(
-    store: Store, repository: str, contents: RepositoryContents, record: RunRecord, weights: Path | None
-) -> tuple[dict[str, bytes | Path], list[str]]:
-    """Weights to add, of the seed before those of the root, and files to delete."""
-    add: dict[str, bytes | Path] = {}
+    store: Store,
+    repository: str,
+    contents: RepositoryContents,
+    new: Sequence[tuple[RunRecord, Path | None]],
+    before: int | None,
+) -> tuple[dict[str, bytes | Path | CopyOf], list[str]]:
+    """Weights to add, of the seeds before those of the root, and files to delete.
+
+    Args:
+        store: For what is there.
+        repository: ``namespace/name``.
+        contents: As it will be.
+        new: Runs that are added.
+        before: The seed whose weights were at the root.
+    """
+    add: dict[str, bytes | Path | CopyOf] = {}
     delete: list[str] = []
-    folder = f"seeds/{record.seed}"
-    if record.role == "final":
+    given = {record.seed: weights for record, weights in new if record.role == "final"}
+    for seed, weights in given.items():
         if weights is not None:
-            add |= {f"{folder}/{name}": weights / name for name in _files(weights)}
+            add |= {f"seeds/{seed}/{name}": weights / name for name in _files(weights)}
         else:
-            delete += [f"{folder}/{name}" for name in (*WEIGHT_FILES, PREPROCESSING)]
-    completed = sorted(seed for seed, run in contents.finals.items() if run.status == "completed")
-    if not completed:
+            delete += [f"seeds/{seed}/{name}" for name in (*WEIGHT_FILES, PREPROCESSING)]
+    lowest = _lowest(contents)
+    weights = given.get(lowest) if lowest is not None else None
+    if lowest is None:
         delete += [*WEIGHT_FILES, PREPROCESSING]
-    elif weights is not None and completed[0] == record.seed:
+    elif weights is not None:
         add |= {name: weights / name for name in _files(weights)}
-    elif record.role == "final" and weights is None:
-        # this seed may have been the root before
-        lowest = f"seeds/{completed[0]}"
+    elif lowest != before or None in given.values():  # another seed was, or may have been, the root before
         present = set(store.files(repository))
-        names = [name for name in (*WEIGHT_FILES, PREPROCESSING) if f"{lowest}/{name}" in present]
-        add |= {name: store.read(repository, f"{lowest}/{name}") for name in names}
+        names = [name for name in (*WEIGHT_FILES, PREPROCESSING) if f"seeds/{lowest}/{name}" in present]
+        add |= {name: CopyOf(f"seeds/{lowest}/{name}") for name in names}
     return add, delete
 
 

@@ -119,13 +119,16 @@ def _train(config: RunConfig) -> RunRecord:
 
 def _baseline(config: RunConfig, floor: Floor) -> None:
     from bocb_hf.baseline import publish_frozen_backbone, publish_logistic_regression
-    from bocb_hf.store import open_store
+    from bocb_hf.store import open_training_store
+    from bocb_hf.store.push import push_after_training
 
-    store = open_store(config.runtime.store)
+    runtime = config.runtime
+    store, _ = open_training_store(runtime.store, runtime.local_store)
     if floor == "frozen_backbone":
-        publish_frozen_backbone(config, store)
+        record = publish_frozen_backbone(config, store)
     else:
-        publish_logistic_regression(config.data, store, config.runtime.namespace)
+        record = publish_logistic_regression(config.data, store, runtime.namespace)
+    push_after_training(store, runtime, f"{runtime.namespace}/{record.repository()}", record.path())
 
 
 def _time_step(config: RunConfig) -> tuple[float, int]:

@@ -21,8 +21,8 @@ from bocb_hf.load_config import load_run_config
 from bocb_hf.optim import OPTIMIZERS
 from bocb_hf.record import RunRecord, repository_name
 from bocb_hf.resources import find_config
-from bocb_hf.store import open_store
-from bocb_hf.store.publish import read_repository
+from bocb_hf.store import open_training_store
+from bocb_hf.store.read import read_repository
 from bocb_hf.sweep.local import Floor, LocalExecutor
 from bocb_hf.sweep.plan import SweepPlan, Trial, best_trial, next_rates
 
@@ -80,7 +80,8 @@ class Sweep:
         for name in plan.backbones:
             check_backbone(name)
         self._path = find_config(plan.config, "recipes/configs")
-        self._overrides = [*plan.overrides, f"runtime.threads={executor.threads}", *overrides]
+        # a tracker would cost a short trial as much as its training
+        self._overrides = ["runtime.tracker=none", *plan.overrides, f"runtime.threads={executor.threads}", *overrides]
         self.cells = [
             Cell(backbone, optimizer, OPTIMIZERS.get(optimizer).centre(self._setting(backbone, optimizer)).lr)
             for backbone in plan.backbones
@@ -115,7 +116,7 @@ class Sweep:
     def stored_runs(self) -> int:
         """Runs of these cells that the store holds and that ended."""
         config = self._config(self.cells[0].backbone, self.cells[0].optimizer, [])
-        store, count = open_store(config.runtime.store), 0
+        (store, _), count = open_training_store(config.runtime.store, config.runtime.local_store), 0
         for cell in self.cells:
             name = repository_name(config.data.name, config.setting, cell.backbone, cell.optimizer)
             contents = read_repository(store, f"{config.runtime.namespace}/{name}")

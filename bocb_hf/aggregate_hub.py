@@ -1,0 +1,164 @@
+"""Reads namespaces of the Hub: the cards of all, and of each card the records that are not here yet.
+
+Only the namespaces that the user names are read, whatever a card or a data set says.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bocb_hf.card import CardBlock
+from bocb_hf.errors import InputError
+from bocb_hf.store import SCHEME
+
+if TYPE_CHECKING:
+    from bocb_hf.aggregate import StoreContents
+    from bocb_hf.store.card_cache import CardCache
+
+_BATCH = 2000  # rows held at a time
+
+
+def add_hub_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments that only a store on the Hub knows."""
+    group = parser.add_argument_group("with --store hf://...")
+    group.add_argument("--offline", action="store_true", help="ask nobody; use what was read before")
+    group.add_argument("--cards", action="store_true", help="read cards only, and write runs.parquet: one row a run")
+    group.add_argument(
+        "--results",
+        metavar="hf://datasets/ORG/NAME",
+        help="a results data set: records from one download, and who has verified which",
+    )
+
+
+def namespaces(uri: str) -> list[str]:
+    """The allow-list that a store names.
+
+    Raises:
+        InputError: It is not on the Hub, or names nobody.
+    """
+    names = uri.removeprefix(SCHEME).split(",")
+    if not uri.startswith(SCHEME) or not all(names):
+        raise InputError(f"--store: {uri!r} must read hf://<namespace>[,<namespace>...] for this")
+    return list(dict.fromkeys(names))
+
+
+def open_caches(stack: ExitStack, arguments: argparse.Namespace) -> list[CardCache]:
+    """The caches of the namespaces, read anew; prints what has changed.
+
+    Raises:
+        InputError: Nothing was read before, offline; or the Hub refused.
+    """
+    from bocb_hf.store.card_cache import open_cache
+
+    caches = [stack.enter_context(open_cache(name, arguments.offline)) for name in namespaces(arguments.store)]
+    for cache in caches:
+        found = cache.refresh()
+        print(f"{cache.uri}: {found.listed} repositories, {found.changed} read anew, {found.gone} gone", flush=True)
+    return caches
+
+
+def read_hub(arguments: argparse.Namespace) -> StoreContents:
+    """All records of the namespaces that count.
+
+    Raises:
+        InputError: As ``open_caches``.
+    """
+    from bocb_hf.aggregate import Quarantined, read_store
+    from bocb_hf.results import fill_cache, read_verifications
+    from bocb_hf.verification import levels
+
+    with ExitStack() as stack:
+        caches = open_caches(stack, arguments)
+        if arguments.results:
+            for cache in caches:
+                fill_cache(cache, arguments.results)
+        contents = read_store(*caches)
+    if arguments.results and not arguments.offline:
+        verified, damaged = read_verifications(arguments.results)
+        contents.levels = levels(verified)
+        contents.quarantined += [Quarantined(arguments.results, path, reason) for path, reason in damaged]
+    return contents
+
+
+def aggregate_cards(arguments: argparse.Namespace) -> int:
+    """Writes ``runs.parquet``, one row a final run as its card states it, and ``quarantined.csv``.
+
+    Memory does not grow with the number of cards, but for one short string a run.
+
+    Raises:
+        InputError: As ``open_caches``; or a file cannot be written.
+    """
+    out: Path = arguments.out
+    refused = io.StringIO()
+    writer = csv.writer(refused, lineterminator="\n")
+    writer.writerow(("repository", "path", "reason"))
+    bad = 0
+    with ExitStack() as stack:
+        caches = open_caches(stack, arguments)
+        seen: dict[str, str] = {}
+
+        def rows() -> Iterator[dict[str, Any]]:
+            nonlocal bad
+            for cache in caches:
+                for repository, sha, block in cache.cards():
+                    if isinstance(block, str):
+                        bad += 1
+                        writer.writerow((repository, "README.md", block))
+                        continue
+                    for row in _rows(repository, sha, block):
+                        first = seen.setdefault(row["run_id"], repository)
+                        if first == repository:
+                            yield row
+                        else:
+                            bad += 1
+                            reason = f"a copy of what {first} holds; a copy is not a second run"
+                            writer.writerow((repository, f"seeds/{row['seed']}/record.json", reason))
+
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            count = _write_parquet(out / "runs.parquet", rows())
+            (out / "quarantined.csv").write_text(refused.getvalue(), encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"--out: cannot write below {out}: {error.strerror}; choose another folder") from error
+    print(f"wrote {out / 'runs.parquet'}: {count} runs; {bad} quarantined, see {out / 'quarantined.csv'}")
+    return 0
+
+
+def _rows(repository: str, sha: str, block: CardBlock) -> Iterator[dict[str, Any]]:
+    shared = {"repository": repository, "revision": sha, "dataset": block.dataset, "setting": block.setting}
+    shared |= {"backbone": block.backbone, "family": block.family, "optimizer": block.optimizer}
+    shared |= {"category": block.category, "level": "self-reported"}
+    for entry in block.runs:
+        yield shared | entry.model_dump()
+
+
+def _write_parquet(path: Path, rows: Iterable[dict[str, Any]]) -> int:
+    """Writes rows as they come; returns how many there were."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    strings = ("repository", "revision", "dataset", "setting", "backbone", "family", "optimizer", "category", "level")
+    schema = pa.schema(
+        [
+            *((name, pa.string()) for name in (*strings, "run_id", "config_hash", "record_sha256", "status")),
+            *((name, pa.int64()) for name in ("seed", "correct", "test_images")),
+            *((name, pa.float64()) for name in ("test_top1", "lr", "weight_decay", "wall_seconds")),
+        ]
+    )
+    partial, count, batch = path.with_name(f".{path.name}.partial"), 0, list[dict[str, Any]]()
+    with parquet.ParquetWriter(partial, schema, compression="zstd") as writer:
+        for row in rows:
+            batch.append(row)
+            count += 1
+            if len(batch) == _BATCH:
+                writer.write_table(pa.Table.from_pylist(batch, schema=schema))
+                batch = []
+        writer.write_table(pa.Table.from_pylist(batch, schema=schema))
+    partial.replace(path)
+    return count

@@ -1,0 +1,83 @@
+"""Measures the weights of a stored run again on the test split that its record names."""
+
+from __future__ import annotations
+
+import datetime
+
+import torch
+from accelerate import Accelerator
+
+from bocb_hf.backbones.load import load_backbone
+from bocb_hf.config import DataConfig
+from bocb_hf.data.images import load_images
+from bocb_hf.engine.evaluation import evaluate
+from bocb_hf.errors import InputError
+from bocb_hf.record import RunRecord
+from bocb_hf.verification import Verification
+
+
+def verify_run(repository: str, seed: int, tolerance: float, data: str | None = None) -> Verification:
+    """Downloads a run, evaluates it, and compares the score with that of its record.
+
+    Args:
+        repository: ``namespace/name`` on the Hub, or the folder of a repository.
+        seed: Of the run.
+        tolerance: Largest difference that counts as the same, in points: other hardware decides a few images otherwise.
+        data: The data set, where the name in the record is not one of the Hub's; its content must be the same.
+
+    Raises:
+        InputError: There is no such run, its data are others here, or the score is another one.
+    """
+    if not 0 < tolerance <= 5:
+        raise InputError(f"--tolerance: {tolerance:g} points must be above 0 and at most 5")
+    model = load_backbone(repository, seed=seed)
+    record = model.record
+    claimed = record.correctness
+    assert claimed is not None and record.weights_sha256 is not None  # load_backbone takes completed final runs only
+    images = load_images(_data_config(record, data), trial=False)
+    now, then = images.identity, record.identity.data
+    if now != then:
+        changed = sorted(k for k in type(now).model_fields if getattr(now, k) != getattr(then, k))
+        raise InputError(f"{repository}: the data are not those of the record; they differ in {', '.join(changed)}")
+    accelerator = Accelerator()
+    mean, std = (torch.tensor(v, device=accelerator.device).view(3, 1, 1) for v in (then.mean, then.std))
+    network = model.network.to(accelerator.device)
+    found = evaluate(network, images.test, mean, std, accelerator)
+    right = found.correct.numpy()
+    name = repository if repository.count("/") == 1 and not repository.startswith((".", "/")) else ""
+    try:
+        return Verification(
+            schema_version=1,
+            level="verified",
+            repository=name or f"local/{record.repository()}",
+            run_id=record.run_id,
+            record_sha256=record.sha256(),
+            weights_sha256=record.weights_sha256,
+            claimed=claimed.k,
+            measured=int(right.sum()),
+            differing=int((right != claimed.bits()).sum()),
+            images=claimed.n,
+            tolerance=tolerance,
+            measured_on=f"{accelerator.device.type}, torch {torch.__version__}",
+            measured_at=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        )
+    except ValueError as error:
+        raise InputError(
+            f"{repository}: seed {seed} is not verified: {int(right.sum())} of {claimed.n} images are correct, the "
+            f"record claims {claimed.k}"
+        ) from error
+
+
+def _data_config(record: RunRecord, name: str | None) -> DataConfig:
+    data = record.identity.data
+    return DataConfig(
+        name=name or data.name,
+        revision=data.revision,
+        image_size=data.image_size,
+        test_image_size=data.test_image_size,
+        test_crop_ratio=data.test_crop_ratio,
+        validation_fraction=data.validation_fraction,
+        image_column=data.image_column,
+        label_column=data.label_column,
+        evaluation_split=data.evaluation_split,
+    )

@@ -1,0 +1,200 @@
+"""``bocb push``, ``publish``, ``verify``, ``retract`` and ``collect``: what has to do with the Hub."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bocb_hf.errors import InputError, missing_extra
+from bocb_hf.store import SCHEME, Store, open_store
+
+
+def register(commands: Any) -> dict[str, Callable[[argparse.Namespace], int]]:
+    """Adds the subcommands to a parser's; returns what runs them, by name."""
+    push = commands.add_parser("push", help="send finished local runs to the Hub; trains nothing")
+    push.add_argument("repositories", nargs="*", help="namespace/name in the local store (default: all)")
+    push.add_argument("--to", metavar="hf://ORG", help="user or organisation that shall own them")
+    push.add_argument("--pending", action="store_true", help="send what earlier pushes left behind")
+    push.add_argument("--store", default="outputs/store", help="local folder (default: %(default)s)")
+    push.add_argument("--supersede", action="store_true", help="replace finished runs there")
+
+    publish = commands.add_parser("publish", help="write records and tables into a results data set of the Hub")
+    publish.add_argument("--store", default="outputs/store", help="local folder, or hf://<namespace>[,...]")
+    publish.add_argument("--to", required=True, metavar="hf://datasets/ORG/NAME", help="the results data set")
+    publish.set_defaults(offline=False)
+
+    verify = commands.add_parser("verify", help="measure the weights of a run again on its test split")
+    verify.add_argument("repository", help="namespace/name on the Hub, or the folder of a repository")
+    verify.add_argument("--seed", type=int, required=True)
+    verify.add_argument("--data", help="the data set, where the record's name is not one of the Hub's")
+    verify.add_argument("--tolerance", type=float, default=0.1, help="in points of top-1 (default: %(default)s)")
+    verify.add_argument("--out", type=Path, default=Path("outputs/verifications"), help="folder for the result")
+    verify.add_argument("--propose", metavar="hf://datasets/ORG/NAME", help="open a pull request on a results data set")
+
+    retract = commands.add_parser("retract", help="withdraw a run: it stays, and no table counts it")
+    retract.add_argument("repository", help="namespace/name")
+    retract.add_argument("--seed", type=int, required=True, help="of the final run")
+    retract.add_argument("--reason", required=True)
+    retract.add_argument("--store", default="outputs/store", help="local folder, or hf://<namespace>")
+
+    collect = commands.add_parser("collect", help="gather the repositories of a setting in a collection of the Hub")
+    collect.add_argument("--store", required=True, metavar="hf://ORG")
+    collect.add_argument("--dataset", required=True)
+    collect.add_argument("--setting", required=True)
+    return {"push": _push, "publish": _publish, "verify": _verify, "retract": _retract, "collect": _collect}
+
+
+def _local(path: str) -> Any:
+    from bocb_hf.store.local import LocalStore
+
+    store = open_store(path)
+    if not isinstance(store, LocalStore):
+        raise InputError(f"--store: {path} must be a local folder; --to names the Hub's side")
+    return store
+
+
+def _push(arguments: argparse.Namespace) -> int:
+    from bocb_hf.store.hub_calls import check_writable
+    from bocb_hf.store.push import Queue, push_pending, push_repository
+    from bocb_hf.store.read import BASELINE, RUN
+
+    store = _local(arguments.store)
+    if arguments.pending:
+        if arguments.repositories or arguments.to:
+            raise InputError(
+                "--pending sends what waits, to where it was meant to go; give neither repositories nor --to"
+            )
+        sent, left = push_pending(store)
+        print(f"{sent} record(s) sent, {len(left)} repositor{'y' if len(left) == 1 else 'ies'} still waiting")
+        for entry in left:
+            print(f"waiting: {entry.repository} to {entry.to}, since {entry.since}: {entry.reason}")
+        return 1 if left else 0
+    if not arguments.to or not arguments.to.startswith(SCHEME):
+        raise InputError("--to: name the user or organisation, as in --to hf://my-lab")
+    names = arguments.repositories or store.repositories()
+    if not names:
+        raise InputError(f"--store: {arguments.store} holds no repository; train something first")
+    check_writable(arguments.to.removeprefix(SCHEME))
+    failed = 0
+    for name in names:
+        try:
+            count = push_repository(store, name, arguments.to, supersede=arguments.supersede)
+            print(f"pushed {name}: {count} record(s)", flush=True)
+        except InputError as error:  # one repository must not keep the others
+            failed += 1
+            queued = [path for path in store.files(name) if RUN.fullmatch(path) or BASELINE.fullmatch(path)]
+            Queue(store).add(name, arguments.to, queued, arguments.supersede, str(error))
+            print(f"not pushed, `bocb push --pending` tries again: {error}", flush=True)
+    return 1 if failed else 0
+
+
+def _publish(arguments: argparse.Namespace) -> int:
+    from bocb_hf.aggregate import read_store
+    from bocb_hf.aggregate_hub import read_hub
+    from bocb_hf.coupling.table import build_tables
+    from bocb_hf.outputs import coupling_frame
+    from bocb_hf.results import COUPLING, RECORDS, dataset_name, publish_results, read_verifications, records_parquet
+    from bocb_hf.store.hub_calls import check_writable
+    from bocb_hf.verification import levels
+
+    check_writable(dataset_name(arguments.to).split("/")[0])
+    if arguments.store.startswith(SCHEME):
+        arguments.results = arguments.to
+        contents = read_hub(arguments)
+    else:
+        contents = read_store(open_store(arguments.store))
+        contents.levels = levels(read_verifications(arguments.to)[0])
+    if not contents.records:
+        raise InputError(f"--store: {arguments.store} holds no valid record of a run")
+    now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d")
+    files = {
+        RECORDS: records_parquet(contents.records, contents.places, contents.levels),
+        COUPLING: coupling_frame(build_tables(contents.records)).to_parquet(index=False),
+        "README.md": _results_card(contents, now).encode(),
+    }
+    revision = publish_results(arguments.to, files, f"{len(contents.records)} records")
+    print(f"{arguments.to}: {len(contents.records)} records, {len(contents.quarantined)} quarantined, at {revision}")
+    return 0
+
+
+def _results_card(contents: Any, date: str) -> str:
+    verified = sum(contents.levels.get(r.sha256()) is not None for r in contents.records)
+    return (
+        "---\nlicense: apache-2.0\ntags:\n- bocb\nconfigs:\n"
+        "- config_name: coupling\n  data_files: data/coupling.parquet\n"
+        "- config_name: records\n  data_files: data/records.parquet\n---\n# Backbone-optimizer coupling: results\n\n"
+        f"{len(contents.records)} records of runs as of {date}, {verified} of them measured again by somebody else. "
+        "`records` has one row a run, with the whole record as JSON in its last column and the level of trust in "
+        "`level`; `coupling` has one row for each configuration of each cell, with n, seeds and interval.\n\n"
+        "`verifications/` holds what others have measured again (`bocb verify --propose`); a maintainer merges it. "
+        "*verified* says that these weights have this score, not how they were trained; *reproduced* says that the run "
+        "was trained again from its record.\n"
+    )
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    try:
+        from bocb_hf.engine.verify import verify_run
+    except ImportError as error:
+        raise missing_extra(error.name or "torch", "train") from None
+    from bocb_hf.results import dataset_name, propose
+
+    if arguments.propose:
+        dataset_name(arguments.propose)
+    result = verify_run(arguments.repository, arguments.seed, arguments.tolerance, arguments.data)
+    path = arguments.out / Path(result.path()).name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(result.to_json(), encoding="utf-8")
+    print(
+        f"{result.repository} seed {arguments.seed}: {result.measured} of {result.images} images correct, the record "
+        f"says {result.claimed}; {result.differing} image(s) differ. Wrote {path}"
+    )
+    if arguments.propose:
+        print(f"proposed: {propose(arguments.propose, result)}")
+    return 0
+
+
+def _retract(arguments: argparse.Namespace) -> int:
+    from bocb_hf.store.publish import retract_run
+    from bocb_hf.store.read import read_repository
+
+    store: Store = open_store(arguments.store)
+    record = read_repository(store, arguments.repository).finals.get(arguments.seed)
+    if record is None:
+        raise InputError(
+            f"{arguments.repository} holds no final run of seed {arguments.seed}, or it is withdrawn already"
+        )
+    tombstone = retract_run(store, arguments.repository, record, arguments.reason)
+    print(f"withdrew run {record.run_id} of {arguments.repository}: {tombstone.path()}")
+    return 0
+
+
+def _collect(arguments: argparse.Namespace) -> int:
+    from bocb_hf.aggregate_hub import namespaces
+    from bocb_hf.store.card_cache import open_cache
+    from bocb_hf.store.hub_calls import check_writable, explained, make_api, with_back_off
+
+    (namespace,) = namespaces(arguments.store)[:1]
+    check_writable(namespace)
+    with open_cache(namespace) as cache:
+        cache.refresh()
+        names = [
+            repository
+            for repository, _, block in cache.cards()
+            if not isinstance(block, str) and (block.dataset, block.setting) == (arguments.dataset, arguments.setting)
+        ]
+    if not names:
+        raise InputError(f"{arguments.store} has no repository of {arguments.dataset}, setting {arguments.setting}")
+    api = make_api()
+    title = f"Backbone-optimizer coupling: {arguments.dataset}, {arguments.setting}"[:60]
+    with explained(arguments.store):
+        made = with_back_off(lambda: api.create_collection(title, namespace=namespace, exists_ok=True))
+        present = {item.item_id for item in made.items}
+        for name in names:
+            if name not in present:
+                with_back_off(lambda name=name: api.add_collection_item(made.slug, name, "model", exists_ok=True))
+    print(f"{made.slug}: {len(names)} repositories, {len(set(names) - present)} added")
+    return 0

@@ -1,0 +1,194 @@
+"""The Hub as a store: ``hf://<namespace>``, through huggingface_hub.
+
+The token comes from the client's usual places and stays there. Only the namespace that the store was opened for is
+ever written to.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from huggingface_hub import CommitOperationAdd, CommitOperationCopy, CommitOperationDelete, RepoFile, hf_hub_url
+from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
+
+from bocb_hf.errors import InputError
+from bocb_hf.record import MAX_BYTES
+from bocb_hf.store import ConflictError, CopyOf, check_path, check_repository, hub_calls
+from bocb_hf.store.hub_calls import client, explained, make_api, with_back_off
+from bocb_hf.store.hub_listing import list_repositories
+
+_NAMESPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,95}")
+# formats that run code when they are loaded; we neither write nor read them
+UNSAFE = (".bin", ".ckpt", ".h5", ".joblib", ".msgpack", ".npy", ".npz", ".pickle", ".pkl", ".pt", ".pth", ".tar")
+
+Operation = CommitOperationAdd | CommitOperationCopy | CommitOperationDelete
+
+
+class HubStore:
+    """Model repositories of one namespace.
+
+    Reads see the revision that ``revision`` last returned, so that a commit is computed from one state.
+
+    Args:
+        namespace: User or organisation.
+
+    Raises:
+        InputError: It is not one.
+    """
+
+    def __init__(self, namespace: str) -> None:
+        if not _NAMESPACE.fullmatch(namespace):
+            raise InputError(f"store: hf://{namespace} must name one user or organisation, as in hf://my-lab")
+        self.namespace = namespace
+        self.api = make_api()
+        self._heads: dict[str, str] = {}
+
+    @property
+    def uri(self) -> str:
+        return f"hf://{self.namespace}"
+
+    def repositories(self) -> list[str]:
+        return sorted(item.repository for item in list_repositories(self.namespace))
+
+    def revision(self, repository: str) -> str | None:
+        with explained(check_repository(repository)):
+            try:
+                info = with_back_off(lambda: self.api.model_info(repository, expand=["sha"], timeout=hub_calls.TIMEOUT))
+            except RepositoryNotFoundError:
+                self._heads.pop(repository, None)
+                return None
+        head = info.sha
+        assert head is not None
+        self._heads[repository] = head
+        return head
+
+    def files(self, repository: str) -> list[str]:
+        """Paths of all files, sorted; without hidden ones and names that a path of ours cannot have."""
+        head = self._head(repository)
+        if head is None:
+            return []
+        with explained(repository):
+            tree = list(self.api.list_repo_tree(repository, recursive=True, revision=head))
+        return sorted(file.path for file in tree if isinstance(file, RepoFile) and _is_ours(file.path))
+
+    def read(self, repository: str, path: str) -> bytes:
+        """Content of one file of at most 20 MB; weights are downloaded by ``huggingface_hub``, not through here.
+
+        Raises:
+            FileNotFoundError: There is no such file or repository.
+            InputError: It is larger.
+        """
+        head = self._head(repository)
+        if head is None:
+            raise FileNotFoundError(f"{repository}/{path}")
+        return download(repository, check_path(path), head)
+
+    def commit(
+        self,
+        repository: str,
+        add: Mapping[str, bytes | Path | CopyOf],
+        *,
+        delete: Iterable[str] = (),
+        parent: str | None,
+        message: str,
+    ) -> str:
+        """Changes files in one commit of the repository; an upload that was cut sends only what is missing.
+
+        Raises:
+            ConflictError: ``parent`` is not the head; nothing was changed, unless an answer was lost on its way. Either
+                way, read again.
+            HubError: The Hub refused.
+        """
+        if repository.split("/")[0] != self.namespace:
+            raise InputError(f"{repository} is not in {self.uri}, the only place that this store writes to")
+        check_repository(repository)
+        for path in add:
+            if check_path(path).endswith(UNSAFE):
+                raise InputError(f"{path}: only safetensors are stored, since loading such a file runs code")
+        present = set(self.files(repository)) if delete and parent is not None else set[str]()
+        removed = [path for path in delete if path in present and path not in add]
+        with explained(repository):
+            if parent is None:
+                parent = self._create(repository)
+            base = parent
+            try:
+                made = with_back_off(
+                    lambda: self._send(repository, _operations(add, removed), base, message),
+                    landed=lambda: self.revision(repository) != base,
+                )
+            except hub_calls.HTTPError as error:
+                refused = isinstance(error, HfHubHTTPError) and error.response.status_code == 412
+                if refused or self.revision(repository) != base:
+                    raise ConflictError(f"{repository} changed since {parent}") from None
+                raise
+        self._heads[repository] = made
+        return made
+
+    def _send(self, repository: str, operations: list[Operation], parent: str, message: str) -> str:
+        """Uploads, each content once though several paths may hold it, and commits."""
+        sources = {op.path_or_fileobj: op for op in operations if isinstance(op, CommitOperationAdd)}
+        unique = [op for content, op in sources.items() if isinstance(content, str | Path)]
+        self.api.preupload_lfs_files(repository, unique, free_memory=False)
+        return self.api.create_commit(repository, operations, commit_message=message, parent_commit=parent).oid
+
+    def _create(self, repository: str) -> str:
+        """Makes the repository; returns its first commit, which the Hub adds."""
+        try:
+            with_back_off(lambda: self.api.create_repo(repository, exist_ok=False))
+        except HfHubHTTPError as error:
+            if error.response.status_code == 409:
+                raise ConflictError(f"{repository} exists already") from None
+            raise
+        head = self.revision(repository)
+        assert head is not None
+        return head
+
+    def _head(self, repository: str) -> str | None:
+        return self._heads.get(repository) or self.revision(repository)
+
+
+def download(repository: str, path: str, revision: str, kind: str = "model", limit: int = MAX_BYTES) -> bytes:
+    """One file of the Hub, held in memory, and given up as soon as it is longer than ``limit`` bytes.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        InputError: It is longer.
+        HubError: The Hub refused.
+    """
+    url = hf_hub_url(repository, path, repo_type=kind, revision=revision)
+    content = bytearray()
+    with (
+        explained(f"{repository}/{path}"),
+        client.http_stream_backoff("GET", url, headers=client.build_hf_headers()) as response,
+    ):
+        if response.status_code >= 400:
+            response.read()  # what the Hub says about it
+        if response.status_code == 404:
+            raise FileNotFoundError(f"{repository}/{path}")
+        client.hf_raise_for_status(response)
+        for part in response.iter_bytes():
+            content += part
+            if len(content) > limit:
+                raise InputError(f"{repository}/{path}: larger than {limit} bytes")
+    return bytes(content)
+
+
+def _is_ours(path: str) -> bool:
+    try:
+        check_path(path)
+    except InputError:
+        return False
+    return True
+
+
+def _operations(add: Mapping[str, bytes | Path | CopyOf], removed: list[str]) -> list[Operation]:
+    """Made anew for every attempt: the client writes into them."""
+    operations: list[Operation] = []
+    for path, content in add.items():
+        if isinstance(content, CopyOf):
+            operations.append(CommitOperationCopy(content.path, path))
+        else:
+            operations.append(CommitOperationAdd(path, content))
+    return [*operations, *(CommitOperationDelete(path) for path in removed)]

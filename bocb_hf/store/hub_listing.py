@@ -1,0 +1,103 @@
+"""Lists the repositories of a namespace, a thousand a request, and trusts nothing in the answer.
+
+``HfApi.list_models`` asks the same address, but makes objects from the metadata of every card on the way: one card with
+a key that these do not expect ends its listing. Here a page is JSON and stays JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, cast
+
+from huggingface_hub import constants
+
+from bocb_hf.errors import InputError
+from bocb_hf.store import check_repository
+from bocb_hf.store.hub_calls import TIMEOUT, client, explained
+
+TAG = "bocb"
+
+
+class Listed(NamedTuple):
+    """A repository as a listing names it.
+
+    Attributes:
+        repository: ``namespace/name``.
+        sha: Its head.
+        item: Everything that the listing says, unchecked.
+    """
+
+    repository: str
+    sha: str
+    item: dict[str, Any]
+
+
+def list_repositories(namespace: str, expand: Sequence[str] = ("sha",), kind: str = "models") -> Iterator[Listed]:
+    """Every repository of a namespace with our tag.
+
+    Args:
+        namespace: User or organisation; a repository of another one in the answer is left out.
+        expand: What the Hub shall say about each.
+        kind: ``models`` or ``datasets``.
+
+    Raises:
+        HubError: The Hub refused.
+    """
+    for page in list_pages(namespace, expand, kind):
+        for item in page or ():
+            listed = parse_item(item, namespace)
+            if listed is not None:
+                yield listed
+
+
+def list_pages(namespace: str, expand: Sequence[str], kind: str = "models") -> Iterator[list[Any] | None]:
+    """The pages of a listing as JSON; None for one that cannot be read.
+
+    Raises:
+        HubError: The Hub refused.
+    """
+    url: str | None = f"{constants.ENDPOINT}/api/{kind}"
+    params: dict[str, Any] | None = {"author": namespace, "filter": TAG, "expand": list(expand)}
+    while url is not None:
+        with explained(f"hf://{namespace}"):
+            headers = client.build_hf_headers()
+            response = client.http_backoff("GET", url, params=params, headers=headers, timeout=TIMEOUT)
+            client.hf_raise_for_status(response)
+        url, params = response.links.get("next", {}).get("url"), None
+        if url is not None and not url.startswith(f"{constants.ENDPOINT}/"):
+            raise InputError(f"hf://{namespace}: the listing goes on at another address, which is not followed: {url}")
+        try:
+            page = response.json()
+        except (ValueError, RecursionError):  # nested too deep, by one card of the page
+            page = None
+        yield cast(list[Any], page) if isinstance(page, list) else None
+
+
+def read_item(repository: str, expand: Sequence[str]) -> Listed | None:
+    """What a listing would say of one repository; None when it is gone.
+
+    Raises:
+        HubError: The Hub refused.
+    """
+    with explained(repository):
+        url, headers = f"{constants.ENDPOINT}/api/models/{repository}", client.build_hf_headers()
+        response = client.http_backoff("GET", url, params={"expand": list(expand)}, headers=headers, timeout=TIMEOUT)
+        if response.status_code == 404:
+            return None
+        client.hf_raise_for_status(response)
+        return parse_item(response.json(), repository.split("/")[0])
+
+
+def parse_item(item: Any, namespace: str) -> Listed | None:
+    """The entry, or None when it is not a repository of this namespace."""
+    if not isinstance(item, dict):
+        return None
+    entry = cast(dict[str, Any], item)
+    repository, sha = entry.get("id"), entry.get("sha")
+    if not (isinstance(repository, str) and isinstance(sha, str) and sha.isalnum() and len(sha) == 40):
+        return None
+    try:
+        check_repository(repository)
+    except InputError:
+        return None
+    return Listed(repository, sha, entry) if repository.startswith(f"{namespace}/") else None

@@ -1,0 +1,57 @@
+"""The other optimizers of a backbone: what a card says about its neighbours."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping, Sequence
+
+from bocb_hf.card import CardBlock, PeerEntry, Peers
+from bocb_hf.errors import InputError
+from bocb_hf.store import Store
+from bocb_hf.store.read import read_card
+
+_Group = tuple[str, str, str, tuple[str, ...]]
+
+
+def find_peers(store: Store, wanted: Sequence[str]) -> Mapping[str, Peers | None]:
+    """The neighbours of repositories, from the cards of their store.
+
+    Two cells are neighbours when they differ in nothing but the optimizer: same namespace, data set, data revision,
+    setting and backbone.
+
+    Args:
+        store: Where.
+        wanted: Repositories.
+
+    Returns:
+        By repository; None for one without neighbours.
+    """
+    groups: dict[_Group, list[PeerEntry]] = {}
+    places: dict[str, _Group] = {}
+    for repository in store.repositories():
+        try:
+            block = read_card(store, repository)
+        except (InputError, OSError, UnicodeDecodeError):
+            continue
+        group = _group(repository, block)
+        places[repository] = group
+        groups.setdefault(group, []).append(_entry(repository, block))
+    today = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d")
+    found: dict[str, Peers | None] = {}
+    for repository in wanted:
+        entries = [e for e in groups.get(places.get(repository, ("", "", "", ())), []) if e.repository != repository]
+        found[repository] = Peers(as_of=today, entries=sorted(entries, key=lambda e: e.optimizer)) if entries else None
+    return found
+
+
+def _group(repository: str, block: CardBlock) -> _Group:
+    where = f"{repository.split('/')[0]} {block.dataset}"
+    return where, block.setting, block.backbone, tuple(block.data_revisions)
+
+
+def _entry(repository: str, block: CardBlock) -> PeerEntry:
+    """Mean over the completed runs; none where they are of several configurations or some diverged."""
+    done = [run for run in block.runs if run.status == "completed" and run.test_top1 is not None]
+    one = len({run.config_hash for run in done}) == 1 and all(run.status == "completed" for run in block.runs)
+    mean = sum(run.test_top1 or 0.0 for run in done) / len(done) if one else None
+    return PeerEntry(repository=repository, optimizer=block.optimizer, n=len(done), top1=mean)

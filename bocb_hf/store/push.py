@@ -1,0 +1,248 @@
+"""From a local store to the Hub. What cannot be sent now waits in a queue on disk; training never depends on it."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+from filelock import FileLock
+from pydantic import Field, ValidationError
+
+from bocb_hf.config import RuntimeConfig
+from bocb_hf.errors import InputError
+from bocb_hf.record import BaselineRecord, RunRecord
+from bocb_hf.schema import Frozen, canonical_json, describe_errors
+from bocb_hf.store import SCHEME, ConflictError, Store, check_repository, open_store
+from bocb_hf.store.local import LocalStore
+from bocb_hf.store.publish import WEIGHT_FILES, publish_runs
+from bocb_hf.store.read import CARD, read_repository
+
+log = logging.getLogger(__name__)
+
+_QUEUE = ".pending"
+_ATTEMPTS = 20
+
+
+class Pending(Frozen):
+    """What of one repository waits to be sent.
+
+    Attributes:
+        repository: ``namespace/name`` in the local store.
+        to: The store that it shall go to.
+        paths: Records, by path in the repository.
+        supersede: Whether it may replace a finished run there.
+        reason: Why the last attempt failed; None before the first.
+        since: When the oldest entry was queued, UTC.
+    """
+
+    version: Literal[1] = 1
+    repository: Annotated[str, Field(max_length=200)]
+    to: Annotated[str, Field(pattern=r"^hf://[A-Za-z0-9][A-Za-z0-9_-]{0,95}$")]
+    paths: list[str]
+    supersede: bool = False
+    reason: str | None = None
+    since: str
+
+
+class Queue:
+    """The records of a local store that wait to be sent, one file a repository and destination.
+
+    Args:
+        store: The local store.
+    """
+
+    def __init__(self, store: LocalStore) -> None:
+        self.store = store
+
+    def _file(self, repository: str, to: str) -> Path:
+        name = f"{to.removeprefix(SCHEME)}__{check_repository(repository).replace('/', '__')}.json"
+        return self.store.root / _QUEUE / name
+
+    def entries(self) -> list[Pending]:
+        """Everything that waits.
+
+        Raises:
+            InputError: A file of the queue is damaged.
+        """
+        folder = self.store.root / _QUEUE
+        return [entry for path in sorted(folder.glob("*.json")) if (entry := _load(path)) is not None]
+
+    def add(self, repository: str, to: str, paths: Sequence[str], supersede: bool, reason: str | None = None) -> None:
+        """Queues records; those of the same repository and destination are kept together."""
+        with self._locked(repository, to) as path:
+            old = _load(path)
+            now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            entry = Pending(
+                repository=repository,
+                to=to,
+                paths=sorted({*paths, *(old.paths if old else ())}),
+                supersede=supersede or (old is not None and old.supersede),
+                reason=reason or (old.reason if old else None),
+                since=old.since if old else now,
+            )
+            _save(path, entry)
+
+    def remove(self, entry: Pending) -> None:
+        """Takes the paths of an entry out, and the entry with its last path."""
+        with self._locked(entry.repository, entry.to) as path:
+            now = _load(path)
+            left = sorted(set(now.paths) - set(entry.paths)) if now is not None else []
+            if now is not None and left:
+                _save(path, now.model_copy(update={"paths": left, "reason": None}))
+            else:
+                path.unlink(missing_ok=True)
+
+    def _locked(self, repository: str, to: str) -> _Lock:
+        path = self._file(repository, to)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return _Lock(path)
+
+
+class _Lock:
+    """The file of an entry while nobody else changes it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._lock = path, FileLock(path.with_suffix(".lock"))
+
+    def __enter__(self) -> Path:
+        self._lock.acquire()
+        return self._path
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+def _load(path: Path) -> Pending | None:
+    try:
+        return Pending.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValidationError as error:
+        why = "; ".join(describe_errors(error, Pending))
+        raise InputError(f"{path}: {why}; delete it and run `bocb push` for its repository") from None
+
+
+def _save(path: Path, entry: Pending) -> None:
+    partial = path.with_suffix(".partial")
+    partial.write_text(canonical_json(entry.model_dump(mode="json")), encoding="utf-8")
+    partial.replace(path)
+
+
+def push_repository(
+    source: LocalStore, repository: str, to: str, paths: Sequence[str] | None = None, supersede: bool = False
+) -> int:
+    """Sends records of a local repository with their weights, in one commit; what is there already is not sent again.
+
+    Args:
+        source: The local store.
+        repository: ``namespace/name`` in it.
+        to: ``hf://<namespace>``; the name stays.
+        paths: Records to send; None sends all.
+        supersede: Replace finished runs there.
+
+    Returns:
+        How many records are there now that were asked for.
+
+    Raises:
+        InputError: A record is damaged, a place is taken, or the Hub refused.
+    """
+    target, namespace = open_store(to), to.removeprefix(SCHEME)
+    contents = read_repository(source, repository)
+    if contents.damaged:
+        path, reason = contents.damaged[0]
+        raise InputError(f"{repository}/{path}: {reason}")
+    runs = [r for r in contents.records if (paths is None or r.path() in paths) and r.status != "interrupted"]
+    baselines = [b for path, b in contents.baselines.items() if paths is None or path in paths]
+    if runs:
+        publish_runs(target, namespace, [(r, _weights(source, repository, r)) for r in runs], supersede)
+    if baselines:
+        _push_baselines(source, target, repository, f"{namespace}/{repository.split('/')[1]}", baselines)
+    if not runs and not baselines:
+        raise InputError(f"{repository}: there is no finished run to push; `bocb train` makes one")
+    return len(runs) + len(baselines)
+
+
+def _weights(source: LocalStore, repository: str, record: RunRecord) -> Path | None:
+    """The folder of a run's weights.
+
+    Raises:
+        InputError: They are gone, though the record says that there are some.
+    """
+    if record.weights_sha256 is None:
+        return None
+    folder = source.path(repository) / "seeds" / str(record.seed)
+    missing = [name for name in WEIGHT_FILES if not (folder / name).is_file()]
+    if missing:
+        raise InputError(f"{repository}: seed {record.seed} lacks {', '.join(missing)}; train it again")
+    return folder
+
+
+def _push_baselines(
+    source: LocalStore, target: Store, repository: str, name: str, baselines: Sequence[BaselineRecord]
+) -> None:
+    for _ in range(_ATTEMPTS):
+        parent = target.revision(name)
+        present = target.files(name)
+        new = {b.path(): b.to_json().encode() for b in baselines if b.path() not in present}
+        if not new:
+            return
+        try:
+            card = {CARD: source.read(repository, CARD)}
+            target.commit(name, card | new, parent=parent, message=f"{len(new)} floors")
+        except ConflictError:
+            continue
+        return
+    raise InputError(f"{name} kept changing during {_ATTEMPTS} attempts; run the same command again")
+
+
+def push_pending(source: LocalStore) -> tuple[int, list[Pending]]:
+    """Sends everything that waits.
+
+    Returns:
+        How many records were sent, and the entries that still wait, with the reason.
+    """
+    queue, sent, left = Queue(source), 0, list[Pending]()
+    for entry in queue.entries():
+        try:
+            sent += push_repository(source, entry.repository, entry.to, entry.paths, entry.supersede)
+        except (InputError, OSError) as error:
+            queue.add(entry.repository, entry.to, [], False, str(error))
+            left.append(entry.model_copy(update={"reason": str(error)}))
+        else:
+            queue.remove(entry)
+    return sent, left
+
+
+def push_after_training(source: Store, runtime: RuntimeConfig, repository: str, path: str) -> None:
+    """Where the store is on the Hub: queues a record, and sends what waits for its repository when it is a final one.
+
+    Trials wait for the next final run of their cell, so that a sweep makes one commit a final run and not one a trial.
+    Whatever the Hub does, this returns: the run is safe here.
+
+    Args:
+        source: Where the run was stored.
+        runtime: Of the run.
+        repository: ``namespace/name``.
+        path: Of the record in it.
+    """
+    to = runtime.store
+    if not to.startswith(SCHEME) or not isinstance(source, LocalStore):
+        return
+    queue = Queue(source)
+    queue.add(repository, to, [path], runtime.supersede)
+    if path.startswith("trials/"):
+        return
+    for entry in queue.entries():
+        if (entry.repository, entry.to) != (repository, to):
+            continue
+        try:
+            push_repository(source, repository, to, entry.paths, entry.supersede)
+        except Exception as error:
+            reason = str(error) if isinstance(error, InputError) else type(error).__name__
+            queue.add(repository, to, [], False, reason)
+            log.warning("not pushed, but kept in %s: %s; `bocb push --pending` sends it later", source.root, reason)
+        else:
+            queue.remove(entry)

@@ -1,0 +1,130 @@
+"""Reads the records of one repository. One bad file never hides the others."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar, runtime_checkable
+
+from bocb_hf.card import CardBlock, parse_card
+from bocb_hf.errors import InputError
+from bocb_hf.record import BaselineRecord, RunRecord, parse_record
+from bocb_hf.retraction import Retraction, parse_retraction
+from bocb_hf.store import Store
+
+RUN = re.compile(r"seeds/.+/record\.json|trials/.+\.json")  # a deeper one is damaged, not overlooked
+BASELINE = re.compile(r"baselines/[^/]+\.json")
+RETRACTION = re.compile(r"retracted/[^/]+\.json")
+CARD = "README.md"
+R = TypeVar("R", RunRecord, BaselineRecord)
+
+
+@runtime_checkable
+class CardSource(Protocol):
+    """A store that has the cards already."""
+
+    def card(self, repository: str) -> CardBlock:
+        """The block of a card; raises InputError or FileNotFoundError."""
+        ...
+
+
+@dataclass
+class RepositoryContents:
+    """The records of one repository, and what could not be read.
+
+    Attributes:
+        finals: Final runs by seed, without withdrawn ones.
+        trials: Trials by run id, without withdrawn ones.
+        baselines: Floors, by path.
+        retracted: Withdrawn runs with their tombstone, by path of the record.
+        damaged: (path, reason) of every file that is not what its place says.
+        card: What the card says, or why it cannot be read.
+    """
+
+    finals: dict[int, RunRecord] = field(default_factory=dict[int, RunRecord])
+    trials: dict[str, RunRecord] = field(default_factory=dict[str, RunRecord])
+    baselines: dict[str, BaselineRecord] = field(default_factory=dict[str, BaselineRecord])
+    retracted: dict[str, tuple[RunRecord, Retraction]] = field(default_factory=dict[str, tuple[RunRecord, Retraction]])
+    damaged: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    card: CardBlock | Exception = field(default_factory=FileNotFoundError)
+
+    @property
+    def records(self) -> list[RunRecord]:
+        """Final runs and trials."""
+        return [*self.finals.values(), *self.trials.values()]
+
+
+def read_repository(store: Store, repository: str) -> RepositoryContents:
+    """Reads every record of a repository; one that is not valid, or lies elsewhere, counts as damaged.
+
+    A tombstone withdraws the record with its SHA-256; a later run in the same place is not withdrawn by it.
+
+    Raises:
+        InputError: The repository itself cannot be read.
+    """
+    contents = RepositoryContents()
+    files = store.files(repository)
+    tombstones: dict[str, Retraction] = {}
+    for path in files:
+        if RETRACTION.fullmatch(path):
+            try:
+                tombstone = parse_retraction(store.read(repository, path), f"{repository}/{path}")
+            except (InputError, OSError) as error:
+                contents.damaged.append((path, reason_text(error, repository, path)))
+                continue
+            tombstones[tombstone.record_sha256] = tombstone
+    try:
+        contents.card = read_card(store, repository)
+    except (InputError, OSError, UnicodeDecodeError) as error:
+        contents.card = error
+    for path in files:
+        try:
+            if BASELINE.fullmatch(path):
+                contents.baselines[path] = _read(store, repository, path, BaselineRecord)
+            if not RUN.fullmatch(path):
+                continue
+            record = _read(store, repository, path, RunRecord)
+        except (InputError, OSError) as error:
+            contents.damaged.append((path, reason_text(error, repository, path)))
+            continue
+        if (tombstone := tombstones.get(record.sha256())) is not None:
+            contents.retracted[path] = (record, tombstone)
+        elif record.role == "final":
+            contents.finals[record.seed] = record
+        else:
+            contents.trials[record.run_id] = record
+    return contents
+
+
+def _read(store: Store, repository: str, path: str, model: type[R]) -> R:
+    record = parse_record(store.read(repository, path), f"{repository}/{path}", model)
+    check_place(record, repository, path)
+    return record
+
+
+def read_card(store: Store, repository: str) -> CardBlock:
+    """The block of a repository's card.
+
+    Raises:
+        InputError: There is no valid one.
+        OSError: It cannot be read.
+    """
+    if isinstance(store, CardSource):
+        return store.card(repository)
+    return parse_card(store.read(repository, CARD).decode("utf-8"), f"{repository}/{CARD}")
+
+
+def check_place(record: RunRecord | BaselineRecord, repository: str, path: str) -> None:
+    """Raises InputError when a record does not lie where its identity says."""
+    name = repository.partition("/")[2]
+    if (record.repository(), record.path()) != (name, path):
+        raise InputError(
+            f"{repository}/{path}: its identity belongs at {record.repository()}/{record.path()}; move it there or "
+            "remove it"
+        )
+
+
+def reason_text(error: Exception, repository: str, path: str) -> str:
+    """What is wrong with a file, without its own name and without a path on this machine."""
+    text = (error.strerror or type(error).__name__) if isinstance(error, OSError) else str(error)
+    return text.removeprefix(f"{repository}/{path}: ")
