@@ -281,8 +281,8 @@ def test_image_error_equals_a_bootstrap_over_images():
     assert result.image_error == pytest.approx(np.std(draws, ddof=1), rel=0.1)
     assert result.interval is not None and result.wide_interval is not None
     assert result.wide_interval.half_width > result.interval.half_width
-    variance = (result.points.variance or math.nan) + (result.image_error or math.nan) ** 2
-    assert result.wide_interval.half_width == pytest.approx(1.96 * math.sqrt(variance), rel=0.15)
+    images = 1.959964 * (result.image_error or math.nan)
+    assert result.wide_interval.half_width == pytest.approx(math.hypot(result.interval.half_width, images), rel=1e-6)
 
 
 def test_no_image_error_across_different_test_sets():
