@@ -1,7 +1,7 @@
 """Step time and state of every optimizer on the parameters of ResNet-50 and DeiT-S, beside torch's fused AdamW.
 
     python benchmarks/optimizers.py > benchmarks/optimizers.txt
-    python benchmarks/optimizers.py --compiled --networks deit_small --optimizers lion nadam radam lamb adan adabelief \
+    python benchmarks/optimizers.py --compiled --networks deit_small --optimizers lion nadam lamb \
         > benchmarks/optimizers_compiled.txt
 
 Each optimizer alternates with AdamW, so that whatever else the machine does meets both, and the ratio is the median
