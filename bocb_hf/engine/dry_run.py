@@ -13,6 +13,7 @@ from torch.nn import functional
 from torch.optim import Optimizer
 
 from bocb_hf import strict_yaml
+from bocb_hf.data.splits import Images
 from bocb_hf.engine.environment import count_flops
 from bocb_hf.engine.plan import make_plan
 from bocb_hf.engine.prepare import PreparedRun
@@ -37,8 +38,9 @@ def describe_run(prepared: PreparedRun, processes: int) -> str:
     seconds, kept = time_steps(model, optimizer, plan.micro_batch, identity.data.image_size, needs)
     state = optimizer_state_bytes(model, prepared)
     weights = sum(t.numel() * t.element_size() for t in [*model.parameters(), *model.buffers()])
-    held = len(data.train) + (len(data.validation) if data.validation else 0) + len(data.test)
-    pixels = held * 3 * identity.data.image_size**2
+    # what workers decode while training is not held, and splits of one tensor are held once
+    tensors = [split.stored for split in (data.train, data.validation, data.test) if isinstance(split, Images)]
+    pixels = sum({tensor.data_ptr(): tensor.nbytes for tensor in tensors}.values())
     total = plan.total_steps * seconds
     device = "cuda" if torch.cuda.is_available() else "cpu"
     exempt = ", ".join(name for name, _ in groups.no_decay) or "nothing"
