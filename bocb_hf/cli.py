@@ -81,6 +81,9 @@ def build_parser() -> argparse.ArgumentParser:
     from bocb_hf import hub_commands
 
     _COMMANDS.update(hub_commands.register(commands))
+    from bocb_hf import submit_commands
+
+    _COMMANDS.update(submit_commands.register(commands))
     return parser
 
 

@@ -25,7 +25,7 @@ from bocb_hf.store.hub import download
 from bocb_hf.store.hub_calls import check_writable, explained, make_api, with_back_off
 from bocb_hf.verification import Verification, parse_verification
 
-RECORDS, COUPLING = "data/records.parquet", "data/coupling.parquet"
+RECORDS, COUPLING, LEADERBOARD = "data/records.parquet", "data/coupling.parquet", "data/leaderboard.parquet"
 _URI = re.compile(r"hf://datasets/([A-Za-z0-9][A-Za-z0-9_-]{0,95}/[A-Za-z0-9._-]{1,96})")
 _VERIFICATION = re.compile(r"verifications/[0-9a-f]{16}-[a-z]+\.json")
 _ATTEMPTS = 20
@@ -122,7 +122,13 @@ def publish_results(uri: str, files: Mapping[str, bytes], message: str) -> str:
 
 
 def propose(uri: str, verification: Verification) -> str:
-    """Opens a pull request on the results data set; nothing counts before a maintainer merges it.
+    """Opens a pull request with a verification; see ``open_pull_request``."""
+    title = f"{verification.level}: {verification.repository} {verification.run_id}"
+    return open_pull_request(uri, {verification.path(): verification.to_json().encode()}, title)
+
+
+def open_pull_request(uri: str, files: Mapping[str, bytes], title: str, description: str | None = None) -> str:
+    """Proposes files to a results data set; nothing counts before a maintainer merges it.
 
     Returns:
         Its address.
@@ -131,13 +137,13 @@ def propose(uri: str, verification: Verification) -> str:
         HubError: The Hub refused.
     """
     name, api = dataset_name(uri), make_api()
-    add = [CommitOperationAdd(verification.path(), verification.to_json().encode())]
     with explained(uri):
         made = with_back_off(
             lambda: api.create_commit(
                 name,
-                add,
-                commit_message=f"{verification.level}: {verification.repository} {verification.run_id}",
+                [CommitOperationAdd(path, content) for path, content in files.items()],
+                commit_message=title,
+                commit_description=description,
                 repo_type="dataset",
                 create_pr=True,
             )

@@ -52,6 +52,7 @@ class Repository:
     commits: dict[str, dict[str, File]] = field(default_factory=dict)
     branches: dict[str, str] = field(default_factory=dict)
     messages: list[str] = field(default_factory=list)
+    parents: dict[str, str | None] = field(default_factory=dict)
     card_data: Any = None
     modified: str = "2026-01-01T00:00:00.000Z"
 
@@ -153,10 +154,13 @@ class HubServer:
         self.large[digest] = content
         return File(content, digest)
 
-    def store_commit(self, repo: Repository, branch: str, files: dict[str, File], message: str) -> str:
+    def store_commit(
+        self, repo: Repository, branch: str, files: dict[str, File], message: str, parent: str | None = None
+    ) -> str:
         """Adds a commit to a branch; its id is unlike that of any other, of this server or of an earlier one."""
         number = f"{self.url} {time.time_ns()} {next(self._counter)}"
         sha = hashlib.sha1(number.encode()).hexdigest()
+        repo.parents[sha] = parent or repo.branches.get(branch)
         repo.commits[sha], repo.branches[branch] = files, sha
         repo.messages.append(message)
         repo.modified = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime())
@@ -284,6 +288,7 @@ class _Api(_Handler):
         ("POST", rf"/api/({_KINDS})/([^/]+/[^/]+)/commit/(.+)", "commit"),
         ("POST", rf"/api/({_KINDS})/([^/]+/[^/]+)/paths-info/(.+)", "paths_info"),
         ("GET", rf"/api/({_KINDS})/([^/]+/[^/]+)/tree/(.+)", "tree"),
+        ("GET", rf"/api/({_KINDS})/([^/]+/[^/]+)/commits/(.+)", "history"),
         ("GET", rf"/api/({_KINDS})/([^/]+/[^/]+)(?:/revision/(.+))?", "info"),
         ("POST", r"/(?:(datasets|spaces)/)?([^/]+/[^/]+)\.git/info/lfs/objects/batch", "batch"),
         ("POST", r"/(?:(datasets|spaces)/)?([^/]+/[^/]+)\.git/info/lfs/verify", "verify"),
@@ -430,7 +435,7 @@ class _Api(_Handler):
             for line in lines:
                 self._apply(files, line["key"], line["value"])
             branch = f"refs/pr/{1 + sum(b.startswith('refs/pr/') for b in repo.branches)}" if as_pr else revision
-            sha = hub.store_commit(repo, branch, files, header["value"]["summary"])
+            sha = hub.store_commit(repo, branch, files, header["value"]["summary"], head)
             if not as_pr and "README.md" in {line["value"].get("path") for line in lines}:
                 repo.card_data = None
         pull = f"{hub.url}/{name}/discussions/{branch.removeprefix('refs/pr/')}" if as_pr else None
@@ -524,6 +529,15 @@ class _Api(_Handler):
     def tree(self, kind: str, name: str, revision: str) -> None:
         _, files = self.files(self.find(kind, name), revision)
         self.send(200, [self._entry(path, file) for path, file in sorted(files.items())])
+
+    def history(self, kind: str, name: str, revision: str) -> None:
+        repo = self.find(kind, name)
+        commit: str | None = self.files(repo, revision)[0]
+        found: list[dict[str, Any]] = []
+        while commit is not None:
+            found.append({"id": commit, "title": "", "message": "", "authors": [], "date": "2026-01-01T00:00:00.000Z"})
+            commit = repo.parents.get(commit)
+        self.send(200, found)
 
     def paths_info(self, kind: str, name: str, revision: str) -> None:
         _, files = self.files(self.find(kind, name), revision)
