@@ -20,7 +20,7 @@ from bocb_hf.figures.costs import pareto_front, trial_figure
 from bocb_hf.figures.differences import critical_difference, interaction
 from bocb_hf.figures.distributions import boxes, violin
 from bocb_hf.figures.grid import heatmap
-from bocb_hf.figures.training import training_curves
+from bocb_hf.figures.training import lines_of, training_curves
 
 Drawing = Callable[[], Figure]
 
@@ -51,7 +51,7 @@ def draw_records(table: Table) -> Iterator[tuple[str, Drawing]]:
             if front.points:
                 yield f"pareto-{axis}-{name}", partial(pareto_front, front)
         if any(row.finals for row in table.column(backbone)):
-            yield f"curves-{name}", partial(training_curves, table, backbone)
+            yield f"curves-{name}", partial(training_curves, lines_of(table, backbone), backbone, table.dataset)
 
 
 def _interaction(scores: ScoreTable) -> Figure:
