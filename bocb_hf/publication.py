@@ -123,8 +123,8 @@ def results_card(uri: str, contents: StoreContents, rows: dict[str, int], date: 
         "size_categories": [next((name for limit, name in _SIZES if largest < limit), "n>1M")],
         "configs": [
             {"config_name": name, "data_files": [{"split": "train", "path": path}]}
-            | ({"default": True} if not i else {})
-            for i, (name, path) in enumerate(_CONFIGS)
+            | ({"default": True} if path == LEADERBOARD else {})
+            for name, path in _CONFIGS
         ],
     }
     environment = jinja2.Environment(
