@@ -139,7 +139,6 @@ class CellInfo(Frozen):
     failure_high: float | None = None
     trials: list[Trial] = []
     others: list[OtherConfiguration] = []
-    command: Text | None = None
 
 
 class RunInfo(Frozen):
