@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import io
+from collections.abc import Mapping
 from contextlib import ExitStack
 
 import jinja2
@@ -106,7 +107,7 @@ def read_counted(arguments: argparse.Namespace) -> StoreContents:
     return contents
 
 
-def results_card(uri: str, contents: StoreContents, rows: dict[str, int], date: str) -> str:
+def results_card(uri: str, contents: StoreContents, rows: Mapping[str, int], date: str) -> str:
     """The data card: what the Hub's viewer shows, how to submit, and what the levels of trust say.
 
     Args:

@@ -39,15 +39,14 @@ def register(commands: Any) -> dict[str, Callable[[argparse.Namespace], int]]:
 def _submit(arguments: argparse.Namespace) -> int:
     from bocb_hf.results import dataset_name, open_pull_request
     from bocb_hf.store.pinned import PinnedStore
-    from bocb_hf.submission.document import MAX_BYTES, make_submission
-    from bocb_hf.submission.review import judge, known_runs, read_merged
+    from bocb_hf.submission.document import MAX_BYTES, make_submission, place
+    from bocb_hf.submission.review import judge, known_runs
     from bocb_hf.submission.source import HubSource
 
     dataset_name(arguments.to)
     names = list(dict.fromkeys(name.removeprefix(SCHEME) for name in arguments.repositories))
     source = HubSource(arguments.to)
-    merged, _ = read_merged(source)
-    known = known_runs(source, [s for s in merged if s.repository not in names])
+    known = known_runs(source, {place(name) for name in names})
     files: dict[str, bytes] = {}
     wrong = unchanged = 0
     for name in names:

@@ -1,4 +1,4 @@
-"""A row in the leaderboard: offered, judged, merged, published; and everything that somebody else might send instead."""
+"""A row in the leaderboard: offered, judged, merged, published; and what somebody else might send instead."""
 
 from __future__ import annotations
 
@@ -177,6 +177,12 @@ def _private(hub: HubServer) -> None:
     hub.repository(MINE).private = True
 
 
+def _moved(hub: HubServer) -> None:
+    hub.repositories["models", "eve/moved"] = hub.repository(MINE)
+    for _ in range(2):  # as the Hub does for the old name: once for `submit`, once for `validate`
+        hub.fail("GET", f"^/api/models/{MINE}/revision/", status=307, headers={"Location": "/api/models/eve/moved"})
+
+
 WRONG: dict[str, tuple[Any, str]] = {
     "a pickle": ({"pytorch_model.BIN": b"x"}, "pytorch_model.BIN: loading such a file runs code"),
     "other weights": ({"seeds/1/model.safetensors": weights("other")}, "the Hub lists"),
@@ -191,6 +197,7 @@ WRONG: dict[str, tuple[Any, str]] = {
     "a bomb": ({"README.md": b"---\na: &a [x]\nb: [*a, *a]\n---\n"}, "not valid YAML"),
     "withdrawn": (_withdrawn, "run {run} is withdrawn: wrong labels"),
     "private": (_private, "is private or gated"),
+    "moved": (_moved, f"{MINE} is called eve/moved now; submit that"),
     "megabytes": ({"trials/x.json": b"x" * 20_000_001}, "none above 20000000, are read"),
     "many": ({f"trials/{n}.json": b"{}" for n in range(2001)}, "at most 2000 of"),
 }
@@ -222,8 +229,11 @@ def test_what_cannot_be_merged_is_refused_with_its_reason(hub: HubServer, result
 
 
 def test_runs_that_are_not_finished_or_not_final(hub: HubServer, results: Any, bocb: Any) -> None:
-    push(hub, "bob", make_record(role="trial", seed=0))
+    trial = make_record(role="trial", seed=0)
+    sha = push(hub, "bob", trial)
     assert "no final run of seed any is listed" in bocb("submit", MINE, "--to", RESULTS)[1]
+    hub.put("lab/results", {PLACE: offer(sha, trial).to_json().encode()}, kind="datasets")
+    assert f"wrong: {PLACE}: it offers no valid final run" in bocb("validate", RESULTS)[1]
     push(hub, "bob", make_record(status="interrupted"))
     status, out = bocb("submit", MINE, "--seed", "1", "--to", RESULTS)
     assert status == 1 and "seeds/1/record.json: the run was interrupted" in out
@@ -271,34 +281,47 @@ def test_a_copy_of_what_was_merged_but_not_yet_published(hub: HubServer, results
     assert status == 1 and f"run {record.run_id} is there from eve/{CELL}" in out
 
 
-def test_a_pull_request_may_only_add_submissions(
+def test_a_pull_request_may_only_write_submissions(
     hub: HubServer, results: Any, bocb: Any, hub_client: HubClient
 ) -> None:
     record = own("bob", seed=1)
     sha = push(hub, "bob", record)
-    hub.put("lab/results", {"submissions/eve__gone.json": b"{}", "data/records.parquet": b"x"}, kind="datasets")
+    evil = "verifications/0123456789abcdef-verified.json"
+    hub.put("lab/results", {"submissions/eve__gone.json": b"{}", evil: b"{}"}, kind="datasets")
     code = """
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 operations = [CommitOperationAdd(path, text.encode()) for path, text in add.items()]
 operations += [CommitOperationDelete(path) for path in delete]
 HfApi().create_commit("lab/results", operations, commit_message="x", repo_type="dataset", create_pr=True)
 """
+    add = {"README.md": "evil", "data/records.parquet": "evil", ".github/workflows/x.yml": "evil", evil: "{ }"}
     good = {PLACE: offer(sha, record).to_json()}
-    add = {"README.md": "evil", "data/leaderboard.parquet": "evil", ".github/workflows/x.yml": "evil"}
-    hub_client(code, add=good | add, delete=["submissions/eve__gone.json", "data/records.parquet"])
-    hub.put("lab/results", {"data/coupling.parquet": b"later"}, kind="datasets")  # no doing of the pull request
-    hub.put("lab/results", {"data/records.parquet": _empty_records()}, kind="datasets")
-    status, out = bocb("validate", RESULTS, "--revision", "refs/pr/1")
-    assert status == 2 and "records.parquet cannot be read as published records" in out, "that of its base is damaged"
-    # one that starts from a sound base
     hub_client(code, add=good | add, delete=["submissions/eve__gone.json"])
-    status, out = bocb("validate", RESULTS, "--revision", "refs/pr/2")
-    assert status == 1
+    # what is merged in the meantime is no doing of the pull request
+    hub.put("lab/results", {"data/records.parquet": _empty_records(), "notes.md": b"later"}, kind="datasets")
+    status, out = bocb("validate", RESULTS, "--revision", "refs/pr/1")
     lines = out.splitlines()
+    assert status == 1 and lines[-1] == "6 file(s) checked, 5 wrong"
     assert f"fine: {PLACE}: 1 final run(s) and 0 trial(s) of {MINE}" in lines
     refused = {line.split(": ")[1] for line in lines if line.startswith("wrong: ")}
     assert refused == {*add, "submissions/eve__gone.json"}
-    assert lines[-1] == "5 file(s) checked, 4 wrong"
+    assert f"wrong: {evil}: was merged already; a pull request must not replace it" in lines
+    # published records that cannot be read leave nothing to compare with: that is said, not passed over
+    hub.put("lab/results", {"data/records.parquet": b"x"}, kind="datasets")
+    status, out = bocb("validate", RESULTS, "--revision", "refs/pr/1")
+    assert status == 2 and "records.parquet cannot be read as published records" in out
+    # a second submission of a repository is told apart, since a stranger could offer only the worst seed
+    hub.put("lab/results", {"data/records.parquet": _empty_records(), **_encoded(good)}, kind="datasets")
+    push(hub, "bob", record, own("bob", seed=2))
+    assert bocb("submit", MINE, "--to", RESULTS)[0] == 0
+    status, out = bocb("validate", RESULTS, "--revision", "refs/pr/2")
+    assert status == 0 and "2 final run(s)" in out and "replaces the merged one, which only its owner should" in out
+    status, out = bocb("validate", RESULTS, "--revision", "refs/pr/9")
+    assert status == 2 and "refs/pr/9" in out
+
+
+def _encoded(texts: dict[str, str]) -> dict[str, bytes]:
+    return {path: text.encode() for path, text in texts.items()}
 
 
 def _empty_records() -> bytes:

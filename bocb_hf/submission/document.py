@@ -23,6 +23,11 @@ MAX_RECORDS = 1000
 PLACE = re.compile(r"submissions/[A-Za-z0-9][A-Za-z0-9_-]{0,95}__[A-Za-z0-9._-]{1,96}\.json")
 
 
+def place(repository: str) -> str:
+    """Where the submission of a repository lies in the results data set."""
+    return f"{FOLDER}/{repository.replace('/', '__')}.json"
+
+
 class Submission(Frozen):
     """What is offered.
 
@@ -56,7 +61,7 @@ class Submission(Frozen):
 
     def path(self) -> str:
         """Where it lies in the results data set; one for each repository."""
-        return f"{FOLDER}/{self.repository.replace('/', '__')}.json"
+        return place(self.repository)
 
 
 def parse_submission(content: bytes, path: str) -> Submission:

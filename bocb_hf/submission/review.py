@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 from bocb_hf import verification
@@ -36,7 +36,8 @@ def review(source: Source) -> Iterator[Judgement]:
     """
     paths = [p for p in source.paths() if p.startswith((f"{FOLDER}/", f"{_VERIFICATIONS}/"))]
     changes = source.changes
-    proposed = set(paths if changes is None else changes.written)
+    proposed = set(paths if changes is None else [*changes.added, *changes.replaced])
+    replaced = set(changes.replaced if changes is not None else [])
     if changes is not None:
         for path in changes.removed:
             yield Judgement(path, "", ["a pull request must not remove it; `bocb retract` withdraws a run"])
@@ -46,17 +47,21 @@ def review(source: Source) -> Iterator[Judgement]:
     for path in paths:
         try:
             if path.startswith(f"{_VERIFICATIONS}/"):
+                if path in replaced:
+                    raise InputError(f"{path}: was merged already; a pull request must not replace it")
                 if path in proposed:
                     yield Judgement(path, _read_verification(source, path), [])
                 continue
-            submissions[path] = _read_submission(source, path)
+            if path in proposed:
+                submissions[path] = _read_submission(source, path)
         except InputError as error:
-            if path in proposed:  # what was merged once is not the fault of this pull request
-                yield Judgement(path, "", [str(error).removeprefix(f"{path}: ")])
-    known = known_runs(source, [s for path, s in submissions.items() if path not in proposed])
+            yield Judgement(path, "", [str(error).removeprefix(f"{path}: ")])
+    known = known_runs(source.merged(), proposed)
     for path, submission in submissions.items():
-        if path in proposed:
-            yield judge(submission, known)
+        found = judge(submission, known)
+        if path in replaced:
+            found = found._replace(offer=f"{found.offer}; replaces the merged one, which only its owner should")
+        yield found
 
 
 def judge(submission: Submission, known: KnownRuns) -> Judgement:
@@ -68,8 +73,12 @@ def judge(submission: Submission, known: KnownRuns) -> Judgement:
     return Judgement(submission.path(), offer, reasons)
 
 
-def known_runs(source: Source, merged: Sequence[Submission]) -> KnownRuns:
+def known_runs(source: Source, in_question: Collection[str]) -> KnownRuns:
     """Whose each run is: as published, and of submissions that were merged since.
+
+    Args:
+        source: What is merged.
+        in_question: Paths of submissions that are judged now.
 
     Raises:
         InputError: The published records cannot be read.
@@ -78,7 +87,9 @@ def known_runs(source: Source, merged: Sequence[Submission]) -> KnownRuns:
     published = source.published()
     if published is not None:
         known.add_published(published)
-    for submission in merged:
+    for submission in read_merged(source)[0]:
+        if submission.path() in in_question:
+            continue
         if not known.digests.keys() >= set(submission.records):
             try:
                 records = read_store(PinnedStore(submission.repository, submission.revision)).records

@@ -22,9 +22,10 @@ _PULL_REQUEST = "refs/pr/"
 
 @dataclass(frozen=True)
 class Changes:
-    """What a pull request would do to the data set: paths that it adds or replaces, and those that it removes."""
+    """What a pull request would do to the data set: paths that it adds, replaces and removes."""
 
-    written: list[str] = field(default_factory=list[str])
+    added: list[str] = field(default_factory=list[str])
+    replaced: list[str] = field(default_factory=list[str])
     removed: list[str] = field(default_factory=list[str])
 
 
@@ -48,7 +49,11 @@ class Source(Protocol):
         ...
 
     def published(self) -> Path | None:
-        """``records.parquet`` of what is published; None when there is none yet."""
+        """``records.parquet``; None when there is none."""
+        ...
+
+    def merged(self) -> Source:
+        """What maintainers have agreed to: of a pull request the data set as it is now, never its own files."""
         ...
 
 
@@ -105,6 +110,9 @@ class FolderSource:
         path = self.root / RECORDS
         return path if path.is_file() else None
 
+    def merged(self) -> Source:
+        return self
+
 
 class HubSource:
     """A results data set. Of a pull request, ``changes`` are against the commit that it started from.
@@ -125,14 +133,15 @@ class HubSource:
             info = with_back_off(
                 lambda: api.dataset_info(self._id, revision=revision, expand=["sha"], timeout=hub_calls.TIMEOUT)
             )
-            self.sha = self._base = str(info.sha)
-            files = before = self._tree(self.sha)
+            self.sha = str(info.sha)
+            files = self._tree(self.sha)
             if revision is not None and revision.startswith(_PULL_REQUEST):
-                self._base = _started_from(api, self._id, revision)
-                before = self._tree(self._base)
-                written = sorted(path for path, oid in files.items() if before.get(path) != oid)
-                self.changes = Changes(written, sorted(before.keys() - files.keys()))
-        self._paths, self._has_published = sorted(files), RECORDS in before
+                before = self._tree(_started_from(api, self._id, revision))
+                replaced = sorted(path for path, oid in before.items() if files.get(path, oid) != oid)
+                self.changes = Changes(
+                    sorted(files.keys() - before.keys()), replaced, sorted(before.keys() - files.keys())
+                )
+        self._paths = sorted(files)
 
     def _tree(self, revision: str) -> dict[str, str]:
         """The git object id of each file, by path."""
@@ -152,11 +161,13 @@ class HubSource:
             raise InputError(f"{path}: is gone") from None
 
     def published(self) -> Path | None:
-        # of the base, never of the pull request, which could claim anybody's runs by replacing it
-        if not self._has_published:
+        if RECORDS not in self._paths:
             return None
         with explained(self.name):
-            return Path(hf_hub_download(self._id, RECORDS, repo_type="dataset", revision=self._base))
+            return Path(hf_hub_download(self._id, RECORDS, repo_type="dataset", revision=self.sha))
+
+    def merged(self) -> Source:
+        return self if self.changes is None else HubSource(self.name)
 
 
 def _started_from(api: HfApi, name: str, revision: str) -> str:
