@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = (
     *("list", "train", "sweep", "aggregate", "figures", "recommend", "check-optimizer", "render"),
     *("push", "publish", "verify", "retract", "collect"),
+    *("submit", "validate"),
 )
 UNSHOWN = ("render", "check-optimizer", "publish", "verify", "retract", "collect")  # in no example of the help
 REPOSITORY = "me/bocb-fashion_mnist_subset-demo-tiny_resnet-sgdm"
