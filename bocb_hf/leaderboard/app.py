@@ -30,6 +30,8 @@ _TITLE = "Which optimizer for this backbone?"
 _HEADERS = {"Cache-Control": "public, max-age=300", "X-Content-Type-Options": "nosniff"}
 # a figure is data: no script of it runs, and it loads nothing
 _FIGURE = _HEADERS | {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox"}
+# fonts of the system: the page asks nobody for others
+_THEME = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
 _AXES = [(text, name) for name, text in AXES.items()]
 
 
@@ -44,23 +46,29 @@ def build_blocks(source: Source) -> gr.Blocks:
             f"# {_TITLE}\nBackbone–optimizer coupling, from published records only. Colour is the distance to the best "
             "optimizer of the same backbone; every number has its interval and n."
         )
-        with gr.Accordion("Filters", open=True), gr.Row():
-            table = gr.Dropdown(label="Data set", elem_id="table")
-            setting = gr.Dropdown(label="Setting and data revision", elem_id="setting")
-            families = gr.CheckboxGroup(label="Families of backbones", elem_id="families")
-            categories = gr.CheckboxGroup(label="Categories of optimizers", elem_id="categories")
-            level = gr.Radio(list(LEVELS), label="Trust, at least", elem_id="level")
-            fewest = gr.Slider(1, 10, 1, step=1, label="Runs a cell, at least (n)", elem_id="n")
-            namespaces = gr.Dropdown(label="Namespaces", multiselect=True, elem_id="namespaces")
+        with gr.Accordion("Filters", open=True, elem_id="filters"):
+            with gr.Row():
+                table = gr.Dropdown(label="Data set", elem_id="table")
+                setting = gr.Dropdown(label="Setting and data revision", elem_id="setting")
+                namespaces = gr.Dropdown(label="Namespaces", multiselect=True, elem_id="namespaces")
+                fewest = gr.Slider(1, 10, 1, step=1, label="n, at least", elem_id="n")
+            with gr.Row():
+                families = gr.CheckboxGroup(label="Families of backbones", elem_id="families")
+                categories = gr.CheckboxGroup(label="Categories of optimizers", elem_id="categories")
+                level = gr.Radio(list(LEVELS), label="Trust, at least", elem_id="level")
         with gr.Row():
-            backbone = gr.Dropdown(label="Backbone", elem_id="backbone")
-            optimizer = gr.Dropdown(label="Optimizer", elem_id="optimizer")
-            axis = gr.Dropdown(_AXES, label="Cost", elem_id="axis")
+            backbone = gr.Dropdown(label="Backbone", elem_id="backbone", visible=False)
+            optimizer = gr.Dropdown(label="Optimizer", elem_id="optimizer", visible=False)
+            axis = gr.Dropdown(_AXES, label="Cost", elem_id="axis", visible=False)
             ask = gr.Textbox(
-                label="Recommend for", placeholder="resnet101, timm/convnext_base.fb_in1k, …", elem_id="ask",
+                label="Recommend for",
+                placeholder="resnet101, timm/convnext_base.fb_in1k, …; then Enter",
+                elem_id="ask",
                 max_length=MOST,
+                visible=False,
             )
         controls = [setting, families, categories, level, fewest, namespaces, backbone, optimizer, axis, ask]
+        asks = [backbone, optimizer, axis, ask]
         script = (_HERE / "page.js").read_text(encoding="utf-8")
         pages: dict[str, gr.HTML] = {}
         with gr.Tabs(elem_id="views") as tabs:
@@ -83,7 +91,7 @@ def build_blocks(source: Source) -> gr.Blocks:
             return show(chosen(view, opened, *values))
 
         def turn(to: str, opened: bool, *values: Any) -> list[Any]:
-            return [to, *show(chosen(to, opened, *values))]
+            return [to, *(gr.update(visible=shown) for shown in _shown(to)), *show(chosen(to, opened, *values))]
 
         def load(request: gr.Request) -> list[Any]:
             state, notices = parse_query(request.query_params.multi_items(), source.boards())
@@ -116,13 +124,17 @@ def build_blocks(source: Source) -> gr.Blocks:
         for control in (families, categories, level, namespaces, backbone, optimizer, axis):
             control.input(change, [active, cell, *controls], views, **quick)
         fewest.release(change, [active, cell, *controls], views, **quick)
-        gr.on(
-            [ask.submit], partial(turn, "recommend"), [cell, *controls], [active, *views], **quick
-        ).then(lambda: gr.Tabs(selected="recommend"), None, tabs, **quick)
+        ask.submit(change, [active, cell, *controls], views, **quick)
         for view, tab in made.items():
-            tab.select(partial(turn, view), [cell, *controls], [active, *views], **quick)
+            tab.select(partial(turn, view), [cell, *controls], [active, *asks, *views], **quick)
         pages["table"].click(open_cell, [active, *controls], [backbone, optimizer, cell, *views], **quick)
     return blocks
+
+
+def _shown(view: str) -> list[bool]:
+    """Which of the controls backbone, optimizer, axis and ask a view has."""
+    used = {"backbone": (0,), "optimizer": (1,), "cost": (0, 2), "recommend": (3,)}.get(view, ())
+    return [place in used for place in range(4)]
 
 
 def _read(boards: dict[str, Board], view: str, opened: bool, values: Sequence[Any]) -> State:
@@ -140,26 +152,31 @@ def _controls(boards: dict[str, Board], state: State) -> list[Any]:
     board = boards[state.table]
     info = board.info
     datasets = list(dict.fromkeys(b.info.dataset for b in boards.values()))
-    titles = {b.info.dataset: b.info.dataset for b in boards.values()}
     settings = [
         (f"{b.info.setting}, {b.info.revision[:10]}" + (" (published)" if b.info.source == "published" else ""), name)
         for name, b in boards.items()
         if b.info.dataset == info.dataset
     ]
     families = [(FAMILIES.get(f, f), f) for f in sorted(set(info.families))]
-    categories = [(f"{c}: {CATEGORIES.get(c, 'unknown')}", c) for c in sorted(set(info.categories))]
+    categories = [(c, c) for c in sorted(set(info.categories))]
+    shown = _shown(state.view)
+    about = "; ".join(f"{c}: {CATEGORIES.get(c, 'unknown')}" for _, c in categories)
     return [
-        gr.Dropdown([(titles[d], d) for d in datasets], value=info.dataset),
+        gr.Dropdown(datasets, value=info.dataset),
         gr.Dropdown(settings, value=state.table),
         gr.CheckboxGroup(families, value=list(state.families)),
-        gr.CheckboxGroup(categories, value=list(state.categories)),
+        gr.CheckboxGroup(categories, value=list(state.categories), info=about),
         state.level,
         state.n,
         gr.Dropdown(list(board.namespaces), value=list(state.namespaces)),
-        gr.Dropdown([("", ""), *((backbone_name(board, b), b) for b in info.backbones)], value=state.backbone),
-        gr.Dropdown([("", ""), *((optimizer_label(o), o) for o in info.optimizers)], value=state.optimizer),
-        state.axis,
-        state.ask,
+        gr.Dropdown(
+            [("", ""), *((backbone_name(board, b), b) for b in info.backbones)], value=state.backbone, visible=shown[0]
+        ),
+        gr.Dropdown(
+            [("", ""), *((optimizer_label(o), o) for o in info.optimizers)], value=state.optimizer, visible=shown[1]
+        ),
+        gr.update(value=state.axis, visible=shown[2]),
+        gr.update(value=state.ask, visible=shown[3]),
     ]
 
 
@@ -185,7 +202,7 @@ def build_app(source: Source) -> FastAPI:
 
     style = (_HERE / "page.css").read_text(encoding="utf-8")
     return gr.mount_gradio_app(
-        app, build_blocks(source), "/", css=style, footer_links=[], ssr_mode=False, show_error=True, run_history=False
+        app, build_blocks(source), "/", theme=_THEME, css=style, footer_links=[], ssr_mode=False, show_error=True, run_history=False
     )
 
 

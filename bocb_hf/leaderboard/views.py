@@ -172,7 +172,7 @@ def _heat(chosen: Selection, state: State) -> Markup:
         )
         for b in chosen.backbones
     )
-    shade = _shades(chosen)
+    shade, _ = _shades(chosen)
     categories = dict(zip(info.optimizers, info.categories, strict=True))
     body: list[Markup] = []
     for category, members in groupby(chosen.optimizers, categories.__getitem__):
@@ -201,8 +201,12 @@ def _heat(chosen: Selection, state: State) -> Markup:
     )
 
 
-def _shades(chosen: Selection) -> dict[tuple[str, str], int]:
-    """The class of each ranked cell: points below the best of its backbone on a square-root scale, as in the figure."""
+def _shades(chosen: Selection) -> tuple[dict[tuple[str, str], int], float]:
+    """The class of each ranked cell: points below the best of its backbone on a square-root scale, as in the figure.
+
+    Returns:
+        The classes by (backbone, optimizer), and the points at which the scale ends.
+    """
     board = chosen.board
     gaps: dict[tuple[str, str], float] = {}
     for b in chosen.backbones:
@@ -212,7 +216,7 @@ def _shades(chosen: Selection) -> dict[tuple[str, str], int]:
             if (mean := board.cells[b, o].mean) is not None:
                 gaps[b, o] = best - mean
     most = max(5.0, max(gaps.values(), default=0.0))
-    return {key: min(SHADES - 1, int(SHADES * math.sqrt(gap / most))) for key, gap in gaps.items()}
+    return {key: min(SHADES - 1, int(SHADES * math.sqrt(gap / most))) for key, gap in gaps.items()}, most
 
 
 def _heat_cell(chosen: Selection, backbone: str, optimizer: str, shade: Mapping[tuple[str, str], int]) -> str:
@@ -240,10 +244,10 @@ def _legend(chosen: Selection) -> Markup:
     intervals = "" if chosen.board.single else " ± is half of the 95 % interval over seeds;"
     return Markup(
         "<p class=legend><span class=scale aria-hidden=true>{}</span> points below the best optimizer of the same "
-        "backbone, from 0 to {}; colours compare within a column.{} n: completed runs. ★ best, ☆ inside the best's "
+        "backbone, from 0 to {} on a square-root scale; colours compare within a column.{} n: completed runs. ★ best, ☆ inside the best's "
         "interval, <span class=corner>◥</span> failed (over 2 points below the median, interval included); hatched: "
         "diverged; dashed: not run.</p>"
-    ).format(scale, "5 or more", intervals)
+    ).format(scale, f"{_shades(chosen)[1]:.0f}", intervals)
 
 
 # --- one cell
