@@ -20,7 +20,7 @@ examples:
   bocb sweep demo                             a grid of tiny backbones on the embedded images
   bocb aggregate                              read the cards back, print the coupling table
   bocb push --to hf://my-lab                  send finished runs to the Hub
-  bocb submit me/<repo> --to hf://datasets/...  propose pushed runs for the leaderboard
+  bocb submit me/x --to hf://datasets/lab/y   propose pushed runs for the leaderboard
   bocb validate hf://datasets/my-lab/results  check what others have submitted
   bocb recommend resnet101                    which optimizers to try on a backbone, and why
   bocb figures --source paper                 every figure of the study's published table

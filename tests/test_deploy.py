@@ -123,6 +123,18 @@ def test_a_space_is_made_and_then_only_changed(hub: HubServer, deploy: Any, tmp_
     assert later != revision and set(held(hub)) == {"README.md", "app.py", "requirements.txt", newer.name}
 
 
+def test_the_command_says_what_it_did(hub: HubServer, deploy: Any, hub_client: HubClient, tmp_path: Path) -> None:
+    wheel = make_wheel(tmp_path)
+    words = ["leaderboard", "--deploy", SPACE, "--data", RESULTS, "--wheel", str(wheel)]
+    code = "from bocb_hf.cli import main\nresult = main(words)"
+    assert hub_client(code, words=words) == 0
+    out = hub_client.last["out"]
+    assert f"{hub.url}/spaces/{SPACE} at " in out
+    assert f": wrote README.md, requirements.txt, app.py, {wheel.name}\n" in out
+    assert hub_client(code, words=words) == 0 and ": nothing has changed\n" in hub_client.last["out"]
+    assert hub_client(code, "hf_reader", words=words) == 2 and "may only read" in hub_client.last["out"]
+
+
 def test_a_large_wheel_is_sent_once(hub: HubServer, deploy: Any, tmp_path: Path) -> None:
     wheel = make_wheel(tmp_path)
     with zipfile.ZipFile(wheel, "a") as archive:

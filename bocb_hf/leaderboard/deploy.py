@@ -79,6 +79,14 @@ class Deployment(NamedTuple):
     written: list[str]
     deleted: list[str]
 
+    def __str__(self) -> str:
+        done = [
+            f"{what} {', '.join(paths)}"
+            for what, paths in (("wrote", self.written), ("deleted", self.deleted))
+            if paths
+        ]
+        return f"{self.url} at {self.revision[:12]}: {'; '.join(done) or 'nothing has changed'}"
+
 
 def deploy(space: str, source: str, wheel: Path | None = None) -> Deployment:
     """Creates or updates a Space in one commit; files that are there already are not sent again.
