@@ -17,6 +17,7 @@ from hub_server import HubServer
 
 from bocb_hf.card import render_card
 from bocb_hf.errors import InputError
+from bocb_hf.leaderboard.read import LeaderboardFile
 from bocb_hf.publication import results_card
 from bocb_hf.record import RunRecord
 from bocb_hf.retraction import make_retraction
@@ -118,6 +119,29 @@ def test_a_run_is_pushed_submitted_validated_merged_and_published(
     cells = table(results, "leaderboard").query("kind == 'cell' and namespace == namespace")
     assert sorted(cells["namespace"]) == ["bob", "lab"]
     _check_card(results, tmp_path)
+
+
+def test_the_documented_path_from_training_to_the_leaderboard(
+    hub: HubServer, hub_client: HubClient, results: Any, bocb: Any, sections: dict[str, Any], tmp_path: Path
+) -> None:
+    """Real weights and a real record: what training writes is what the check wants."""
+    train = """
+from bocb_hf.engine.run import train_run
+from bocb_hf.load_config import build_run_config
+result = train_run(build_run_config(sections, [])).repository()
+"""
+    name = hub_client(train, None, sections=sections)
+    push = ("push", "--to", "hf://bob", "--store", sections["runtime"]["store"])
+    for words in (push, ("submit", f"bob/{name}", "--to", RESULTS), ("validate", RESULTS, "--revision", "refs/pr/1")):
+        status, out = bocb(*words)
+        assert status == 0, out
+    merge(results)
+    status, out = bocb("publish", "--store", "hf://lab", "--to", RESULTS, "--draws", "100", token="hf_writer")
+    assert status == 0 and "1 records, 0 quarantined" in out, out
+    (tmp_path / "board.parquet").write_bytes(results.files["data/leaderboard.parquet"].content)
+    own_board = next(iter(LeaderboardFile(tmp_path / "board.parquet").boards.values()))
+    (cell,) = own_board.cells.values()
+    assert (cell.repository, cell.level, cell.n) == (f"bob/{name}", "self-reported", 1)
 
 
 def _check_card(results: Any, folder: Path) -> None:
