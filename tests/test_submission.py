@@ -252,6 +252,18 @@ def test_what_cannot_be_merged_is_refused_with_its_reason(hub: HubServer, result
     assert status in (1, 2) and "refs/pr/1" not in results.branches, "nothing was opened"
 
 
+def test_a_card_that_makes_the_client_raise_stops_nothing(hub: HubServer, results: Any, bocb: Any) -> None:
+    record = own("bob", seed=1)
+    push(hub, "bob", record)
+    text = hub.repository(MINE).files["README.md"].content.decode()
+    hub.put(MINE, {"README.md": text.replace("---\n", "---\nignore_metadata_errors: 1\n", 1).encode()})
+    status, out = bocb("submit", MINE, "--to", RESULTS)
+    assert status == 0, out
+    merge(results)
+    status, out = bocb("publish", "--store", "hf://lab", "--to", RESULTS, "--draws", "100", token="hf_writer")
+    assert status == 0 and "1 records, 0 quarantined" in out, out
+
+
 def test_runs_that_are_not_finished_or_not_final(hub: HubServer, results: Any, bocb: Any) -> None:
     trial = make_record(role="trial", seed=0)
     sha = push(hub, "bob", trial)

@@ -129,7 +129,9 @@ def check_source(source: str) -> None:
     name, api = dataset_name(source), make_api()
     try:
         with explained(source):
-            info = with_back_off(lambda: api.dataset_info(name, timeout=hub_calls.TIMEOUT, token=False))
+            info = with_back_off(
+                lambda: api.dataset_info(name, expand=["siblings"], timeout=hub_calls.TIMEOUT, token=False)
+            )
     except HubError as error:
         if error.status not in (401, 403, 404):
             raise

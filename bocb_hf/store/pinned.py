@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import RepoFile
 
@@ -37,7 +38,11 @@ class PinnedStore:
     def __init__(self, repository: str, revision: str | None = None) -> None:
         self.repository, api = check_repository(repository), make_api()
         with explained(repository if revision is None else f"{repository} at {revision}"):
-            info = with_back_off(lambda: api.model_info(repository, revision=revision, timeout=hub_calls.TIMEOUT))
+            # never the card's metadata, which the client would pass on as arguments
+            facts: list[Any] = ["sha", "private", "gated"]
+            info = with_back_off(
+                lambda: api.model_info(repository, revision=revision, expand=facts, timeout=hub_calls.TIMEOUT)
+            )
             self.revision_sha = str(info.sha)
             self.is_public = not info.private and not info.gated
             self.name_now = info.id
