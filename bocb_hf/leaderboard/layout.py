@@ -137,8 +137,8 @@ class CellInfo(Frozen):
     survivor_mean: float | None = None
     failure_low: float | None = None
     failure_high: float | None = None
-    trials: list[Trial] = []
-    others: list[OtherConfiguration] = []
+    trials: tuple[Trial, ...] = ()
+    others: tuple[OtherConfiguration, ...] = ()
 
 
 class RunInfo(Frozen):
