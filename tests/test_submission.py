@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 import struct
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,15 @@ from builders import make_record
 from hub_client import HubClient
 from hub_server import HubServer
 
+from bocb_hf.backbones import BACKBONES
 from bocb_hf.card import render_card
+from bocb_hf.cli import build_parser
 from bocb_hf.errors import InputError
 from bocb_hf.leaderboard.read import LeaderboardFile
+from bocb_hf.optim import OPTIMIZERS
 from bocb_hf.publication import results_card
 from bocb_hf.record import RunRecord
+from bocb_hf.resources import config_files
 from bocb_hf.retraction import make_retraction
 from bocb_hf.submission.document import Submission, parse_submission
 
@@ -480,3 +485,21 @@ def test_the_data_card_of_an_empty_data_set() -> None:
     rows = dict.fromkeys(("data/leaderboard.parquet", "data/coupling.parquet", "data/records.parquet"), 1500)
     text = results_card(RESULTS, StoreContents("x"), rows, "2026-01-01")
     assert "size_categories:\n- 1K<n<10K\n" in text and "of 0 owners" in text
+
+
+def test_every_documented_command_can_be_typed() -> None:
+    root = Path(__file__).resolve().parents[1]
+    guide = (root / "CONTRIBUTING.md").read_text().split("## A row in the leaderboard")[1].split("\n## ")[0]
+    cards = [(root / "model_cards" / f"{name}_card.md.jinja").read_text() for name in ("results", "space")]
+    lines = [line for text in (guide, *cards) for line in text.splitlines() if line.startswith("bocb ")]
+    assert {line.split()[1] for line in lines} == {"train", "push", "submit", "validate"}
+    parser = build_parser()
+    for line in lines:
+        words = re.sub(r"\{\{.*?\}\}", RESULTS, line.split("  #")[0]).translate(str.maketrans("", "", "<>")).split()[1:]
+        parser.parse_args(words)
+        for word in words:
+            key, _, value = word.partition("=")
+            assert key != "backbone.name" or value in BACKBONES, line
+            assert key != "optimizer.name" or value in OPTIMIZERS, line
+        if words[0] == "train":
+            assert words[2] in config_files("recipes/configs")
