@@ -78,9 +78,9 @@ def build_parser() -> argparse.ArgumentParser:
     render.add_argument("repositories", nargs="*", help="namespace/name (default: all)")
     render.add_argument("--store", default="outputs/store", help="folder, or hf://<namespace> (default: %(default)s)")
 
-    from bocb_hf import hub_commands
+    from bocb_hf import hub_commands, trust_commands
 
-    _COMMANDS.update(hub_commands.register(commands))
+    _COMMANDS.update(hub_commands.register(commands) | trust_commands.register(commands))
     return parser
 
 

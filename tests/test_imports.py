@@ -69,6 +69,8 @@ MODULES = (
     "bocb_hf.report",
     "bocb_hf.aggregate_hub",
     "bocb_hf.hub_commands",
+    "bocb_hf.engine.repetition",
+    "bocb_hf.trust_commands",
     "bocb_hf.results",
     "bocb_hf.retraction",
     "bocb_hf.store.card_cache",
