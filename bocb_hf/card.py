@@ -30,6 +30,7 @@ _FRONT_MATTER = re.compile(r"\A---\n(.*?)\n---\n", re.DOTALL)
 
 Hash64 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Hash12 = Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")]
+EvalTask = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 Percent = Annotated[float, Field(ge=0, le=100)]
 
 
@@ -86,7 +87,11 @@ class Peers(Frozen):
 
 
 class CardBlock(Frozen):
-    """The block ``bocb`` of a card's metadata."""
+    """The block ``bocb`` of a card's metadata.
+
+    Attributes:
+        eval_task: Of the benchmark that ``.eval_results/bocb.yaml`` states the score for; None where that is off.
+    """
 
     card_version: Literal[1]
     dataset: Annotated[str, Field(max_length=200)]
@@ -100,6 +105,7 @@ class CardBlock(Frozen):
     trials: list[TrialEntry]
     retracted: list[RetractedEntry] = later([])
     peers: Peers | None = later(None)
+    eval_task: EvalTask | None = later(None)
 
     def paths(self) -> dict[str, str | None]:
         """SHA-256 of each record that the card lists, by its path in the repository; None in cards before it was kept.
@@ -116,6 +122,7 @@ def make_block(
     trials: Sequence[RunRecord],
     retracted: Sequence[tuple[RunRecord, Retraction]] = (),
     peers: Peers | None = None,
+    eval_task: str | None = None,
 ) -> CardBlock:
     """Projects the records of one cell.
 
@@ -124,6 +131,7 @@ def make_block(
         trials: Records of trials.
         retracted: Withdrawn runs.
         peers: The other optimizers of this backbone.
+        eval_task: See ``CardBlock``.
 
     Raises:
         ValueError: No record, or records of several cells.
@@ -149,6 +157,7 @@ def make_block(
             for record, tombstone in sorted(retracted, key=lambda pair: pair[1].record_sha256)
         ],
         peers=peers,
+        eval_task=eval_task,
     )
 
 
@@ -189,6 +198,7 @@ def render_card(
     trials: Sequence[RunRecord],
     retracted: Sequence[tuple[RunRecord, Retraction]] = (),
     peers: Peers | None = None,
+    eval_task: str | None = None,
 ) -> str:
     """The whole README.md of a cell.
 
@@ -198,11 +208,12 @@ def render_card(
         trials: Valid records of trials.
         retracted: Withdrawn runs with their tombstones.
         peers: The other optimizers of this backbone.
+        eval_task: See ``CardBlock``.
 
     Raises:
         ValueError: No record, or records of several cells.
     """
-    block = make_block(finals, trials, retracted, peers)
+    block = make_block(finals, trials, retracted, peers, eval_task)
     metadata = _metadata(repository, block, finals)
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined,
@@ -289,7 +300,7 @@ def _metadata(repository: str, block: CardBlock, finals: Sequence[RunRecord]) ->
         "metrics": ["accuracy"],
         "tags": ["bocb", library, "image-classification", f"backbone:{block.backbone}", f"optimizer:{block.optimizer}"],
     }
-    if re.fullmatch(r"[\w.-]+/[\w.-]+", dataset):
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", dataset) and not dataset.startswith("local/"):
         metadata["datasets"] = [dataset]
     sources = {record.identity.backbone.pretrained for record in finals}
     if len(sources) == 1 and re.fullmatch(r"[\w.-]+/[\w.-]+", source := str(sources.pop())):

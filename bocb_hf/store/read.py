@@ -39,6 +39,7 @@ class RepositoryContents:
         retracted: Withdrawn runs with their tombstone, by path of the record.
         damaged: (path, reason) of every file that is not what its place says.
         card: What the card says, or why it cannot be read.
+        files: Paths of all files.
     """
 
     finals: dict[int, RunRecord] = field(default_factory=dict[int, RunRecord])
@@ -47,6 +48,7 @@ class RepositoryContents:
     retracted: dict[str, tuple[RunRecord, Retraction]] = field(default_factory=dict[str, tuple[RunRecord, Retraction]])
     damaged: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     card: CardBlock | Exception = field(default_factory=FileNotFoundError)
+    files: list[str] = field(default_factory=list[str])
 
     @property
     def records(self) -> list[RunRecord]:
@@ -62,8 +64,8 @@ def read_repository(store: Store, repository: str) -> RepositoryContents:
     Raises:
         InputError: The repository itself cannot be read.
     """
-    contents = RepositoryContents()
     files = store.files(repository)
+    contents = RepositoryContents(files=files)
     tombstones: dict[str, Retraction] = {}
     for path in files:
         if RETRACTION.fullmatch(path):
