@@ -46,7 +46,8 @@ def short_run(data: Path, folder: Path) -> dict[str, Any]:
         "training": {"epochs": 2, "batch_size": 25, "warmup_epochs": 0.25, "no_decay": "norms_biases_embeddings"},
         "augmentation": {"crop_padding": 2, "horizontal_flip": True},
         "seed": 1,
-        "runtime": {"store": str(folder / "store"), "state_dir": str(folder / "state"), "threads": 1, "log_every": 3},
+        "runtime": {"store": str(folder / "store"), "state_dir": str(folder / "state"), "threads": 1, "log_every": 3}
+        | {"tracker": "none"},
     }
 
 
