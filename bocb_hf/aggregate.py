@@ -103,10 +103,6 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         InputError: The store holds no valid record, there is no such source, or a file cannot be written.
     """
-    # pandas, matplotlib and scipy: a second that `bocb --help` need not wait
-    from bocb_hf.analysis_outputs import analyse_paper, analyse_records
-    from bocb_hf.outputs import write_outputs
-
     if arguments.draws < 100:
         raise InputError(f"--draws: {arguments.draws} is too few for a 95 % interval; use at least 100")
     kind, _, name = arguments.source.partition(":")
@@ -116,6 +112,10 @@ def run(arguments: argparse.Namespace) -> int:
         from bocb_hf.aggregate_hub import aggregate_cards
 
         return aggregate_cards(arguments)
+    # pandas, matplotlib and scipy: a second that neither `bocb --help` nor cards need wait
+    from bocb_hf.analysis_outputs import analyse_paper, analyse_records
+    from bocb_hf.outputs import write_outputs
+
     if kind == "paper":
         found = analyse_paper(name or "cifar100", arguments.rules, arguments.out, arguments.draws)
         print(found.text)
