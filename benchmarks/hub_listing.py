@@ -58,7 +58,7 @@ NAIVE = (
     " found = sum(len(ModelCard.load(name).data.bocb['runs']) for name in names)",
 )
 OURS = (
-    "from bocb_hf.cli import main\nimport bocb_hf.aggregate_hub, bocb_hf.store.card_cache, pyarrow.parquet",
+    "from bocb_hf.cli import main\nimport bocb_hf.aggregate_hub, bocb_hf.store.card_cache, pandas, pyarrow.parquet",
     "main(['aggregate', '--store', 'hf://lab', '--cards', '--out', os.environ['OUT']]);"
     " found = pyarrow.parquet.read_metadata(os.environ['OUT'] + '/runs.parquet').num_rows",
 )
