@@ -29,8 +29,8 @@ sys.path.insert(0, str(TESTS))
 from builders import make_record  # noqa: E402 - of the tests
 from hub_server import HubServer, card_data  # noqa: E402 - of the tests
 
-from bocb_hf.card import render_card  # noqa: E402 - after the path of the tests
-from bocb_hf.record import repository_name  # noqa: E402 - after the path of the tests
+from bocb_hf.card_text import render_card  # noqa: E402 - after the path of the tests
+from bocb_hf.naming import repository_name  # noqa: E402 - after the path of the tests
 
 _MEASURE = """
 import json, os, sys, threading, time

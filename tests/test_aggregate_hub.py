@@ -13,7 +13,7 @@ from hub_client import HubClient
 from hub_server import HubServer, Token
 
 from bocb_hf import strict_yaml
-from bocb_hf.card import render_card
+from bocb_hf.card_text import render_card
 from bocb_hf.record import RunRecord
 from bocb_hf.retraction import make_retraction
 from bocb_hf.verification import Verification, levels

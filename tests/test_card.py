@@ -19,9 +19,11 @@ from huggingface_hub import ModelCard
 
 from bocb_hf import strict_yaml
 from bocb_hf.backbones import BACKBONES, OWN_ARCHITECTURES
-from bocb_hf.card import CardBlock, PeerEntry, Peers, make_block, parse_card, parse_metadata, render_card
+from bocb_hf.card import CardBlock, PeerEntry, Peers, make_block, parse_card, parse_metadata
+from bocb_hf.card_text import render_card
 from bocb_hf.errors import InputError
-from bocb_hf.record import RunRecord, make_run_id, wilson_interval
+from bocb_hf.naming import make_run_id
+from bocb_hf.record import RunRecord, wilson_interval
 from bocb_hf.retraction import make_retraction
 from bocb_hf.schema import Frozen
 

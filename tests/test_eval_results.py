@@ -12,7 +12,8 @@ from hub_client import HubClient
 from hub_server import HubServer
 from huggingface_hub import EvalResultEntry, parse_eval_result_entries
 
-from bocb_hf.card import make_block, parse_card, render_card
+from bocb_hf.card import make_block, parse_card
+from bocb_hf.card_text import render_card
 from bocb_hf.cli import main
 from bocb_hf.eval_results import render_eval_results
 from bocb_hf.record import RunRecord, wilson_interval

@@ -46,6 +46,8 @@ MODULES = (
     "bocb_hf",
     "bocb_hf.aggregate",
     "bocb_hf.card",
+    "bocb_hf.card_text",
+    "bocb_hf.eval_results",
     "bocb_hf.cli",
     "bocb_hf.config",
     "bocb_hf.analysis_outputs",

@@ -16,7 +16,8 @@ from bocb_hf.engine import reproduce
 from bocb_hf.engine.repetition import check_same, runtime_of, sections_of
 from bocb_hf.errors import InputError
 from bocb_hf.load_config import build_run_config
-from bocb_hf.record import Correctness, RunRecord, parse_record
+from bocb_hf.measurements import Correctness
+from bocb_hf.record import RunRecord, parse_record
 from bocb_hf.verification import levels, make_verification, parse_verification
 
 TRAIN = """

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple, cast
 
 from bocb_hf.card import CardBlock, parse_card, parse_metadata
 from bocb_hf.errors import InputError
-from bocb_hf.record import MAX_BYTES, repository_name
+from bocb_hf.naming import repository_name
+from bocb_hf.record import MAX_BYTES
 from bocb_hf.store import CopyOf
 from bocb_hf.store.file_cache import FileCache
 from bocb_hf.store.hub import HubStore, download

@@ -6,8 +6,9 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from bocb_hf.card import CardBlock, Peers, render_card
+from bocb_hf.card import CardBlock, Peers
 from bocb_hf.card_curves import CURVES, draw_curves
+from bocb_hf.card_text import render_card
 from bocb_hf.errors import InputError
 from bocb_hf.eval_results import benchmark_dataset, render_eval_results
 from bocb_hf.record import RunRecord, parse_record
