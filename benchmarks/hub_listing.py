@@ -27,7 +27,8 @@ TESTS = Path(__file__).resolve().parent.parent / "tests"
 sys.path.insert(0, str(TESTS))
 
 from builders import make_record  # noqa: E402 - of the tests
-from hub_server import HubServer, card_data  # noqa: E402 - of the tests
+from hub_server import HubServer  # noqa: E402 - of the tests
+from hub_state import card_data  # noqa: E402 - of the tests
 
 from bocb_hf.card_text import render_card  # noqa: E402 - after the path of the tests
 from bocb_hf.naming import repository_name  # noqa: E402 - after the path of the tests

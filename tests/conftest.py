@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 from hub_client import HubClient
-from hub_server import HubServer, Token
+from hub_server import HubServer
+from hub_state import Token
 
 # the processes that tests start inherit these: nothing may wait for a network that is not there
 os.environ["HF_HUB_OFFLINE"] = "1"

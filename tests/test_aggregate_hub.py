@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from builders import make_record
 from hub_client import HubClient
-from hub_server import HubServer, Token
+from hub_server import HubServer
+from hub_state import Token
 
 from bocb_hf import strict_yaml
 from bocb_hf.card_text import render_card
