@@ -237,7 +237,7 @@ def loaded():
 validate, before = Trainer._validate, []
 Trainer._validate = lambda self: (before.append(loaded()), validate(self))[1]
 code = main(["--config", "fashion_mnist_subset/demo", "backbone.name=tiny_resnet", "optimizer.name=sgdm",
-             "training.epochs=1", "training.batch_size=6000"])
+             "training.epochs=1", "training.batch_size=6000", "runtime.tracker=none"])
 print(json.dumps([code, before[0], len(before)]))
 """
     ended = python(code, tmp_path, ACCELERATE_USE_CPU="true")
