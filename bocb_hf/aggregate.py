@@ -11,7 +11,7 @@ from typing import NamedTuple
 from bocb_hf.card import CardBlock, make_block
 from bocb_hf.errors import InputError
 from bocb_hf.record import BaselineRecord, RunRecord
-from bocb_hf.store import SCHEME, Store, open_store
+from bocb_hf.store import SCHEME, ReadStore, open_store
 from bocb_hf.store.read import CARD, RUN, CardSource, read_repository, reason_text
 
 DISAGREE = "card and record disagree; `bocb render` rebuilds the card from the records"
@@ -46,7 +46,7 @@ class StoreContents:
     levels: Mapping[str, str] = field(default_factory=dict)
 
 
-def read_store(*stores: Store) -> StoreContents:
+def read_store(*stores: ReadStore) -> StoreContents:
     """Reads and checks every card and record of the stores.
 
     A record counts when it is valid, lies where its identity says, and the card of its repository lists it as it is.
@@ -140,7 +140,7 @@ def _read(arguments: argparse.Namespace) -> StoreContents:
 
 
 def _read_repository(
-    store: Store, repository: str, quarantined: list[Quarantined]
+    store: ReadStore, repository: str, quarantined: list[Quarantined]
 ) -> tuple[list[RunRecord], list[BaselineRecord]]:
     """The records of one repository that count; adds what does not to ``quarantined``."""
 

@@ -27,8 +27,8 @@ class CopyOf:
     path: str
 
 
-class Store(Protocol):
-    """Repositories of small files and weights, changed by commits that name what they were based on."""
+class ReadStore(Protocol):
+    """Repositories of small files and weights."""
 
     @property
     def uri(self) -> str:
@@ -54,6 +54,10 @@ class Store(Protocol):
             FileNotFoundError: There is no such file.
         """
         ...
+
+
+class Store(ReadStore, Protocol):
+    """Repositories that are changed by commits, which name what they were based on."""
 
     def commit(
         self,

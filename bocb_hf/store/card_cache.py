@@ -18,7 +18,6 @@ from bocb_hf.card import CardBlock, parse_card, parse_metadata
 from bocb_hf.errors import InputError
 from bocb_hf.naming import repository_name
 from bocb_hf.record import MAX_BYTES
-from bocb_hf.store import CopyOf
 from bocb_hf.store.file_cache import FileCache
 from bocb_hf.store.hub import HubStore, download
 from bocb_hf.store.hub_listing import Listed, list_pages, list_repositories, parse_item, read_item
@@ -253,27 +252,6 @@ class CardCache(FileCache):
                 raise InputError(f"{repository}/{path}: is not the record that the card lists (its SHA-256 differs)")
             self.put({key: content})
         return content
-
-    def commit(
-        self,
-        repository: str,
-        add: Mapping[str, bytes | Path | CopyOf],
-        *,
-        delete: Iterable[str] = (),
-        parent: str | None,
-        message: str,
-    ) -> str:
-        """Not for a cache.
-
-        Raises:
-            InputError: Always.
-        """
-        raise InputError(f"{repository}: the cache of {self.uri} is only read")
-
-    def put_record(self, sha256: str, content: bytes) -> None:
-        """Keeps a record that came from elsewhere, if it has that SHA-256."""
-        if hashlib.sha256(content).hexdigest() == sha256:
-            self.put({sha256: content})
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from bocb_hf.card import CardBlock, parse_card
 from bocb_hf.errors import InputError
 from bocb_hf.record import BaselineRecord, RunRecord, parse_record
 from bocb_hf.retraction import Retraction, parse_retraction
-from bocb_hf.store import Store
+from bocb_hf.store import ReadStore
 
 RUN = re.compile(r"seeds/.+/record\.json|trials/.+\.json")  # a deeper one is damaged, not overlooked
 BASELINE = re.compile(r"baselines/[^/]+\.json")
@@ -56,7 +56,7 @@ class RepositoryContents:
         return [*self.finals.values(), *self.trials.values()]
 
 
-def read_repository(store: Store, repository: str) -> RepositoryContents:
+def read_repository(store: ReadStore, repository: str) -> RepositoryContents:
     """Reads every record of a repository; one that is not valid, or lies elsewhere, counts as damaged.
 
     A tombstone withdraws the record with its SHA-256; a later run in the same place is not withdrawn by it.
@@ -98,13 +98,13 @@ def read_repository(store: Store, repository: str) -> RepositoryContents:
     return contents
 
 
-def _read(store: Store, repository: str, path: str, model: type[R]) -> R:
+def _read(store: ReadStore, repository: str, path: str, model: type[R]) -> R:
     record = parse_record(store.read(repository, path), f"{repository}/{path}", model)
     check_place(record, repository, path)
     return record
 
 
-def read_card(store: Store, repository: str) -> CardBlock:
+def read_card(store: ReadStore, repository: str) -> CardBlock:
     """The block of a repository's card.
 
     Raises:
