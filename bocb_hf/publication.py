@@ -31,7 +31,7 @@ from bocb_hf.results import (
     read_verifications,
     records_parquet,
 )
-from bocb_hf.store import SCHEME, Store, open_store
+from bocb_hf.store import SCHEME, ReadStore, open_store
 from bocb_hf.store.hub_calls import HubError, check_writable
 from bocb_hf.submission.merged import open_submitted
 from bocb_hf.submission.review import read_merged
@@ -97,7 +97,7 @@ def read_counted(arguments: argparse.Namespace) -> StoreContents:
         caches = [*(open_caches(stack, arguments) if on_hub else []), *submitted]
         for cache in caches:
             fill_cache(cache, arguments.to)
-        stores: list[Store] = [*([] if on_hub else [open_store(arguments.store)]), *caches]
+        stores: list[ReadStore] = [*([] if on_hub else [open_store(arguments.store)]), *caches]
         contents = read_store(*stores)
         for cache in submitted:
             contents.quarantined += cache.lost()

@@ -17,7 +17,7 @@ from hub_client import HubClient
 from hub_server import HubServer
 
 from bocb_hf.backbones import BACKBONES
-from bocb_hf.card import render_card
+from bocb_hf.card_text import render_card
 from bocb_hf.cli import build_parser
 from bocb_hf.errors import InputError
 from bocb_hf.leaderboard.read import LeaderboardFile
@@ -482,7 +482,7 @@ def test_a_submission_is_what_its_file_says() -> None:
 def test_the_data_card_of_an_empty_data_set() -> None:
     from bocb_hf.aggregate import StoreContents
 
-    rows = dict.fromkeys(("data/leaderboard.parquet", "data/coupling.parquet", "data/records.parquet"), 1500)
+    rows: dict[str, int] = {f"data/{name}.parquet": 1500 for name in ("leaderboard", "coupling", "records")}
     text = results_card(RESULTS, StoreContents("x"), rows, "2026-01-01")
     assert "size_categories:\n- 1K<n<10K\n" in text and "\n0 owners.\n" in text
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
-
 import torch
 from accelerate import Accelerator
 
@@ -13,7 +11,7 @@ from bocb_hf.data.images import load_images
 from bocb_hf.engine.evaluation import evaluate
 from bocb_hf.errors import InputError
 from bocb_hf.record import RunRecord
-from bocb_hf.verification import Verification
+from bocb_hf.verification import Verification, check_tolerance, make_verification
 
 
 def verify_run(repository: str, seed: int, tolerance: float, data: str | None = None) -> Verification:
@@ -28,12 +26,9 @@ def verify_run(repository: str, seed: int, tolerance: float, data: str | None = 
     Raises:
         InputError: There is no such run, its data are others here, or the score is another one.
     """
-    if not 0 < tolerance <= 5:
-        raise InputError(f"--tolerance: {tolerance:g} points must be above 0 and at most 5")
+    check_tolerance(tolerance)
     model = load_backbone(repository, seed=seed)
     record = model.record
-    claimed = record.correctness
-    assert claimed is not None and record.weights_sha256 is not None  # load_backbone takes completed final runs only
     images = load_images(_data_config(record, data), trial=False)
     now, then = images.identity, record.identity.data
     if now != then:
@@ -43,29 +38,8 @@ def verify_run(repository: str, seed: int, tolerance: float, data: str | None = 
     mean, std = (torch.tensor(v, device=accelerator.device).view(3, 1, 1) for v in (then.mean, then.std))
     network = model.network.to(accelerator.device)
     found = evaluate(network, images.test, mean, std, accelerator)
-    right = found.correct.numpy()
-    name = repository if repository.count("/") == 1 and not repository.startswith((".", "/")) else ""
-    try:
-        return Verification(
-            schema_version=1,
-            level="verified",
-            repository=name or f"local/{record.repository()}",
-            run_id=record.run_id,
-            record_sha256=record.sha256(),
-            weights_sha256=record.weights_sha256,
-            claimed=claimed.k,
-            measured=int(right.sum()),
-            differing=int((right != claimed.bits()).sum()),
-            images=claimed.n,
-            tolerance=tolerance,
-            measured_on=f"{accelerator.device.type}, torch {torch.__version__}",
-            measured_at=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        )
-    except ValueError as error:
-        raise InputError(
-            f"{repository}: seed {seed} is not verified: {int(right.sum())} of {claimed.n} images are correct, the "
-            f"record claims {claimed.k}"
-        ) from error
+    where = f"{accelerator.device.type}, torch {torch.__version__}"
+    return make_verification(repository, record, found.correct.numpy(), tolerance, where, again=None)
 
 
 def _data_config(record: RunRecord, name: str | None) -> DataConfig:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from huggingface_hub import RepoFile
 
 from bocb_hf.errors import InputError
-from bocb_hf.store import CopyOf, check_path, check_repository, hub_calls
+from bocb_hf.store import check_path, check_repository, hub_calls
 from bocb_hf.store.hub import download
 from bocb_hf.store.hub_calls import explained, make_api, with_back_off
 
@@ -78,22 +76,6 @@ class PinnedStore:
         if path not in self._read:
             self._read[path] = download(repository, check_path(path), self.revision_sha)
         return self._read[path]
-
-    def commit(
-        self,
-        repository: str,
-        add: Mapping[str, bytes | Path | CopyOf],
-        *,
-        delete: Iterable[str] = (),
-        parent: str | None,
-        message: str,
-    ) -> str:
-        """Not for a commit of the past.
-
-        Raises:
-            InputError: Always.
-        """
-        raise InputError(f"{self.uri} is only read")
 
 
 def _is_ours(path: str) -> bool:

@@ -9,11 +9,11 @@ import re
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from bocb_hf.card import CardBlock
 from bocb_hf.errors import InputError
-from bocb_hf.schema import Frozen, canonical_json, describe_errors
+from bocb_hf.schema import Document, Sha256, parse_document
 from bocb_hf.store.pinned import PinnedStore
 from bocb_hf.store.read import read_card
 
@@ -21,6 +21,7 @@ FOLDER = "submissions"
 MAX_BYTES = 100_000
 MAX_RECORDS = 1000
 PLACE = re.compile(r"submissions/[A-Za-z0-9][A-Za-z0-9_-]{0,95}__[A-Za-z0-9._-]{1,96}\.json")
+_VERSION = re.compile(rb'"schema_version"\s*:\s*(\d{1,6})')
 
 
 def place(repository: str) -> str:
@@ -28,7 +29,7 @@ def place(repository: str) -> str:
     return f"{FOLDER}/{repository.replace('/', '__')}.json"
 
 
-class Submission(Frozen):
+class Submission(Document):
     """What is offered.
 
     Attributes:
@@ -40,9 +41,7 @@ class Submission(Frozen):
     schema_version: Literal[1]
     repository: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,95}/[A-Za-z0-9._-]{1,96}$")]
     revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
-    records: Annotated[
-        list[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]], Field(min_length=1, max_length=MAX_RECORDS)
-    ]
+    records: Annotated[list[Sha256], Field(min_length=1, max_length=MAX_RECORDS)]
 
     @model_validator(mode="after")
     def _canonical(self) -> Submission:
@@ -54,10 +53,6 @@ class Submission(Frozen):
     def namespace(self) -> str:
         """Whose repository it is."""
         return self.repository.split("/")[0]
-
-    def to_json(self) -> str:
-        """As it is stored."""
-        return canonical_json(self.model_dump(mode="json")) + "\n"
 
     def path(self) -> str:
         """Where it lies in the results data set; one for each repository."""
@@ -74,16 +69,10 @@ def parse_submission(content: bytes, path: str) -> Submission:
     Raises:
         InputError: It is too large, not valid, not as this project writes it, or has another repository's name.
     """
-    if len(content) > MAX_BYTES:
-        raise InputError(f"{path}: larger than {MAX_BYTES} bytes")
-    version = re.search(rb'"schema_version"\s*:\s*(\d{1,6})', content)
+    version = _VERSION.search(content)
     if version is not None and int(version.group(1)) > 1:
         raise InputError(f"{path}: schema version {int(version.group(1))} is newer than 1; upgrade bocb-hf")
-    try:
-        submission = Submission.model_validate_json(content)
-    except ValidationError as error:
-        reasons = "; ".join(describe_errors(error, Submission)[:5])
-        raise InputError(f"{path}: not a valid submission: {reasons}") from None
+    submission = parse_document(Submission, content, path, "submission", MAX_BYTES)
     if submission.path() != path:
         raise InputError(f"{path}: it is a submission of {submission.repository}, so it belongs at {submission.path()}")
     if submission.to_json().encode() != content:  # duplicate keys, for one, which a reader may take either way

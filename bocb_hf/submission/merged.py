@@ -41,15 +41,14 @@ class SubmittedCache(CardCache):
         Raises:
             HubError: The Hub refused.
         """
-        known = dict[str, str](self._base.execute("SELECT repository, sha FROM cards"))
         changed = gone = 0
         for name in self.submissions:
             item = self._read_item(name)
             if item is None or item.repository != name:  # the Hub follows what was moved; an allow-list does not
                 gone += 1
-                with self._base:
-                    self._base.execute("DELETE FROM cards WHERE repository = ?", (name,))
-            elif known.get(name) != item.sha:
+                with self.base:
+                    self.base.execute("DELETE FROM cards WHERE repository = ?", (name,))
+            elif self.revision(name) != item.sha:
                 changed += 1
                 if "cardData" in item.item:
                     self._keep([item])
