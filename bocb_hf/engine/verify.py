@@ -39,10 +39,10 @@ def verify_run(repository: str, seed: int, tolerance: float, data: str | None = 
     try:
         accelerator = Accelerator(mixed_precision="no" if precision == "fp32" else precision)
         mean, std = (torch.tensor(v, device=accelerator.device).view(3, 1, 1) for v in (then.mean, then.std))
+        where = f"{accelerator.device.type}, {precision}, torch {torch.__version__}"
         found = evaluate(model.network.to(accelerator.device), images.test, mean, std, accelerator)
     finally:
         AcceleratorState._reset_state(reset_partial_state=False)  # the next run may be of another precision
-    where = f"{accelerator.device.type}, {precision}, torch {torch.__version__}"
     return make_verification(repository, record, found.correct.numpy(), tolerance, where, again=None)
 
 
