@@ -242,7 +242,14 @@ def caption(scores: ScoreTable, marks: Marks) -> str:
 def escape_tex(text: str) -> str:
     """Text as LaTeX shows it; the signs of our tables included."""
     plain = text.translate(_TEX)
-    for sign, tex in (("±", "$\\pm$"), ("–", "--"), ("κ", "$\\kappa$"), ("★ ", ""), ("…", "\\ldots{}"), ("×", "$\\times$")):
+    for sign, tex in (
+        ("±", "$\\pm$"),
+        ("–", "--"),
+        ("κ", "$\\kappa$"),
+        ("★ ", ""),
+        ("…", "\\ldots{}"),
+        ("×", "$\\times$"),
+    ):
         plain = plain.replace(sign, tex)
     return " ".join(plain.splitlines())
 

@@ -11,13 +11,14 @@ from typing import Any
 import gradio as gr
 import uvicorn
 from fastapi import FastAPI, Request, Response
+from gradio.themes import Default
 from starlette.middleware.gzip import GZipMiddleware
 
 from bocb_hf.coupling.pareto import AXES
 from bocb_hf.coupling.words import optimizer_label
 from bocb_hf.errors import InputError
+from bocb_hf.leaderboard.columns import FAMILIES, backbone_name
 from bocb_hf.leaderboard.export import TYPES, export
-from bocb_hf.leaderboard.grids import FAMILIES, backbone_name
 from bocb_hf.leaderboard.layout import LEVELS
 from bocb_hf.leaderboard.read import Board
 from bocb_hf.leaderboard.source import Source
@@ -31,7 +32,7 @@ _HEADERS = {"Cache-Control": "public, max-age=300", "X-Content-Type-Options": "n
 # a figure is data: no script of it runs, and it loads nothing
 _FIGURE = _HEADERS | {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox"}
 # fonts of the system: the page asks nobody for others
-_THEME = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
+_THEME = Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
 _AXES = [(text, name) for name, text in AXES.items()]
 
 
@@ -91,6 +92,8 @@ def build_blocks(source: Source) -> gr.Blocks:
             return show(chosen(view, opened, *values))
 
         def turn(to: str, opened: bool, *values: Any) -> list[Any]:
+            if not values[0]:  # the first tab tells of itself before the address was read
+                return [gr.skip()] * (1 + len(asks) + len(views))
             return [to, *(gr.update(visible=shown) for shown in _shown(to)), *show(chosen(to, opened, *values))]
 
         def load(request: gr.Request) -> list[Any]:
@@ -202,7 +205,15 @@ def build_app(source: Source) -> FastAPI:
 
     style = (_HERE / "page.css").read_text(encoding="utf-8")
     return gr.mount_gradio_app(
-        app, build_blocks(source), "/", theme=_THEME, css=style, footer_links=[], ssr_mode=False, show_error=True, run_history=False
+        app,
+        build_blocks(source),
+        "/",
+        theme=_THEME,
+        css=style,
+        footer_links=[],
+        ssr_mode=False,
+        show_error=True,
+        run_history=False,
     )
 
 

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from bocb_hf.errors import InputError
+from bocb_hf.leaderboard.columns import Grid
 from bocb_hf.leaderboard.commands import train_command
-from bocb_hf.leaderboard.grids import Grid, grids
+from bocb_hf.leaderboard.grids import grids
 from bocb_hf.leaderboard.pictures import PICTURES, picture, visible
 from bocb_hf.leaderboard.read import Board
 from bocb_hf.leaderboard.state import State, select

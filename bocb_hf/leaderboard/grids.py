@@ -6,95 +6,32 @@ A score is never a number where the cell is not ranked, and it never stands with
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
 from bocb_hf.backbones import CNN_FAMILIES
-from bocb_hf.coupling.analysis_words import label
 from bocb_hf.coupling.words import optimizer_label
+from bocb_hf.leaderboard.columns import (
+    FAMILIES,
+    HASH,
+    SCORE,
+    SEEDS,
+    STATUS,
+    Column,
+    Grid,
+    N,
+    backbone_name,
+    basis,
+    gap_of,
+    interval,
+    number,
+    plain,
+)
 from bocb_hf.leaderboard.read import Board, CellRow, RunRow
 from bocb_hf.leaderboard.state import Selection, State
 
-STATUS = {"missing": "not run", "interrupted": "not finished", "diverged": "diverged", "partial": "partly diverged"}
-FAMILIES = {"primary_cnn": "primary CNN", "classical_cnn": "classical CNN", "modern": "modern", "unknown": "unknown"}
+_SHARED = ("backbone", "optimizer", "status", "mean", "low", "high", "n", "diverged")
 _PARTS = ("backbone", "optimizer", "interaction")
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column.
-
-    Attributes:
-        text: What a page shows of a row; may depend on several of its values.
-        number: Whether it is set to the right.
-    """
-
-    label: str
-    text: Callable[[Mapping[str, Any]], str]
-    number: bool = False
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A table.
-
-    Attributes:
-        name: Of its files.
-        caption: What it is and what its numbers rest on.
-        rows: Raw values by name, the same names in each; files hold these.
-        links: The address of the thing that a row is about, by row; none for rows that are about nothing.
-    """
-
-    name: str
-    caption: str
-    columns: Sequence[Column]
-    rows: Sequence[Mapping[str, Any]]
-    marked: frozenset[int] = field(default_factory=frozenset)
-
-
-def number(key: str, digits: int = 2, unit: str = "") -> Callable[[Mapping[str, Any]], str]:
-    """Text of one value, a dash where there is none."""
-
-    def text(row: Mapping[str, Any]) -> str:
-        value = row[key]
-        return "–" if value is None else f"{value:,.{digits}f}{unit}" if isinstance(value, float) else f"{value}{unit}"
-
-    return text
-
-
-def plain(key: str) -> Callable[[Mapping[str, Any]], str]:
-    """Text of one value as it is."""
-    return lambda row: "–" if row[key] is None else f"{row[key]:g}" if isinstance(row[key], float) else str(row[key])
-
-
-def interval(key: str, low: str, high: str, digits: int = 2) -> Callable[[Mapping[str, Any]], str]:
-    """``84.40 [83.20, 85.60]``, or why there is no number."""
-
-    def text(row: Mapping[str, Any]) -> str:
-        if row[key] is None:
-            return STATUS.get(str(row.get("status")), "–")
-        ends = f" [{row[low]:.{digits}f}, {row[high]:.{digits}f}]" if row[low] is not None else ""
-        return f"{row[key]:.{digits}f}{ends}"
-
-    return text
-
-
-SCORE = Column("test score, 95 %", interval("mean", "low", "high"), True)
-N = Column("n", lambda row: f"{row['n']}" + (f" (+{row['diverged']} diverged)" if row["diverged"] else ""), True)
-SEEDS = Column("seeds", plain("seeds"))
-HASH = Column("configuration", plain("config_hash"))
-
-
-def backbone_name(board: Board, backbone: str) -> str:
-    """Short name of a backbone."""
-    return label(board.scores, backbone)
-
-
-def _gap(board: Board, cell: CellRow) -> float | None:
-    """Points below the best of the backbone, over all optimizers of the table."""
-    means = [m for o in board.info.optimizers if (m := board.cells[cell.backbone, o].mean) is not None]
-    return max(means) - cell.mean if cell.mean is not None and means else None
 
 
 def _cell(board: Board, cell: CellRow) -> dict[str, Any]:
@@ -110,7 +47,7 @@ def _cell(board: Board, cell: CellRow) -> dict[str, Any]:
         "n": cell.n,
         "diverged": cell.diverged,
         "seeds": " ".join(map(str, cell.seeds)) or None,
-        "gap": _gap(board, cell),
+        "gap": gap_of(board, cell),
         "rank": cell.rank,
         "near_best": cell.near_best,
         "candidate": cell.candidate,
@@ -189,17 +126,6 @@ def _best(rows: Sequence[Mapping[str, Any]]) -> frozenset[int]:
     return frozenset(i for i, row in enumerate(rows) if row["rank"] == 1)
 
 
-def basis(board: Board) -> str:
-    """What every number of a table rests on."""
-    info = board.info
-    counts = sorted({c.n for c in board.cells.values() if c.mean is not None})
-    n = " to ".join(map(str, dict.fromkeys([counts[0], counts[-1]]))) if counts else "0"
-    of = f", each the mean of {info.trials_per_value} trials" if info.trials_per_value > 1 else ""
-    seeds = f", seeds {', '.join(map(str, info.seeds))}" if info.trials_per_value == 1 else ""
-    spread = "no interval, noise cannot be separated" if board.single else "95 % intervals over seeds"
-    return f"{info.metric} in points; n = {n} a cell{of}{seeds}; {spread}; data revision {info.revision}."
-
-
 def ranking_grid(chosen: Selection) -> Grid:
     """Optimizers by mean rank, with what one would lose by using each for all."""
     board, info = chosen.board, chosen.board.info
@@ -208,14 +134,15 @@ def ranking_grid(chosen: Selection) -> Grid:
     rows: list[dict[str, Any]] = []
     for optimizer in chosen.optimizers:
         cells = [c for b in chosen.backbones if chosen.shown(c := chosen.cell(b, optimizer))]
-        gaps = [gap for c in cells if (gap := _gap(board, c)) is not None]
+        gaps = [gap for c in cells if (gap := gap_of(board, c)) is not None]
         rows.append(
             {
                 "optimizer": optimizer_label(optimizer),
                 "category": info.categories[info.optimizers.index(optimizer)],
                 "mean_rank": ranks.get(optimizer),
                 "best_of": sum(c.rank == 1 for c in cells),
-                "may_be_best": sum(bool(c.candidate) for c in cells) if any(c.candidate is not None for c in cells)
+                "may_be_best": sum(bool(c.candidate) for c in cells)
+                if any(c.candidate is not None for c in cells)
                 else None,
                 "gap": fmean(gaps) if gaps else None,
                 "worst_gap": max(gaps, default=None),
@@ -291,8 +218,9 @@ def indices_grid(board: Board) -> Grid | None:
         Column("index κ in points", number("kappa"), True),
     )
     noise = "noise removed" if points["noise_removed"] else "noise inside"
-    return Grid("indices", f"How much the optimizer matters beyond its average, {noise}; reference: this table.",
-                columns, rows)
+    return Grid(
+        "indices", f"How much the optimizer matters beyond its average, {noise}; reference: this table.", columns, rows
+    )
 
 
 def cost_grid(chosen: Selection, backbone: str, axis: Any) -> Grid | None:
@@ -341,9 +269,10 @@ def study_grid(chosen: Selection, study: Board) -> Grid:
                 gaps = [
                     gap
                     for (b, o), cell in board.cells.items()
-                    if o == optimizer and (cell.family in CNN_FAMILIES if kind == "cnn" else cell.family == "modern")
+                    if o == optimizer
+                    and (cell.family in CNN_FAMILIES if kind == "cnn" else cell.family == "modern")
                     and (board is not chosen.board or (b in chosen.backbones and chosen.shown(cell)))
-                    and (gap := _gap(board, cell)) is not None
+                    and (gap := gap_of(board, cell)) is not None
                 ]
                 row[f"{where}_{kind}"] = fmean(gaps) if gaps else None
                 row[f"{where}_{kind}_n"] = len(gaps)
@@ -371,7 +300,9 @@ def shared_grid(chosen: Selection, study: Board) -> Grid | None:
     """Cells that both tables have, side by side; None without any."""
     rows = [
         {
-            **{k: _cell(chosen.board, cell)[k] for k in ("backbone", "optimizer", "mean", "low", "high", "n", "status")},
+            **{
+                k: _cell(chosen.board, cell)[k] for k in ("backbone", "optimizer", "mean", "low", "high", "n", "status")
+            },
             "diverged": cell.diverged,
             "study": study.cells[cell.key].mean,
         }
@@ -409,7 +340,7 @@ def missing_grid(chosen: Selection, command: Callable[[CellRow], str]) -> Grid:
     columns = (
         Column("backbone", plain("backbone")),
         Column("optimizer", plain("optimizer")),
-        Column("status", lambda row: STATUS.get(row["status"], row["status"])),
+        Column("status", lambda row: STATUS[str(row["status"])]),
         Column("command", plain("command")),
     )
     return Grid("missing", f"{len(rows)} cells of this table have no finished run.", columns, rows)

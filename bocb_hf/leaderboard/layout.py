@@ -36,7 +36,7 @@ SCHEMA = pa.schema(
     metadata={VERSION_KEY: str(VERSION).encode()},
 )
 
-Text = Annotated[str, Field(max_length=4000)]
+Text = Annotated[str, Field(max_length=200_000)]  # a sentence may list the cells of a large table
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 
 
@@ -137,8 +137,8 @@ class CellInfo(Frozen):
     survivor_mean: float | None = None
     failure_low: float | None = None
     failure_high: float | None = None
-    trials: list[Trial] = []
-    others: list[OtherConfiguration] = []
+    trials: tuple[Trial, ...] = ()
+    others: tuple[OtherConfiguration, ...] = ()
 
 
 class RunInfo(Frozen):

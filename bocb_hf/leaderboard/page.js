@@ -58,5 +58,9 @@ const settle = () => {
     delete element.dataset.opened;
   }
 };
+if (window.innerWidth < 640 && !window.bocbFolded) { // on a phone the table comes first
+  window.bocbFolded = true;
+  document.querySelector("#filters > button.label-wrap.open")?.click();
+}
 watch("value", settle);
 settle();

@@ -85,7 +85,9 @@ def _interaction(chosen: Selection, state: State) -> Figure | None:
         return None
     known = bool(np.isfinite(low).any())
     note = f"Simultaneous 95 % over all {int(np.isfinite(r).sum())} cells, over seeds." if known else ""
-    return interaction(r, info.backbones, info.optimizers, (low > 0) | (high < 0) if known else None, note, info.dataset)
+    return interaction(
+        r, info.backbones, info.optimizers, (low > 0) | (high < 0) if known else None, note, info.dataset
+    )
 
 
 def _curves(chosen: Selection, state: State) -> Figure | None:

@@ -275,5 +275,3 @@ def _cell(row: Mapping[str, Any], place: int) -> CellRow:
     if row["level"] not in (None, *LEVELS):
         raise ValueError(f"unknown level {str(row['level'])[:40]!r}")
     return CellRow(place, **columns, seeds=tuple(row["seeds"]), scores=tuple(row["scores"]))
-
-

@@ -76,7 +76,9 @@ class Source:
             sha = str(HfApi(token=False).dataset_info(name, timeout=30).sha)
             path = Path(hf_hub_download(name, LEADERBOARD, repo_type="dataset", revision=sha, token=False))
         except (RepositoryNotFoundError, EntryNotFoundError) as error:
-            raise InputError(f"{self.location}: no public data set with {LEADERBOARD}; `bocb publish` makes it") from error
+            raise InputError(
+                f"{self.location}: no public data set with {LEADERBOARD}; `bocb publish` makes it"
+            ) from error
         except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
             raise InputError(f"{self.location}: the Hub does not answer ({type(error).__name__})") from None
         return sha, path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -56,7 +56,12 @@ def leaderboard_parquet(contents: StoreContents, draws: int = DRAWS) -> bytes:
         contents: From ``read_store`` or ``read_hub``; may be empty, the published tables are always there.
         draws: Bootstrap draws of each analysis.
     """
-    rows = [*_own(contents, draws), *_published(draws)]
+    return to_parquet([*_own(contents, draws), *_published(draws)])
+
+
+def to_parquet(rows: Iterable[_Row]) -> bytes:
+    """The file of rows as ``score_rows`` gives them."""
+    rows = list(rows)
     order = {"table": 0, "cell": 1, "front": 2, "run": 3}
     rows.sort(key=lambda row: order[row["kind"]])  # stable: the order within a kind stays
     buffer = io.BytesIO()
@@ -87,22 +92,29 @@ def _own(contents: StoreContents, draws: int) -> Iterator[_Row]:
 
 def _published(draws: int) -> Iterator[_Row]:
     for source in PUBLISHED:
-        scores = published(source)
-        analysis = analyse(scores, draws)
-        name = f"published-{source}"
-        title = f"The study's table: {source}"
-        info = _info(name, title, "published", SOURCE, scores, analysis, "test")
-        yield _table_row(name, info)
-        yield from _cells(name, scores, Marks.of(scores), analysis, {})
+        yield from score_rows(f"published-{source}", f"The study's table: {source}", SOURCE, published(source), draws)
+
+
+def score_rows(name: str, title: str, origin: str, scores: ScoreTable, draws: int) -> Iterator[_Row]:
+    """The rows of a table that was published as scores, without records.
+
+    Args:
+        name: Id of the table.
+        title: For people.
+        origin: Where the scores come from.
+        scores: The table.
+        draws: Bootstrap draws of its analysis.
+    """
+    analysis = analyse(scores, draws)
+    yield _table_row(name, _info(name, title, "published", origin, scores, analysis, "test"))
+    yield from _cells(name, scores, Marks.of(scores), analysis, {})
 
 
 def _table_row(name: str, info: TableInfo) -> _Row:
     return {"kind": "table", "table": name, "payload": info.model_dump_json()}
 
 
-def _own_info(
-    name: str, table: Table, scores: ScoreTable, analysis: Analysis, contents: StoreContents
-) -> TableInfo:
+def _own_info(name: str, table: Table, scores: ScoreTable, analysis: Analysis, contents: StoreContents) -> TableInfo:
     below = floors(table, contents.baselines)
     entries = ledger(table)
     found = robustness(table)
@@ -246,8 +258,12 @@ def _columns(table: Table, contents: StoreContents) -> Mapping[tuple[str, str], 
     for row in table.rows:
         if not row.shown:
             others.setdefault((row.cell.backbone, row.cell.optimizer), []).append(row)
-    return {key: _own_cell(row, others.get(key, []), contents) for row in table.rows if row.shown
-            for key in [(row.cell.backbone, row.cell.optimizer)]}
+    return {
+        key: _own_cell(row, others.get(key, []), contents)
+        for row in table.rows
+        if row.shown
+        for key in [(row.cell.backbone, row.cell.optimizer)]
+    }
 
 
 def _own_cell(row: Row, others: Sequence[Row], contents: StoreContents) -> _Row:
@@ -260,15 +276,15 @@ def _own_cell(row: Row, others: Sequence[Row], contents: StoreContents) -> _Row:
         survivor_mean=row.survivor_mean,
         failure_low=row.failure[0] if row.failure else None,
         failure_high=row.failure[1] if row.failure else None,
-        trials=[
+        trials=tuple(
             Trial(
                 lr=r.identity.optimizer.lr,
                 weight_decay=r.identity.optimizer.weight_decay,
                 val_top1=r.metrics.val_top1.last if r.metrics.val_top1 and r.status == "completed" else None,
             )
             for r in row.trials
-        ],
-        others=[
+        ),
+        others=tuple(
             OtherConfiguration(
                 config_hash=other.config_hash or "",
                 n=other.n,
@@ -277,7 +293,7 @@ def _own_cell(row: Row, others: Sequence[Row], contents: StoreContents) -> _Row:
                 high=other.interval.high if other.interval else None,
             )
             for other in others
-        ],
+        ),
     )
     return {
         "namespace": " ".join(sorted({owner for owner, _ in places})) or None,
