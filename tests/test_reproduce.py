@@ -14,6 +14,8 @@ from hub_server import HubServer
 from bocb_hf.config import RunConfig
 from bocb_hf.engine import reproduce
 from bocb_hf.engine.repetition import check_same, runtime_of, sections_of
+from bocb_hf.engine.run import train_run
+from bocb_hf.engine.verify import verify_run
 from bocb_hf.errors import InputError
 from bocb_hf.load_config import build_run_config
 from bocb_hf.measurements import Correctness
@@ -84,6 +86,19 @@ def test_a_run_is_trained_again_from_its_record_and_proposed(
     other = record.identity.data.model_copy(update={"revision": "0" * 40})
     with pytest.raises(InputError, match=r"data\.revision: 0000"):
         check_same(record.identity, record.model_copy(update=identity_of(record, data=other)), "x")
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_weights_are_measured_at_the_precision_of_their_run(
+    precision: str, sections: dict[str, Any], small_data: Path
+) -> None:
+    sections["training"] |= {"precision": precision, "epochs": 1}
+    record = train_run(build_run_config(sections))
+    folder = Path(sections["runtime"]["store"]) / "models" / "local" / record.repository()
+    found = verify_run(str(folder), 1, 0.1, str(small_data))
+    assert (found.level, found.differing, found.same_weights) == ("verified", 0, None)
+    assert f", {precision}, " in found.measured_on
+    assert found.repository == f"local/{record.repository()}"
 
 
 def identity_of(record: RunRecord, **parts: Any) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 
 from bocb_hf.backbones.load import load_backbone
 from bocb_hf.config import DataConfig
@@ -15,7 +16,7 @@ from bocb_hf.verification import Verification, check_tolerance, make_verificatio
 
 
 def verify_run(repository: str, seed: int, tolerance: float, data: str | None = None) -> Verification:
-    """Downloads a run, evaluates it, and compares the score with that of its record.
+    """Downloads a run, evaluates it at its precision, and compares the score with that of its record.
 
     Args:
         repository: ``namespace/name`` on the Hub, or the folder of a repository.
@@ -34,11 +35,14 @@ def verify_run(repository: str, seed: int, tolerance: float, data: str | None = 
     if now != then:
         changed = sorted(k for k in type(now).model_fields if getattr(now, k) != getattr(then, k))
         raise InputError(f"{repository}: the data are not those of the record; they differ in {', '.join(changed)}")
-    accelerator = Accelerator()
-    mean, std = (torch.tensor(v, device=accelerator.device).view(3, 1, 1) for v in (then.mean, then.std))
-    network = model.network.to(accelerator.device)
-    found = evaluate(network, images.test, mean, std, accelerator)
-    where = f"{accelerator.device.type}, torch {torch.__version__}"
+    precision = record.identity.training.precision
+    try:
+        accelerator = Accelerator(mixed_precision="no" if precision == "fp32" else precision)
+        mean, std = (torch.tensor(v, device=accelerator.device).view(3, 1, 1) for v in (then.mean, then.std))
+        where = f"{accelerator.device.type}, {precision}, torch {torch.__version__}"
+        found = evaluate(model.network.to(accelerator.device), images.test, mean, std, accelerator)
+    finally:
+        AcceleratorState._reset_state(reset_partial_state=False)  # the next run may be of another precision
     return make_verification(repository, record, found.correct.numpy(), tolerance, where, again=None)
 
 
