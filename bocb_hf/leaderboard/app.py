@@ -36,6 +36,24 @@ _THEME = Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "m
 _AXES = [(text, name) for name, text in AXES.items()]
 
 
+class _Dropdown(gr.Dropdown):
+    """Takes what a client sends; ``_read`` checks it. Gradio would check the choices of a session that it may forget."""
+
+    is_template = True
+
+    def preprocess(self, payload: Any) -> Any:
+        return payload
+
+
+class _CheckboxGroup(gr.CheckboxGroup):
+    """Likewise."""
+
+    is_template = True
+
+    def preprocess(self, payload: Any) -> Any:
+        return payload
+
+
 def build_blocks(source: Source) -> gr.Blocks:
     """The Gradio part of the page.
 
@@ -49,18 +67,18 @@ def build_blocks(source: Source) -> gr.Blocks:
         )
         with gr.Accordion("Filters", open=True, elem_id="filters"):
             with gr.Row():
-                table = gr.Dropdown(label="Data set", elem_id="table")
-                setting = gr.Dropdown(label="Setting and data revision", elem_id="setting")
-                namespaces = gr.Dropdown(label="Namespaces", multiselect=True, elem_id="namespaces")
+                table = _Dropdown(label="Data set", elem_id="table")
+                setting = _Dropdown(label="Setting and data revision", elem_id="setting")
+                namespaces = _Dropdown(label="Namespaces", multiselect=True, elem_id="namespaces")
                 fewest = gr.Slider(1, 10, 1, step=1, label="n, at least", elem_id="n")
             with gr.Row():
-                families = gr.CheckboxGroup(label="Families of backbones", elem_id="families")
-                categories = gr.CheckboxGroup(label="Categories of optimizers", elem_id="categories")
+                families = _CheckboxGroup(label="Families of backbones", elem_id="families")
+                categories = _CheckboxGroup(label="Categories of optimizers", elem_id="categories")
                 level = gr.Radio(list(LEVELS), label="Trust, at least", elem_id="level")
         with gr.Row():
-            backbone = gr.Dropdown(label="Backbone", elem_id="backbone", visible=False)
-            optimizer = gr.Dropdown(label="Optimizer", elem_id="optimizer", visible=False)
-            axis = gr.Dropdown(_AXES, label="Cost", elem_id="axis", visible=False)
+            backbone = _Dropdown(label="Backbone", elem_id="backbone", visible=False)
+            optimizer = _Dropdown(label="Optimizer", elem_id="optimizer", visible=False)
+            axis = _Dropdown(_AXES, label="Cost", elem_id="axis", visible=False)
             ask = gr.Textbox(
                 label="Recommend for",
                 placeholder="resnet101, timm/convnext_base.fb_in1k, …; then Enter",
@@ -77,7 +95,8 @@ def build_blocks(source: Source) -> gr.Blocks:
             for view, label in VIEWS.items():
                 with gr.Tab(label, id=view, render_children=True) as made[view]:
                     pages[view] = gr.HTML(js_on_load=script, elem_id=f"view-{view}", apply_default_css=False)
-        active, cell = gr.State("table"), gr.State(False)
+        # kept by the page, like all controls: the server remembers nobody, so a restart loses nothing
+        active, cell = gr.Textbox("table", visible=False), gr.Checkbox(False, visible=False)
         views = list(pages.values())
 
         def show(state: State, notices: Sequence[str] = ()) -> list[Any]:
@@ -165,17 +184,17 @@ def _controls(boards: dict[str, Board], state: State) -> list[Any]:
     shown = _shown(state.view)
     about = "; ".join(f"{c}: {CATEGORIES.get(c, 'unknown')}" for _, c in categories)
     return [
-        gr.Dropdown(datasets, value=info.dataset),
-        gr.Dropdown(settings, value=state.table),
-        gr.CheckboxGroup(families, value=list(state.families)),
-        gr.CheckboxGroup(categories, value=list(state.categories), info=about),
+        _Dropdown(datasets, value=info.dataset),
+        _Dropdown(settings, value=state.table),
+        _CheckboxGroup(families, value=list(state.families)),
+        _CheckboxGroup(categories, value=list(state.categories), info=about),
         state.level,
         state.n,
-        gr.Dropdown(list(board.namespaces), value=list(state.namespaces)),
-        gr.Dropdown(
+        _Dropdown(list(board.namespaces), value=list(state.namespaces)),
+        _Dropdown(
             [("", ""), *((backbone_name(board, b), b) for b in info.backbones)], value=state.backbone, visible=shown[0]
         ),
-        gr.Dropdown(
+        _Dropdown(
             [("", ""), *((optimizer_label(o), o) for o in info.optimizers)], value=state.optimizer, visible=shown[1]
         ),
         gr.update(value=state.axis, visible=shown[2]),
