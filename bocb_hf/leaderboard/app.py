@@ -205,7 +205,7 @@ def _controls(boards: dict[str, Board], state: State) -> list[Any]:
 def build_app(source: Source) -> FastAPI:
     """The whole server: the page at ``/``, its files below ``/export``."""
     app = FastAPI(title=_TITLE, docs_url=None, redoc_url=None, openapi_url=None)
-    app.add_middleware(GZipMiddleware, minimum_size=2000)
+    app.add_middleware(GZipMiddleware, minimum_size=2000, compresslevel=4)
 
     @app.get("/export/{name}.{kind}")
     def file(name: str, kind: str, request: Request) -> Response:
