@@ -22,6 +22,7 @@ examples:
   bocb aggregate                              read the cards back, print the coupling table
   bocb push --to hf://my-lab                  send finished runs to the Hub
   bocb recommend resnet101                    which optimizers to try on a backbone, and why
+  bocb leaderboard                            look at the tables in a browser
   bocb figures --source paper                 every figure of the study's published table
   bocb train --config fashion_mnist_subset/demo backbone.name=tiny_vit optimizer.name=adamw --dry-run
 """
