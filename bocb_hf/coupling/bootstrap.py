@@ -10,7 +10,9 @@ statistic anew, noise removed as in the original. Three things make the interval
   (n−1)/n, is there as ``kind="residual"``; it takes each cell's own two or three seeds for the whole truth, and its
   intervals are too narrow where spreads differ (benchmarks/coverage.txt).
 - *Interval.* With δ = draw − truth of the draws: estimate − 2·mean(δ) + quantiles of δ, so that a bias of the estimator
-  (the best of noisy means is partly luck) is taken off, and a skewed estimator gets its long side where it belongs.
+  (the best of noisy means is partly luck) is taken off, and a skewed estimator gets its long side where it belongs. A
+  maximum has its long side where its rivals are, and the data do not tell which those are; so its interval is symmetric
+  about the estimate without bias (as in Hall 1988), with the longer side on both.
 
 Where backbones are drawn, intervals are widened by t_{m−1}/z · √(m/(m−1)) with m the smaller group (Hesterberg 2015,
 "expanded percentile interval"): 7 CNNs drawn from 7 spread less than 7 drawn from all CNNs.
@@ -20,22 +22,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bocb_hf.backbones import CNN_FAMILIES
 from bocb_hf.coupling.additive import fit_additive, noise_coefficients
-from bocb_hf.coupling.contrast import ADAPTIVE, ENOUGH_BACKBONES, SGD
-from bocb_hf.coupling.decomposition import block_noise, cell_noise
+from bocb_hf.coupling.contrast import ADAPTIVE, SGD
+from bocb_hf.coupling.family_test import ENOUGH_BACKBONES
 from bocb_hf.coupling.indices import complete_part, kappa_squares, naive_cost
+from bocb_hf.coupling.noise import block_noise
 from bocb_hf.coupling.scores import Floats, Scale, ScoreTable
-from bocb_hf.coupling.spread import cell_spread, chunks
+from bocb_hf.coupling.spread import chunks
 from bocb_hf.coupling.statistics import LEVEL, t_quantile
+from bocb_hf.coupling.world import Kind, World, image_shifts, logit_slope
 from bocb_hf.errors import InputError
 
-Kind = Literal["parametric", "residual"]
 MAXIMA = frozenset({"cost"})  # statistics that are ruled by which mean is highest; drawn around the observed means
 # takes cell means (D, B, O) and noise variances of a mean (D, B, O) or None for no noise, and gives (D, ...)
 Statistic = Callable[[Floats, Floats | None], Floats]
@@ -129,7 +131,7 @@ def bootstrap(
     generator = np.random.default_rng(seed)
     if images and shifts is None:
         shifts = image_shifts(scores, draws, seed)
-    slope = 1.0 if scale == "points" or scores.n_test is None else _logit_slope(scores.means, scores.n_test)
+    slope = 1.0 if scale == "points" or scores.n_test is None else logit_slope(scores.means, scores.n_test)
     plain = {name: f(world.means[None], world.noise)[0] for name, f in wanted.items()}
     truth = {name: f((world.means if name in MAXIMA else world.truth)[None], None)[0] for name, f in wanted.items()}
     drawn: dict[str, list[Floats]] = {name: [] for name in wanted}
@@ -209,109 +211,6 @@ def standard_statistics(scores: ScoreTable, scale: Scale) -> dict[str, Statistic
     return found
 
 
-class World:
-    """What tables are drawn from.
-
-    Attributes:
-        means: Observed cell means, shape (B, O).
-        noise: Estimated noise variance of each mean, shape (1, B, O); None when n = 1 everywhere.
-        truth: Cell means of the draws, their interaction shrunk; shape (B, O).
-        has_seeds: Whether scores vary over seeds.
-    """
-
-    def __init__(self, scores: ScoreTable, scale: Scale, kind: Kind) -> None:
-        kept = scores.ranked
-        values = np.where(kept[:, :, None], scores.on(scale), np.nan)
-        self._n = np.where(kept, scores.n, 1)
-        self.means = np.where(kept, scores.cell_means(scale), np.nan)
-        self._kept, self._kind = kept, kind
-        self._spread = cell_spread(scores, scale)
-        noise = cell_noise(values)
-        self.noise = None if noise is None else (noise / self._n)[None]
-        self.has_seeds = self._spread is not None
-        self.truth = self.means
-        self._block = 0.0
-        if self._spread is None or self.noise is None:
-            return
-        fit = fit_additive(self.means, kept)
-        v = self._spread.mean_square / self._n
-        left = np.nansum(np.square(fit.interaction)) / kept.sum()
-        left = max(0.0, float(left - noise_coefficients(kept)[2] @ self.noise[0][kept]))
-        shrink = np.sqrt(left / np.maximum(left + v, 1e-300))
-        self.truth = self.means - fit.interaction * (1 - shrink)
-        shared = block_noise(values) if kept.all() else 0.0
-        self._block = max(0.0, shared) ** 0.5
-        if kind == "residual":
-            e = (values - self.means[:, :, None]) * np.sqrt(self._n / np.maximum(self._n - 1, 1))[:, :, None]
-            order = np.argsort(~np.isfinite(e), axis=2, kind="stable")  # scores first, gaps last
-            self._residuals = np.nan_to_num(np.take_along_axis(e, order, axis=2))
-
-    def draw(self, generator: np.random.Generator, draws: int) -> tuple[Floats, Floats | None]:
-        """Cell means and estimated noise variances of the means, both (draws, B, O)."""
-        shape = (draws, *self._kept.shape)
-        if self._spread is None:
-            return np.repeat(self.truth[None], draws, axis=0), None
-        if self._kind == "residual":
-            return self._draw_residuals(generator, draws)
-        sigma = self._spread.draw(generator, draws)
-        means = self.truth + generator.standard_normal(shape) * sigma / np.sqrt(self._n)
-        means += self._block * generator.standard_normal((draws, len(self._kept), 1))
-        several = self._n > 1
-        # a variance from n scores is σ²·χ²/(n−1), and independent of their mean
-        chi2 = 2 * generator.standard_gamma(np.maximum(self._n - 1, 1) / 2, shape)
-        noise = np.square(sigma) * chi2 / np.maximum(self._n - 1, 1)
-        return means, self._of_means(noise, several)
-
-    def _draw_residuals(self, generator: np.random.Generator, draws: int) -> tuple[Floats, Floats]:
-        seeds = self._residuals.shape[2]
-        place = (generator.random((draws, *self._kept.shape, seeds)) * self._n[..., None]).astype(np.int64)
-        e = np.take_along_axis(np.broadcast_to(self._residuals, place.shape), place, axis=3)
-        there: NDArray[np.bool_] = np.asarray(np.arange(seeds) < self._n[..., None], np.bool_)
-        e = np.where(there, e, np.nan)
-        shift: Floats = np.nanmean(e, axis=3)
-        noise = np.nansum(np.square(e - shift[..., None]), axis=3) / np.maximum(self._n - 1, 1)
-        return self.truth + shift, self._of_means(noise, self._n > 1)
-
-    def _of_means(self, noise: Floats, several: NDArray[np.bool_]) -> Floats:
-        """Noise variances of the means, from those of one score; cells with one score borrow the mean of the others."""
-        several = several & self._kept
-        borrowed: Floats = noise[:, several].mean(axis=1)[:, None, None]
-        return np.where(self._kept, np.where(several, noise, borrowed), 0.0) / self._n
-
-
-def image_shifts(scores: ScoreTable, draws: int, seed: int = 0) -> NDArray[np.float32] | None:
-    """How each cell's mean moves when the test images are drawn again, in points, shape (draws, B, O).
-
-    All runs of a draw meet the same images.
-
-    Returns:
-        The shifts, 0 where a cell is not ranked; None without correctness bits.
-    """
-    if scores.packed is None or scores.n_test is None:
-        return None
-    n_test, kept = scores.n_test, scores.ranked
-    generator = np.random.default_rng((seed, n_test))
-    counts = np.empty((draws, n_test), np.float32)
-    for row in counts:
-        row[:] = np.bincount(generator.integers(0, n_test, n_test), minlength=n_test)
-    places, n = np.argwhere(kept), np.isfinite(scores.values)
-    shifts = np.zeros((draws, *kept.shape), np.float32)
-    start = 0
-    for chunk in chunks(len(places), n_test * len(scores.seeds), 10_000_000):
-        b, o = places[start : start + chunk].T
-        bits = np.unpackbits(scores.packed[b, o], axis=2, count=n_test)  # (chunk, S, n_test)
-        right = (bits * n[b, o, :, None]).sum(axis=1, dtype=np.float32) / n[b, o].sum(axis=1, dtype=np.float32)[:, None]
-        shifts[:, b, o] = 100 * ((counts @ right.T) / np.float32(n_test) - right.mean(axis=1))
-        start += chunk
-    return shifts
-
-
-def _logit_slope(means: Floats, n_test: int) -> Floats:
-    """What one point of a mean is on the logit scale."""
-    share = means / 100
-    return (1 / (share + 0.5 / n_test) + 1 / (1 - share + 0.5 / n_test)) / 100
-
-
 def contrast_weights(scores: ScoreTable) -> Floats | None:
     """Weights of the cells in the family contrast, shape (B, O); None when a side has no backbone or optimizer."""
     sgd = np.array([o in SGD for o in scores.optimizers])
@@ -349,15 +248,15 @@ def _resample(groups: tuple[NDArray[np.bool_], ...], generator: np.random.Genera
 def _interval(deviations: Floats, plain: Floats, wider: float, symmetric: bool) -> Interval:
     """The interval from draw − truth, shape (draws, ...).
 
-    A maximum has its long side where its rivals are, and the data do not tell which those are; so its interval is
-    symmetric, with the longer side on both.
+    Quantiles are those of (draws + 1), so that few draws do not make it too narrow (Davison and Hinkley 1997, 5.2).
     """
     blank = np.where(np.isnan(deviations).all(axis=0), np.nan, 0.0)  # an optimizer without cells has no index
     deviations = np.where(np.isnan(blank), 0.0, deviations)
     bias = np.asarray(np.nanmean(deviations, axis=0), np.float64)
-    low, high = np.nanquantile(deviations, [0.5 - LEVEL / 2, 0.5 + LEVEL / 2], axis=0) + blank
+    ends = np.nanquantile(deviations, [0.5 - LEVEL / 2, 0.5 + LEVEL / 2], axis=0, method="weibull")
+    low, high = wider * (ends - bias) + blank
     if symmetric:
-        half = wider * np.maximum(-low, high)
-        return Interval(plain - bias, plain, plain - bias - half, plain - bias + half)
+        high = np.maximum(-low, high)
+        low = -high
     centre = plain - bias
-    return Interval(centre, plain, centre + wider * (low - bias), centre + wider * (high - bias))
+    return Interval(centre, plain, centre + low, centre + high)

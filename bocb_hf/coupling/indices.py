@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bocb_hf.coupling.additive import fit_additive
-from bocb_hf.coupling.decomposition import cell_noise
+from bocb_hf.coupling.noise import cell_noise
 from bocb_hf.coupling.scores import Floats, Scale, ScoreTable
 from bocb_hf.coupling.spread import cell_spread, chunks
 from bocb_hf.coupling.statistics import LEVEL
@@ -81,7 +81,7 @@ def residuals(scores: ScoreTable, scale: Scale = "points", draws: int = 4000, se
         noise = generator.standard_normal((chunk, *kept.shape)) * spread.draw(generator, chunk) / np.sqrt(n)
         shifted = fit_additive(np.where(kept, noise, np.nan), kept).interaction
         largest.append(np.abs(shifted[:, usable] / error[usable]).max(axis=1))
-    critical = float(np.quantile(np.concatenate(largest), LEVEL))
+    critical = float(np.quantile(np.concatenate(largest), LEVEL, method="weibull"))  # as in ``bootstrap.py``
     return Residuals(scale, fit.interaction, np.where(usable, error, np.nan), critical)
 
 

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Sequence
 from math import isinf
 
 from bocb_hf.backbones import BACKBONES
-from bocb_hf.coupling.contrast import ENOUGH_BACKBONES, Contrast, NotAvailable, Permutation
+from bocb_hf.coupling.contrast import Contrast, NotAvailable
+from bocb_hf.coupling.family_test import ENOUGH_BACKBONES, FamilyTest
 from bocb_hf.coupling.row import GRID, Row
 from bocb_hf.coupling.statistics import Interval
 from bocb_hf.coupling.table import Floor, Table
@@ -196,14 +197,18 @@ def _fairness(shown: Sequence[Row]) -> list[str]:
     return found
 
 
-def permutation_text(test: Permutation) -> str:
-    """Two-sided p with its labelings and the smallest p that could have come out."""
-    which = "all" if test.exact else "a random"
-    what = {"mean": "", "median": " of medians", "t": " of the difference over its standard error"}[test.statistic]
-    return (
-        f"two-sided p{what} = {test.p:.2g} over {which} {test.labelings:,} labelings; the smallest p that could be "
-        f"reached is {test.smallest:.2g}"
+def family_test_text(test: FamilyTest) -> str:
+    """Two-sided p of a difference between families, the tests that it comes from, and the smallest p there could be."""
+    permutation, welch = test.permutation, test.welch
+    which = "all" if permutation.exact else "a random"
+    what = {"mean": "", "median": " of medians", "t": " of the difference over its error"}[permutation.statistic]
+    relabeled = (
+        f"permutation{what} {permutation.p:.2g} over {which} {permutation.labelings:,} labelings, at least "
+        f"{permutation.smallest:.2g}"
     )
+    if welch is None:
+        return f"{relabeled} (two-sided p of 'the families differ in nothing', which a difference in spread breaks too)"
+    return f"two-sided p = {test.p:.2g}, the larger of Welch's t ({welch.p:.2g}, df {welch.df:.1f}) and {relabeled}"
 
 
 def contrast_text(contrast: Contrast | NotAvailable) -> list[str]:
@@ -246,5 +251,5 @@ def contrast_text(contrast: Contrast | NotAvailable) -> list[str]:
             f"Conditional on these backbones: {len(contrast.cnn)} CNN(s) and {len(contrast.modern)} modern one(s) are "
             f"fewer than {ENOUGH_BACKBONES} a family, too few to speak of families."
         )
-    sentences.append(f"Permutation of the backbone labels: {permutation_text(contrast.permutation)}.")
+    sentences.append(f"Do the families differ, backbone by backbone: {family_test_text(contrast.test)}.")
     return [*sentences, *left_out]
