@@ -36,6 +36,7 @@ NAMES = {
 SEEDS = (2, 3, 5)
 FAMILIES = ((2, 2), (2, 5), (5, 6), (7, 13))
 RATIOS = (0.2, 1.0, 5.0)
+FAMILY_TESTS = ("claim", "Welch", "permutation", "permutation of C")
 LABEL, WIDTH = 38, 9
 
 
@@ -84,22 +85,15 @@ def _tests(tables: int) -> None:
     for name in found[0]:
         _line(name, [x[name] for x in found], 0, 6)
     print(
-        "\nFamily contrast, equal means; others vary 'ratio' times as much as CNNs. A claim rests on the larger of the"
+        f"\nFamily contrast, families of equal means, {4 * tables} samples a row. A claim rests on the larger p of the"
     )
-    print("two tests' p. Permutations alone claim only that families differ in something, spread included: no limit.\n")
-    errors: list[dict[str, Share]] = []
+    print("two tests; a permutation alone claims only that families differ in something, spread included: no limit.\n")
+    print(f"{'CNNs, others, their ratio of spreads':<{LABEL}}" + "".join(f"{what:>20}" for what in FAMILY_TESTS))
     for cnn, modern in FAMILIES:
-        started = time.perf_counter()
-        errors += [family_errors(cnn, modern, ratio, 4 * tables) for ratio in RATIOS]
-        _progress(f"families {cnn}, {modern}", errors[-1], started)
-    _head(f"CNNs, others ({4 * tables} samples)", [f"{m}, {n}" for m, n in FAMILIES], "ratio", RATIOS)
-    for name, text, limit in (
-        ("claim", "claim: the larger p of both", 6),
-        ("Welch", "Welch's t", 6),
-        ("permutation", "permutation", 100),
-        ("permutation of C", "permutation of C itself", 100),
-    ):
-        _line(text, [x[name] for x in errors], 0, limit)
+        for ratio in RATIOS:
+            errors = family_errors(cnn, modern, ratio, 4 * tables)
+            cells = [_cell(errors[what], 0, 6 if what in ("claim", "Welch") else 100) for what in FAMILY_TESTS]
+            print(f"{f'{cnn}, {modern}, {ratio:g}':<{LABEL}}" + "".join(f"{cell:>20}" for cell in cells), flush=True)
 
 
 def _head(title: str, groups: list[str], what: str, columns: tuple[float, ...]) -> None:
@@ -109,11 +103,13 @@ def _head(title: str, groups: list[str], what: str, columns: tuple[float, ...]) 
 
 def _line(name: str, shares: list[Share], low: float, high: float) -> None:
     """One row of figures."""
-    cells: list[str] = []
-    for share in shares:
-        outside = share.value < low - 1.96 * share.error or share.value > high + 1.96 * share.error
-        cells.append(f"{share.value:.1f}({max(1, round(10 * share.error))}){'!' if outside else ' '}")
-    print(f"{name:<{LABEL}}" + "".join(f"{cell:>{WIDTH}}" for cell in cells), flush=True)
+    print(f"{name:<{LABEL}}" + "".join(f"{_cell(share, low, high):>{WIDTH}}" for share in shares), flush=True)
+
+
+def _cell(share: Share, low: float, high: float) -> str:
+    """``95.3(7)``, with a mark where it lies beyond the limits by more than its error."""
+    outside = share.value < low - 1.96 * share.error or share.value > high + 1.96 * share.error
+    return f"{share.value:.1f}({max(1, round(10 * share.error))}){'!' if outside else ' '}"
 
 
 def _progress(column: str, found: dict[str, Share], started: float) -> None:

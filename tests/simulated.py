@@ -156,6 +156,6 @@ def family_errors(cnn: int, modern: int, ratio: float, tables: int) -> dict[str,
 def _shares(trials: Mapping[str, Sequence[float]]) -> dict[str, Share]:
     """Means with their errors; where all tables agree, the error of one more that does not."""
     return {
-        name: Share(100 * float(np.mean(x)), 100 * max(float(np.std(x)) / len(x) ** 0.5, 1 / len(x)))
+        name: Share(100 * float(np.mean(x)), 100 * (float(np.std(x)) / len(x) ** 0.5 or 1 / len(x)))
         for name, x in trials.items()
     }
