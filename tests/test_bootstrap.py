@@ -130,3 +130,25 @@ def test_contrast_weights_by_hand():
     assert weights.tolist() == [[0.5, -0.5, 0], [0.5, -0.5, 0], [-0.5, 0.5, 0], [-0.5, 0.5, 0]]
     assert contrast_weights(with_bits().without(["sgdm"])) is None
     assert "contrast" not in standard_statistics(with_bits().select(["tiny_vit"]), "points")
+
+
+def test_the_interval_of_a_maximum_is_symmetric_about_the_estimate_without_bias():
+    _, table = simulate(np.random.default_rng(5), 6, 5, 2, "factor 50")
+    found = bootstrap(table, draws=300)
+    assert found is not None
+    cost, shares = found.intervals["cost"], found.intervals["shares"]
+    assert cost.estimate < cost.plain  # the luck of the best is taken off
+    assert cost.high - cost.estimate == pytest.approx(cost.estimate - cost.low)
+    assert not np.allclose(shares.high - shares.estimate, shares.estimate - shares.low)
+
+
+def test_few_draws_do_not_make_intervals_narrow():
+    """Of 39 draws the 2.5 % quantile is the smallest: 95 % of further draws lie inside, as with 4,000."""
+    _, table = simulate(np.random.default_rng(6), 5, 4, 3, "equal")
+
+    def width(draws: int, seed: int) -> float:
+        found = bootstrap(table, draws=draws, seed=seed, statistics={"mean": lambda means, noise: means.mean((1, 2))})
+        assert found is not None
+        return float(found.intervals["mean"].high - found.intervals["mean"].low)
+
+    assert np.mean([width(39, seed) for seed in range(60)]) > width(4000, 0)

@@ -109,8 +109,8 @@ def test_welch_keeps_its_level_where_spreads_differ(cnn, modern, ratio):
 def test_words_name_both_tests_or_what_the_one_is_about():
     permutation = Permutation(252, 0.016, 2 / 252, statistic="t")
     assert family_test_text(FamilyTest(permutation, Welch(2.0, 0.8, 6.25, 0.045))) == (
-        "two-sided p = 0.045, the larger of Welch's t (0.045, df 6.2) and permutation of the difference over its error "
-        "0.016 over all 252 labelings, at least 0.0079"
+        "two-sided p = 0.045, the larger of Welch's t (0.045, df 6.2) and a permutation of C over its error (0.016; "
+        "all 252 labelings, smallest possible 0.0079)"
     )
     alone = family_test_text(compare_families([1.0], [2.0, 3.0]))
-    assert alone.startswith("permutation 0.67 over all 3 labelings") and "differ in nothing" in alone
+    assert "permutation = 0.67 (all 3 labelings" in alone and alone.endswith("differ in nothing, spread included'")

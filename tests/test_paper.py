@@ -106,7 +106,9 @@ def test_json_holds_what_the_text_says(paper):
     (table,) = paper[1]
     assert table["points"]["decomposition"]["observed"]["shares"]["interaction"] == pytest.approx(39.75, abs=0.01)
     assert table["points"]["intervals"] is None and table["points"]["population_intervals"]["varied"] == ["backbones"]
-    assert table["contrast"][0]["value"] == pytest.approx(6.0207, abs=1e-4)
+    contrast = table["contrast"][0]
+    assert contrast["value"] == pytest.approx(6.0207, abs=1e-4)
+    assert contrast["p"] == contrast["welch_p"] > 1e-3 > 1e-4 > contrast["permutation_p"]
     assert sum(f for row in table["failed"].values() for f in row.values()) == 51
 
 

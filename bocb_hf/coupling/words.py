@@ -200,15 +200,20 @@ def _fairness(shown: Sequence[Row]) -> list[str]:
 def family_test_text(test: FamilyTest) -> str:
     """Two-sided p of a difference between families, the tests that it comes from, and the smallest p there could be."""
     permutation, welch = test.permutation, test.welch
-    which = "all" if permutation.exact else "a random"
-    what = {"mean": "", "median": " of medians", "t": " of the difference over its error"}[permutation.statistic]
-    relabeled = (
-        f"permutation{what} {permutation.p:.2g} over {which} {permutation.labelings:,} labelings, at least "
+    how = {"mean": "", "median": " of medians", "t": " of C over its error"}[permutation.statistic]
+    labelings = (
+        f"{'all' if permutation.exact else 'a random'} {permutation.labelings:,} labelings, smallest possible "
         f"{permutation.smallest:.2g}"
     )
     if welch is None:
-        return f"{relabeled} (two-sided p of 'the families differ in nothing', which a difference in spread breaks too)"
-    return f"two-sided p = {test.p:.2g}, the larger of Welch's t ({welch.p:.2g}, df {welch.df:.1f}) and {relabeled}"
+        return (
+            f"two-sided p of a permutation{how} = {permutation.p:.2g} ({labelings}), for 'the families differ in "
+            "nothing, spread included'"
+        )
+    return (
+        f"two-sided p = {test.p:.2g}, the larger of Welch's t ({welch.p:.2g}, df {welch.df:.1f}) and a "
+        f"permutation{how} ({permutation.p:.2g}; {labelings})"
+    )
 
 
 def contrast_text(contrast: Contrast | NotAvailable) -> list[str]:
@@ -251,5 +256,5 @@ def contrast_text(contrast: Contrast | NotAvailable) -> list[str]:
             f"Conditional on these backbones: {len(contrast.cnn)} CNN(s) and {len(contrast.modern)} modern one(s) are "
             f"fewer than {ENOUGH_BACKBONES} a family, too few to speak of families."
         )
-    sentences.append(f"Do the families differ, backbone by backbone: {family_test_text(contrast.test)}.")
+    sentences.append(f"Difference between the families, backbone by backbone: {family_test_text(contrast.test)}.")
     return [*sentences, *left_out]
