@@ -2,7 +2,7 @@
 
     python benchmarks/coverage.py > benchmarks/coverage.txt
 
-(``--only intervals``, ``--only alternative`` or ``--only tests`` prints a part; about three quarters of an hour of one
+(``--only intervals``, ``population``, ``alternative`` or ``tests`` prints one part; three quarters of an hour of one
 core, with a line on stderr for each column)
 
 Tables and counting are in tests/simulated.py, which the tests share.
@@ -18,7 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-from simulated import DRAWS, REGIMES, Regime, Share, coverage, false_positives, family_errors
+from simulated import DRAWS, REGIMES, Regime, Share, coverage, false_positives, family_errors, population_coverage
 
 from bocb_hf.coupling.world import Kind
 
@@ -36,6 +36,7 @@ NAMES = {
 SEEDS = (2, 3, 5)
 FAMILIES = ((2, 2), (2, 5), (5, 6), (7, 13))
 RATIOS = (0.2, 1.0, 5.0)
+PARTS = ("intervals", "population", "alternative", "tests")
 FAMILY_TESTS = ("claim", "Welch", "permutation", "permutation of C")
 LABEL, WIDTH = 38, 9
 
@@ -43,14 +44,17 @@ LABEL, WIDTH = 38, 9
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tables", type=int, default=1000, help="for each column")
-    parser.add_argument("--only", choices=("intervals", "alternative", "tests"), help="one of the three parts")
+    parser.add_argument("--only", choices=PARTS, help="one of these parts")
     arguments = parser.parse_args()
-    parts = (arguments.only,) if arguments.only else ("intervals", "alternative", "tests")
+    parts = (arguments.only,) if arguments.only else PARTS
     print(f"{datetime.date.today()}, {arguments.tables} tables a column, seeded")
     print("95.3(7) stands for 95.3 with a standard error of 0.7; ! lies beyond the limits by more than 1.96 of these")
     if "intervals" in parts:
         print(f"\nPercent of 95 % intervals that hold the truth, {DRAWS} draws each; limits: 92 to 98")
         _intervals(arguments.tables, "parametric")
+    if "population" in parts:
+        print("\nThe same of intervals for further backbones, half of them CNNs, with these optimizers")
+        _population(arguments.tables)
     if "alternative" in parts:
         print("\nThe same if the bootstrap draws rescaled residuals, which is why that is not the default")
         _intervals(arguments.tables, "residual")
@@ -71,6 +75,24 @@ def _intervals(tables: int, kind: Kind) -> None:
         for name, text in NAMES.items():
             if name in found[0]:
                 _line(text, [x[name] for x in found], 92, 98)
+
+
+def _population(tables: int) -> None:
+    for backbones, optimizers in ((20, 8), (10, 8)):
+        columns: list[tuple[Regime, int]] = [(regime, seeds) for regime in REGIMES for seeds in SEEDS]
+        found: list[dict[str, Share]] = []
+        for regime, seeds in columns:
+            started = time.perf_counter()
+            found.append(population_coverage(backbones, optimizers, seeds, regime, tables))
+            _progress(f"population {backbones}x{optimizers} {regime} {seeds}", found[-1], started)
+        print()
+        _head(f"{backbones} backbones × {optimizers} optimizers", list(REGIMES), "seeds", SEEDS)
+        for name, text in (
+            ("shares", "shares of variance"),
+            ("contrast", "family contrast"),
+            ("welch", "the same, Welch"),
+        ):
+            _line(text, [x[name] for x in found], 92, 98)
 
 
 def _tests(tables: int) -> None:

@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from bocb_hf.coupling.additive import fit_additive
 from bocb_hf.coupling.bootstrap import bootstrap, standard_statistics
+from bocb_hf.coupling.contrast_variants import contrast_variants
 from bocb_hf.coupling.family_test import compare_families, permute
 from bocb_hf.coupling.indices import residuals
 from bocb_hf.coupling.interaction_tests import interaction_test, tukey_one_df
+from bocb_hf.coupling.population import population_bootstrap
 from bocb_hf.coupling.ranks import best_sets, rank_optimizers
 from bocb_hf.coupling.scores import ScoreTable, make_scores
 from bocb_hf.coupling.statistics import moderate, t_quantile
@@ -47,6 +49,7 @@ def simulate(
     regime: Regime,
     interaction: float = 1.0,
     same: bool = False,
+    effects: NDArray[np.float64] | None = None,
 ) -> tuple[NDArray[np.float64], ScoreTable]:
     """Draws true means (B, O) and a table of scores around them.
 
@@ -57,11 +60,11 @@ def simulate(
     Args:
         interaction: Its standard deviation in points.
         same: Optimizers do not differ at all.
+        effects: Of the optimizers, where several tables share them, shape (O,).
     """
     shape = (backbones, optimizers)
-    truth = (
-        70 + 3 * generator.normal(size=(backbones, 1)) + (0 if same else 1.5) * generator.normal(size=(1, optimizers))
-    )
+    truth = 70 + 3 * generator.normal(size=(backbones, 1))
+    truth = truth + ((0 if same else 1.5) * generator.normal(size=optimizers) if effects is None else effects)
     truth = truth + interaction * generator.normal(size=shape)
     sigma = np.full(shape, 0.6)
     if regime != "equal":
@@ -110,6 +113,24 @@ def coverage(backbones: int, optimizers: int, seeds: int, regime: Regime, tables
         others = np.stack([np.delete(truth, o, axis=1).max(axis=1) for o in range(optimizers)], axis=1)
         inside = (best.low <= truth - others) & (truth - others <= best.high)
         hits["best"].append(float(inside.all(axis=1).mean()))
+    return _shares(hits)
+
+
+def population_coverage(backbones: int, optimizers: int, seeds: int, regime: Regime, tables: int) -> dict[str, Share]:
+    """How often intervals for further backbones hold what 2,000 of them with the same optimizers show."""
+    generator = np.random.default_rng(4)
+    hits: dict[str, list[float]] = defaultdict(list)
+    for i in range(tables):
+        effects = 1.5 * generator.normal(size=optimizers)
+        truth, population = simulate(generator, 2000, optimizers, 1, regime, effects=effects)
+        _, table = simulate(generator, backbones, optimizers, seeds, regime, effects=effects)
+        statistics = standard_statistics(population, "points")
+        for name, interval in population_bootstrap(table, draws=DRAWS, seed=i).intervals.items():
+            true = statistics[name](truth[None], None)[0]
+            hits[name].append(float(((interval.low <= true) & (true <= interval.high)).mean()))
+        welch = contrast_variants(table)[0].population
+        assert welch is not None
+        hits["welch"].append(float(welch.holds(float(statistics["contrast"](truth[None], None)[0]))))
     return _shares(hits)
 
 

@@ -7,7 +7,7 @@ The quick versions here allow for the luck of few tables, three standard errors 
 from __future__ import annotations
 
 import pytest
-from simulated import REGIMES, coverage, false_positives, family_errors
+from simulated import REGIMES, coverage, false_positives, family_errors, population_coverage
 
 TABLES = 25
 # what counts each cell, backbone or optimizer has many trials in a table
@@ -25,6 +25,12 @@ def test_intervals_hold_the_truth(regime, seeds):
         assert share.value >= 100 * low, f"{name}: {share.value:.1f}"
     # too wide is wrong as well; what counts whole tables cannot show it with 25 of them
     assert all(found[name].value < 99.5 for name in MANY[:3])
+
+
+@pytest.mark.parametrize("regime", REGIMES)
+def test_intervals_for_further_backbones_hold_what_these_show(regime):
+    for name, share in population_coverage(12, 6, 3, regime, 40).items():
+        assert share.value >= 100 * (0.92 - 3 * (0.92 * 0.08 / 40) ** 0.5), name
 
 
 @pytest.mark.parametrize("regime", REGIMES[:2])

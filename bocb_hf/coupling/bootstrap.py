@@ -1,7 +1,7 @@
 """Intervals of what is no plain mean: shares of variance, indices, cost of coupling, family contrast.
 
-Each draw makes a whole table again, seeds, test images and (only with enough of them) backbones, and computes every
-statistic anew, noise removed as in the original. Three things make the intervals hold with two or three seeds:
+Each draw makes a whole table again, seeds and test images, and computes every statistic anew, noise removed as in the
+original; ``population.py`` draws backbones. Three things make the intervals hold with two or three seeds:
 
 - *Truth of the draws.* Observed means hold noise already; drawn around them, an interaction would carry it twice. The
   interaction of every cell is first shrunk by √(τ²/(τ² + σ²/n)) to what is left when noise is removed.
@@ -13,9 +13,6 @@ statistic anew, noise removed as in the original. Three things make the interval
   (the best of noisy means is partly luck) is taken off, and a skewed estimator gets its long side where it belongs. A
   maximum has its long side where its rivals are, and the data do not tell which those are; so its interval is symmetric
   about the estimate without bias (as in Hall 1988), with the longer side on both.
-
-Where backbones are drawn, intervals are widened by t_{m−1}/z · √(m/(m−1)) with m the smaller group (Hesterberg 2015,
-"expanded percentile interval"): 7 CNNs drawn from 7 spread less than 7 drawn from all CNNs.
 """
 
 from __future__ import annotations
@@ -29,14 +26,12 @@ from numpy.typing import NDArray
 from bocb_hf.backbones import CNN_FAMILIES
 from bocb_hf.coupling.additive import fit_additive, noise_coefficients
 from bocb_hf.coupling.contrast import ADAPTIVE, SGD
-from bocb_hf.coupling.family_test import ENOUGH_BACKBONES
 from bocb_hf.coupling.indices import complete_part, kappa_squares, naive_cost
 from bocb_hf.coupling.noise import block_noise
 from bocb_hf.coupling.scores import Floats, Scale, ScoreTable
 from bocb_hf.coupling.spread import chunks
-from bocb_hf.coupling.statistics import LEVEL, t_quantile
+from bocb_hf.coupling.statistics import LEVEL
 from bocb_hf.coupling.world import Kind, World, image_shifts, logit_slope
-from bocb_hf.errors import InputError
 
 MAXIMA = frozenset({"cost"})  # statistics that are ruled by which mean is highest; drawn around the observed means
 # takes cell means (D, B, O) and noise variances of a mean (D, B, O) or None for no noise, and gives (D, ...)
@@ -88,7 +83,6 @@ def bootstrap(
     kind: Kind = "parametric",
     images: bool = True,
     shifts: NDArray[np.float32] | None = None,
-    backbones: bool = False,
     statistics: Mapping[str, Statistic] | None = None,
 ) -> Bootstrap | None:
     """Draws tables and gives every statistic its 95 % interval.
@@ -102,32 +96,18 @@ def bootstrap(
         images: Draw test images as well, the same for all runs of a draw, where the correctness bits are there. Their
             part holds some of the noise between seeds once more, so intervals are slightly too wide.
         shifts: ``image_shifts`` with as many draws, where several bootstraps share them; drawn when None.
-        backbones: Draw backbones as well, CNNs and modern ones apart, so that statements reach beyond those at hand.
-            They are then statements about the complete part of the table, and no backbone has an index of its own.
         statistics: ``standard_statistics`` of the table when None.
 
     Returns:
-        The intervals, or None when nothing can vary: n = 1 everywhere, no bits, and no backbones drawn.
+        The intervals, or None when nothing can vary: n = 1 everywhere, and no bits.
 
     Raises:
-        InputError: Backbones are to be drawn, but there are fewer than five CNNs or modern ones; nothing to decompose.
+        InputError: Nothing to decompose.
     """
-    if backbones and not scores.ranked.all():
-        scores, shifts = _complete(scores, shifts)
-    is_cnn = np.array([family in CNN_FAMILIES for family in scores.families])
-    modern = np.array([family == "modern" for family in scores.families])
-    smaller = int(min(is_cnn.sum(), modern.sum()))
-    if backbones and smaller < ENOUGH_BACKBONES:
-        raise InputError(
-            f"backbones: {int(is_cnn.sum())} CNN(s) and {int(modern.sum())} modern one(s); with fewer than "
-            f"{ENOUGH_BACKBONES} of each, resampling them says nothing: draw seeds and images only"
-        )
     world = World(scores, scale, kind)
-    if not world.has_seeds and not (images and scores.packed is not None) and not backbones:
+    if not world.has_seeds and not (images and scores.packed is not None):
         return None
     wanted = dict(standard_statistics(scores, scale) if statistics is None else statistics)
-    if backbones:
-        wanted.pop("backbone", None)
     generator = np.random.default_rng(seed)
     if images and shifts is None:
         shifts = image_shifts(scores, draws, seed)
@@ -140,22 +120,16 @@ def bootstrap(
         means, noise = world.draw(generator, chunk)
         if shifts is not None:
             means = means + shifts[start : start + chunk] * slope
-        if backbones:
-            rows = np.stack([_resample((is_cnn, modern), generator) for _ in range(chunk)])[:, :, None]
-            means = np.take_along_axis(means, rows, axis=1)
-            noise = None if noise is None else np.take_along_axis(noise, rows, axis=1)
         for name, f in wanted.items():
             # a maximum over shrunken means would meet too few rivals
             drawn[name].append(f(means + (world.means - world.truth) if name in MAXIMA else means, noise))
         start += chunk
-    wider = t_quantile(0.975, smaller - 1) / t_quantile(0.975, np.inf) if backbones else 1.0
-    wider *= (smaller / (smaller - 1)) ** 0.5 if backbones else 1.0
     intervals = {
-        name: _interval(np.concatenate(parts) - truth[name], plain[name], wider, name in MAXIMA)
+        name: make_interval(np.concatenate(parts) - truth[name], plain[name], symmetric=name in MAXIMA)
         for name, parts in drawn.items()
     }
-    varied = {"seeds": world.has_seeds, "test images": shifts is not None, "backbones": backbones}
-    return Bootstrap(scale, draws, tuple(k for k, v in varied.items() if v), not backbones, intervals)
+    varied = {"seeds": world.has_seeds, "test images": shifts is not None}
+    return Bootstrap(scale, draws, tuple(k for k, v in varied.items() if v), True, intervals)
 
 
 def standard_statistics(scores: ScoreTable, scale: Scale) -> dict[str, Statistic]:
@@ -227,28 +201,16 @@ def contrast_weights(scores: ScoreTable) -> Floats | None:
     return rows[:, None] * columns
 
 
-def _complete(scores: ScoreTable, shifts: NDArray[np.float32] | None) -> tuple[ScoreTable, NDArray[np.float32] | None]:
-    """The larger complete part of a table, with its shifts."""
-    part = complete_part(scores.ranked)
-    if part is None:
-        raise InputError("backbones: no two optimizers have all their cells, so backbones cannot be resampled")
-    rows, columns = part
-    names = [scores.backbones[int(i)] for i in rows], [scores.optimizers[int(i)] for i in columns]
-    return scores.select(*names), None if shifts is None else shifts[:, rows][:, :, columns]
-
-
-def _resample(groups: tuple[NDArray[np.bool_], ...], generator: np.random.Generator) -> NDArray[np.int64]:
-    """Backbones drawn with replacement within each group, the others kept; shape (B,)."""
-    rows = np.arange(len(groups[0]))
-    for group in groups:
-        rows[group] = generator.choice(np.nonzero(group)[0], int(group.sum()))
-    return rows
-
-
-def _interval(deviations: Floats, plain: Floats, wider: float, symmetric: bool) -> Interval:
-    """The interval from draw − truth, shape (draws, ...).
+def make_interval(deviations: Floats, plain: Floats, wider: float = 1.0, symmetric: bool = False) -> Interval:
+    """The interval from draw − truth.
 
     Quantiles are those of (draws + 1), so that few draws do not make it too narrow (Davison and Hinkley 1997, 5.2).
+
+    Args:
+        deviations: Shape (draws, ...).
+        plain: The estimate as it is, shape (...).
+        wider: Factor of both sides.
+        symmetric: Take the longer side on both.
     """
     blank = np.where(np.isnan(deviations).all(axis=0), np.nan, 0.0)  # an optimizer without cells has no index
     deviations = np.where(np.isnan(blank), 0.0, deviations)

@@ -2,7 +2,7 @@
 
 A permutation of the backbone labels is exact where families make no difference at all. Where they differ in spread but
 not in mean it is not, not even for C over its standard error, which is right only with many backbones (Janssen 1997;
-Chung and Romano 2013): with 5 CNNs and 6 others that vary a fifth as much, 8.5 % of its tests call equal means
+Chung and Romano 2013): with 5 CNNs and 6 others that vary a fifth as much, 8 % of its tests call equal means
 different. Welch's (1947) t is made for unequal spreads, but takes d for normal. The p of a claim is the larger of both:
 it is small only if both are, so it errs no more often than the one whose assumption holds (Berger 1982).
 """
