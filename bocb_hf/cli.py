@@ -67,6 +67,11 @@ def build_parser() -> argparse.ArgumentParser:
 
     recommendation.add_arguments(recommend)
 
+    leaderboard = commands.add_parser("leaderboard", help="look at the tables in a browser, or deploy them as a Space")
+    from bocb_hf.leaderboard import arguments as looking
+
+    looking.add_arguments(leaderboard)
+
     check = commands.add_parser(
         "check-optimizer",
         help="show an optimizer's row and run the conformance suite on it",
@@ -219,6 +224,12 @@ def _recommend(arguments: argparse.Namespace) -> int:
     return run(arguments)
 
 
+def _leaderboard(arguments: argparse.Namespace) -> int:
+    from bocb_hf.leaderboard.command import run
+
+    return run(arguments)
+
+
 def _check_optimizer(arguments: argparse.Namespace) -> int:
     from bocb_hf.listing import describe_optimizer
     from bocb_hf.optim import OPTIMIZERS
@@ -259,6 +270,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "aggregate": _aggregate,
     "figures": _figures,
     "recommend": _recommend,
+    "leaderboard": _leaderboard,
     "check-optimizer": _check_optimizer,
     "render": _render,
 }

@@ -26,6 +26,7 @@ from bocb_hf.store.hub_calls import check_writable, explained, make_api, with_ba
 from bocb_hf.verification import Verification, parse_verification
 
 RECORDS, COUPLING = "data/records.parquet", "data/coupling.parquet"
+LEADERBOARD = "data/leaderboard.parquet"
 _URI = re.compile(r"hf://datasets/([A-Za-z0-9][A-Za-z0-9_-]{0,95}/[A-Za-z0-9._-]{1,96})")
 _VERIFICATION = re.compile(r"verifications/[0-9a-f]{16}-[a-z]+\.json")
 _ATTEMPTS = 20
