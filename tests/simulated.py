@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bocb_hf.coupling.additive import fit_additive
-from bocb_hf.coupling.bootstrap import bootstrap, standard_statistics
-from bocb_hf.coupling.contrast_variants import contrast_variants
-from bocb_hf.coupling.family_test import compare_families, permute
+from bocb_hf.coupling.bootstrap import bootstrap, contrast_weights, standard_statistics
+from bocb_hf.coupling.family_test import compare_families, permute, welch
 from bocb_hf.coupling.indices import residuals
 from bocb_hf.coupling.interaction_tests import interaction_test, tukey_one_df
 from bocb_hf.coupling.population import population_bootstrap
@@ -128,9 +127,12 @@ def population_coverage(backbones: int, optimizers: int, seeds: int, regime: Reg
         for name, interval in population_bootstrap(table, draws=DRAWS, seed=i).intervals.items():
             true = statistics[name](truth[None], None)[0]
             hits[name].append(float(((interval.low <= true) & (true <= interval.high)).mean()))
-        welch = contrast_variants(table)[0].population
-        assert welch is not None
-        hits["welch"].append(float(welch.holds(float(statistics["contrast"](truth[None], None)[0]))))
+        weights, half = contrast_weights(table), backbones // 2
+        assert weights is not None
+        parts = (table.means * weights).sum(axis=1)  # of C, which each backbone's d adds to with 1/m or −1/n
+        test = welch((half * parts[:half]).tolist(), ((half - backbones) * parts[half:]).tolist())
+        assert test is not None and np.isclose(test.difference, parts.sum())
+        hits["welch"].append(float(test.interval().holds(float(statistics["contrast"](truth[None], None)[0]))))
     return _shares(hits)
 
 

@@ -73,7 +73,7 @@ def population_bootstrap(
     drawn: dict[str, list[Floats]] = {name: [] for name in wanted}
     start = 0
     for chunk in chunks(draws, means.size * 4):
-        rows = np.stack([_resample((is_cnn, modern), generator) for _ in range(chunk)])  # (chunk, B)
+        rows = _resample((is_cnn, modern), generator, chunk)
         moved = 0.0 if shifts is None else np.take_along_axis(shifts[start : start + chunk] * slope, rows[..., None], 1)
         for name, f in wanted.items():
             drawn[name].append(f(means[rows] + moved, None if noise is None else noise[rows]))
@@ -95,9 +95,9 @@ def _complete(scores: ScoreTable, shifts: NDArray[np.float32] | None) -> tuple[S
     return scores.select(*names), None if shifts is None else shifts[:, rows][:, :, columns]
 
 
-def _resample(groups: tuple[NDArray[np.bool_], ...], generator: np.random.Generator) -> NDArray[np.int64]:
-    """Backbones drawn with replacement within each group, the others kept; shape (B,)."""
-    rows = np.arange(len(groups[0]))
+def _resample(groups: tuple[NDArray[np.bool_], ...], generator: np.random.Generator, draws: int) -> NDArray[np.int64]:
+    """Backbones drawn with replacement within each group, the others kept; shape (draws, B)."""
+    rows = np.tile(np.arange(len(groups[0])), (draws, 1))
     for group in groups:
-        rows[group] = generator.choice(np.nonzero(group)[0], int(group.sum()))
+        rows[:, group] = generator.choice(np.nonzero(group)[0], (draws, int(group.sum())))
     return rows
