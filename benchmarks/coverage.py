@@ -57,9 +57,7 @@ def main() -> None:
         _population(arguments.tables)
     if "alternative" in parts:
         fewer = max(1, arguments.tables // 4)
-        print(
-            f"\nThe same if the bootstrap draws rescaled residuals, {fewer} tables a column: why that is not the default"
-        )
+        print(f"\nThe same, {fewer} tables a column, if the bootstrap draws rescaled residuals: why it does not")
         _intervals(fewer, "residual")
     if "tests" in parts:
         _tests(arguments.tables)
