@@ -36,7 +36,7 @@ SCHEMA = pa.schema(
     metadata={VERSION_KEY: str(VERSION).encode()},
 )
 
-Text = Annotated[str, Field(max_length=4000)]
+Text = Annotated[str, Field(max_length=200_000)]  # a sentence may list the cells of a large table
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 
 

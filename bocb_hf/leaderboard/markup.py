@@ -11,13 +11,19 @@ from bocb_hf.leaderboard import columns as c
 from bocb_hf.leaderboard.state import State
 
 
+LONGEST = 1200  # letters of a sentence on a page; the files have all of it
+
+
 def join(parts: Iterable[Markup]) -> Markup:
+    """One after the other."""
     return Markup("").join(parts)
 
 
 def items(sentences: Iterable[str]) -> Markup:
-    items = [Markup("<li>{}</li>").format(text) for text in sentences]
-    return Markup("<ul>{}</ul>").format(join(items)) if items else Markup("")
+    """A list; nothing for none."""
+    found = [text if len(text) <= LONGEST else text[:LONGEST].rsplit(" ", 1)[0] + " …" for text in sentences]
+    lines = join(Markup("<li>{}</li>").format(text) for text in found)
+    return Markup("<ul>{}</ul>").format(lines) if found else Markup("")
 
 
 def files(name: str, kinds: Sequence[str], state: State) -> Markup:
