@@ -20,7 +20,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 install: $(VENV)/.installed  ## set up the virtual environment
 
 demo: $(VENV)/.installed  ## train the demo grid (about 10 minutes; continues where it stopped) and print its table
-	$(BIN)/bocb sweep demo --store $(DEMO)/store runtime.state_dir=$(DEMO)/state
+	$(BIN)/bocb sweep demo --store $(DEMO)/store runtime.state_dir=$(DEMO)/state runtime.tracker=none
 	$(BIN)/bocb aggregate --store $(DEMO)/store --out $(DEMO)/report
 
 test: check  ## set up and run the gate

@@ -33,7 +33,8 @@ from bocb_hf.figures.draw import draw_records, draw_scores, slugs
 from bocb_hf.figures.grid import heatmap, ranks
 from bocb_hf.figures.style import COLUMN, PAGE, SMALL, figure_bytes, spread
 from bocb_hf.figures.training import Trace, lines_of, mean_curve, training_curves
-from bocb_hf.record import Curve, RunRecord, Status
+from bocb_hf.measurements import Curve
+from bocb_hf.record import RunRecord, Status
 from bocb_hf.reference import PUBLISHED, published
 from bocb_hf.store.local import LocalStore
 

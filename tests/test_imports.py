@@ -46,6 +46,8 @@ MODULES = (
     "bocb_hf",
     "bocb_hf.aggregate",
     "bocb_hf.card",
+    "bocb_hf.card_text",
+    "bocb_hf.eval_results",
     "bocb_hf.cli",
     "bocb_hf.config",
     "bocb_hf.analysis_outputs",
@@ -69,6 +71,8 @@ MODULES = (
     "bocb_hf.report",
     "bocb_hf.aggregate_hub",
     "bocb_hf.hub_commands",
+    "bocb_hf.engine.repetition",
+    "bocb_hf.trust_commands",
     "bocb_hf.results",
     "bocb_hf.retraction",
     "bocb_hf.store.card_cache",
@@ -233,7 +237,7 @@ def loaded():
 validate, before = Trainer._validate, []
 Trainer._validate = lambda self: (before.append(loaded()), validate(self))[1]
 code = main(["--config", "fashion_mnist_subset/demo", "backbone.name=tiny_resnet", "optimizer.name=sgdm",
-             "training.epochs=1", "training.batch_size=6000"])
+             "training.epochs=1", "training.batch_size=6000", "runtime.tracker=none"])
 print(json.dumps([code, before[0], len(before)]))
 """
     ended = python(code, tmp_path, ACCELERATE_USE_CPU="true")

@@ -302,9 +302,9 @@ def test_the_table_is_exported_as_filtered(boards: dict[str, Board], own: Board)
     state = state_of(boards, "families=modern&n=2")
     frame = pd.read_csv(io.BytesIO(export("table", "csv", state, boards)))
     assert set(frame.backbone) == {"tiny_convnext", "tiny_vit"}
-    for row in frame.itertuples():
-        cell = own.cells[str(row.backbone), str(row.optimizer)]
-        assert (row.mean == cell.mean) if cell.mean is not None else pd.isna(row.mean)
+    for backbone, optimizer, mean in zip(frame.backbone, frame.optimizer, frame["mean"], strict=True):
+        cell = own.cells[backbone, optimizer]
+        assert mean == cell.mean if cell.mean is not None else pd.isna(mean)
     assert b"\\begin{tabular}" in export("table", "tex", state, boards)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,6 +30,9 @@ _TITLE = "Which optimizer for this backbone?"
 _HEADERS = {"Cache-Control": "public, max-age=300", "X-Content-Type-Options": "nosniff"}
 # a figure is data: no script of it runs, and it loads nothing
 _FIGURE = _HEADERS | {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox"}
+# Gradio would check a choice against what it remembers of the visitor, and refuse it once it has forgotten;
+# `_read` checks what is sent instead
+_FREE: dict[str, Any] = {"allow_custom_value": True}
 # fonts of the system: the page asks nobody for others
 _THEME = Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
 _AXES = [(text, name) for name, text in AXES.items()]
@@ -49,17 +51,22 @@ def build_blocks(source: Source) -> gr.Blocks:
         )
         with gr.Accordion("Filters", open=True, elem_id="filters"):
             with gr.Row():
-                table = gr.Dropdown(label="Data set", elem_id="table")
-                setting = gr.Dropdown(label="Setting and data revision", elem_id="setting")
-                namespaces = gr.Dropdown(label="Namespaces", multiselect=True, elem_id="namespaces")
+                table = gr.Dropdown(label="Data set", elem_id="table", **_FREE)
+                setting = gr.Dropdown(label="Setting and data revision", elem_id="setting", **_FREE)
+                namespaces = gr.Dropdown(label="Namespaces", multiselect=True, elem_id="namespaces", **_FREE)
                 fewest = gr.Slider(1, 10, 1, step=1, label="n, at least", elem_id="n")
             with gr.Row():
-                families = gr.CheckboxGroup(label="Families of backbones", elem_id="families")
-                categories = gr.CheckboxGroup(label="Categories of optimizers", elem_id="categories")
+                families = gr.CheckboxGroup(
+                    [(text, name) for name, text in FAMILIES.items()], label="Families of backbones", elem_id="families"
+                )
+                about = "; ".join(f"{c}: {text}" for c, text in CATEGORIES.items())
+                categories = gr.CheckboxGroup(
+                    list(CATEGORIES), label="Categories of optimizers", info=about, elem_id="categories"
+                )
                 level = gr.Radio(list(LEVELS), label="Trust, at least", elem_id="level")
         with gr.Row():
-            backbone = gr.Dropdown(label="Backbone", elem_id="backbone", visible=False)
-            optimizer = gr.Dropdown(label="Optimizer", elem_id="optimizer", visible=False)
+            backbone = gr.Dropdown(label="Backbone", elem_id="backbone", visible=False, **_FREE)
+            optimizer = gr.Dropdown(label="Optimizer", elem_id="optimizer", visible=False, **_FREE)
             axis = gr.Dropdown(_AXES, label="Cost", elem_id="axis", visible=False)
             ask = gr.Textbox(
                 label="Recommend for",
@@ -77,24 +84,25 @@ def build_blocks(source: Source) -> gr.Blocks:
             for view, label in VIEWS.items():
                 with gr.Tab(label, id=view, render_children=True) as made[view]:
                     pages[view] = gr.HTML(js_on_load=script, elem_id=f"view-{view}", apply_default_css=False)
-        active, cell = gr.State("table"), gr.State(False)
+        # kept by the page, like all controls: the server remembers nobody, so a restart loses nothing
+        active, cell = gr.Textbox("table", visible=False), gr.Checkbox(False, visible=False)
         views = list(pages.values())
 
         def show(state: State, notices: Sequence[str] = ()) -> list[Any]:
             html = render(Page(source.boards(), state, notices))
             return [html if view == state.view else gr.skip() for view in VIEWS]
 
-        def chosen(view: str, opened: bool, *values: Any) -> State:
-            """The state of the controls, valid whatever a client sends."""
+        def chosen(view: str, opened: bool, *values: Any) -> tuple[State, list[str]]:
+            """The state of the controls, valid whatever a client sends, and what was dropped."""
             return _read(source.boards(), view, opened, values)
 
         def change(view: str, opened: bool, *values: Any) -> list[Any]:
-            return show(chosen(view, opened, *values))
+            return show(*chosen(view, opened, *values))
 
         def turn(to: str, opened: bool, *values: Any) -> list[Any]:
             if not values[0]:  # the first tab tells of itself before the address was read
                 return [gr.skip()] * (1 + len(asks) + len(views))
-            return [to, *(gr.update(visible=shown) for shown in _shown(to)), *show(chosen(to, opened, *values))]
+            return [to, *(gr.update(visible=shown) for shown in _shown(to)), *show(*chosen(to, opened, *values))]
 
         def load(request: gr.Request) -> list[Any]:
             state, notices = parse_query(request.query_params.multi_items(), source.boards())
@@ -112,13 +120,14 @@ def build_blocks(source: Source) -> gr.Blocks:
             return change_setting(first, view, *values)
 
         def change_setting(name: str, view: str, *values: Any) -> list[Any]:
-            state = replace(chosen(view, False, name, *values), cell=False)
+            # filters of the old table that the new one does not know are dropped without a word
+            state, _ = chosen(view, False, name, *values)
             return [*_controls(source.boards(), state), False, *show(state)]
 
         def open_cell(view: str, event: gr.EventData, *values: Any) -> list[Any]:
             data = event._data or {}
-            state = chosen(view, True, *values[:6], data.get("backbone"), data.get("optimizer"), *values[8:])
-            return [state.backbone or gr.skip(), state.optimizer or gr.skip(), state.cell, *show(state)]
+            state, dropped = chosen(view, True, *values[:6], data.get("backbone"), data.get("optimizer"), *values[8:])
+            return [state.backbone or gr.skip(), state.optimizer or gr.skip(), state.cell, *show(state, dropped)]
 
         quick: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
         blocks.load(load, None, [table, *controls, active, cell, tabs, *views], **quick)
@@ -140,14 +149,14 @@ def _shown(view: str) -> list[bool]:
     return [place in used for place in range(4)]
 
 
-def _read(boards: dict[str, Board], view: str, opened: bool, values: Sequence[Any]) -> State:
-    """A state from what a client sent; the same reader as the address has."""
+def _read(boards: dict[str, Board], view: str, opened: bool, values: Sequence[Any]) -> tuple[State, list[str]]:
+    """A state and what was dropped, from what a client sent; the same reader as the address has."""
     names = ("table", "families", "categories", "level", "n", "namespaces", "backbone", "optimizer", "axis", "ask")
     pairs: list[tuple[str, str]] = [("view", str(view)), ("cell", "1" if opened else "")]
     for name, value in zip(names, values, strict=True):
         each = value if isinstance(value, list) else [value]
         pairs += [(name, str(int(v) if isinstance(v, float) else v)) for v in each if v is not None]
-    return parse_query(pairs, boards)[0]
+    return parse_query(pairs, boards)
 
 
 def _controls(boards: dict[str, Board], state: State) -> list[Any]:
@@ -160,24 +169,19 @@ def _controls(boards: dict[str, Board], state: State) -> list[Any]:
         for name, b in boards.items()
         if b.info.dataset == info.dataset
     ]
-    families = [(FAMILIES.get(f, f), f) for f in sorted(set(info.families))]
-    categories = [(c, c) for c in sorted(set(info.categories))]
+    backbones = [("", ""), *((backbone_name(board, b), b) for b in info.backbones)]
+    optimizers = [("", ""), *((optimizer_label(o), o) for o in info.optimizers)]
     shown = _shown(state.view)
-    about = "; ".join(f"{c}: {CATEGORIES.get(c, 'unknown')}" for _, c in categories)
     return [
-        gr.Dropdown(datasets, value=info.dataset),
-        gr.Dropdown(settings, value=state.table),
-        gr.CheckboxGroup(families, value=list(state.families)),
-        gr.CheckboxGroup(categories, value=list(state.categories), info=about),
+        gr.update(choices=datasets, value=info.dataset),
+        gr.update(choices=settings, value=state.table),
+        list(state.families),
+        list(state.categories),
         state.level,
         state.n,
-        gr.Dropdown(list(board.namespaces), value=list(state.namespaces)),
-        gr.Dropdown(
-            [("", ""), *((backbone_name(board, b), b) for b in info.backbones)], value=state.backbone, visible=shown[0]
-        ),
-        gr.Dropdown(
-            [("", ""), *((optimizer_label(o), o) for o in info.optimizers)], value=state.optimizer, visible=shown[1]
-        ),
+        gr.update(choices=list(board.namespaces), value=list(state.namespaces)),
+        gr.update(choices=backbones, value=state.backbone, visible=shown[0]),
+        gr.update(choices=optimizers, value=state.optimizer, visible=shown[1]),
         gr.update(value=state.axis, visible=shown[2]),
         gr.update(value=state.ask, visible=shown[3]),
     ]
@@ -186,7 +190,7 @@ def _controls(boards: dict[str, Board], state: State) -> list[Any]:
 def build_app(source: Source) -> FastAPI:
     """The whole server: the page at ``/``, its files below ``/export``."""
     app = FastAPI(title=_TITLE, docs_url=None, redoc_url=None, openapi_url=None)
-    app.add_middleware(GZipMiddleware, minimum_size=2000)
+    app.add_middleware(GZipMiddleware, minimum_size=2000, compresslevel=4)
 
     @app.get("/export/{name}.{kind}")
     def file(name: str, kind: str, request: Request) -> Response:

@@ -105,6 +105,7 @@ def legend(chosen: Selection) -> Markup:
     return Markup(
         "<p class=legend><span class=scale aria-hidden=true>{}</span> points below the best optimizer of the same "
         "backbone, from 0 to {} on a square-root scale; colours compare within a column.{} n: completed runs. "
-        "★ best, ☆ inside the best's interval, <span class=corner>◥</span> failed (over 2 points below the median, interval included); "
+        "★ best, ☆ inside the best's interval, "
+        "<span class=corner>◥</span> failed (over 2 points below the median, interval included); "
         "hatched: diverged; dashed: not run.</p>"
     ).format(scale, f"{_shades(chosen)[1]:.0f}", intervals)

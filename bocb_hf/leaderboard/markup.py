@@ -10,7 +10,6 @@ from markupsafe import Markup
 from bocb_hf.leaderboard import columns as c
 from bocb_hf.leaderboard.state import State
 
-
 LONGEST = 1200  # letters of a sentence on a page; the files have all of it
 
 

@@ -90,13 +90,13 @@ def parse_query(pairs: Iterable[tuple[str, str]], boards: Mapping[str, Board]) -
         value = given.get(name, [default])[-1]
         if value in known or value == default:
             return value
-        dropped.append(f"The address names the {name} {value!r}, which is not here.")
+        dropped.append(f"There is no {name} {value!r} here.")
         return default
 
     def several(name: str, known: Iterable[str]) -> tuple[str, ...]:
         known = list(known)
         unknown = [value for value in given.get(name, []) if value not in known]
-        dropped.extend(f"The address filters by {name} {value!r}, which is not here." for value in unknown)
+        dropped.extend(f"There is none of the {name} {value!r} here." for value in unknown)
         return tuple(value for value in known if value in given.get(name, []))
 
     table = one("table", boards, next(iter(boards)))
