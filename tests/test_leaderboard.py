@@ -21,12 +21,13 @@ from bocb_hf.coupling.table import build_tables
 from bocb_hf.errors import InputError
 from bocb_hf.leaderboard.arguments import DEMO
 from bocb_hf.leaderboard.export import export, grid_csv
-from bocb_hf.leaderboard.grids import backbone_grid, ranking_grid
+from bocb_hf.leaderboard.grids import backbone_grid
 from bocb_hf.leaderboard.layout import LEVELS, SCHEMA
 from bocb_hf.leaderboard.pictures import PICTURES, picture
 from bocb_hf.leaderboard.read import Board, LeaderboardFile
 from bocb_hf.leaderboard.source import Source
 from bocb_hf.leaderboard.state import VIEWS, State, parse_query, select
+from bocb_hf.leaderboard.summaries import ranking_grid
 from bocb_hf.leaderboard.views import Page, render
 from bocb_hf.leaderboard.write import leaderboard_parquet
 from bocb_hf.reference import PUBLISHED, published

@@ -11,6 +11,7 @@ from bocb_hf.coupling.pareto import AXES
 from bocb_hf.coupling.words import optimizer_label
 from bocb_hf.leaderboard import columns as c
 from bocb_hf.leaderboard import grids as g
+from bocb_hf.leaderboard import summaries as w
 from bocb_hf.leaderboard.advice import advise
 from bocb_hf.leaderboard.cell_page import cell_page
 from bocb_hf.leaderboard.commands import SUBMIT, train_command
@@ -89,7 +90,7 @@ def _table(page: Page, chosen: Selection) -> Markup:
         parts.append(Markup("<h3>Floors</h3>{}").format(items(lines)))
     if info.notes:
         parts.append(Markup("<h3>Notes</h3>{}").format(items(info.notes)))
-    ledger = g.ledger_grid(chosen.board)
+    ledger = w.ledger_grid(chosen.board)
     if ledger is not None:
         parts.append(Markup("<h3>Was tuning fair?</h3>{}{}").format(items(info.fairness), grid_table(ledger, state)))
     return join(parts)
@@ -97,7 +98,7 @@ def _table(page: Page, chosen: Selection) -> Markup:
 
 def _ranking(page: Page, chosen: Selection) -> Markup:
     state = page.state
-    grid = g.ranking_grid(chosen)
+    grid = w.ranking_grid(chosen)
     by_label = {optimizer_label(o): o for o in chosen.optimizers}
     link = [address(state, view="optimizer", optimizer=by_label[str(r["optimizer"])], cell=False) for r in grid.rows]
     alt = "Critical-difference diagram: mean ranks of the optimizers, bars join those that are not told apart"
@@ -153,9 +154,9 @@ def _coupling(page: Page, chosen: Selection) -> Markup:
         [
             Markup("<p class=soft>Of the whole table; filters do not change what was computed.</p>"),
             items(board.info.sentences),
-            grid_table(g.shares_grid(board), state),
+            grid_table(w.shares_grid(board), state),
             figure("interaction", alt, state),
-            grid_table(g.indices_grid(board), state),
+            grid_table(w.indices_grid(board), state),
         ]
     )
 
@@ -177,7 +178,7 @@ def _study(page: Page, chosen: Selection) -> Markup:
     study = page.study
     if study is None:
         return Markup("<p class=empty>This file does not hold the study's table.</p>")
-    parts = [grid_table(g.study_grid(chosen, study), page.state)]
+    parts = [grid_table(w.study_grid(chosen, study), page.state)]
     for title, board in (("Here", chosen.board), ("The study", study)):
         claim = board.info.contrast or [s for s in board.info.sentences if s.startswith("Family contrast")][:1]
         parts.append(Markup("<h3>{}</h3>{}").format(title, items(claim or ["No family contrast in this table."])))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -25,25 +25,18 @@ from bocb_hf.coupling.scores import ScoreTable, scores_of
 from bocb_hf.coupling.table import Table, build_tables, floors
 from bocb_hf.coupling.trials import trial_curves
 from bocb_hf.coupling.words import contrast_text, notes, span
-from bocb_hf.diagnosis import diagnose
 from bocb_hf.figures.grid import ranks
-from bocb_hf.identity import flatten
 from bocb_hf.leaderboard.layout import (
     GROUP,
-    LEVELS,
     SCHEMA,
     CellInfo,
     FloorRow,
     LedgerRow,
-    OtherConfiguration,
-    RunInfo,
     TableInfo,
-    Trial,
 )
+from bocb_hf.leaderboard.record_rows import own_cell, run_row
 from bocb_hf.outputs import table_slug
-from bocb_hf.record import RunRecord
 from bocb_hf.reference import PUBLISHED, SOURCE, published
-from bocb_hf.report import environment_text
 
 DRAWS = 2000
 _Row = dict[str, Any]
@@ -87,7 +80,7 @@ def _own(contents: StoreContents, draws: int) -> Iterator[_Row]:
                 yield {"kind": "front", "table": name, "backbone": backbone, "payload": _json(fronts)}
         for row in table.rows:
             for record in row.finals:
-                yield _run_row(name, record, contents)
+                yield run_row(name, record, contents)
 
 
 def _published(draws: int) -> Iterator[_Row]:
@@ -259,116 +252,15 @@ def _columns(table: Table, contents: StoreContents) -> Mapping[tuple[str, str], 
         if not row.shown:
             others.setdefault((row.cell.backbone, row.cell.optimizer), []).append(row)
     return {
-        key: _own_cell(row, others.get(key, []), contents)
+        key: own_cell(row, others.get(key, []), contents)
         for row in table.rows
         if row.shown
         for key in [(row.cell.backbone, row.cell.optimizer)]
     }
 
 
-def _own_cell(row: Row, others: Sequence[Row], contents: StoreContents) -> _Row:
-    counted = [r for r in row.finals if r.status != "interrupted"]
-    held = [contents.levels.get(r.sha256(), LEVELS[0]) for r in counted]
-    places = [contents.places[r.role, r.run_id].split("/")[:2] for r in counted]
-    info = CellInfo(
-        selection=row.selection,
-        edge=row.edge,
-        survivor_mean=row.survivor_mean,
-        failure_low=row.failure[0] if row.failure else None,
-        failure_high=row.failure[1] if row.failure else None,
-        trials=tuple(
-            Trial(
-                lr=r.identity.optimizer.lr,
-                weight_decay=r.identity.optimizer.weight_decay,
-                val_top1=r.metrics.val_top1.last if r.metrics.val_top1 and r.status == "completed" else None,
-            )
-            for r in row.trials
-        ),
-        others=tuple(
-            OtherConfiguration(
-                config_hash=other.config_hash or "",
-                n=other.n,
-                mean=other.mean,
-                low=other.interval.low if other.interval else None,
-                high=other.interval.high if other.interval else None,
-            )
-            for other in others
-        ),
-    )
-    return {
-        "namespace": " ".join(sorted({owner for owner, _ in places})) or None,
-        "repository": " ".join(sorted({f"{owner}/{name}" for owner, name in places})) or None,
-        "level": min(held, key=LEVELS.index) if held else None,
-        "lr": row.lr,
-        "weight_decay": row.weight_decay,
-        "trials": len(row.trials),
-        "wall_seconds": row.wall_seconds,
-        "test_loss": row.test_loss,
-        "train_loss": row.train_loss,
-        "memory_bytes": max((r.cost.peak_memory_bytes for r in row.completed), default=None),
-        "payload": info.model_dump_json(),
-    }
-
-
-def _run_row(name: str, record: RunRecord, contents: StoreContents) -> _Row:
-    owner, repository, _ = contents.places[record.role, record.run_id].split("/", 2)
-    digest, top1 = record.sha256(), record.metrics.test_top1
-    metrics = {key: getattr(record.metrics, key) for key in type(record.metrics).model_fields}
-    cost = record.cost
-    spent = {
-        "wall time": f"{cost.wall_seconds:.1f} s",
-        "images a second while training": f"{cost.images_per_second:,.0f}",
-        "peak memory": f"{cost.peak_memory_bytes / 2**20:,.0f} MiB ({cost.memory_kind})",
-        "trainable parameters": f"{cost.parameters:,}",
-    }
-    if cost.energy_joules is not None:
-        spent["energy"] = f"{cost.energy_joules:,.0f} J ({cost.energy_source})"
-    info = RunInfo(
-        path=record.path(),
-        finished_at=record.finished_at,
-        reason=record.reason,
-        weights=record.weights_sha256 is not None,
-        metrics={key: m.last for key, m in metrics.items() if m is not None},
-        hyperparameters={key: _plain(v) for key, v in flatten(record.identity.model_dump(mode="json")).items()},
-        environment=environment_text(record),
-        cost=spent,
-        diagnosis=[f"{d.finding.replace('_', ' ')}: {d.text}" for d in diagnose(record)],
-        epochs_per_step=record.identity.training.epochs / record.total_steps,
-        steps=list(record.curve.step),
-        losses=[float(f"{v:.5g}") for v in record.curve.train_loss],
-        val_steps=list(record.curve.val_step),
-        val_top1=list(record.curve.val_top1),
-    )
-    return {
-        "kind": "run",
-        "table": name,
-        "backbone": record.identity.backbone.name,
-        "family": record.family,
-        "optimizer": record.identity.optimizer.name,
-        "category": record.category,
-        "config_hash": record.config_hash,
-        "namespace": owner,
-        "repository": f"{owner}/{repository}",
-        "level": contents.levels.get(digest, LEVELS[0]),
-        "status": record.status,
-        "run_id": record.run_id,
-        "record_sha256": digest,
-        "seed": record.seed,
-        "mean": top1.last if top1 else None,
-        "lr": record.identity.optimizer.lr,
-        "weight_decay": record.identity.optimizer.weight_decay,
-        "wall_seconds": cost.wall_seconds,
-        "memory_bytes": cost.peak_memory_bytes,
-        "payload": info.model_dump_json(),
-    }
-
-
 def _number(value: Any) -> float | None:
     return float(value) if np.isfinite(value) else None
-
-
-def _plain(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else "none" if value is None else str(value)
 
 
 def _json(value: Any) -> str:
