@@ -25,8 +25,8 @@ from bocb_hf.data.augment import normalize
 from bocb_hf.data.images import Images
 from bocb_hf.data.sampling import epoch_order
 from bocb_hf.engine import checkpoint, loop
+from bocb_hf.engine.evaluate_metrics import MeanLoss, TopKAccuracy
 from bocb_hf.engine.evaluation import evaluate
-from bocb_hf.engine.metrics import MeanLoss, TopKAccuracy
 from bocb_hf.engine.prepare import PreparedRun, prepare_run
 from bocb_hf.engine.progress import DIVERGED_ABOVE, Progress
 from bocb_hf.engine.run import train_run
