@@ -23,10 +23,10 @@ from torchvision.transforms import functional as pillow
 from bocb_hf.data import source as source_module
 from bocb_hf.data.augment import COLUMNS, crop_box
 from bocb_hf.data.decode import Centre, Chunk, Decoder, RandomCrop, SizeRule
+from bocb_hf.data.encoded import DatasetTable
 from bocb_hf.data.sampling import epoch_order, step_uniforms
 from bocb_hf.data.source import Batch, LoaderSource, MemorySource, Order, read_ahead
 from bocb_hf.data.splits import EncodedImages, Images
-from bocb_hf.data.encoded import DatasetTable
 from bocb_hf.errors import InputError
 
 
