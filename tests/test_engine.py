@@ -304,8 +304,8 @@ def test_accumulation_equals_the_whole_batch(sections: dict[str, Any]) -> None:
 def test_runs_are_paired_across_optimizers(sections: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """Initial weights depend on (seed, backbone), the batches on the seed alone."""
     batches: list[torch.Tensor] = []
-    real = loop.Augmenter.__call__
-    monkeypatch.setattr(loop.Augmenter, "__call__", lambda *a: (found := real(*a), batches.append(found[0].clone()))[0])
+    real = loop.Feed.inputs
+    monkeypatch.setattr(loop.Feed, "inputs", lambda *a: (found := real(*a), batches.append(found[0].clone()))[0])
     seen = {}
     runs = (("tiny_vit", "adamw", 1), ("tiny_vit", "lars", 1), ("tiny_resnet", "sgdm", 1), ("tiny_vit", "adamw", 2))
     for backbone, optimizer, seed in runs:

@@ -41,7 +41,7 @@ class StreamSource:
         pin: Put the next steps together in a thread, in page-locked memory, for a GPU.
     """
 
-    exact_resume = False
+    at_hand = exact_resume = False
 
     def __init__(self, images: StreamedImages, order: Order, workers: int, pin: bool = False) -> None:
         self.images, self._images, self._order = len(images), images, order

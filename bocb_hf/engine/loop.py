@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from itertools import count, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from bocb_hf.data.splits import TestImages
 from bocb_hf.engine import checkpoint
 from bocb_hf.engine.environment import peak_memory
 from bocb_hf.engine.evaluation import Evaluation, evaluate
+from bocb_hf.engine.feed import Feed
 from bocb_hf.engine.interrupt import StopSignal
 from bocb_hf.engine.plan import check_sharding, make_plan
 from bocb_hf.engine.progress import Progress
@@ -92,6 +93,9 @@ class Trainer:
         self.augmenter = Augmenter(
             identity.augmentation, training, data.image_size, data.num_classes, data.mean, data.std, seed, device
         )
+        self.feed = Feed(
+            source, self.augmenter, self.plan.steps_per_epoch, self.plan.micro_batch * runtime.accumulation, self.format
+        )
         self._evaluating = False
         self.progress = Progress(validation_n=len(validation) if validation is not None else 0)
         accelerator.register_for_checkpointing(self.progress)
@@ -135,7 +139,11 @@ class Trainer:
             self._validate()
         self.network.train()
         train_mode(self.bare_model)
-        batches = self._batches()
+        if progress.step % plan.steps_per_epoch and not self.source.exact_resume:
+            progress.replayed_epochs += 1
+            epoch = progress.step // plan.steps_per_epoch
+            log.warning("the order of a stream cannot be taken up midway: epoch %d begins anew", epoch + 1)
+        batches = self.feed.steps(progress.step)
         while progress.step < plan.total_steps and progress.diverged_at is None:
             started = time.perf_counter()
             logs = (progress.step + 1) % self.runtime.log_every == 0 or progress.step + 1 == plan.total_steps
@@ -189,16 +197,6 @@ class Trainer:
             for buffer in self.evaluation_model.buffers():
                 buffer.copy_(broadcast(buffer))  # type: ignore[arg-type]
 
-    def _batches(self) -> Iterator[list[Batch]]:
-        """This process's micro-batches of each step, from the step that comes next to the end of the run and beyond."""
-        epoch, first = divmod(self.progress.step, self.plan.steps_per_epoch)
-        if first and not self.source.exact_resume:
-            self.progress.replayed_epochs += 1
-            log.warning("the order of a stream cannot be taken up midway: epoch %d begins anew", epoch + 1)
-        yield from self.source.steps(epoch, first)
-        for later in count(epoch + 1):
-            yield from self.source.steps(later, 0)
-
     def _step(self, batches: list[Batch], watched: bool) -> tuple[float, tuple[float, float] | None]:
         """One optimizer step on the next global batch.
 
@@ -229,7 +227,7 @@ class Trainer:
         totals = torch.zeros(2, device=accelerator.device)
         for batch in batches:
             with accelerator.accumulate(self.network):
-                inputs, targets = self._inputs(batch)
+                inputs, targets = self.feed.inputs(batch, self.progress.step)
                 timer.lap("data")
                 logits = self.network(inputs)
                 mean_loss = loss(logits.float(), targets, training)
@@ -252,14 +250,9 @@ class Trainer:
         timer.lap("other")
         return lr, size
 
-    def _inputs(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Augmented and normalised images (B, 3, H, W) and their targets."""
-        inputs, targets = self.augmenter(batch.pixels, batch.labels, batch.rows, self.progress.step, batch.cropped)
-        return inputs.contiguous(memory_format=self.format), targets
-
     def _loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Mean loss of a micro-batch, and its logits (B, K)."""
-        inputs, targets = self._inputs(batch)
+        inputs, targets = self.feed.inputs(batch, self.progress.step)
         logits = self.network(inputs)
         return loss(logits.float(), targets, self.identity.training), logits
 
@@ -286,7 +279,7 @@ class Trainer:
         self._seed_forward()
 
         def loss_of(batch: Batch) -> Tensor:
-            logits = self.network(self._inputs(batch)[0]).float()
+            logits = self.network(self.feed.inputs(batch, self.progress.step)[0]).float()
             return sampled_label_loss(logits, draws[batch.rows].to(logits.device))
 
         batch_gradient(self.accelerator, self.network, batches, loss_of)
@@ -300,7 +293,7 @@ class Trainer:
             self._seed_forward()
             for step in islice(self.source.steps(0, 0), RECALIBRATION_BATCHES):
                 for batch in step:
-                    yield self._inputs(batch)[0]
+                    yield self.feed.inputs(batch, self.progress.step)[0]
 
         self._evaluating, waited = True, self.source.waited_seconds
         try:
