@@ -20,6 +20,11 @@ TOGETHER = 512 * 3 * 32**2
 MOST_STEPS = 8
 
 
+def count_together(images: int, size: int) -> int:
+    """How many steps of so many images of this side are augmented together."""
+    return max(1, min(TOGETHER // (images * 3 * size**2), MOST_STEPS))
+
+
 class Feed:
     """The micro-batches of a run in their order, and what the augmentation makes of them.
 
@@ -43,8 +48,7 @@ class Feed:
         self._source, self._augmenter, self._format = source, augmenter, memory_format
         self._steps_per_epoch = steps_per_epoch
         # to ask for several steps that are still to be decoded would make the device wait
-        fit = TOGETHER // (images * 3 * augmenter.size**2) if source.at_hand else 1
-        self._together = max(1, min(fit, MOST_STEPS))
+        self._together = count_together(images, augmenter.size) if source.at_hand else 1
         self._read: dict[int, tuple[Batch, int]] = {}  # micro-batches of the steps that were read, by id
         self._made: dict[int, tuple[Tensor, Tensor]] = {}  # their inputs, once one of them was asked for
 
