@@ -145,24 +145,15 @@ class Augmenter:
         """
         for part in parts:
             self._check(part.pixels, cropped)
-        pixels, labels = (
-            (torch.cat(columns) if len(parts) > 1 else columns[0]).to(self.device, non_blocking=True)
-            for columns in ([part.pixels for part in parts], [part.labels for part in parts])
-        )
-        sizes = [len(part.rows) for part in parts]
         if self._draws_nothing:
-            inputs = normalize(pixels, self.mean, self.std).split(sizes)
+            inputs = [normalize(p.pixels.to(self.device, non_blocking=True), self.mean, self.std) for p in parts]
         else:
-            draws = [self._draw(part.step)[part.rows] for part in parts]
-            inputs = self._augment(pixels, torch.cat(draws) if len(parts) > 1 else draws[0], cropped).split(sizes)
-            if self.augmentation.random_erasing:
-                for part, images, draw in zip(parts, inputs, draws, strict=True):
-                    erase(images, draw, self.augmentation.random_erasing, self._draw_noise(part.step))
-        return [self._target(*of) for of in zip(parts, inputs, labels.split(sizes), strict=True)]
+            inputs = self._augment_parts(parts, cropped)
+        return [self._mix(*pair) for pair in zip(parts, inputs, strict=True)]
 
-    def _target(self, part: Part, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def _mix(self, part: Part, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Mixes a micro-batch, and makes its targets."""
-        config = self.augmentation
+        config, labels = self.augmentation, part.labels.to(self.device, non_blocking=True)
         if not mixes(config) and self.training.loss == "ce":
             return inputs, labels
         targets = soft_targets(labels, self.num_classes, self.training.label_smoothing)
@@ -192,6 +183,19 @@ class Augmenter:
         if self._noise is None or self._noise[0] != step:
             self._noise = step, draw_noise(self.size, self.seed, step, self.device)
         return self._noise[1]
+
+    def _augment_parts(self, parts: Sequence[Part], cropped: bool) -> Sequence[Tensor]:
+        """Everything but mixing: operations on all parts at once, and the noise of each step."""
+        draws = [self._draw(part.step)[part.rows] for part in parts]
+        pixels = [part.pixels for part in parts]
+        one = len(parts) == 1
+        together = (pixels[0] if one else torch.cat(pixels)).to(self.device, non_blocking=True)
+        inputs = self._augment(together, draws[0] if one else torch.cat(draws), cropped)
+        each = inputs.split([len(part.rows) for part in parts])
+        if self.augmentation.random_erasing:
+            for part, images, draw in zip(parts, each, draws, strict=True):
+                erase(images, draw, self.augmentation.random_erasing, self._draw_noise(part.step))
+        return each
 
     def _augment(self, pixels: Tensor, draws: Tensor, cropped: bool) -> Tensor:
         """Everything up to normalised inputs, (B, 3, size, size) float32; ``draws`` is (B, COLUMNS) float64."""
