@@ -167,7 +167,7 @@ def train_ours(job: Job, folder: str, loop: str) -> None:
 
     def on_step(done: int, total: int) -> None:
         nonlocal seen
-        spent = trainer.progress.seconds.get("data", 0.0) + trainer._timer.seconds["data"]
+        spent = trainer.progress.seconds.get("data", 0.0) + trainer.costs.timer.seconds["data"]
         spent += trainer.progress.waited_seconds + trainer.source.waited_seconds
         report(spent - seen)
         seen = spent

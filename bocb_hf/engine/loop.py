@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -23,15 +22,16 @@ from bocb_hf.data.sampling import hessian_uniforms, seed_forward
 from bocb_hf.data.source import Batch, TrainSource
 from bocb_hf.data.splits import TestImages
 from bocb_hf.engine import checkpoint
+from bocb_hf.engine.costs import Costs
 from bocb_hf.engine.environment import peak_memory
 from bocb_hf.engine.evaluation import Evaluation, evaluate
 from bocb_hf.engine.feed import Feed
 from bocb_hf.engine.interrupt import StopSignal
 from bocb_hf.engine.plan import check_sharding, make_plan
+from bocb_hf.engine.processes import agree_to_stop, share_buffers
 from bocb_hf.engine.progress import Progress
 from bocb_hf.engine.schedule import learning_rate
 from bocb_hf.engine.step import RECALIBRATION_BATCHES, batch_gradient, evaluation_weights, sampled_label_loss
-from bocb_hf.engine.timing import EnergyMeter, EnergySource, StepTimer
 from bocb_hf.engine.watch import StepWatch
 from bocb_hf.identity import Identity
 from bocb_hf.optim import OPTIMIZERS
@@ -41,7 +41,6 @@ from bocb_hf.optim.param_groups import train_mode
 log = logging.getLogger(__name__)
 
 OnStep = Callable[[int, int], None]  # (steps done, total steps)
-WAITED_TOO_LONG = 0.2  # share of the training time
 
 
 class Trainer:
@@ -102,8 +101,7 @@ class Trainer:
         if self.ema is not None:
             accelerator.register_for_checkpointing(self.ema)
         self._unread: list[Tensor] = []  # (2,) tensors of loss and hits, still on the device
-        self._timer, self._energy = StepTimer(device), EnergyMeter(device)
-        self.energy_source: EnergySource | None = self._energy.source
+        self.costs = Costs(device, source, self.progress)
         self._watch: StepWatch | None = None
 
     @property
@@ -151,7 +149,7 @@ class Trainer:
             progress.step += 1
             ends_epoch = progress.step % plan.steps_per_epoch == 0
             saves = progress.step % plan.save_every == 0 or progress.step == plan.total_steps
-            stops = self._stop_requested(stop, at_sync=logs)
+            stops = agree_to_stop(stop, self.accelerator, at_sync=logs)
             if logs or saves or ends_epoch or stops:
                 self._read_losses()
                 if size is not None and progress.diverged_at is None:
@@ -165,18 +163,18 @@ class Trainer:
             progress.wall_seconds = wall_before + time.perf_counter() - session_start
             progress.peak_memory_bytes = max(progress.peak_memory_bytes, peak_memory(self.accelerator.device))
             if (saves or stops) and progress.diverged_at is None:
-                self._count_costs()
+                self.costs.collect()
                 checkpoint.save(self.accelerator, self.state_dir, progress.step)
             if on_step is not None:
                 on_step(progress.step, plan.total_steps)
             if stops:
                 break
-        self._count_costs()
-        self._say_waited()
+        self.costs.collect()
+        self.costs.say_waited()
 
     def evaluate(self, images: TestImages) -> Evaluation:
         """Evaluates the weights that count, after bringing the buffers of all processes together."""
-        self._share_buffers()
+        share_buffers(self.accelerator, self.evaluation_model)
         started = time.perf_counter()
         with self.evaluation_weights():
             result = evaluate(
@@ -191,12 +189,6 @@ class Trainer:
         self.progress.evaluation_seconds += time.perf_counter() - started
         return result
 
-    def _share_buffers(self) -> None:
-        """Gives every process the running statistics of the first: batch norm's differ until the next forward pass."""
-        if self.accelerator.num_processes > 1:
-            for buffer in self.evaluation_model.buffers():
-                buffer.copy_(broadcast(buffer))  # type: ignore[arg-type]
-
     def _step(self, batches: list[Batch], watched: bool) -> tuple[float, tuple[float, float] | None]:
         """One optimizer step on the next global batch.
 
@@ -204,7 +196,7 @@ class Trainer:
             Its learning rate, and if it is watched the norm of its gradient and its relative size.
         """
         progress, plan, training = self.progress, self.plan, self.identity.training
-        accelerator, timer = self.accelerator, self._timer
+        accelerator, timer = self.accelerator, self.costs.timer
         timer.start()
         lr = learning_rate(progress.step, plan.total_steps, plan.steps_per_epoch, self.identity.optimizer.lr, training)
         for group in self.optimizer.param_groups:
@@ -309,7 +301,7 @@ class Trainer:
         try:
             with evaluation_weights(self.optimizer, self.bare_model, batches):
                 self.source.waited_seconds = waited  # this was no training
-                self._share_buffers()  # each process has seen its own images
+                share_buffers(self.accelerator, self.evaluation_model)  # each process has seen its own images
                 yield
         finally:
             self._evaluating = False
@@ -320,7 +312,7 @@ class Trainer:
             return
         sums = self.accelerator.reduce(torch.stack(self._unread), "sum")
         self._unread = []
-        self._timer.collect()
+        self.costs.timer.collect()
         rows = (sums / self.identity.training.batch_size).tolist()  # type: ignore[operator]
         if not self.progress.watch([loss for loss, _ in rows], self.plan.stretch):
             self.progress.window += [(loss, 100 * share) for loss, share in rows]
@@ -340,28 +332,6 @@ class Trainer:
         if self.accelerator.trackers:
             self.accelerator.log({"val/loss": result.loss, "val/top1": result.top1}, step=progress.step)
 
-    def _count_costs(self) -> None:
-        """Brings what the meters of this session have measured into progress."""
-        progress = self.progress
-        self._timer.collect()
-        for part, seconds in self._timer.seconds.items():
-            progress.seconds[part] = progress.seconds.get(part, 0.0) + seconds
-            self._timer.seconds[part] = 0.0
-        progress.waited_seconds += self.source.waited_seconds
-        self.source.waited_seconds = 0.0
-        joules = self._energy.joules()
-        if joules is not None:
-            progress.energy_joules = (progress.energy_joules or 0.0) + joules
-
-    def _say_waited(self) -> None:
-        """Says in the log what share of the time the device had to wait for images."""
-        progress = self.progress
-        if progress.train_seconds:
-            share = progress.waited_seconds / progress.train_seconds
-            level = logging.WARNING if share > WAITED_TOO_LONG else logging.INFO
-            advice = "; raise runtime.workers or runtime.memory_budget_gb" if level == logging.WARNING else ""
-            log.log(level, "waited for images: %.1f %% of the training time%s", 100 * share, advice)
-
     def _track(self) -> None:
         """Sends the newest point of the curve to the tracker, if there is one."""
         if self.accelerator.trackers:
@@ -369,13 +339,3 @@ class Trainer:
             values = {"lr": progress.lr, "train/loss": progress.train_loss, "train/top1": progress.train_top1}
             values |= {"train/grad_norm": progress.grad_norm, "train/update_ratio": progress.update_ratio}
             self.accelerator.log({key: v[-1] for key, v in values.items() if v[-1] is not None}, step=progress.step)
-
-    def _stop_requested(self, stop: StopSignal, at_sync: bool) -> bool:
-        """Whether to stop now. Several processes agree at logged steps, so that all of them stop at the same one."""
-        asked = stop.requested
-        if self.accelerator.num_processes == 1:
-            return asked
-        if not at_sync:
-            return False
-        flag = torch.tensor(int(asked), device=self.accelerator.device)
-        return bool(self.accelerator.reduce(flag, "sum") > 0)  # type: ignore[operator]
