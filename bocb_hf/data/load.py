@@ -61,7 +61,7 @@ class OpenData:
                 f"data.streaming: {self.name!r} does not say which columns it has before it is read; load it without "
                 "streaming"
             )
-        return features if isinstance(features, dict) else features.to_dict()
+        return features.to_dict() if hasattr(features, "to_dict") else features  # of a stream, as datasets has them
 
 
 def find_row(name: str) -> DatasetRow | None:
