@@ -171,7 +171,12 @@ def test_what_a_stream_must_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     ):
         load_images(DataConfig(name="shards", image_size=16, streaming=True, evaluation_split="validation"), trial=True)
     with pytest.raises(InputError, match=r"data.validation_fraction: .*; leave it out, or set data.streaming=false"):
-        load_images(DataConfig(name="shards", image_size=16, streaming=True, validation_fraction=0.2), trial=False)
+        load_images(
+            DataConfig(
+                name="shards", image_size=16, streaming=True, validation_fraction=0.2, evaluation_split="validation"
+            ),
+            trial=False,
+        )
     runtime = RuntimeConfig(memory_budget_gb=1e-9)
     with pytest.raises(InputError, match=r"runtime.memory_budget_gb: 'validation' takes"):
         load_images(DataConfig(name="shards", image_size=16, streaming=True), trial=False, runtime=runtime)
