@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 DEMO   := outputs/demo
 
-.PHONY: help install demo test check lint types tests test-slow format clean
+.PHONY: help install demo test check lint types tests test-browser test-slow format clean
 .DEFAULT_GOAL := help
 
 help:  ## show the targets
@@ -20,7 +20,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 install: $(VENV)/.installed  ## set up the virtual environment
 
 demo: $(VENV)/.installed  ## train the demo grid (about 10 minutes; continues where it stopped) and print its table
-	$(BIN)/bocb sweep demo --store $(DEMO)/store runtime.state_dir=$(DEMO)/state
+	$(BIN)/bocb sweep demo --store $(DEMO)/store runtime.state_dir=$(DEMO)/state runtime.tracker=none
 	$(BIN)/bocb aggregate --store $(DEMO)/store --out $(DEMO)/report
 
 test: check  ## set up and run the gate
@@ -36,6 +36,11 @@ types: $(VENV)/.installed
 
 tests: $(VENV)/.installed
 	$(BIN)/pytest -n 2 --dist loadfile
+	@if command -v chromium >/dev/null; then $(BIN)/pytest -m browser tests/test_leaderboard_browser.py; \
+	else echo "no chromium here, so the browser tests did not run: apt-get install chromium, then make test-browser"; fi
+
+test-browser: $(VENV)/.installed  ## the leaderboard in chromium
+	$(BIN)/pytest -m browser tests/test_leaderboard_browser.py
 
 test-slow: $(VENV)/.installed  ## the tests that take minutes, which the gate leaves out
 	$(BIN)/pytest -m slow

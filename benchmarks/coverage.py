@@ -2,10 +2,10 @@
 
     python benchmarks/coverage.py > benchmarks/coverage.txt
 
-(printed in two parts, ``--only intervals`` and ``--only tests``; half an hour of one core)
+(``--only intervals``, ``population``, ``alternative`` or ``tests`` prints one part; three quarters of an hour of one
+core, with a line on stderr for each column)
 
-Tables and counting are in tests/simulated.py, which the tests share. A simultaneous statement counts as one for a table
-(residuals) or for a backbone (best sets); indices count for each backbone or optimizer.
+Tables and counting are in tests/simulated.py, which the tests share.
 """
 
 from __future__ import annotations
@@ -13,16 +13,19 @@ from __future__ import annotations
 import argparse
 import datetime
 import sys
+import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-from simulated import DRAWS, REGIMES, Regime, coverage, false_positives, permutation_errors
+from simulated import DRAWS, REGIMES, Regime, Share, coverage, false_positives, family_errors, population_coverage
+
+from bocb_hf.coupling.world import Kind
 
 NAMES = {
     "cell": "cell mean (Smyth 2004)",
-    "residuals": "interaction residuals, all cells of a table together",
-    "best": "best set of a backbone (Hsu), all its intervals together",
+    "residuals": "interaction residuals, all of a table",
+    "best": "best set (Hsu), all of a backbone",
     "shares": "shares of variance",
     "variances": "variances",
     "backbone": "index of a backbone",
@@ -30,55 +33,111 @@ NAMES = {
     "cost": "cost of coupling",
     "contrast": "family contrast",
 }
+SEEDS = (2, 3, 5)
+FAMILIES = ((2, 2), (2, 5), (5, 6), (7, 13))
+RATIOS = (0.2, 1.0, 5.0)
+PARTS = ("intervals", "population", "alternative", "tests")
+FAMILY_TESTS = ("claim", "Welch", "permutation", "permutation of C")
+LABEL, WIDTH = 38, 9
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tables", type=int, default=120, help="for each column of intervals")
-    parser.add_argument("--test-tables", type=int, default=300, help="for each column of tests")
-    parser.add_argument("--only", choices=("intervals", "tests"), help="one of the two parts")
+    parser.add_argument("--tables", type=int, default=1000, help="for each column")
+    parser.add_argument("--only", choices=PARTS, help="one of these parts")
     arguments = parser.parse_args()
-    if arguments.only != "tests":
-        _intervals(arguments.tables)
-    if arguments.only != "intervals":
-        _tests(arguments.test_tables)
+    parts = (arguments.only,) if arguments.only else PARTS
+    print(f"{datetime.date.today()}, {arguments.tables} tables a column, seeded")
+    print("95.3(7) stands for 95.3 with a standard error of 0.7; ! lies beyond the limits by more than 1.96 of these")
+    if "intervals" in parts:
+        print(f"\nPercent of 95 % intervals that hold the truth, {DRAWS} draws each; limits: 92 to 98")
+        _intervals(arguments.tables, "parametric")
+    if "population" in parts:
+        print("\nThe same of intervals for further backbones, half of them CNNs, with these optimizers")
+        _population(arguments.tables)
+    if "alternative" in parts:
+        fewer = max(1, arguments.tables // 4)
+        print(f"\nThe same, {fewer} tables a column, if the bootstrap draws rescaled residuals: why it does not")
+        _intervals(fewer, "residual")
+    if "tests" in parts:
+        _tests(arguments.tables)
 
 
-def _intervals(tables: int) -> None:
-    error = 100 * (0.95 * 0.05 / tables) ** 0.5
-    print(f"{datetime.date.today()}, {tables} tables a column, {DRAWS} draws, seeded; percent of intervals that hold")
-    print(f"the truth, wanted: 92 to 98; standard error of a figure that counts tables: about {error:.1f}\n")
+def _intervals(tables: int, kind: Kind) -> None:
     for backbones, optimizers in ((10, 8), (5, 4)):
-        for kind in ("parametric", "residual"):
-            columns: list[tuple[Regime, int]] = [(regime, seeds) for regime in REGIMES for seeds in (2, 3, 5)]
-            found = [coverage(backbones, optimizers, seeds, regime, tables, kind) for regime, seeds in columns]
-            print(f"{backbones} backbones × {optimizers} optimizers, bootstrap: {kind}")
-            print(" " * 60 + "".join(f"{regime:>21}" for regime in REGIMES))
-            print(f"{'seeds':<60}" + "".join(f"{seeds:>{9 if seeds == 2 else 6}}" for _, seeds in columns))
-            for name, text in NAMES.items():
-                if name in found[0]:
-                    cells = zip(columns, found, strict=True)
-                    line = "".join(f"{100 * x[name]:>{9 if seeds == 2 else 6}.1f}" for (_, seeds), x in cells)
-                    print(f"{text:<60}{line}", flush=True)
-            print()
+        columns: list[tuple[Regime, int]] = [(regime, seeds) for regime in REGIMES for seeds in SEEDS]
+        found: list[dict[str, Share]] = []
+        for regime, seeds in columns:
+            started = time.perf_counter()
+            found.append(coverage(backbones, optimizers, seeds, regime, tables, kind))
+            _progress(f"{kind} {backbones}x{optimizers} {regime} {seeds}", found[-1], started)
+        print()
+        _head(f"{backbones} backbones × {optimizers} optimizers", list(REGIMES), "seeds", SEEDS)
+        for name, text in NAMES.items():
+            if name in found[0]:
+                _line(text, [x[name] for x in found], 92, 98)
+
+
+def _population(tables: int) -> None:
+    for backbones, optimizers in ((20, 8), (10, 8)):
+        columns: list[tuple[Regime, int]] = [(regime, seeds) for regime in REGIMES for seeds in SEEDS]
+        found: list[dict[str, Share]] = []
+        for regime, seeds in columns:
+            started = time.perf_counter()
+            found.append(population_coverage(backbones, optimizers, seeds, regime, tables))
+            _progress(f"population {backbones}x{optimizers} {regime} {seeds}", found[-1], started)
+        print()
+        _head(f"{backbones} backbones × {optimizers} optimizers", list(REGIMES), "seeds", SEEDS)
+        for name, text in (
+            ("shares", "shares of variance"),
+            ("contrast", "family contrast"),
+            ("welch", "the same, Welch"),
+        ):
+            _line(text, [x[name] for x in found], 92, 98)
 
 
 def _tests(tables: int) -> None:
-    print(
-        f"False positives in percent at p ≤ 0.05, {tables} tables a column, wanted: at most 6; standard error about 1"
-    )
-    columns: list[tuple[Regime, int]] = [(regime, seeds) for regime in REGIMES[:2] for seeds in (2, 3, 5)]
-    found = [false_positives(10, 8, seeds, regime, tables) for regime, seeds in columns]
-    print(" " * 60 + "".join(f"{regime:>21}" for regime in REGIMES[:2]))
-    print(f"{'seeds':<60}" + "".join(f"{seeds:>{9 if seeds == 2 else 6}}" for _, seeds in columns))
+    print("\nFalse positives in percent at p ≤ 0.05; limit: 6\n")
+    columns: list[tuple[Regime, int]] = [(regime, seeds) for regime in REGIMES[:2] for seeds in SEEDS]
+    found: list[dict[str, Share]] = []
+    for regime, seeds in columns:
+        started = time.perf_counter()
+        found.append(false_positives(10, 8, seeds, regime, tables))
+        _progress(f"tests {regime} {seeds}", found[-1], started)
+    _head("10 backbones × 8 optimizers", list(REGIMES[:2]), "seeds", SEEDS)
     for name in found[0]:
-        cells = zip(columns, found, strict=True)
-        line = "".join(f"{100 * x[name]:>{9 if seeds == 2 else 6}.1f}" for (_, seeds), x in cells)
-        print(f"{name:<60}{line}")
-    for ratio in (1.0, 0.2, 5.0):
-        shares = [100 * permutation_errors(5, 6, ratio, 4 * tables, statistic) for statistic in ("t", "mean")]
-        name = f"family contrast, 5 CNNs and 6 others that vary {ratio:g} times as much"
-        print(f"{name:<60}{shares[0]:>9.1f}   C itself: {shares[1]:.1f}")
+        _line(name, [x[name] for x in found], 0, 6)
+    print(
+        f"\nFamily contrast, families of equal means, {4 * tables} samples a row. A claim rests on the larger p of the"
+    )
+    print("two tests; a permutation alone claims only that families differ in something, spread included: no limit.\n")
+    print(f"{'CNNs, others, their ratio of spreads':<{LABEL}}" + "".join(f"{what:>20}" for what in FAMILY_TESTS))
+    for cnn, modern in FAMILIES:
+        for ratio in RATIOS:
+            errors = family_errors(cnn, modern, ratio, 4 * tables)
+            cells = [_cell(errors[what], 0, 6 if what in ("claim", "Welch") else 100) for what in FAMILY_TESTS]
+            print(f"{f'{cnn}, {modern}, {ratio:g}':<{LABEL}}" + "".join(f"{cell:>20}" for cell in cells), flush=True)
+
+
+def _head(title: str, groups: list[str], what: str, columns: tuple[float, ...]) -> None:
+    print(f"{title:<{LABEL}}" + "".join(f"{group:>{WIDTH * len(columns)}}" for group in groups))
+    print(f"{what:<{LABEL}}" + "".join(f"{column:>{WIDTH}g}" for _ in groups for column in columns))
+
+
+def _line(name: str, shares: list[Share], low: float, high: float) -> None:
+    """One row of figures."""
+    print(f"{name:<{LABEL}}" + "".join(f"{_cell(share, low, high):>{WIDTH}}" for share in shares), flush=True)
+
+
+def _cell(share: Share, low: float, high: float) -> str:
+    """``95.3(7)``, with a mark where it lies beyond the limits by more than its error."""
+    outside = share.value < low - 1.96 * share.error or share.value > high + 1.96 * share.error
+    return f"{share.value:.1f}({max(1, round(10 * share.error))}){'!' if outside else ' '}"
+
+
+def _progress(column: str, found: dict[str, Share], started: float) -> None:
+    shares = ", ".join(f"{name} {share.value:.1f} ± {share.error:.1f}" for name, share in found.items())
+    print(f"{column}, {time.perf_counter() - started:.0f} s: {shares}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from bocb_hf.card import CardBlock, make_block
 from bocb_hf.errors import InputError
 from bocb_hf.record import BaselineRecord, RunRecord
-from bocb_hf.store import SCHEME, Store, open_store
+from bocb_hf.store import SCHEME, ReadStore, open_store
 from bocb_hf.store.read import CARD, RUN, CardSource, read_repository, reason_text
 
 DISAGREE = "card and record disagree; `bocb render` rebuilds the card from the records"
@@ -46,7 +46,7 @@ class StoreContents:
     levels: Mapping[str, str] = field(default_factory=dict)
 
 
-def read_store(*stores: Store) -> StoreContents:
+def read_store(*stores: ReadStore) -> StoreContents:
     """Reads and checks every card and record of the stores.
 
     A record counts when it is valid, lies where its identity says, and the card of its repository lists it as it is.
@@ -103,10 +103,6 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         InputError: The store holds no valid record, there is no such source, or a file cannot be written.
     """
-    # pandas, matplotlib and scipy: a second that `bocb --help` need not wait
-    from bocb_hf.analysis_outputs import analyse_paper, analyse_records
-    from bocb_hf.outputs import write_outputs
-
     if arguments.draws < 100:
         raise InputError(f"--draws: {arguments.draws} is too few for a 95 % interval; use at least 100")
     kind, _, name = arguments.source.partition(":")
@@ -116,6 +112,10 @@ def run(arguments: argparse.Namespace) -> int:
         from bocb_hf.aggregate_hub import aggregate_cards
 
         return aggregate_cards(arguments)
+    # pandas, matplotlib and scipy: a second that neither `bocb --help` nor cards need wait
+    from bocb_hf.analysis_outputs import analyse_paper, analyse_records
+    from bocb_hf.outputs import write_outputs
+
     if kind == "paper":
         found = analyse_paper(name or "cifar100", arguments.rules, arguments.out, arguments.draws)
         print(found.text)
@@ -140,7 +140,7 @@ def _read(arguments: argparse.Namespace) -> StoreContents:
 
 
 def _read_repository(
-    store: Store, repository: str, quarantined: list[Quarantined]
+    store: ReadStore, repository: str, quarantined: list[Quarantined]
 ) -> tuple[list[RunRecord], list[BaselineRecord]]:
     """The records of one repository that count; adds what does not to ``quarantined``."""
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import argparse
 import csv
-import io
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,8 +70,7 @@ def read_hub(arguments: argparse.Namespace) -> StoreContents:
         InputError: As ``open_caches``.
     """
     from bocb_hf.aggregate import Quarantined, read_store
-    from bocb_hf.results import fill_cache, read_verifications
-    from bocb_hf.verification import levels
+    from bocb_hf.results import fill_cache
 
     with ExitStack() as stack:
         caches = open_caches(stack, arguments)
@@ -79,29 +78,37 @@ def read_hub(arguments: argparse.Namespace) -> StoreContents:
             for cache in caches:
                 fill_cache(cache, arguments.results)
         contents = read_store(*caches)
-    if arguments.results and not arguments.offline:
-        verified, damaged = read_verifications(arguments.results)
-        contents.levels = levels(verified)
-        contents.quarantined += [Quarantined(arguments.results, path, reason) for path, reason in damaged]
+    contents.levels, damaged = _read_levels(arguments)
+    contents.quarantined += [Quarantined(arguments.results, path, reason) for path, reason in damaged]
     return contents
+
+
+def _read_levels(arguments: argparse.Namespace) -> tuple[Mapping[str, str], list[tuple[str, str]]]:
+    """Levels of trust by SHA-256 of a record, and what in the results data set is no verification."""
+    if not arguments.results:
+        return {}, []
+    from bocb_hf.results import read_verifications
+    from bocb_hf.verification import levels
+
+    verified, damaged = read_verifications(arguments.results, arguments.offline)
+    return levels(verified), damaged
 
 
 def aggregate_cards(arguments: argparse.Namespace) -> int:
     """Writes ``runs.parquet``, one row a final run as its card states it, and ``quarantined.csv``.
 
-    Memory does not grow with the number of cards, but for one short string a run.
+    Memory does not grow with the number of cards: what was seen is kept in a temporary file.
 
     Raises:
         InputError: As ``open_caches``; or a file cannot be written.
     """
     out: Path = arguments.out
-    refused = io.StringIO()
-    writer = csv.writer(refused, lineterminator="\n")
-    writer.writerow(("repository", "path", "reason"))
-    bad = 0
+    level, damaged = _read_levels(arguments)
+    bad = len(damaged)
     with ExitStack() as stack:
         caches = open_caches(stack, arguments)
-        seen: dict[str, str] = {}
+        seen = stack.enter_context(closing(sqlite3.connect("")))  # a temporary file
+        seen.execute("CREATE TABLE runs (run_id TEXT PRIMARY KEY, repository TEXT NOT NULL) WITHOUT ROWID")
 
         def rows() -> Iterator[dict[str, Any]]:
             nonlocal bad
@@ -111,8 +118,8 @@ def aggregate_cards(arguments: argparse.Namespace) -> int:
                         bad += 1
                         writer.writerow((repository, "README.md", block))
                         continue
-                    for row in _rows(repository, sha, block):
-                        first = seen.setdefault(row["run_id"], repository)
+                    for row in _rows(repository, sha, block, level):
+                        first = _first_place(seen, row["run_id"], repository)
                         if first == repository:
                             yield row
                         else:
@@ -120,22 +127,34 @@ def aggregate_cards(arguments: argparse.Namespace) -> int:
                             reason = f"a copy of what {first} holds; a copy is not a second run"
                             writer.writerow((repository, f"seeds/{row['seed']}/record.json", reason))
 
+        partial = out / ".quarantined.csv.partial"
         try:
             out.mkdir(parents=True, exist_ok=True)
-            count = _write_parquet(out / "runs.parquet", rows())
-            (out / "quarantined.csv").write_text(refused.getvalue(), encoding="utf-8")
+            with partial.open("w", encoding="utf-8", newline="") as file:
+                writer = csv.writer(file, lineterminator="\n")
+                writer.writerow(("repository", "path", "reason"))
+                writer.writerows((arguments.results, path, reason) for path, reason in damaged)
+                count = _write_parquet(out / "runs.parquet", rows())
+            partial.replace(out / "quarantined.csv")
         except OSError as error:
             raise InputError(f"--out: cannot write below {out}: {error.strerror}; choose another folder") from error
     print(f"wrote {out / 'runs.parquet'}: {count} runs; {bad} quarantined, see {out / 'quarantined.csv'}")
     return 0
 
 
-def _rows(repository: str, sha: str, block: CardBlock) -> Iterator[dict[str, Any]]:
+def _first_place(seen: sqlite3.Connection, run_id: str, repository: str) -> str:
+    """The repository that a run was first seen in, which is this one unless there was another."""
+    if seen.execute("INSERT OR IGNORE INTO runs VALUES (?, ?)", (run_id, repository)).rowcount:
+        return repository
+    return str(seen.execute("SELECT repository FROM runs WHERE run_id = ?", (run_id,)).fetchone()[0])
+
+
+def _rows(repository: str, sha: str, block: CardBlock, level: Mapping[str, str]) -> Iterator[dict[str, Any]]:
     shared = {"repository": repository, "revision": sha, "dataset": block.dataset, "setting": block.setting}
     shared |= {"backbone": block.backbone, "family": block.family, "optimizer": block.optimizer}
-    shared |= {"category": block.category, "level": "self-reported"}
+    shared |= {"category": block.category}
     for entry in block.runs:
-        yield shared | entry.model_dump()
+        yield shared | {"level": level.get(entry.record_sha256, "self-reported")} | entry.model_dump()
 
 
 def _write_parquet(path: Path, rows: Iterable[dict[str, Any]]) -> int:

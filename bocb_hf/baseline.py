@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import time
 from collections.abc import Callable
 
@@ -22,9 +21,12 @@ from bocb_hf.engine.environment import describe_environment
 from bocb_hf.engine.prepare import prepare_run
 from bocb_hf.errors import InputError
 from bocb_hf.identity import BackboneIdentity
+from bocb_hf.measurements import Correctness
+from bocb_hf.naming import baseline_path
+from bocb_hf.naming import baseline_repository_name as name_repository
 from bocb_hf.optim.param_groups import classifier_layers
-from bocb_hf.record import BaselineRecord, Correctness, baseline_path, parse_record, wilson_interval
-from bocb_hf.record import baseline_repository_name as name_repository
+from bocb_hf.record import BaselineRecord, parse_record, wilson_interval
+from bocb_hf.schema import utc_now
 from bocb_hf.store import ConflictError, Store
 
 # C was chosen among 0.01, 0.1 and 1 on the validation split of the embedded set (81.5, 83.3 and 82.2 %, on pixels)
@@ -120,7 +122,7 @@ def _fit(
         test_split=data.identity.evaluation_split,
         seconds=round(seconds, 3),
         environment=describe_environment(torch.device("cpu"), processes=1, micro_batch=len(labels)),
-        finished_at=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        finished_at=utc_now(),
     )
 
 

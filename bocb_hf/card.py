@@ -1,7 +1,7 @@
-"""The model card of a cell's repository: a projection of its records, and back.
+"""The block ``bocb`` in the metadata of a model card: a projection of a cell's records, and back.
 
-The YAML block ``bocb`` is what an aggregator reads from a listing; each entry names the SHA-256 of its record, which
-stays the truth. The text below it is for people. Both are rendered from records only, through the one template.
+It is what an aggregator reads from a listing; each entry names the SHA-256 of its record, which stays the truth.
+``bocb_hf.card_text`` renders the whole card.
 """
 
 from __future__ import annotations
@@ -11,35 +11,29 @@ import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, cast
 
-import jinja2
 from pydantic import Field, ValidationError
 
 from bocb_hf import strict_yaml
-from bocb_hf.backbones import BACKBONES
-from bocb_hf.coupling.statistics import estimate
-from bocb_hf.data import DATASETS
 from bocb_hf.errors import InputError
-from bocb_hf.optim import CATEGORIES, OPTIMIZERS
-from bocb_hf.record import RunRecord, Status, make_run_id, wilson_interval
-from bocb_hf.resources import resource
+from bocb_hf.naming import make_run_id
+from bocb_hf.record import RunRecord, Status
 from bocb_hf.retraction import Retraction
-from bocb_hf.schema import Frozen, Seed, Slug, describe_errors, later
+from bocb_hf.schema import ConfigHash, Frozen, RepositoryId, RunId, Seed, Sha256, Slug, describe_errors, later
 
 CARD_VERSION = 1
 _FRONT_MATTER = re.compile(r"\A---\n(.*?)\n---\n", re.DOTALL)
 
-Hash64 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Hash12 = Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")]
+EvalTask = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 Percent = Annotated[float, Field(ge=0, le=100)]
 
 
 class RunEntry(Frozen):
     """One final run in at most 2 KB. ``correct`` of ``test_images`` are right; both None unless it completed."""
 
-    run_id: Annotated[str, Field(pattern=r"^[0-9a-f]{12}-[0-9]{1,10}$")]
+    run_id: RunId
     seed: Seed
-    config_hash: Hash12
-    record_sha256: Hash64
+    config_hash: ConfigHash
+    record_sha256: Sha256
     status: Status
     test_top1: Percent | None
     correct: int | None
@@ -52,27 +46,27 @@ class RunEntry(Frozen):
 class TrialEntry(Frozen):
     """What the tuning of this cell tried: one entry a trial."""
 
-    config_hash: Hash12
+    config_hash: ConfigHash
     seed: Seed
     status: Status
     lr: float
     weight_decay: float
     val_top1: Percent | None
-    record_sha256: Hash64 | None = later(None)
+    record_sha256: Sha256 | None = later(None)
 
 
 class RetractedEntry(Frozen):
     """A run that its owner withdrew."""
 
-    run_id: Annotated[str, Field(pattern=r"^[0-9a-f]{12}-[0-9]{1,10}$")]
-    record_sha256: Hash64
+    run_id: RunId
+    record_sha256: Sha256
     reason: Annotated[str, Field(max_length=500)]
 
 
 class PeerEntry(Frozen):
     """Another optimizer on the same backbone, data and setting; ``top1`` is None unless its runs completed."""
 
-    repository: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,96}/[A-Za-z0-9._-]{1,96}$")]
+    repository: RepositoryId
     optimizer: Slug
     n: Annotated[int, Field(ge=0)]
     top1: Percent | None
@@ -86,7 +80,11 @@ class Peers(Frozen):
 
 
 class CardBlock(Frozen):
-    """The block ``bocb`` of a card's metadata."""
+    """The block ``bocb`` of a card's metadata.
+
+    Attributes:
+        eval_task: Of the benchmark that ``.eval_results/bocb.yaml`` states the score for; None where that is off.
+    """
 
     card_version: Literal[1]
     dataset: Annotated[str, Field(max_length=200)]
@@ -100,6 +98,7 @@ class CardBlock(Frozen):
     trials: list[TrialEntry]
     retracted: list[RetractedEntry] = later([])
     peers: Peers | None = later(None)
+    eval_task: EvalTask | None = later(None)
 
     def paths(self) -> dict[str, str | None]:
         """SHA-256 of each record that the card lists, by its path in the repository; None in cards before it was kept.
@@ -116,6 +115,7 @@ def make_block(
     trials: Sequence[RunRecord],
     retracted: Sequence[tuple[RunRecord, Retraction]] = (),
     peers: Peers | None = None,
+    eval_task: str | None = None,
 ) -> CardBlock:
     """Projects the records of one cell.
 
@@ -124,6 +124,7 @@ def make_block(
         trials: Records of trials.
         retracted: Withdrawn runs.
         peers: The other optimizers of this backbone.
+        eval_task: See ``CardBlock``.
 
     Raises:
         ValueError: No record, or records of several cells.
@@ -149,6 +150,7 @@ def make_block(
             for record, tombstone in sorted(retracted, key=lambda pair: pair[1].record_sha256)
         ],
         peers=peers,
+        eval_task=eval_task,
     )
 
 
@@ -181,51 +183,6 @@ def _trial_entry(record: RunRecord) -> TrialEntry:
         val_top1=val.last if val and record.status == "completed" else None,
         record_sha256=record.sha256(),
     )
-
-
-def render_card(
-    repository: str,
-    finals: Sequence[RunRecord],
-    trials: Sequence[RunRecord],
-    retracted: Sequence[tuple[RunRecord, Retraction]] = (),
-    peers: Peers | None = None,
-) -> str:
-    """The whole README.md of a cell.
-
-    Args:
-        repository: ``namespace/name``.
-        finals: Valid records of final runs, one a seed.
-        trials: Valid records of trials.
-        retracted: Withdrawn runs with their tombstones.
-        peers: The other optimizers of this backbone.
-
-    Raises:
-        ValueError: No record, or records of several cells.
-    """
-    block = make_block(finals, trials, retracted, peers)
-    metadata = _metadata(repository, block, finals)
-    environment = jinja2.Environment(
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        finalize=_plain,
-    )
-    template = environment.from_string(resource("model_cards/model_card.md.jinja").read_text(encoding="utf-8"))
-    shown = [*finals, *trials] or [record for record, _ in retracted]
-    body = template.render(**_context(repository, block, finals, shown))
-    return f"---\n{strict_yaml.dump(metadata)}---\n{body}"
-
-
-# signs that could begin a tag, a link, a cell or a code span, by others that look alike
-_SIGNS = str.maketrans({"<": "‹", ">": "›", "|": "¦", "`": "ʼ", "[": "⟦", "]": "⟧", "\\": "∖"})
-
-
-def _plain(value: Any) -> Any:
-    """A value as one line of text without markup: records hold what other people wrote."""
-    if isinstance(value, bool | int | float):
-        return value
-    return re.sub(r"\s+", " ", str(value).translate(_SIGNS))
 
 
 def parse_card(text: str, source: str) -> CardBlock:
@@ -263,97 +220,3 @@ def parse_metadata(metadata: Any, source: str) -> CardBlock:
     except (ValidationError, TypeError, ValueError, RecursionError) as error:
         lines = describe_errors(error, CardBlock) if isinstance(error, ValidationError) else [str(error)]
         raise InputError(f"{source}: not a valid card: " + "; ".join(lines[:5])) from None
-
-
-def _metadata(repository: str, block: CardBlock, finals: Sequence[RunRecord]) -> dict[str, Any]:
-    """The card's YAML: what the Hub knows, then our block."""
-    dataset = DATASETS.get(block.dataset).hub_id if block.dataset in DATASETS else block.dataset
-    name = repository.split("/")[-1]
-    results = [
-        {
-            "task": {"type": "image-classification"},
-            "dataset": {"type": dataset, "name": block.dataset, "split": record.identity.data.evaluation_split}
-            | {"revision": record.identity.data.revision},
-            "metrics": [
-                {"type": "accuracy", "value": entry.test_top1, "name": f"top-1 (%), last weights, seed {entry.seed}"}
-            ],
-        }
-        for entry, record in zip(block.runs, sorted(finals, key=lambda r: r.seed), strict=True)
-        if entry.test_top1 is not None
-    ]
-    library = "timm" if _loads_with_timm(block.backbone) else "transformers"
-    metadata: dict[str, Any] = {
-        "library_name": library,
-        "pipeline_tag": "image-classification",
-        "license": "apache-2.0",
-        "metrics": ["accuracy"],
-        "tags": ["bocb", library, "image-classification", f"backbone:{block.backbone}", f"optimizer:{block.optimizer}"],
-    }
-    if re.fullmatch(r"[\w.-]+/[\w.-]+", dataset):
-        metadata["datasets"] = [dataset]
-    sources = {record.identity.backbone.pretrained for record in finals}
-    if len(sources) == 1 and re.fullmatch(r"[\w.-]+/[\w.-]+", source := str(sources.pop())):
-        metadata["base_model"] = source
-    if results:
-        metadata["model-index"] = [{"name": name, "results": results}]
-    return metadata | {"bocb": block.model_dump(mode="json")}
-
-
-def _context(
-    repository: str, block: CardBlock, finals: Sequence[RunRecord], shown: Sequence[RunRecord]
-) -> dict[str, Any]:
-    """What the template shows."""
-    records = sorted(finals, key=lambda r: r.seed) or sorted(shown, key=lambda r: r.run_id)
-    completed = [r for r in finals if r.status == "completed"]
-    record = min(completed, key=lambda r: r.seed) if completed else records[0]
-    rows = [
-        {
-            "entry": entry,
-            "record": record,
-            "interval": wilson_interval(record.correctness.k, record.correctness.n) if record.correctness else None,
-        }
-        for entry, record in zip(block.runs, sorted(finals, key=lambda r: r.seed), strict=True)
-    ]
-    scores = [entry.test_top1 for entry in block.runs if entry.test_top1 is not None]
-    # several configurations are shown side by side, never pooled
-    pooled = estimate(scores, None) if scores and len({r.config_hash for r in completed}) == 1 else None
-    return {
-        "repository": repository,
-        "block": block,
-        "rows": rows,
-        "mean": pooled.mean if pooled else None,
-        "seed_interval": pooled.interval() if pooled else None,
-        "places": _places(repository, block, pooled.mean if pooled else None, len(scores)),
-        "curves": any(r.curve.step for r in finals),
-        "devices": sorted({f"{r.environment.device} × {r.environment.processes}" for r in finals}),
-        "wall_seconds": sum(r.cost.wall_seconds for r in finals),
-        "energy_joules": sum(r.cost.energy_joules or 0 for r in finals)
-        if finals and all(r.cost.energy_joules is not None for r in finals)
-        else None,
-        "seeds": [r.seed for r in sorted(completed, key=lambda r: r.seed)],
-        "record": record,
-        "completed": bool(completed),
-        "backbone": BACKBONES.get(block.backbone) if block.backbone in BACKBONES else None,
-        "optimizer": OPTIMIZERS.get(block.optimizer) if block.optimizer in OPTIMIZERS else None,
-        "category": CATEGORIES.get(block.category, ""),
-        "with_timm": _loads_with_timm(block.backbone),
-        "dataset": DATASETS.get(block.dataset) if block.dataset in DATASETS else None,
-    }
-
-
-def _places(repository: str, block: CardBlock, mean: float | None, n: int) -> list[dict[str, Any]]:
-    """This cell among the other optimizers of its backbone, best mean first, those without one last."""
-    if block.peers is None:
-        return []
-    own = PeerEntry(repository=repository, optimizer=block.optimizer, n=n, top1=mean)
-    entries = [own, *(entry for entry in block.peers.entries if entry.repository != repository)]
-    ranked = sorted(entries, key=lambda e: (e.top1 is None, -(e.top1 or 0.0), e.optimizer))
-    return [
-        {"entry": e, "own": e is own, "label": OPTIMIZERS.get(o).short if (o := e.optimizer) in OPTIMIZERS else o}
-        for e in ranked
-    ]
-
-
-def _loads_with_timm(backbone: str) -> bool:
-    """Every backbone is a timm model, except an image classifier of transformers."""
-    return not backbone.startswith("transformers:")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -21,6 +22,7 @@ examples:
   bocb aggregate                              read the cards back, print the coupling table
   bocb push --to hf://my-lab                  send finished runs to the Hub
   bocb recommend resnet101                    which optimizers to try on a backbone, and why
+  bocb leaderboard                            look at the tables in a browser
   bocb figures --source paper                 every figure of the study's published table
   bocb train --config fashion_mnist_subset/demo backbone.name=tiny_vit optimizer.name=adamw --dry-run
 """
@@ -67,6 +69,11 @@ def build_parser() -> argparse.ArgumentParser:
 
     recommendation.add_arguments(recommend)
 
+    leaderboard = commands.add_parser("leaderboard", help="look at the tables in a browser, or deploy them as a Space")
+    from bocb_hf.leaderboard import arguments as looking
+
+    looking.add_arguments(leaderboard)
+
     check = commands.add_parser(
         "check-optimizer",
         help="show an optimizer's row and run the conformance suite on it",
@@ -77,10 +84,18 @@ def build_parser() -> argparse.ArgumentParser:
     render = commands.add_parser("render", help="rebuild the cards of a store from its records")
     render.add_argument("repositories", nargs="*", help="namespace/name (default: all)")
     render.add_argument("--store", default="outputs/store", help="folder, or hf://<namespace> (default: %(default)s)")
+    evaluation = render.add_mutually_exclusive_group()
+    evaluation.add_argument(
+        "--eval-results",
+        metavar="TASK",
+        help="from now on keep .eval_results/bocb.yaml too, which the Hub shows for a data set that has registered a "
+        "benchmark; TASK is the id of its task",
+    )
+    evaluation.add_argument("--no-eval-results", action="store_true", help="no longer keep it")
 
-    from bocb_hf import hub_commands
+    from bocb_hf import hub_commands, trust_commands
 
-    _COMMANDS.update(hub_commands.register(commands))
+    _COMMANDS.update(hub_commands.register(commands) | trust_commands.register(commands))
     return parser
 
 
@@ -219,6 +234,12 @@ def _recommend(arguments: argparse.Namespace) -> int:
     return run(arguments)
 
 
+def _leaderboard(arguments: argparse.Namespace) -> int:
+    from bocb_hf.leaderboard.command import run
+
+    return run(arguments)
+
+
 def _check_optimizer(arguments: argparse.Namespace) -> int:
     from bocb_hf.listing import describe_optimizer
     from bocb_hf.optim import OPTIMIZERS
@@ -242,13 +263,16 @@ def _render(arguments: argparse.Namespace) -> int:
     from bocb_hf.store.peers import find_peers
     from bocb_hf.store.publish import holds_runs, render_repository
 
+    task: str | None = "" if arguments.no_eval_results else arguments.eval_results
+    if task and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", task):
+        raise InputError(f"--eval-results: {task!r} is no id of a task; the data set's eval.yaml lists them")
     store = open_store(arguments.store)
     names = arguments.repositories or [name for name in store.repositories() if holds_runs(store, name)]
     if not names:
         raise InputError(f"--store: {arguments.store} holds no repository; train something first")
     peers = find_peers(store, names)
     for name in names:
-        render_repository(store, name, peers[name])
+        render_repository(store, name, peers[name], task)
         print(f"rendered {name}")
     return 0
 
@@ -259,6 +283,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "aggregate": _aggregate,
     "figures": _figures,
     "recommend": _recommend,
+    "leaderboard": _leaderboard,
     "check-optimizer": _check_optimizer,
     "render": _render,
 }

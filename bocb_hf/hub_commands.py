@@ -1,15 +1,14 @@
-"""``bocb push``, ``publish``, ``verify``, ``retract`` and ``collect``: what has to do with the Hub."""
+"""``bocb push``, ``publish`` and ``collect``: from here to the Hub."""
 
 from __future__ import annotations
 
 import argparse
 import datetime
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from bocb_hf.errors import InputError, missing_extra
-from bocb_hf.store import SCHEME, Store, open_store
+from bocb_hf.errors import InputError
+from bocb_hf.store import SCHEME, open_store
 
 
 def register(commands: Any) -> dict[str, Callable[[argparse.Namespace], int]]:
@@ -26,25 +25,11 @@ def register(commands: Any) -> dict[str, Callable[[argparse.Namespace], int]]:
     publish.add_argument("--to", required=True, metavar="hf://datasets/ORG/NAME", help="the results data set")
     publish.set_defaults(offline=False)
 
-    verify = commands.add_parser("verify", help="measure the weights of a run again on its test split")
-    verify.add_argument("repository", help="namespace/name on the Hub, or the folder of a repository")
-    verify.add_argument("--seed", type=int, required=True)
-    verify.add_argument("--data", help="the data set, where the record's name is not one of the Hub's")
-    verify.add_argument("--tolerance", type=float, default=0.1, help="in points of top-1 (default: %(default)s)")
-    verify.add_argument("--out", type=Path, default=Path("outputs/verifications"), help="folder for the result")
-    verify.add_argument("--propose", metavar="hf://datasets/ORG/NAME", help="open a pull request on a results data set")
-
-    retract = commands.add_parser("retract", help="withdraw a run: it stays, and no table counts it")
-    retract.add_argument("repository", help="namespace/name")
-    retract.add_argument("--seed", type=int, required=True, help="of the final run")
-    retract.add_argument("--reason", required=True)
-    retract.add_argument("--store", default="outputs/store", help="local folder, or hf://<namespace>")
-
     collect = commands.add_parser("collect", help="gather the repositories of a setting in a collection of the Hub")
     collect.add_argument("--store", required=True, metavar="hf://ORG")
     collect.add_argument("--dataset", required=True)
     collect.add_argument("--setting", required=True)
-    return {"push": _push, "publish": _publish, "verify": _verify, "retract": _retract, "collect": _collect}
+    return {"push": _push, "publish": _publish, "collect": _collect}
 
 
 def _local(path: str) -> Any:
@@ -133,43 +118,6 @@ def _results_card(contents: Any, date: str) -> str:
         "*verified* says that these weights have this score, not how they were trained; *reproduced* says that the run "
         "was trained again from its record.\n"
     )
-
-
-def _verify(arguments: argparse.Namespace) -> int:
-    try:
-        from bocb_hf.engine.verify import verify_run
-    except ImportError as error:
-        raise missing_extra(error.name or "torch", "train") from None
-    from bocb_hf.results import dataset_name, propose
-
-    if arguments.propose:
-        dataset_name(arguments.propose)
-    result = verify_run(arguments.repository, arguments.seed, arguments.tolerance, arguments.data)
-    path = arguments.out / Path(result.path()).name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(result.to_json(), encoding="utf-8")
-    print(
-        f"{result.repository} seed {arguments.seed}: {result.measured} of {result.images} images correct, the record "
-        f"says {result.claimed}; {result.differing} image(s) differ. Wrote {path}"
-    )
-    if arguments.propose:
-        print(f"proposed: {propose(arguments.propose, result)}")
-    return 0
-
-
-def _retract(arguments: argparse.Namespace) -> int:
-    from bocb_hf.store.publish import retract_run
-    from bocb_hf.store.read import read_repository
-
-    store: Store = open_store(arguments.store)
-    record = read_repository(store, arguments.repository).finals.get(arguments.seed)
-    if record is None:
-        raise InputError(
-            f"{arguments.repository} holds no final run of seed {arguments.seed}, or it is withdrawn already"
-        )
-    tombstone = retract_run(store, arguments.repository, record, arguments.reason)
-    print(f"withdrew run {record.run_id} of {arguments.repository}: {tombstone.path()}")
-    return 0
 
 
 def _collect(arguments: argparse.Namespace) -> int:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import Field, model_validator
 
 from bocb_hf.config import AugmentationConfig, TrainingConfig
-from bocb_hf.schema import Arguments, Frozen, Name, Scalar, Slug, canonical_json, later
+from bocb_hf.schema import Arguments, Frozen, Name, Scalar, Sha256, Slug, canonical_json, later
 
 # Raised when initialisation, data order or augmentation are drawn differently from before: runs of two schemes
 # are not paired (see bocb_hf/data/sampling.py). 1: augmentation by sample and epoch; 2: by place in the batch and step.
@@ -25,7 +25,7 @@ class BackboneIdentity(Frozen):
     architecture: Name
     args: Arguments
     pretrained: Annotated[str, Field(max_length=200)] | None
-    pretrained_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None
+    pretrained_sha256: Sha256 | None
 
     @model_validator(mode="after")
     def _hashed(self) -> BackboneIdentity:
@@ -64,7 +64,7 @@ class DataIdentity(Frozen):
     image_size: int = Field(ge=8, le=1024)
     num_classes: int = Field(ge=2, le=1_000_000)
     validation_fraction: float | None = Field(gt=0, lt=0.5)
-    validation_indices_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None
+    validation_indices_sha256: Sha256 | None
     evaluation_split: Annotated[str, Field(min_length=1, max_length=100)]
     test_image_size: int | None = later(None, ge=8, le=1024)
     test_crop_ratio: float = later(1.0, gt=0, le=1)

@@ -126,13 +126,13 @@ def _inline(svg: bytes) -> str:
 
 def _environments(records: Iterable[RunRecord]) -> list[dict[str, Any]]:
     """Every combination of device and software, with the number of final runs on it, the most frequent first."""
-    counts = Counter(_environment(record) for record in records)
+    counts = Counter(environment_text(record) for record in records)
     return [
         {"runs": count, "text": text} for text, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     ]
 
 
-def _environment(record: RunRecord) -> str:
+def environment_text(record: RunRecord) -> str:
     """Device and software of a run in one line."""
     e = record.environment
     libraries = ", ".join(f"{name} {version}" for name, version in sorted(e.libraries.items()))

@@ -6,26 +6,32 @@ only when it has the SHA-256 that a card names.
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from huggingface_hub import CommitOperationAdd, hf_hub_download
+from huggingface_hub import CommitOperationAdd, RepoFile, hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, RepositoryNotFoundError
 
 from bocb_hf.errors import InputError
 from bocb_hf.record import MAX_BYTES, RunRecord
 from bocb_hf.store import hub_calls
 from bocb_hf.store.card_cache import CardCache
+from bocb_hf.store.file_cache import FileCache
 from bocb_hf.store.hub import download
 from bocb_hf.store.hub_calls import check_writable, explained, make_api, with_back_off
+from bocb_hf.verification import MAX_BYTES as MAX_VERIFICATION
 from bocb_hf.verification import Verification, parse_verification
 
 RECORDS, COUPLING = "data/records.parquet", "data/coupling.parquet"
+LEADERBOARD = "data/leaderboard.parquet"
 _URI = re.compile(r"hf://datasets/([A-Za-z0-9][A-Za-z0-9_-]{0,95}/[A-Za-z0-9._-]{1,96})")
 _VERIFICATION = re.compile(r"verifications/[0-9a-f]{16}-[a-z]+\.json")
 _ATTEMPTS = 20
@@ -145,34 +151,59 @@ def propose(uri: str, verification: Verification) -> str:
     return str(made.pr_url)
 
 
-def read_verifications(uri: str) -> tuple[list[Verification], list[tuple[str, str]]]:
-    """The merged verifications of a results data set.
+def read_verifications(uri: str, offline: bool = False) -> tuple[list[Verification], list[tuple[str, str]]]:
+    """The merged verifications of a results data set; what was read before is not read again.
+
+    Args:
+        uri: The data set.
+        offline: Ask nobody; use what was read before.
 
     Returns:
         The valid ones, and (path, reason) of every other file in their place. Nothing when there is no data set yet.
 
     Raises:
         HubError: The Hub refused.
+        InputError: ``offline``, and nothing was ever read.
     """
-    name, api = dataset_name(uri), make_api()
-    found, damaged = list[Verification](), list[tuple[str, str]]()
+    name, found, damaged = dataset_name(uri), list[Verification](), list[tuple[str, str]]()
+    with closing(FileCache(f"datasets/{name}")) as cache:
+        if not offline:
+            _refresh_verifications(cache, name, uri)
+        listed = cache.fact("verifications")
+        if listed is None:
+            raise InputError(f"--offline: nothing of {uri} was read before; run it once without")
+        for path, blob in json.loads(listed):
+            try:
+                content = cache.get(f"{path} {blob}")
+                if content is None:
+                    raise InputError(f"{path}: larger than {MAX_VERIFICATION} bytes")
+                item = parse_verification(content, path)
+                if item.path() != path:
+                    raise InputError(f"{path}: belongs at {item.path()}")
+                found.append(item)
+            except InputError as error:
+                damaged.append((f"{name}/{path}", str(error).removeprefix(f"{path}: ")))
+    return found, damaged
+
+
+def _refresh_verifications(cache: FileCache, name: str, uri: str) -> None:
+    """Reads the files that are new since the last time, each of which may be one."""
+    api = make_api()
     with explained(uri):
         try:
-            info = with_back_off(lambda: api.dataset_info(name, timeout=hub_calls.TIMEOUT))
+            head = str(with_back_off(lambda: api.dataset_info(name, expand=["sha"], timeout=hub_calls.TIMEOUT)).sha)
         except RepositoryNotFoundError:
-            return [], []
-    head = str(info.sha)
-    for path in (sibling.rfilename for sibling in info.siblings or ()):
-        if not _VERIFICATION.fullmatch(path):
-            continue
-        try:
-            item = parse_verification(download(name, path, head, kind="dataset"), path)
-            if item.path() != path:
-                raise InputError(f"{path}: belongs at {item.path()}")
-            found.append(item)
-        except (InputError, FileNotFoundError) as error:
-            damaged.append((f"{name}/{path}", str(error).removeprefix(f"{path}: ")))
-    return found, damaged
+            cache.set_facts(head="", verifications="[]")
+            return
+        if head == cache.fact("head"):
+            return
+        tree = list(api.list_repo_tree(name, repo_type="dataset", recursive=True, revision=head))
+    files = [file for file in tree if isinstance(file, RepoFile) and _VERIFICATION.fullmatch(file.path)]
+    for file in files:
+        key = f"{file.path} {file.blob_id}"
+        if file.size <= MAX_VERIFICATION and not cache.holds(key):
+            cache.put({key: download(name, file.path, head, kind="dataset", limit=MAX_VERIFICATION)})
+    cache.set_facts(head=head, verifications=json.dumps([(file.path, file.blob_id) for file in files]))
 
 
 def fill_cache(cache: CardCache, uri: str) -> int:
@@ -205,8 +236,10 @@ def fill_cache(cache: CardCache, uri: str) -> int:
             columns = batch.to_pydict()
             for digest, record in zip(columns["record_sha256"], columns["record"], strict=True):
                 if digest in wanted and len(record) <= MAX_BYTES:
-                    cache.put_record(digest, record.encode())
-                    found += cache.holds(digest)
+                    content = record.encode()
+                    if hashlib.sha256(content).hexdigest() == digest:
+                        cache.put({digest: content})
+                        found += 1
     except (pa.ArrowException, OSError, AttributeError, TypeError) as error:
         raise InputError(f"{uri}: {RECORDS} cannot be read: {error}") from None
     return found

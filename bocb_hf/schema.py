@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import datetime
+import hashlib
 import json
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from bocb_hf.errors import InputError
 from bocb_hf.registry import suggestion
 
 Role = Literal["trial", "final"]
@@ -15,12 +18,29 @@ Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]*$")]
 Slug = Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[a-z0-9][a-z0-9_.]*$")]
 Scalar = bool | int | float | str
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+ConfigHash = Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")]
+RunId = Annotated[str, Field(pattern=r"^[0-9a-f]{12}-[0-9]{1,10}$")]
+RepositoryId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,96}/[A-Za-z0-9._-]{1,96}$")]
+UtcTime = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
 
 
 class Frozen(BaseModel):
     """Base of every configuration and record: immutable, no unknown keys, no coercion, finite floats."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Document(Frozen):
+    """What is stored as a JSON file of its own."""
+
+    def to_json(self) -> str:
+        """The file's text; equal documents give equal bytes."""
+        return canonical_json(self.model_dump(mode="json")) + "\n"
+
+    def sha256(self) -> str:
+        """SHA-256 of ``to_json``."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
 
 
 def later(default: Any, **constraints: Any) -> Any:
@@ -42,6 +62,35 @@ Arguments = Annotated[dict[str, Any], AfterValidator(_plain_json)]
 def canonical_json(data: Any) -> str:
     """JSON with sorted keys and no spaces; raises ValueError on NaN and infinities."""
     return json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True)
+
+
+def utc_now() -> str:
+    """This second as ISO 8601, the form of ``UtcTime``."""
+    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+D = TypeVar("D", bound=Document)
+
+
+def parse_document(model: type[D], content: bytes, source: str, what: str, limit: int) -> D:
+    """Reads and validates a stored document.
+
+    Args:
+        model: Which kind it must be.
+        content: UTF-8 JSON.
+        source: What to call the file in an error.
+        what: What to call the kind.
+        limit: Largest size in bytes.
+
+    Raises:
+        InputError: It is larger, or not one.
+    """
+    if len(content) > limit:
+        raise InputError(f"{source}: larger than {limit} bytes")
+    try:
+        return model.model_validate_json(content)
+    except ValidationError as error:
+        raise InputError(f"{source}: not a valid {what}: {'; '.join(describe_errors(error, model)[:5])}") from None
 
 
 def describe_errors(error: ValidationError, model: type[BaseModel], overridable: bool = False) -> list[str]:

@@ -199,7 +199,7 @@ def latex_table(scores: ScoreTable, marks: Marks) -> str:
             cells = [optimizer_label(optimizer).translate(_TEX)]
             for b in block:
                 text = cell_text(scores, marks, b, o)
-                tex = text.translate(_TEX).replace(" ± ", " $\\pm$ ").replace("–", "--")
+                tex = escape_tex(text)
                 cells.append(f"\\textbf{{{tex}}}" if is_best(scores, b, o) else tex)
             lines.append(" & ".join(cells) + " \\\\")
         blocks.append("\n".join([*lines, "\\bottomrule", "\\end{tabular}"]))
@@ -237,6 +237,21 @@ def caption(scores: ScoreTable, marks: Marks) -> str:
         f"{scores.metric} in points, {interval}; bold: best of the backbone; n = {n}{averaged}; "
         f"{scores.dataset}, setting {scores.setting}, revision {scores.revision}; source: {scores.source}."
     )
+
+
+def escape_tex(text: str) -> str:
+    """Text as LaTeX shows it; the signs of our tables included."""
+    plain = text.translate(_TEX)
+    for sign, tex in (
+        ("±", "$\\pm$"),
+        ("–", "--"),
+        ("κ", "$\\kappa$"),
+        ("★ ", ""),
+        ("…", "\\ldots{}"),
+        ("×", "$\\times$"),
+    ):
+        plain = plain.replace(sign, tex)
+    return " ".join(plain.splitlines())
 
 
 def _blocks(scores: ScoreTable) -> Sequence[range]:

@@ -8,20 +8,23 @@ of the results data set, and count once a maintainer has merged them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError, model_validator
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
 
 from bocb_hf.errors import InputError
-from bocb_hf.schema import Frozen, canonical_json, describe_errors
+from bocb_hf.record import RunRecord
+from bocb_hf.schema import Document, RepositoryId, RunId, Sha256, UtcTime, later, parse_document, utc_now
 
 Level = Literal["self-reported", "verified", "reproduced"]
 MAX_BYTES = 10_000
 _ORDER: tuple[Level, ...] = ("self-reported", "verified", "reproduced")
-Hash64 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-class Verification(Frozen):
+class Verification(Document):
     """One measurement of somebody else's run. It names the record by its SHA-256, so no copy or later run inherits it.
 
     Attributes:
@@ -29,10 +32,11 @@ class Verification(Frozen):
         repository: Where the run lies.
         run_id: Of the run.
         record_sha256: Of its record.
-        weights_sha256: Of the weights that were measured.
+        weights_sha256: Of the weights that were measured: those of the run, or those that training again gave.
+        same_weights: Whether training again gave the weights of the run, byte for byte; None where nothing was trained.
         claimed: Correct test images according to the record.
         measured: Correct test images as measured again.
-        differing: Test images on which the two disagree; None where the run was trained again.
+        differing: Test images on which the two disagree; None in files from before it was counted for both levels.
         images: Test images.
         tolerance: Largest difference of the two scores that counts as the same, in points.
         measured_on: Device and version of torch.
@@ -41,22 +45,23 @@ class Verification(Frozen):
 
     schema_version: Literal[1]
     level: Literal["verified", "reproduced"]
-    repository: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,96}/[A-Za-z0-9._-]{1,96}$")]
-    run_id: Annotated[str, Field(pattern=r"^[0-9a-f]{12}-[0-9]{1,10}$")]
-    record_sha256: Hash64
-    weights_sha256: Hash64
+    repository: RepositoryId
+    run_id: RunId
+    record_sha256: Sha256
+    weights_sha256: Sha256
+    same_weights: bool | None = later(None)
     claimed: int = Field(ge=0)
     measured: int = Field(ge=0)
     differing: int | None = Field(ge=0)
     images: int = Field(ge=1)
     tolerance: float = Field(gt=0, le=5)
     measured_on: Annotated[str, Field(max_length=200)]
-    measured_at: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
+    measured_at: UtcTime
 
     @model_validator(mode="after")
     def _agrees(self) -> Verification:
-        if max(self.claimed, self.measured) > self.images:
-            raise ValueError("more correct images than there are")
+        if max(self.claimed, self.measured, self.differing or 0) > self.images:
+            raise ValueError("more images are counted than there are")
         if not 100 * abs(self.claimed - self.measured) / self.images <= self.tolerance:
             raise ValueError(
                 f"{self.measured} of {self.images} images are correct, but the record claims {self.claimed}: further "
@@ -64,13 +69,61 @@ class Verification(Frozen):
             )
         return self
 
-    def to_json(self) -> str:
-        """As it is stored."""
-        return canonical_json(self.model_dump(mode="json")) + "\n"
-
     def path(self) -> str:
         """Where it lies in the results data set."""
         return f"verifications/{self.record_sha256[:16]}-{self.level}.json"
+
+
+def check_tolerance(points: float) -> None:
+    """Raises InputError for a tolerance under which everything, or nothing, would count as the same."""
+    if not 0 < points <= 5:
+        raise InputError(f"--tolerance: {points:g} points must be above 0 and at most 5")
+
+
+def make_verification(
+    repository: str, record: RunRecord, right: NDArray[np.bool_], tolerance: float, measured_on: str, again: str | None
+) -> Verification:
+    """Compares the test images that are right now with those of a record.
+
+    Args:
+        repository: ``namespace/name`` on the Hub, or the folder of a repository.
+        record: Of a completed final run.
+        right: Shape (N,), in the order of the test split.
+        tolerance: Largest difference of the two scores, in points.
+        measured_on: Device and software.
+        again: SHA-256 of the weights that training again gave; None where those of the run were measured.
+
+    Raises:
+        InputError: The scores are further apart, or the split has another size.
+    """
+    check_tolerance(tolerance)
+    claimed, weights = record.correctness, record.weights_sha256
+    if claimed is None or weights is None:
+        raise InputError(f"{repository}: run {record.run_id} has no test score to compare with")
+    if len(right) != claimed.n:
+        raise InputError(f"{repository}: {len(right)} test images here, {claimed.n} in the record")
+    measured = int(right.sum())
+    if not 100 * abs(claimed.k - measured) / claimed.n <= tolerance:
+        raise InputError(
+            f"{repository}: seed {record.seed} is not {'verified' if again is None else 'reproduced'}: {measured} of "
+            f"{claimed.n} images are correct, the record claims {claimed.k}: further apart than {tolerance:g} points"
+        )
+    return Verification(
+        schema_version=1,
+        level="verified" if again is None else "reproduced",
+        repository=f"local/{record.repository()}" if Path(repository).is_dir() else repository,
+        run_id=record.run_id,
+        record_sha256=record.sha256(),
+        weights_sha256=again or weights,
+        same_weights=None if again is None else again == weights,
+        claimed=claimed.k,
+        measured=measured,
+        differing=int((right != claimed.bits()).sum()),
+        images=claimed.n,
+        tolerance=tolerance,
+        measured_on=measured_on,
+        measured_at=utc_now(),
+    )
 
 
 def parse_verification(content: bytes, source: str) -> Verification:
@@ -79,12 +132,7 @@ def parse_verification(content: bytes, source: str) -> Verification:
     Raises:
         InputError: It is not one.
     """
-    if len(content) > MAX_BYTES:
-        raise InputError(f"{source}: larger than {MAX_BYTES} bytes")
-    try:
-        return Verification.model_validate_json(content)
-    except ValidationError as error:
-        raise InputError(f"{source}: {'; '.join(describe_errors(error, Verification))}") from None
+    return parse_document(Verification, content, source, "verification", MAX_BYTES)
 
 
 def levels(verifications: Iterable[Verification]) -> Mapping[str, Level]:

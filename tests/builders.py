@@ -10,19 +10,10 @@ import numpy as np
 from bocb_hf.backbones import BACKBONES, OWN_ARCHITECTURES, Family
 from bocb_hf.config import AugmentationConfig, TrainingConfig
 from bocb_hf.identity import BackboneIdentity, DataIdentity, Identity, OptimizerIdentity
+from bocb_hf.measurements import Correctness, Cost, Curve, Environment, Measurement, Metrics
+from bocb_hf.naming import make_run_id
 from bocb_hf.optim import OPTIMIZERS
-from bocb_hf.record import (
-    BaselineRecord,
-    Correctness,
-    Cost,
-    Curve,
-    Environment,
-    Measurement,
-    Metrics,
-    RunRecord,
-    Status,
-    make_run_id,
-)
+from bocb_hf.record import BaselineRecord, RunRecord, Status
 from bocb_hf.schema import Role, Scalar
 
 IMAGES = 2000

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 from hub_client import HubClient
-from hub_server import HubServer, Token
+from hub_server import HubServer
+from hub_state import Token
 
 # the processes that tests start inherit these: nothing may wait for a network that is not there
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -46,7 +47,8 @@ def short_run(data: Path, folder: Path) -> dict[str, Any]:
         "training": {"epochs": 2, "batch_size": 25, "warmup_epochs": 0.25, "no_decay": "norms_biases_embeddings"},
         "augmentation": {"crop_padding": 2, "horizontal_flip": True},
         "seed": 1,
-        "runtime": {"store": str(folder / "store"), "state_dir": str(folder / "state"), "threads": 1, "log_every": 3},
+        "runtime": {"store": str(folder / "store"), "state_dir": str(folder / "state"), "threads": 1, "log_every": 3}
+        | {"tracker": "none"},
     }
 
 

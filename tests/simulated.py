@@ -3,24 +3,41 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bocb_hf.coupling.additive import fit_additive
-from bocb_hf.coupling.bootstrap import Kind, bootstrap, standard_statistics
-from bocb_hf.coupling.contrast import PermutationStatistic, permute
-from bocb_hf.coupling.decomposition import interaction_test
+from bocb_hf.coupling.bootstrap import bootstrap, contrast_weights, standard_statistics
+from bocb_hf.coupling.family_test import compare_families, permute, welch
 from bocb_hf.coupling.indices import residuals
+from bocb_hf.coupling.interaction_tests import interaction_test, tukey_one_df
+from bocb_hf.coupling.population import population_bootstrap
 from bocb_hf.coupling.ranks import best_sets, rank_optimizers
 from bocb_hf.coupling.scores import ScoreTable, make_scores
 from bocb_hf.coupling.statistics import moderate, t_quantile
+from bocb_hf.coupling.world import Kind
 
 Regime = Literal["equal", "factor 50", "collapsed"]
 REGIMES: tuple[Regime, ...] = ("equal", "factor 50", "collapsed")
 DRAWS = 400  # of each bootstrap
 OPTIMIZERS = ("sgdm", "sgdp", "adam", "adamw", "lamb", "adan", "lars", "rmsprop", "adagrad", "sophia")
+
+
+@dataclass(frozen=True)
+class Share:
+    """How often something happens, in percent.
+
+    Attributes:
+        value: The mean over tables.
+        error: Its standard error, from how tables differ.
+    """
+
+    value: float
+    error: float
 
 
 def simulate(
@@ -31,6 +48,7 @@ def simulate(
     regime: Regime,
     interaction: float = 1.0,
     same: bool = False,
+    effects: NDArray[np.float64] | None = None,
 ) -> tuple[NDArray[np.float64], ScoreTable]:
     """Draws true means (B, O) and a table of scores around them.
 
@@ -41,11 +59,11 @@ def simulate(
     Args:
         interaction: Its standard deviation in points.
         same: Optimizers do not differ at all.
+        effects: Of the optimizers, where several tables share them, shape (O,).
     """
     shape = (backbones, optimizers)
-    truth = (
-        70 + 3 * generator.normal(size=(backbones, 1)) + (0 if same else 1.5) * generator.normal(size=(1, optimizers))
-    )
+    truth = 70 + 3 * generator.normal(size=(backbones, 1))
+    truth = truth + ((0 if same else 1.5) * generator.normal(size=optimizers) if effects is None else effects)
     truth = truth + interaction * generator.normal(size=shape)
     sigma = np.full(shape, 0.6)
     if regime != "equal":
@@ -67,8 +85,12 @@ def simulate(
     return truth, table
 
 
-def coverage(backbones: int, optimizers: int, seeds: int, regime: Regime, tables: int, kind: Kind) -> dict[str, float]:
-    """Share of intervals that hold the truth, by statistic."""
+def coverage(backbones: int, optimizers: int, seeds: int, regime: Regime, tables: int, kind: Kind) -> dict[str, Share]:
+    """How often intervals hold the truth, by statistic.
+
+    A simultaneous statement counts once for a table (residuals) or for a backbone (best sets); what has an interval for
+    each cell, backbone or optimizer counts for each.
+    """
     generator = np.random.default_rng(1)
     hits: dict[str, list[float]] = defaultdict(list)
     for i in range(tables):
@@ -90,30 +112,73 @@ def coverage(backbones: int, optimizers: int, seeds: int, regime: Regime, tables
         others = np.stack([np.delete(truth, o, axis=1).max(axis=1) for o in range(optimizers)], axis=1)
         inside = (best.low <= truth - others) & (truth - others <= best.high)
         hits["best"].append(float(inside.all(axis=1).mean()))
-    return {name: float(np.mean(values)) for name, values in hits.items()}
+    return _shares(hits)
 
 
-def false_positives(backbones: int, optimizers: int, seeds: int, regime: Regime, tables: int) -> dict[str, float]:
-    """Share of tables without the effect in which p ≤ 0.05."""
+def population_coverage(backbones: int, optimizers: int, seeds: int, regime: Regime, tables: int) -> dict[str, Share]:
+    """How often intervals for further backbones hold what 2,000 of them with the same optimizers show."""
+    generator = np.random.default_rng(4)
+    hits: dict[str, list[float]] = defaultdict(list)
+    for i in range(tables):
+        effects = 1.5 * generator.normal(size=optimizers)
+        truth, population = simulate(generator, 2000, optimizers, 1, regime, effects=effects)
+        _, table = simulate(generator, backbones, optimizers, seeds, regime, effects=effects)
+        statistics = standard_statistics(population, "points")
+        for name, interval in population_bootstrap(table, draws=DRAWS, seed=i).intervals.items():
+            true = statistics[name](truth[None], None)[0]
+            hits[name].append(float(((interval.low <= true) & (true <= interval.high)).mean()))
+        weights, half = contrast_weights(table), backbones // 2
+        assert weights is not None
+        parts = (table.means * weights).sum(axis=1)  # of C, which each backbone's d adds to with 1/m or −1/n
+        test = welch((half * parts[:half]).tolist(), ((half - backbones) * parts[half:]).tolist())
+        assert test is not None and np.isclose(test.difference, parts.sum())
+        hits["welch"].append(float(test.interval().holds(float(statistics["contrast"](truth[None], None)[0]))))
+    return _shares(hits)
+
+
+def false_positives(backbones: int, optimizers: int, seeds: int, regime: Regime, tables: int) -> dict[str, Share]:
+    """How often p ≤ 0.05 in tables without the effect."""
     generator = np.random.default_rng(2)
     wrong: dict[str, list[bool]] = defaultdict(list)
     for _ in range(tables):
         _, table = simulate(generator, backbones, optimizers, seeds, regime, interaction=0.0)
         test = interaction_test(table)
         assert test is not None
-        wrong["interaction, simulated F"].append(test.p <= 0.05)
+        wrong["any interaction, simulated F"].append(test.p <= 0.05)
+        _, table = simulate(generator, backbones, optimizers, seeds, regime)
+        product = tukey_one_df(fit_additive(table.means))
+        assert product is not None
+        wrong["interaction as a product, Tukey"].append(product.p <= 0.05)
         _, table = simulate(generator, backbones, optimizers, seeds, regime, interaction=0.0, same=True)
         ranking = rank_optimizers(table)
         assert ranking is not None
         wrong["optimizers, Friedman"].append(ranking.p <= 0.05)
-        wrong["any pair, Nemenyi"].append(float(np.ptp(ranking.mean_ranks)) > ranking.critical_difference)
-    return {name: float(np.mean(values)) for name, values in wrong.items()}
+        wrong["any pair of optimizers, Nemenyi"].append(float(np.ptp(ranking.mean_ranks)) > ranking.critical_difference)
+    return _shares(wrong)
 
 
-def permutation_errors(
-    cnn: int, modern: int, ratio: float, tables: int, statistic: PermutationStatistic | None = None
-) -> float:
-    """False positives of the permutation of backbones when the families' spreads differ by ``ratio``."""
+def family_errors(cnn: int, modern: int, ratio: float, tables: int) -> dict[str, Share]:
+    """How often p ≤ 0.05 in families of equal means, where others vary ``ratio`` times as much as CNNs.
+
+    The ``claim`` is what is printed as the p of a difference; the parts are beside it, and C itself under permutation,
+    which is what small families have.
+    """
     generator = np.random.default_rng(3)
     a, b = generator.normal(size=(tables, cnn)), ratio * generator.normal(size=(tables, modern))
-    return float(np.mean([permute(x.tolist(), y.tolist(), statistic).p <= 0.05 for x, y in zip(a, b, strict=True)]))
+    wrong: dict[str, list[bool]] = defaultdict(list)
+    for x, y in zip(a.tolist(), b.tolist(), strict=True):
+        test = compare_families(x, y)
+        assert test.welch is not None and test.p is not None
+        wrong["claim"].append(test.p <= 0.05)
+        wrong["Welch"].append(test.welch.p <= 0.05)
+        wrong["permutation"].append(test.permutation.p <= 0.05)
+        wrong["permutation of C"].append(permute(x, y, "mean").p <= 0.05)
+    return _shares(wrong)
+
+
+def _shares(trials: Mapping[str, Sequence[float]]) -> dict[str, Share]:
+    """Means with their errors; where all tables agree, the error of one more that does not."""
+    return {
+        name: Share(100 * float(np.mean(x)), 100 * (float(np.std(x)) / len(x) ** 0.5 or 1 / len(x)))
+        for name, x in trials.items()
+    }

@@ -17,7 +17,7 @@ import pytest
 from builders import CNNS, MODERN, make_baseline, make_bits, make_data, make_grid, make_record
 
 from bocb_hf.aggregate import DISAGREE, Quarantined, StoreContents, read_store
-from bocb_hf.card import render_card
+from bocb_hf.card_text import render_card
 from bocb_hf.cli import main
 from bocb_hf.coupling.table import build_tables
 from bocb_hf.coupling.words import cell_text

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from builders import make_record
 from hub_client import HubClient
-from hub_server import HubServer, Token
+from hub_server import HubServer
+from hub_state import Token
 
 from bocb_hf import strict_yaml
-from bocb_hf.card import render_card
+from bocb_hf.card_text import render_card
 from bocb_hf.record import RunRecord
 from bocb_hf.retraction import make_retraction
 from bocb_hf.verification import Verification, levels
@@ -68,6 +69,14 @@ def runs(tmp_path: Path) -> list[tuple[str, int]]:
     return sorted(zip(frame["optimizer"], frame["seed"], strict=True))
 
 
+def levels_of(tmp_path: Path) -> dict[str, str]:
+    """Level by SHA-256 of the record."""
+    import pandas as pd
+
+    frame = pd.read_parquet(tmp_path / "out" / "runs.parquet")
+    return dict(zip(frame["record_sha256"], frame["level"], strict=True))
+
+
 def quarantined(tmp_path: Path) -> dict[str, str]:
     with (tmp_path / "out" / "quarantined.csv").open(encoding="utf-8") as file:
         return {f"{row['repository']}/{row['path']}": row["reason"] for row in csv.DictReader(file)}
@@ -105,6 +114,13 @@ result = main(["aggregate", "--store", "hf://lab", "--offline"])
 """
     assert hub_client(code, None, home=str(tmp_path)) == 2
     assert "nothing of hf://lab was read before" in hub_client.last["out"]
+    more = code.replace('"--offline"', '"--offline", "--results", "hf://datasets/lab/r"')
+    put(hub, make_record())
+    online = code.replace(', "--offline"', ', "--cards", "--out", home')
+    assert hub_client(online, None, home=str(tmp_path)) == 0
+    hub.requests.clear()
+    assert hub_client(more, None, home=str(tmp_path)) == 2
+    assert "nothing of hf://datasets/lab/r was read before" in hub_client.last["out"]
     assert hub.requests == []
 
 
@@ -271,7 +287,7 @@ def test_a_level_belongs_to_one_record_and_needs_agreement() -> None:
     assert levels(both) == {record.sha256(): "reproduced"}
     assert later.sha256() not in levels(both)
     for measured in (1590, 2001):
-        with pytest.raises(ValueError, match=r"apart than|more correct"):
+        with pytest.raises(ValueError, match=r"apart than|more images are counted"):
             verification(record, measured=measured)
 
 
@@ -304,6 +320,19 @@ result = main(["publish", "--store", "hf://lab", "--to", "hf://datasets/lab/resu
     out = aggregate("--store", "hf://lab", "--results", "hf://datasets/lab/results")
     assert not any(".json" in path and "/resolve/" in path and "seeds" in path for _, path, _ in aggregate.requests)
     assert "0123456789abcdef" in out, "a file that is no verification is named"
+    cards = ["--store", "hf://lab", "--results", "hf://datasets/lab/results", "--cards"]
+    for words, asked in ((cards, 2), ([*cards, "--offline"], 0)):
+        aggregate(*words)
+        assert len(aggregate.requests) == asked, "the listing and the head of the data set; then nobody"
+        level = levels_of(tmp_path)
+        assert level.pop(records[0].sha256()) == "verified" and set(level.values()) == {"self-reported"}
+        assert "lab/results/verifications/0123456789abcdef-verified.json" in " ".join(quarantined(tmp_path))
+    # a trained-again run, merged since: one more request for the tree and one for the file
+    done = verification(records[0], level="reproduced", same_weights=True)
+    hub.put("lab/results", {done.path(): done.to_json().encode()}, kind="datasets")
+    aggregate(*cards)
+    assert len(aggregate.requests) == 4
+    assert levels_of(tmp_path)[records[0].sha256()] == "reproduced"
 
 
 def test_publish_needs_a_token_that_may_write(hub: HubServer, hub_client: HubClient) -> None:

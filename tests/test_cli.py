@@ -22,10 +22,11 @@ from bocb_hf.store.publish import publish_run
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = (
-    *("list", "train", "sweep", "aggregate", "figures", "recommend", "check-optimizer", "render"),
-    *("push", "publish", "verify", "retract", "collect"),
+    *("list", "train", "sweep", "aggregate", "figures", "recommend", "leaderboard", "check-optimizer", "render"),
+    *("push", "publish", "collect", "verify", "reproduce", "retract"),
 )
-UNSHOWN = ("render", "check-optimizer", "publish", "verify", "retract", "collect")  # in no example of the help
+# in no example of the help
+UNSHOWN = ("render", "check-optimizer", "publish", "collect", "verify", "reproduce", "retract")
 REPOSITORY = "me/bocb-fashion_mnist_subset-demo-tiny_resnet-sgdm"
 
 Capture = pytest.CaptureFixture[str]

@@ -11,16 +11,15 @@ from simulated import simulate
 from bocb_hf.coupling.additive import fit_additive, noise_coefficients
 from bocb_hf.coupling.decomposition import (
     Decomposition,
-    cell_noise,
     component_shares,
     decompose,
     decompose_all,
-    interaction_test,
     median_polish,
     reml_sigma,
-    tukey_one_df,
     with_chance,
 )
+from bocb_hf.coupling.interaction_tests import interaction_test, tukey_one_df
+from bocb_hf.coupling.noise import cell_noise
 from bocb_hf.coupling.scores import ScoreTable, make_scores
 from bocb_hf.errors import InputError
 from bocb_hf.reference import published

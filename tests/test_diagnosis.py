@@ -8,7 +8,8 @@ import pytest
 from builders import make_record
 
 from bocb_hf.diagnosis import diagnose
-from bocb_hf.record import Curve, RunRecord
+from bocb_hf.measurements import Curve
+from bocb_hf.record import RunRecord
 
 
 def with_curve(record: RunRecord, train: list[float], val: list[float] | None = None, **more: Any) -> RunRecord:

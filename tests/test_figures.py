@@ -32,8 +32,9 @@ from bocb_hf.figures.distributions import boxes, violin
 from bocb_hf.figures.draw import draw_records, draw_scores, slugs
 from bocb_hf.figures.grid import heatmap, ranks
 from bocb_hf.figures.style import COLUMN, PAGE, SMALL, figure_bytes, spread
-from bocb_hf.figures.training import mean_curve, training_curves
-from bocb_hf.record import Curve, RunRecord, Status
+from bocb_hf.figures.training import Trace, lines_of, mean_curve, training_curves
+from bocb_hf.measurements import Curve
+from bocb_hf.record import RunRecord, Status
 from bocb_hf.reference import PUBLISHED, published
 from bocb_hf.store.local import LocalStore
 
@@ -290,14 +291,14 @@ def test_training_curves_average_completed_runs_and_end_failures_in_a_cross():
     good = [with_curve(make_record("tiny_vit", "sgdm", seed=s), [2.0, 1.0 * s]) for s in (1, 2)]
     bad = with_curve(make_record("tiny_vit", "lars", seed=1, status="diverged"), [2.0, 9.0])
     table = build_tables([*good, bad, make_record("tiny_vit", "adamw", role="trial", seed=0)])[0]
-    figure = training_curves(table, "tiny_vit")
+    figure = training_curves(lines_of(table, "tiny_vit"), "tiny_vit", table.dataset)
     check_readable(figure)
     labels = texts(figure)
     assert {"SGD-M", "LARS (1/1 div)"} <= set(labels)
     assert any("Not run: AdamW" in text for text in labels)
     crosses = [line for line in figure.axes[0].lines if line.get_marker() == "x"]
     assert len(crosses) == 1 and ys(crosses[0])[0] == 9.0
-    curve = mean_curve(good)
+    curve = mean_curve([Trace.of(record) for record in good])
     assert curve is not None
     epochs, low, mean, high = curve
     assert list(epochs) == [0.4, 0.8]  # steps 10 and 20 of 100, 4 epochs

@@ -307,6 +307,15 @@ result = [main([word.replace("LOCAL", local) for word in words]) for words in co
     retract = ["retract", CELL, "--seed", "1", "--reason", "a wrong split", "--store", "hf://lab"]
     assert run(code, commands=[retract, ["render", "--store", "hf://lab"], retract]) == [0, 0, 2]
     assert [entry.seed for entry in card(hub).runs] == [2] and card(hub).retracted[0].reason == "a wrong split"
+    trial = make_record(seed=0, role="trial")
+    publish_trial = "publish(open_store('hf://lab'), make_record(seed=0, role='trial'))"
+    run(publish_trial)
+    retract = ["retract", CELL, "--trial", trial.run_id, "--reason", "another loss", "--store", "hf://lab"]
+    assert run(code, commands=[retract, retract]) == [0, 2]
+    assert "is withdrawn already" in hub_client.last["out"]
+    assert card(hub).trials == []
+    assert {entry.reason for entry in card(hub).retracted} == {"a wrong split", "another loss"}
+    assert trial.path() in files(hub), "it stays"
     (peer,) = card(hub).peers.entries
     assert (peer.optimizer, peer.n) == ("adamw", 1)
     assert f"https://huggingface.co/{peer.repository}" in files(hub)["README.md"].decode()

@@ -7,8 +7,8 @@ import pytest
 from simulated import OPTIMIZERS, simulate
 
 from bocb_hf.coupling.additive import fit_additive
-from bocb_hf.coupling.decomposition import cell_noise
 from bocb_hf.coupling.indices import cost_of_coupling, kappa, kappa_squares, residuals, split_cost
+from bocb_hf.coupling.noise import cell_noise
 from bocb_hf.coupling.scores import make_scores
 from bocb_hf.coupling.spread import fit_spread
 from bocb_hf.reference import published

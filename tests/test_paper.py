@@ -50,10 +50,12 @@ def test_family_contrast_of_the_published_table():
     assert (round(means.cnn_centre, 2), round(means.modern_centre, 2), round(means.value, 2)) == (1.78, -4.24, 6.02)
     assert [round(v.value, 2) for v in (medians, lion, logit)] == [3.36, 3.73, 0.34]
     assert means.permutation.p < 1e-4 and means.permutation.labelings == 77_520 and means.permutation.exact
+    assert means.test.welch is not None and means.test.p == means.test.welch.p
+    assert means.test.p == pytest.approx(0.0041, abs=1e-4)  # what the claim rests on
     assert len(siblings.modern) == 9 and siblings.permutation.labelings == 11_440
-    assert means.population is not None and means.population[0] > 0
+    assert means.population is not None and means.population.low > 0
     # the difference itself, not over its standard error, is far less clear: ConvNeXt-T alone is 22 points low
-    from bocb_hf.coupling.contrast import permute
+    from bocb_hf.coupling.family_test import permute
 
     assert permute(list(means.cnn.values()), list(means.modern.values()), "mean").p == pytest.approx(0.0087, abs=1e-4)
 
@@ -104,7 +106,9 @@ def test_json_holds_what_the_text_says(paper):
     (table,) = paper[1]
     assert table["points"]["decomposition"]["observed"]["shares"]["interaction"] == pytest.approx(39.75, abs=0.01)
     assert table["points"]["intervals"] is None and table["points"]["population_intervals"]["varied"] == ["backbones"]
-    assert table["contrast"][0]["value"] == pytest.approx(6.0207, abs=1e-4)
+    contrast = table["contrast"][0]
+    assert contrast["value"] == pytest.approx(6.0207, abs=1e-4)
+    assert contrast["p"] == contrast["welch_p"] > 1e-3 > 1e-4 > contrast["permutation_p"]
     assert sum(f for row in table["failed"].values() for f in row.values()) == 51
 
 

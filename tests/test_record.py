@@ -23,18 +23,9 @@ from scipy.stats import binomtest
 
 from bocb_hf.errors import InputError
 from bocb_hf.identity import Identity
-from bocb_hf.record import (
-    MAX_BYTES,
-    BaselineRecord,
-    Correctness,
-    Curve,
-    Measurement,
-    RunRecord,
-    baseline_repository_name,
-    parse_record,
-    repository_name,
-    wilson_interval,
-)
+from bocb_hf.measurements import Correctness, Curve, Measurement
+from bocb_hf.naming import baseline_repository_name, repository_name
+from bocb_hf.record import MAX_BYTES, BaselineRecord, RunRecord, parse_record, wilson_interval
 from bocb_hf.schema import parse_strict
 from bocb_hf.store import check_repository
 

@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 from builders import CNNS, MODERN, make_bits, make_grid, make_record
-from scipy import special, stats
+from scipy import special
 
-from bocb_hf.coupling.contrast import Contrast, NotAvailable, family_contrast, image_error, permute
+from bocb_hf.coupling.contrast import Contrast, NotAvailable, family_contrast, image_error
 from bocb_hf.coupling.row import Score
 from bocb_hf.coupling.statistics import (
     Estimate,
@@ -290,52 +290,6 @@ def test_no_image_error_across_different_test_sets():
         [make_record(correct=make_bits(80, 100)), make_record(optimizer="adamw", correct=make_bits(150, 200))]
     )[0].rows
     assert image_error([1.0, -1.0], rows) is None
-
-
-@pytest.mark.parametrize(
-    ("cnn", "modern", "labelings", "smallest"), [(2, 2, 6, 1 / 3), (2, 3, 10, 0.1), (5, 5, 252, 2 / 252)]
-)
-def test_smallest_p(cnn, modern, labelings, smallest):
-    """Perfectly separated backbones reach the smallest p; equal groups mirror, so two labelings are as extreme."""
-    test = permute([10.0 + 0.1 * i for i in range(cnn)], [-10.0 - 0.1 * i for i in range(modern)])
-    assert test is not None
-    assert (test.labelings, test.p, test.smallest) == (labelings, pytest.approx(smallest), pytest.approx(smallest))
-
-
-def test_permutation_by_hand():
-    """d = 1, 5 | 2, 4: C = 0, and every labeling has |C| ≥ 0. d = 5, 4 | 4.5, 0: |C| = 2.25, 4 of 6 reach it."""
-    flat = permute([1.0, 5.0], [2.0, 4.0])
-    assert flat is not None and flat.p == 1
-    # pairs called CNN: 5,4 → 2.25; 5,4.5 → 2.75; 5,0 → −1.75; mirrored
-    some = permute([5.0, 4.0], [4.5, 0.0])
-    assert some is not None and some.p == pytest.approx(4 / 6)
-
-
-def test_many_backbones_are_relabeled_at_random():
-    test = permute([0.0] * 20, [1.0] * 20)
-    assert (test.exact, test.labelings, test.p) == (False, 20_001, pytest.approx(1 / 20_001))
-    rng = np.random.default_rng(0)
-    same = permute(rng.normal(size=20).tolist(), rng.normal(size=20).tolist())
-    assert 0.01 < same.p <= 1
-
-
-def test_permutation_of_medians_and_of_the_studentised_difference_by_hand():
-    """Medians of 1, 2 | 5, 6, 9: |1.5 − 6| = 4.5; of the 10 labelings 1 2, 6 9 (7.5 − 2 = 5.5), 5 9 (7 − 2) reach."""
-    d = [1.0, 2.0, 5.0, 6.0, 9.0]
-    medians = [abs(np.median([d[i], d[j]]) - np.median([d[k] for k in range(5) if k not in (i, j)]))
-               for i in range(5) for j in range(i + 1, 5)]  # fmt: skip
-    test = permute(d[:2], d[2:], "median")
-    assert test.p == pytest.approx(np.mean([m >= 4.5 for m in medians]))
-    welch = stats.permutation_test(
-        (d[:2], d[2:]), lambda a, b: stats.ttest_ind(a, b, equal_var=False)[0], alternative="two-sided"
-    )
-    assert permute(d[:2], d[2:], "t").p == pytest.approx(welch.pvalue, abs=0.11)  # scipy doubles the smaller side
-    assert permute([1.0] * 5, [1.0] * 5).p == 1 and permute([1.0] * 5, [2.0] * 5).p == pytest.approx(2 / 252)
-
-
-def test_the_studentised_permutation_is_the_rule_from_five_a_family():
-    assert permute([0.0] * 4, [1.0] * 5).statistic == "mean"
-    assert permute([0.0] * 5, [1.0] * 5).statistic == "t"
 
 
 @pytest.mark.parametrize("status", ["diverged", "interrupted"])

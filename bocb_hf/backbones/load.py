@@ -85,11 +85,19 @@ def load_backbone(repository: str, *, seed: int, revision: str | None = None) ->
     return TrainedClassifier(model, record)
 
 
-def find_run_folder(repository: str, seed: int, revision: str | None = None) -> Path:
-    """The folder of one seed, downloaded if need be: its record and weights only.
+def find_run_folder(
+    repository: str, seed: int, revision: str | None = None, files: Sequence[str] = (WEIGHTS, RECORD)
+) -> Path:
+    """The folder of one seed, of which only some files are downloaded.
+
+    Args:
+        repository: ``namespace/name`` on the Hub, or the folder of a repository.
+        seed: Of the run.
+        revision: Branch or commit; the newest when None.
+        files: Their names.
 
     Raises:
-        InputError: It is not there.
+        InputError: The repository is not there.
     """
     if Path(repository).is_dir():
         return Path(repository) / "seeds" / str(seed)
@@ -97,7 +105,7 @@ def find_run_folder(repository: str, seed: int, revision: str | None = None) -> 
 
     from bocb_hf.store.hub_calls import explained
 
-    wanted = [f"seeds/{int(seed)}/{name}" for name in (WEIGHTS, RECORD)]
+    wanted = [f"seeds/{int(seed)}/{name}" for name in files]
     with explained(check_repository(repository)):
         root = snapshot_download(repository, revision=revision, allow_patterns=wanted)
     return Path(root) / "seeds" / str(int(seed))

@@ -9,22 +9,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bocb_hf.coupling.bootstrap import Bootstrap, bootstrap, image_shifts
+from bocb_hf.coupling.bootstrap import Bootstrap, bootstrap
 from bocb_hf.coupling.contrast_variants import Variant, contrast_variants
 from bocb_hf.coupling.decomposition import (
     Decomposition,
-    Test,
-    Tukey,
     component_shares,
     decompose,
     decompose_all,
-    interaction_test,
-    tukey_one_df,
 )
 from bocb_hf.coupling.failure import Failures, find_failures
 from bocb_hf.coupling.indices import Cost, Kappa, Residuals, cost_of_coupling, kappa, residuals
+from bocb_hf.coupling.interaction_tests import Test, Tukey, interaction_test, tukey_one_df
+from bocb_hf.coupling.population import population_bootstrap
 from bocb_hf.coupling.ranks import BestSets, Ranking, best_sets, rank_optimizers
 from bocb_hf.coupling.scores import Floats, Scale, ScoreTable
+from bocb_hf.coupling.world import image_shifts
 from bocb_hf.errors import InputError
 
 PARTS = ("optimizer", "backbone", "interaction")
@@ -45,7 +44,7 @@ class ScaleAnalysis:
         kappa: Indices of backbones and optimizers.
         cost: Cost of coupling, naive and on held-out seeds.
         bootstrap: Intervals over seeds, and test images where their bits are there.
-        population: Intervals over backbones as well; None with fewer than five CNNs or modern ones.
+        population: Intervals for further backbones; None with fewer than five CNNs or modern ones.
         best: Sets that are not told apart from the best.
     """
 
@@ -128,7 +127,7 @@ def _analyse_scale(
             weakest = None
     population = None
     try:
-        population = bootstrap(scores, scale, draws=draws, seed=seed, shifts=shifts, backbones=True)
+        population = population_bootstrap(scores, scale, draws=draws, seed=seed, shifts=shifts)
     except InputError:  # too few backbones: statements are conditional on these
         population = None
     return ScaleAnalysis(
@@ -175,9 +174,11 @@ def to_plain(analysis: Analysis) -> dict[str, Any]:
                 "cnn": dict(v.cnn),
                 "modern": dict(v.modern),
                 "value": v.value,
-                "p": v.permutation.p,
-                "smallest_p": v.permutation.smallest,
-                "population_interval": v.population,
+                "p": v.test.p,
+                "welch_p": v.test.welch and v.test.welch.p,
+                "permutation_p": v.permutation.p,
+                "smallest_permutation_p": v.permutation.smallest,
+                "population_interval": v.population and (v.population.low, v.population.high),
             }
             for v in analysis.variants
         ],

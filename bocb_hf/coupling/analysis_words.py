@@ -11,7 +11,7 @@ from bocb_hf.coupling.bootstrap import Bootstrap
 from bocb_hf.coupling.contrast_variants import Variant
 from bocb_hf.coupling.decomposition import Decomposition
 from bocb_hf.coupling.scores import ScoreTable
-from bocb_hf.coupling.words import backbone_label, optimizer_label, permutation_text, signed, span
+from bocb_hf.coupling.words import backbone_label, family_test_text, optimizer_label, signed, span
 
 
 def analysis_text(analysis: Analysis) -> list[str]:
@@ -44,10 +44,10 @@ def variant_text(variant: Variant) -> str:
     sentence = (
         f"Family contrast, {variant.name}: CNNs {signed(variant.cnn_centre, digits)} ({len(variant.cnn)}), modern "
         f"{signed(variant.modern_centre, digits)} ({len(variant.modern)}), C = {signed(variant.value, digits)} "
-        f"{variant.unit}; {permutation_text(variant.permutation)}"
+        f"{variant.unit}; {family_test_text(variant.test)}"
     )
     if variant.population is not None:
-        low, high = (signed(end, digits) for end in variant.population)
+        low, high = signed(variant.population.low, digits), signed(variant.population.high, digits)
         sentence += f"; 95 % for further backbones of these families [{low}, {high}] (Welch)"
     return sentence + "."
 

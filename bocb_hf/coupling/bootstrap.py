@@ -1,7 +1,7 @@
 """Intervals of what is no plain mean: shares of variance, indices, cost of coupling, family contrast.
 
-Each draw makes a whole table again, seeds, test images and (only with enough of them) backbones, and computes every
-statistic anew, noise removed as in the original. Three things make the intervals hold with two or three seeds:
+Each draw makes a whole table again, seeds and test images, and computes every statistic anew, noise removed as in the
+original; ``population.py`` draws backbones. Three things make the intervals hold with two or three seeds:
 
 - *Truth of the draws.* Observed means hold noise already; drawn around them, an interaction would carry it twice. The
   interaction of every cell is first shrunk by √(τ²/(τ² + σ²/n)) to what is left when noise is removed.
@@ -10,32 +10,29 @@ statistic anew, noise removed as in the original. Three things make the interval
   (n−1)/n, is there as ``kind="residual"``; it takes each cell's own two or three seeds for the whole truth, and its
   intervals are too narrow where spreads differ (benchmarks/coverage.txt).
 - *Interval.* With δ = draw − truth of the draws: estimate − 2·mean(δ) + quantiles of δ, so that a bias of the estimator
-  (the best of noisy means is partly luck) is taken off, and a skewed estimator gets its long side where it belongs.
-
-Where backbones are drawn, intervals are widened by t_{m−1}/z · √(m/(m−1)) with m the smaller group (Hesterberg 2015,
-"expanded percentile interval"): 7 CNNs drawn from 7 spread less than 7 drawn from all CNNs.
+  (the best of noisy means is partly luck) is taken off, and a skewed estimator gets its long side where it belongs. A
+  maximum has its long side where its rivals are, and the data do not tell which those are; so its interval is symmetric
+  about the estimate without bias (as in Hall 1988), with the longer side on both.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bocb_hf.backbones import CNN_FAMILIES
 from bocb_hf.coupling.additive import fit_additive, noise_coefficients
-from bocb_hf.coupling.contrast import ADAPTIVE, ENOUGH_BACKBONES, SGD
-from bocb_hf.coupling.decomposition import block_noise, cell_noise
+from bocb_hf.coupling.contrast import ADAPTIVE, SGD
 from bocb_hf.coupling.indices import complete_part, kappa_squares, naive_cost
+from bocb_hf.coupling.noise import block_noise
 from bocb_hf.coupling.scores import Floats, Scale, ScoreTable
-from bocb_hf.coupling.spread import cell_spread, chunks
-from bocb_hf.coupling.statistics import LEVEL, t_quantile
-from bocb_hf.errors import InputError
+from bocb_hf.coupling.spread import chunks
+from bocb_hf.coupling.statistics import LEVEL
+from bocb_hf.coupling.world import Kind, World, image_shifts, logit_slope
 
-Kind = Literal["parametric", "residual"]
 MAXIMA = frozenset({"cost"})  # statistics that are ruled by which mean is highest; drawn around the observed means
 # takes cell means (D, B, O) and noise variances of a mean (D, B, O) or None for no noise, and gives (D, ...)
 Statistic = Callable[[Floats, Floats | None], Floats]
@@ -86,7 +83,6 @@ def bootstrap(
     kind: Kind = "parametric",
     images: bool = True,
     shifts: NDArray[np.float32] | None = None,
-    backbones: bool = False,
     statistics: Mapping[str, Statistic] | None = None,
 ) -> Bootstrap | None:
     """Draws tables and gives every statistic its 95 % interval.
@@ -100,36 +96,22 @@ def bootstrap(
         images: Draw test images as well, the same for all runs of a draw, where the correctness bits are there. Their
             part holds some of the noise between seeds once more, so intervals are slightly too wide.
         shifts: ``image_shifts`` with as many draws, where several bootstraps share them; drawn when None.
-        backbones: Draw backbones as well, CNNs and modern ones apart, so that statements reach beyond those at hand.
-            They are then statements about the complete part of the table, and no backbone has an index of its own.
         statistics: ``standard_statistics`` of the table when None.
 
     Returns:
-        The intervals, or None when nothing can vary: n = 1 everywhere, no bits, and no backbones drawn.
+        The intervals, or None when nothing can vary: n = 1 everywhere, and no bits.
 
     Raises:
-        InputError: Backbones are to be drawn, but there are fewer than five CNNs or modern ones; nothing to decompose.
+        InputError: Nothing to decompose.
     """
-    if backbones and not scores.ranked.all():
-        scores, shifts = _complete(scores, shifts)
-    is_cnn = np.array([family in CNN_FAMILIES for family in scores.families])
-    modern = np.array([family == "modern" for family in scores.families])
-    smaller = int(min(is_cnn.sum(), modern.sum()))
-    if backbones and smaller < ENOUGH_BACKBONES:
-        raise InputError(
-            f"backbones: {int(is_cnn.sum())} CNN(s) and {int(modern.sum())} modern one(s); with fewer than "
-            f"{ENOUGH_BACKBONES} of each, resampling them says nothing: draw seeds and images only"
-        )
     world = World(scores, scale, kind)
-    if not world.has_seeds and not (images and scores.packed is not None) and not backbones:
+    if not world.has_seeds and not (images and scores.packed is not None):
         return None
     wanted = dict(standard_statistics(scores, scale) if statistics is None else statistics)
-    if backbones:
-        wanted.pop("backbone", None)
     generator = np.random.default_rng(seed)
     if images and shifts is None:
         shifts = image_shifts(scores, draws, seed)
-    slope = 1.0 if scale == "points" or scores.n_test is None else _logit_slope(scores.means, scores.n_test)
+    slope = 1.0 if scale == "points" or scores.n_test is None else logit_slope(scores.means, scores.n_test)
     plain = {name: f(world.means[None], world.noise)[0] for name, f in wanted.items()}
     truth = {name: f((world.means if name in MAXIMA else world.truth)[None], None)[0] for name, f in wanted.items()}
     drawn: dict[str, list[Floats]] = {name: [] for name in wanted}
@@ -138,22 +120,16 @@ def bootstrap(
         means, noise = world.draw(generator, chunk)
         if shifts is not None:
             means = means + shifts[start : start + chunk] * slope
-        if backbones:
-            rows = np.stack([_resample((is_cnn, modern), generator) for _ in range(chunk)])[:, :, None]
-            means = np.take_along_axis(means, rows, axis=1)
-            noise = None if noise is None else np.take_along_axis(noise, rows, axis=1)
         for name, f in wanted.items():
             # a maximum over shrunken means would meet too few rivals
             drawn[name].append(f(means + (world.means - world.truth) if name in MAXIMA else means, noise))
         start += chunk
-    wider = t_quantile(0.975, smaller - 1) / t_quantile(0.975, np.inf) if backbones else 1.0
-    wider *= (smaller / (smaller - 1)) ** 0.5 if backbones else 1.0
     intervals = {
-        name: _interval(np.concatenate(parts) - truth[name], plain[name], wider, name in MAXIMA)
+        name: make_interval(np.concatenate(parts) - truth[name], plain[name], symmetric=name in MAXIMA)
         for name, parts in drawn.items()
     }
-    varied = {"seeds": world.has_seeds, "test images": shifts is not None, "backbones": backbones}
-    return Bootstrap(scale, draws, tuple(k for k, v in varied.items() if v), not backbones, intervals)
+    varied = {"seeds": world.has_seeds, "test images": shifts is not None}
+    return Bootstrap(scale, draws, tuple(k for k, v in varied.items() if v), True, intervals)
 
 
 def standard_statistics(scores: ScoreTable, scale: Scale) -> dict[str, Statistic]:
@@ -209,109 +185,6 @@ def standard_statistics(scores: ScoreTable, scale: Scale) -> dict[str, Statistic
     return found
 
 
-class World:
-    """What tables are drawn from.
-
-    Attributes:
-        means: Observed cell means, shape (B, O).
-        noise: Estimated noise variance of each mean, shape (1, B, O); None when n = 1 everywhere.
-        truth: Cell means of the draws, their interaction shrunk; shape (B, O).
-        has_seeds: Whether scores vary over seeds.
-    """
-
-    def __init__(self, scores: ScoreTable, scale: Scale, kind: Kind) -> None:
-        kept = scores.ranked
-        values = np.where(kept[:, :, None], scores.on(scale), np.nan)
-        self._n = np.where(kept, scores.n, 1)
-        self.means = np.where(kept, scores.cell_means(scale), np.nan)
-        self._kept, self._kind = kept, kind
-        self._spread = cell_spread(scores, scale)
-        noise = cell_noise(values)
-        self.noise = None if noise is None else (noise / self._n)[None]
-        self.has_seeds = self._spread is not None
-        self.truth = self.means
-        self._block = 0.0
-        if self._spread is None or self.noise is None:
-            return
-        fit = fit_additive(self.means, kept)
-        v = self._spread.mean_square / self._n
-        left = np.nansum(np.square(fit.interaction)) / kept.sum()
-        left = max(0.0, float(left - noise_coefficients(kept)[2] @ self.noise[0][kept]))
-        shrink = np.sqrt(left / np.maximum(left + v, 1e-300))
-        self.truth = self.means - fit.interaction * (1 - shrink)
-        shared = block_noise(values) if kept.all() else 0.0
-        self._block = max(0.0, shared) ** 0.5
-        if kind == "residual":
-            e = (values - self.means[:, :, None]) * np.sqrt(self._n / np.maximum(self._n - 1, 1))[:, :, None]
-            order = np.argsort(~np.isfinite(e), axis=2, kind="stable")  # scores first, gaps last
-            self._residuals = np.nan_to_num(np.take_along_axis(e, order, axis=2))
-
-    def draw(self, generator: np.random.Generator, draws: int) -> tuple[Floats, Floats | None]:
-        """Cell means and estimated noise variances of the means, both (draws, B, O)."""
-        shape = (draws, *self._kept.shape)
-        if self._spread is None:
-            return np.repeat(self.truth[None], draws, axis=0), None
-        if self._kind == "residual":
-            return self._draw_residuals(generator, draws)
-        sigma = self._spread.draw(generator, draws)
-        means = self.truth + generator.standard_normal(shape) * sigma / np.sqrt(self._n)
-        means += self._block * generator.standard_normal((draws, len(self._kept), 1))
-        several = self._n > 1
-        # a variance from n scores is σ²·χ²/(n−1), and independent of their mean
-        chi2 = 2 * generator.standard_gamma(np.maximum(self._n - 1, 1) / 2, shape)
-        noise = np.square(sigma) * chi2 / np.maximum(self._n - 1, 1)
-        return means, self._of_means(noise, several)
-
-    def _draw_residuals(self, generator: np.random.Generator, draws: int) -> tuple[Floats, Floats]:
-        seeds = self._residuals.shape[2]
-        place = (generator.random((draws, *self._kept.shape, seeds)) * self._n[..., None]).astype(np.int64)
-        e = np.take_along_axis(np.broadcast_to(self._residuals, place.shape), place, axis=3)
-        there: NDArray[np.bool_] = np.asarray(np.arange(seeds) < self._n[..., None], np.bool_)
-        e = np.where(there, e, np.nan)
-        shift: Floats = np.nanmean(e, axis=3)
-        noise = np.nansum(np.square(e - shift[..., None]), axis=3) / np.maximum(self._n - 1, 1)
-        return self.truth + shift, self._of_means(noise, self._n > 1)
-
-    def _of_means(self, noise: Floats, several: NDArray[np.bool_]) -> Floats:
-        """Noise variances of the means, from those of one score; cells with one score borrow the mean of the others."""
-        several = several & self._kept
-        borrowed: Floats = noise[:, several].mean(axis=1)[:, None, None]
-        return np.where(self._kept, np.where(several, noise, borrowed), 0.0) / self._n
-
-
-def image_shifts(scores: ScoreTable, draws: int, seed: int = 0) -> NDArray[np.float32] | None:
-    """How each cell's mean moves when the test images are drawn again, in points, shape (draws, B, O).
-
-    All runs of a draw meet the same images.
-
-    Returns:
-        The shifts, 0 where a cell is not ranked; None without correctness bits.
-    """
-    if scores.packed is None or scores.n_test is None:
-        return None
-    n_test, kept = scores.n_test, scores.ranked
-    generator = np.random.default_rng((seed, n_test))
-    counts = np.empty((draws, n_test), np.float32)
-    for row in counts:
-        row[:] = np.bincount(generator.integers(0, n_test, n_test), minlength=n_test)
-    places, n = np.argwhere(kept), np.isfinite(scores.values)
-    shifts = np.zeros((draws, *kept.shape), np.float32)
-    start = 0
-    for chunk in chunks(len(places), n_test * len(scores.seeds), 10_000_000):
-        b, o = places[start : start + chunk].T
-        bits = np.unpackbits(scores.packed[b, o], axis=2, count=n_test)  # (chunk, S, n_test)
-        right = (bits * n[b, o, :, None]).sum(axis=1, dtype=np.float32) / n[b, o].sum(axis=1, dtype=np.float32)[:, None]
-        shifts[:, b, o] = 100 * ((counts @ right.T) / np.float32(n_test) - right.mean(axis=1))
-        start += chunk
-    return shifts
-
-
-def _logit_slope(means: Floats, n_test: int) -> Floats:
-    """What one point of a mean is on the logit scale."""
-    share = means / 100
-    return (1 / (share + 0.5 / n_test) + 1 / (1 - share + 0.5 / n_test)) / 100
-
-
 def contrast_weights(scores: ScoreTable) -> Floats | None:
     """Weights of the cells in the family contrast, shape (B, O); None when a side has no backbone or optimizer."""
     sgd = np.array([o in SGD for o in scores.optimizers])
@@ -328,36 +201,24 @@ def contrast_weights(scores: ScoreTable) -> Floats | None:
     return rows[:, None] * columns
 
 
-def _complete(scores: ScoreTable, shifts: NDArray[np.float32] | None) -> tuple[ScoreTable, NDArray[np.float32] | None]:
-    """The larger complete part of a table, with its shifts."""
-    part = complete_part(scores.ranked)
-    if part is None:
-        raise InputError("backbones: no two optimizers have all their cells, so backbones cannot be resampled")
-    rows, columns = part
-    names = [scores.backbones[int(i)] for i in rows], [scores.optimizers[int(i)] for i in columns]
-    return scores.select(*names), None if shifts is None else shifts[:, rows][:, :, columns]
+def make_interval(deviations: Floats, plain: Floats, wider: float = 1.0, symmetric: bool = False) -> Interval:
+    """The interval from draw − truth.
 
+    Quantiles are those of (draws + 1), so that few draws do not make it too narrow (Davison and Hinkley 1997, 5.2).
 
-def _resample(groups: tuple[NDArray[np.bool_], ...], generator: np.random.Generator) -> NDArray[np.int64]:
-    """Backbones drawn with replacement within each group, the others kept; shape (B,)."""
-    rows = np.arange(len(groups[0]))
-    for group in groups:
-        rows[group] = generator.choice(np.nonzero(group)[0], int(group.sum()))
-    return rows
-
-
-def _interval(deviations: Floats, plain: Floats, wider: float, symmetric: bool) -> Interval:
-    """The interval from draw − truth, shape (draws, ...).
-
-    A maximum has its long side where its rivals are, and the data do not tell which those are; so its interval is
-    symmetric, with the longer side on both.
+    Args:
+        deviations: Shape (draws, ...).
+        plain: The estimate as it is, shape (...).
+        wider: Factor of both sides.
+        symmetric: Take the longer side on both.
     """
     blank = np.where(np.isnan(deviations).all(axis=0), np.nan, 0.0)  # an optimizer without cells has no index
     deviations = np.where(np.isnan(blank), 0.0, deviations)
     bias = np.asarray(np.nanmean(deviations, axis=0), np.float64)
-    low, high = np.nanquantile(deviations, [0.5 - LEVEL / 2, 0.5 + LEVEL / 2], axis=0) + blank
+    ends = np.nanquantile(deviations, [0.5 - LEVEL / 2, 0.5 + LEVEL / 2], axis=0, method="weibull")
+    low, high = wider * (ends - bias) + blank
     if symmetric:
-        half = wider * np.maximum(-low, high)
-        return Interval(plain - bias, plain, plain - bias - half, plain - bias + half)
+        high = np.maximum(-low, high)
+        low = -high
     centre = plain - bias
-    return Interval(centre, plain, centre + wider * (low - bias), centre + wider * (high - bias))
+    return Interval(centre, plain, centre + low, centre + high)

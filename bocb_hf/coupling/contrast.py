@@ -10,45 +10,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from statistics import fmean
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bocb_hf.backbones import CNN_FAMILIES
+from bocb_hf.coupling.family_test import ENOUGH_BACKBONES, FamilyTest, compare_families
 from bocb_hf.coupling.row import Row
 from bocb_hf.coupling.statistics import Estimate, Interval, combine, estimate, pool, t_quantile
 from bocb_hf.coupling.table import Table
 
 SGD = ("sgdm", "sgdp")
 ADAPTIVE = "b"
-ENOUGH_BACKBONES = 5  # in each family, before a statement may reach beyond the backbones at hand
-MAX_LABELINGS = 200_000
-RANDOM_LABELINGS = 20_000  # where there are more
-
-
-PermutationStatistic = Literal["mean", "median", "t"]
-
-
-@dataclass(frozen=True)
-class Permutation:
-    """Exact test over all ways to call as many of the backbones CNN as are; cells are never permuted.
-
-    Attributes:
-        labelings: Distinct ways, the true one included; a random sample of them where not ``exact``.
-        p: Two-sided: the share of them with |C| at least as large as the observed one.
-        smallest: The smallest p that any data could reach with so many backbones, or with so many random labelings.
-        exact: Whether all ways were tried.
-        statistic: What was compared: C itself, C of medians, or C over its standard error.
-    """
-
-    labelings: int
-    p: float
-    smallest: float
-    exact: bool = True
-    statistic: PermutationStatistic = "mean"
 
 
 @dataclass(frozen=True)
@@ -65,7 +39,7 @@ class Contrast:
         cnn: d in points for each CNN.
         modern: d in points for each modern backbone.
         left_out: Backbones that lack a needed cell, with the reason.
-        permutation: Over backbone labels.
+        test: Whether the families differ, backbone by backbone.
     """
 
     points: Estimate
@@ -77,7 +51,7 @@ class Contrast:
     cnn: Mapping[str, float]
     modern: Mapping[str, float]
     left_out: Mapping[str, str]
-    permutation: Permutation
+    test: FamilyTest
 
     @property
     def interval(self) -> Interval | None:
@@ -159,7 +133,7 @@ def family_contrast(table: Table) -> Contrast | NotAvailable:
         cnn={b: d[b] for b in groups[True]},
         modern={b: d[b] for b in groups[False]},
         left_out=left_out,
-        permutation=permute([d[b] for b in groups[True]], [d[b] for b in groups[False]]),
+        test=compare_families([d[b] for b in groups[True]], [d[b] for b in groups[False]]),
     )
 
 
@@ -183,56 +157,6 @@ def image_error(weights: Sequence[float], rows: Sequence[Row]) -> float | None:
     shares = np.stack([np.mean(np.stack(cell), axis=0, dtype=np.float64) for cell in cells])  # (cells, images)
     contrasts: NDArray[np.float64] = np.asarray(weights) @ shares
     return 100 * float(contrasts.std(ddof=1)) / math.sqrt(len(contrasts))
-
-
-def permute(
-    cnn: Sequence[float], modern: Sequence[float], statistic: PermutationStatistic | None = None, seed: int = 0
-) -> Permutation:
-    """Tests C against all relabelings of the backbones, or a random 20,000 of them.
-
-    With B backbones of which m are CNNs there are L = B!/(m!(B−m)!) labelings. When both groups are equally large, a
-    labeling and its mirror image give C and −C, so p cannot fall below 2/L; otherwise not below 1/L. Two against two
-    give 6 labelings and a smallest p of 1/3. Beyond 200,000, random ones with the true one among them.
-
-    Args:
-        cnn: d of each CNN.
-        modern: d of each modern backbone.
-        statistic: What to compare. When None, ``t`` with five backbones in each group, otherwise ``mean``. Every choice
-            is exact for 'families make no difference at all'. Where they differ in spread but not in mean, C over its
-            standard error errs less (Chung and Romano 2013): with 7 CNNs that vary five times as much as 13 others,
-            8 % false positives instead of 15 %. But the spread of two backbones is no yardstick.
-        seed: Of the random labelings.
-    """
-    if statistic is None:
-        statistic = "t" if min(len(cnn), len(modern)) >= ENOUGH_BACKBONES else "mean"
-    d: NDArray[np.float64] = np.array([*cnn, *modern], np.float64)
-    labelings = math.comb(len(d), len(cnn))
-    exact = labelings <= MAX_LABELINGS
-    # (labelings, CNNs); the true labeling comes first
-    if exact:
-        inside = np.array(list(combinations(range(len(d)), len(cnn))), np.intp)
-        smallest = (2 if len(cnn) == len(modern) else 1) / labelings
-    else:
-        order = np.random.default_rng(seed).permuted(np.tile(np.arange(len(d)), (RANDOM_LABELINGS, 1)), axis=1)
-        inside = np.vstack([np.arange(len(cnn)), order[:, : len(cnn)]])
-        labelings, smallest = len(inside), 1 / len(inside)
-    chosen = np.zeros((len(inside), len(d)), np.bool_)
-    np.put_along_axis(chosen, inside, True, axis=1)
-    every = np.broadcast_to(d, chosen.shape)
-    first: NDArray[np.float64] = every[chosen].reshape(len(inside), -1)
-    second: NDArray[np.float64] = every[~chosen].reshape(len(inside), -1)
-    if statistic == "median":
-        contrasts = np.abs(np.median(first, axis=1) - np.median(second, axis=1))
-    else:
-        contrasts = np.abs(first.mean(axis=1) - second.mean(axis=1))
-    if statistic == "t":
-        variance = first.var(axis=1, ddof=1) / len(cnn) + second.var(axis=1, ddof=1) / len(modern)
-        # groups without any spread: no difference is none, any other is beyond all measure
-        error = np.sqrt(np.maximum(variance, 1e-18 * max(1.0, float(np.square(d).max()))))
-        contrasts = contrasts / error
-    tolerance = 1e-9 * max(1.0, float(contrasts.max()))  # sums in another order differ in the last digits
-    as_large = int(np.count_nonzero(contrasts >= contrasts[0] - tolerance))
-    return Permutation(labelings, as_large / labelings, smallest, exact, statistic)
 
 
 def _logit_estimates(table: Table, rows: Sequence[Row]) -> list[Estimate]:

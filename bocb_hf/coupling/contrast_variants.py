@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-import scipy.stats as _scipy_stats  # pyright: ignore[reportMissingTypeStubs]
 
 from bocb_hf.backbones import CNN_FAMILIES
-from bocb_hf.coupling.contrast import ADAPTIVE, ENOUGH_BACKBONES, SGD, Permutation, permute
+from bocb_hf.coupling.contrast import ADAPTIVE, SGD
+from bocb_hf.coupling.family_test import ENOUGH_BACKBONES, FamilyTest, Permutation, compare_families
 from bocb_hf.coupling.scores import Floats, ScoreTable
+from bocb_hf.coupling.statistics import Interval
 from bocb_hf.coupling.table import Table
 
-_stats: Any = _scipy_stats
 Centre = Literal["mean", "median"]
 
 
@@ -32,9 +32,7 @@ class Variant:
         cnn: d of each CNN, or of each cluster of siblings.
         modern: d of each modern backbone, or cluster.
         centre: Which centre.
-        permutation: Over their labels.
-        population: 95 % Welch interval for further backbones of these families; None with fewer than five of each, or
-            for medians.
+        test: Whether the families differ, backbone by backbone or cluster by cluster.
     """
 
     name: str
@@ -42,8 +40,22 @@ class Variant:
     cnn: Mapping[str, float]
     modern: Mapping[str, float]
     centre: Centre
-    permutation: Permutation
-    population: tuple[float, float] | None
+    test: FamilyTest
+
+    @property
+    def permutation(self) -> Permutation:
+        """Over the labels of backbones or clusters."""
+        return self.test.permutation
+
+    @property
+    def population(self) -> Interval | None:
+        """95 % Welch interval for further backbones of these families.
+
+        None with fewer than five of each, for medians, or when no family's backbones differ.
+        """
+        if self.test.welch is None or self.test.welch.error == 0:
+            return None
+        return self.test.welch.interval() if min(len(self.cnn), len(self.modern)) >= ENOUGH_BACKBONES else None
 
     @property
     def cnn_centre(self) -> float:
@@ -109,14 +121,8 @@ def _variant(
     cnn, modern = ({key: float(np.mean(values)) for key, values in sides[side].items()} for side in (True, False))
     if not cnn or not modern:
         return None
-    population = None
-    if min(len(cnn), len(modern)) >= ENOUGH_BACKBONES and centre == "mean":
-        test: Any = _stats.ttest_ind(list(cnn.values()), list(modern.values()), equal_var=False)
-        ends: Any = test.confidence_interval(0.95)
-        population = (float(ends.low), float(ends.high)) if np.isfinite(ends.low) else None
-    statistic = "median" if centre == "median" else None
-    permutation = permute(list(cnn.values()), list(modern.values()), statistic)
-    return Variant(name, unit, cnn, modern, centre, permutation, population)
+    test = compare_families(list(cnn.values()), list(modern.values()), "median" if centre == "median" else None)
+    return Variant(name, unit, cnn, modern, centre, test)
 
 
 def _centre(values: Mapping[str, float], centre: Centre) -> float:

@@ -11,37 +11,13 @@ from typing import Any, Literal
 
 import numpy as np
 import scipy.optimize as _scipy_optimize  # pyright: ignore[reportMissingTypeStubs]
-import scipy.stats as _scipy_stats  # pyright: ignore[reportMissingTypeStubs]
 
 from bocb_hf.coupling.additive import Additive, Mask, fit_additive, noise_coefficients
+from bocb_hf.coupling.noise import block_noise, cell_noise
 from bocb_hf.coupling.scores import Floats, Scale, ScoreTable
-from bocb_hf.coupling.spread import cell_spread, chunks
 from bocb_hf.errors import InputError
 
-_stats: Any = _scipy_stats
 _optimize: Any = _scipy_optimize
-DRAWS = 999  # of the interaction test
-
-
-@dataclass(frozen=True)
-class Test:
-    """F test of no interaction at all, against the noise between seeds.
-
-    Attributes:
-        f: MS_int / MSE.
-        df1: Degrees of freedom of MS_int: (B−1)(O−1).
-        df2: Of MSE: B(O−1)(S−1).
-        p: Simulated, for spreads as unequal as they are; not that of the F distribution (``interaction_test``).
-        draws: Of the simulation; p is never below 1/(draws + 1).
-    """
-
-    __test__ = False  # not one of pytest's
-
-    f: float
-    df1: int
-    df2: int
-    p: float
-    draws: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,72 +96,6 @@ def mean_squares(fit: Additive, kept: Mask) -> tuple[float, float, float]:
     optimizer = float(np.nansum(np.square(fit.optimizer) * kept.sum(axis=0))) / cells
     backbone = float(np.nansum(np.square(fit.backbone) * kept.sum(axis=1))) / cells
     return optimizer, backbone, float(np.nansum(np.square(fit.interaction))) / cells
-
-
-def cell_noise(values: Floats) -> Floats | None:
-    """Unbiased noise variance of one score in each cell, to be summed or averaged over cells.
-
-    With every seed in every cell, what all cells of a backbone share in a seed is blocked out: with
-    e = y_bos − ȳ_bo − ȳ_bs + ȳ_b, E Σ_s e² = (S−1)·[σ²_bo·(1 − 2/O) + mean_o σ²_bo/O] is solved for σ²_bo. A single
-    cell's figure can be negative. Otherwise it is the within-cell variance, and the mean of those where n = 1.
-
-    Args:
-        values: Shape (..., B, O, S), with NaN where there is no score.
-
-    Returns:
-        Shape (..., B, O), NaN where there is no cell; None when no cell has two scores.
-    """
-    optimizers, seeds = values.shape[-2:]
-    if seeds > 1 and optimizers > 1 and np.isfinite(values).all():
-        e = values - values.mean(-1, keepdims=True)
-        e = e - e.mean(-2, keepdims=True)
-        own = np.square(e).sum(axis=-1) / (seeds - 1)
-        mean = own.sum(axis=-1, keepdims=True) / (optimizers - 1)
-        if optimizers == 2:
-            return np.broadcast_to(mean, own.shape)
-        return (own - mean / optimizers) / (1 - 2 / optimizers)
-    n = np.isfinite(values).sum(axis=-1)
-    if n.max() < 2:
-        return None
-    deviations = values - (np.nansum(values, axis=-1) / np.maximum(n, 1))[..., None]
-    own = np.where(n > 1, np.nansum(np.square(deviations), axis=-1) / np.maximum(n - 1, 1), np.nan)
-    return np.where(n == 1, np.nanmean(own, axis=(-2, -1), keepdims=True), own)
-
-
-def interaction_test(scores: ScoreTable, scale: Scale = "points", seed: int = 0) -> Test | None:
-    """F = MS_int/MSE, with a p that holds when spreads differ.
-
-    With spreads that differ by a factor of 50, a few loud cells rule both mean squares, and the F distribution calls
-    13 to 19 % of tables without interaction significant; Box's (1954) smaller degrees of freedom still 8 % with two
-    seeds. So p is the share of simulations without interaction, every cell's σ drawn from its posterior given the
-    scores (``spread.py``), whose MS_int is as large.
-
-    Args:
-        scores: The table.
-        scale: Points or logit.
-        seed: Of the simulation.
-
-    Returns:
-        The test; None when a cell lacks a seed, with one backbone, optimizer or seed, or when the scores of too few
-        cells differ.
-    """
-    values = np.where(scores.ranked[:, :, None], scores.on(scale), np.nan)
-    backbones, optimizers, seeds = values.shape
-    if min(values.shape) < 2 or not np.isfinite(values).all():
-        return None
-    spread, noise = cell_spread(scores, scale), cell_noise(values)
-    if spread is None or noise is None or not float(noise.mean()) > 0:
-        return None
-    interaction = fit_additive(values.mean(axis=2)).interaction
-    df1, df2 = (backbones - 1) * (optimizers - 1), backbones * (optimizers - 1) * (seeds - 1)
-    f = seeds * float(np.square(interaction).sum()) / df1 / float(noise.mean())
-    generator = np.random.default_rng(seed)
-    larger = 0
-    for chunk in chunks(DRAWS, backbones * optimizers):
-        e = generator.standard_normal((chunk, backbones, optimizers)) * spread.draw(generator, chunk) / seeds**0.5
-        squares = np.square(fit_additive(e).interaction).sum(axis=(-2, -1))
-        larger += int((squares >= float(np.square(interaction).sum())).sum())
-    return Test(f, df1, df2, (1 + larger) / (1 + DRAWS), DRAWS)
 
 
 def reml_sigma(values: Floats, kept: Mask) -> float | None:
@@ -268,41 +178,6 @@ def median_polish(scores: ScoreTable, scale: Scale = "points", rounds: int = 50)
     return Decomposition(scale, int(kept.sum()), fit, mean_squares(fit, kept), None, None)
 
 
-@dataclass(frozen=True)
-class Tukey:
-    """Tukey's (1949) one-degree-of-freedom test: is the interaction a product of the two effects?
-
-    Attributes:
-        slope: Of the interaction on backbone effect × optimizer effect.
-        share: Percent of the interaction's sum of squares that it explains.
-        f: With 1 and ``df`` degrees of freedom.
-        df: (B−1)(O−1) − 1.
-        p: Of the F; the residual plays the part of noise, so n = 1 is enough.
-    """
-
-    slope: float
-    share: float
-    f: float
-    df: int
-    p: float
-
-
-def tukey_one_df(fit: Additive) -> Tukey | None:
-    """The test on a complete table; None on others, with fewer than 3 free cells, or without any interaction."""
-    r = fit.interaction
-    df = (r.shape[0] - 1) * (r.shape[1] - 1) - 1
-    if not np.isfinite(r).all() or df < 1:
-        return None
-    product = np.outer(fit.backbone, fit.optimizer)
-    scale, total = float(np.square(product).sum()), float(np.square(r).sum())
-    if total <= 1e-18 * max(1.0, float(fit.level) ** 2) * r.size or scale == 0:
-        return None
-    explained = float((r * product).sum()) ** 2 / scale
-    rest = max(total - explained, 0.0)
-    f = float("inf") if rest == 0 else explained / (rest / df)
-    return Tukey(float((r * product).sum()) / scale, 100 * explained / total, f, df, float(_stats.f.sf(f, 1, df)))
-
-
 def component_shares(fit: Additive) -> Floats | None:
     """Percent of the interaction's squares in each of its singular components, descending; None unless complete.
 
@@ -364,17 +239,3 @@ def _medians(values: Floats, axis: int) -> Floats:
     empty = ~np.isfinite(values).any(axis=axis)
     filled = np.where(np.expand_dims(empty, axis), 0.0, values)
     return np.nanmedian(filled, axis=axis)
-
-
-def block_noise(values: Floats) -> float:
-    """What the parts that all cells of a backbone share in a seed add to the backbones' mean square; may be negative.
-
-    Args:
-        values: Shape (B, O, S). 0 unless complete: blocks and cells cannot be told apart then.
-    """
-    backbones, optimizers, seeds = values.shape
-    noise = cell_noise(values)
-    if noise is None or optimizers < 2 or not np.isfinite(values).all():
-        return 0.0
-    shared = float(values.mean(axis=1).var(axis=1, ddof=1).mean()) - float(noise.mean()) / optimizers
-    return (1 - 1 / backbones) * shared / seeds

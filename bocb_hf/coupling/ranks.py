@@ -132,7 +132,7 @@ def best_sets(scores: ScoreTable, scale: Scale = "points", draws: int = 4000, se
             t = (e[:, None, :] - e[:, :, None]) / s  # [draw, i, j]: (e_j − e_i)/s_ij
             t[:, range(len(places)), range(len(places))] = -np.inf
             largest.append(t.max(axis=2))
-        d = np.quantile(np.concatenate(largest), LEVEL, axis=0)  # (k,)
+        d = np.quantile(np.concatenate(largest), LEVEL, axis=0, method="weibull")  # (k,)
         y = means[b, places]
         gap = y[:, None] - y[None, :]  # [i, j]: ȳ_i − ȳ_j
         upper = gap + d[:, None] * s

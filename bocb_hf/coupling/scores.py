@@ -16,11 +16,11 @@ from numpy.typing import ArrayLike, NDArray
 from bocb_hf.backbones import BACKBONES
 from bocb_hf.coupling.row import RowStatus
 from bocb_hf.coupling.table import Table
+from bocb_hf.coupling.units import Unit, check_unit
 from bocb_hf.errors import InputError
 from bocb_hf.optim import OPTIMIZERS
 
 Scale = Literal["points", "logit"]
-Unit = Literal["percent", "fraction"]
 Floats = NDArray[np.float64]
 
 # Backbones that share all but one part count as one where clusters are compared; all others stand alone.
@@ -216,7 +216,7 @@ def make_scores(
     if array.ndim != 3:
         raise InputError(f"scores.values: shape {array.shape}; give backbones × optimizers (× seeds)")
     if not checked:
-        _check_unit(array, unit, backbones, optimizers)
+        check_unit(array, unit, backbones, optimizers)
     if unit == "fraction":
         array = array * 100
     shape = array.shape[:2]
@@ -295,32 +295,6 @@ def resolution(scores: ScoreTable, scale: Scale) -> float | Floats:
         return 100 / scores.n_test
     k = np.nan_to_num(scores.means, nan=50.0) / 100 * scores.n_test
     return 1 / (k + 0.5) + 1 / (scores.n_test - k + 0.5)
-
-
-def _check_unit(values: Floats, unit: Unit, backbones: Sequence[str], optimizers: Sequence[str]) -> None:
-    """Refuses fractions called percent, percent called fractions, and both in one backbone's scores."""
-    found = values[np.isfinite(values)]
-    if unit == "fraction":
-        if (found > 1).any():
-            raise InputError(f"scores: {found.max():g} is no fraction; say unit='percent', or divide by 100")
-        return
-    if found.size and 0 < found.max() <= 1:
-        raise InputError(
-            "scores: no score is above 1 percent, so they look like fractions; say unit='fraction', or checked=True "
-            "if they are percent"
-        )
-    for b, scores in enumerate(values):
-        others = scores[scores > 1]
-        small = (scores > 0) & (scores <= 1)
-        if others.size and small.any():
-            mixed = small & (100 * scores >= others.min()) & (100 * scores <= others.max())
-            if mixed.any():
-                o = int(np.argwhere(mixed)[0][0])
-                raise InputError(
-                    f"scores: {backbones[b]} with {optimizers[o]} has {scores[mixed][0]:g} among scores like "
-                    f"{np.median(others):g}, so fractions and percent look mixed; give all in percent, or say "
-                    "checked=True if it is 1 percent or less"
-                )
 
 
 def _places(what: str, known: Sequence[str], wanted: Sequence[str] | None) -> list[int]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from statistics import fmean
 
 from bocb_hf.backbones import CNN_FAMILIES
@@ -43,10 +44,11 @@ class Table:
         Raises:
             KeyError: No such backbone or optimizer in this table.
         """
-        for row in self.rows:
-            if row.shown and (row.cell.backbone, row.cell.optimizer) == (backbone, optimizer):
-                return row
-        raise KeyError((backbone, optimizer))
+        return self._shown[backbone, optimizer]
+
+    @cached_property
+    def _shown(self) -> Mapping[tuple[str, str], Row]:
+        return {(row.cell.backbone, row.cell.optimizer): row for row in self.rows if row.shown}
 
     def column(self, backbone: str) -> list[Row]:
         """The shown rows of a backbone, in the order of ``optimizers``."""

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Sequence
 from math import isinf
 
 from bocb_hf.backbones import BACKBONES
-from bocb_hf.coupling.contrast import ENOUGH_BACKBONES, Contrast, NotAvailable, Permutation
+from bocb_hf.coupling.contrast import Contrast, NotAvailable
+from bocb_hf.coupling.family_test import ENOUGH_BACKBONES, FamilyTest
 from bocb_hf.coupling.row import GRID, Row
 from bocb_hf.coupling.statistics import Interval
 from bocb_hf.coupling.table import Floor, Table
@@ -196,13 +197,22 @@ def _fairness(shown: Sequence[Row]) -> list[str]:
     return found
 
 
-def permutation_text(test: Permutation) -> str:
-    """Two-sided p with its labelings and the smallest p that could have come out."""
-    which = "all" if test.exact else "a random"
-    what = {"mean": "", "median": " of medians", "t": " of the difference over its standard error"}[test.statistic]
+def family_test_text(test: FamilyTest) -> str:
+    """Two-sided p of a difference between families, the tests that it comes from, and the smallest p there could be."""
+    permutation, welch = test.permutation, test.welch
+    how = {"mean": "", "median": " of medians", "t": " of C over its error"}[permutation.statistic]
+    labelings = (
+        f"{'all' if permutation.exact else 'a random'} {permutation.labelings:,} labelings, smallest possible "
+        f"{permutation.smallest:.2g}"
+    )
+    if welch is None:
+        return (
+            f"two-sided p of a permutation{how} = {permutation.p:.2g} ({labelings}), for 'the families differ in "
+            "nothing, spread included'"
+        )
     return (
-        f"two-sided p{what} = {test.p:.2g} over {which} {test.labelings:,} labelings; the smallest p that could be "
-        f"reached is {test.smallest:.2g}"
+        f"two-sided p = {test.p:.2g}, the larger of Welch's t ({welch.p:.2g}, df {welch.df:.1f}) and a "
+        f"permutation{how} ({permutation.p:.2g}; {labelings})"
     )
 
 
@@ -246,5 +256,5 @@ def contrast_text(contrast: Contrast | NotAvailable) -> list[str]:
             f"Conditional on these backbones: {len(contrast.cnn)} CNN(s) and {len(contrast.modern)} modern one(s) are "
             f"fewer than {ENOUGH_BACKBONES} a family, too few to speak of families."
         )
-    sentences.append(f"Permutation of the backbone labels: {permutation_text(contrast.permutation)}.")
+    sentences.append(f"Difference between the families, backbone by backbone: {family_test_text(contrast.test)}.")
     return [*sentences, *left_out]

@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import bocb_hf
 from bocb_hf.config import RuntimeConfig
-from bocb_hf.record import Environment
+from bocb_hf.measurements import Environment
 
 _LIBRARIES = ("torch", "torchvision", "timm", "transformers", "accelerate", "datasets", "evaluate", "numpy")
 

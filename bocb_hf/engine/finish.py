@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import hashlib
 import shutil
 from collections.abc import Callable
@@ -18,8 +17,10 @@ from bocb_hf.engine.evaluation import Evaluation
 from bocb_hf.engine.export import export_model
 from bocb_hf.engine.loop import Trainer
 from bocb_hf.engine.prepare import PreparedRun
+from bocb_hf.measurements import Correctness, Cost, Measurement, Metrics
 from bocb_hf.optim import OPTIMIZERS
-from bocb_hf.record import Correctness, Cost, Measurement, Metrics, RunRecord, Status, parse_record
+from bocb_hf.record import RunRecord, Status, parse_record
+from bocb_hf.schema import utc_now
 from bocb_hf.store import Store
 from bocb_hf.store.publish import publish_run
 from bocb_hf.store.push import push_after_training
@@ -149,5 +150,5 @@ def _make_record(
         ),
         curve=progress.curve(),
         supersedes=None,
-        finished_at=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        finished_at=utc_now(),
     )

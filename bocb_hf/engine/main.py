@@ -17,11 +17,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from bocb_hf.config import RESERVED_ARGS, RunConfig
+from bocb_hf.config import RunConfig
 from bocb_hf.diagnosis import diagnose
 from bocb_hf.engine.interrupt import StopSignal
+from bocb_hf.engine.repetition import check_same, sections_of
 from bocb_hf.errors import InputError
-from bocb_hf.identity import flatten
 from bocb_hf.load_config import build_run_config, load_run_config
 from bocb_hf.plugins import load_plugins
 from bocb_hf.record import RunRecord, parse_record
@@ -64,31 +64,7 @@ def load_config(arguments: argparse.Namespace) -> RunConfig:
         record = parse_record(path.read_bytes(), str(path))
     except OSError as error:
         raise InputError(f"--reproduce: {path} cannot be read: {error.strerror}") from error
-    return build_run_config(_sections(record), arguments.overrides, check_backbone, source=str(path))
-
-
-def _sections(record: RunRecord) -> dict[str, object]:
-    """The configuration that leads to a record's identity again; weights and data of local folders must be named."""
-    identity = record.identity.model_dump(mode="json")
-    data, backbone = identity["data"], identity["backbone"]
-    args = {key: value for key, value in backbone["args"].items() if key not in RESERVED_ARGS}
-    kept = (
-        *("name", "revision", "image_column", "label_column", "image_size", "evaluation_split"),
-        *("test_image_size", "test_crop_ratio", "streaming"),
-    )
-    sections = {
-        "setting": identity["setting"],
-        "backbone": {"name": backbone["name"], "pretrained": backbone["pretrained"], "args": args},
-        "optimizer": identity["optimizer"],
-        "data": {key: data[key] for key in kept if key in data},
-        "training": identity["training"],
-        "augmentation": identity["augmentation"],
-        "seed": record.seed,
-        "role": record.role,
-    }
-    if data["validation_fraction"] is not None:
-        sections["data"]["validation_fraction"] = data["validation_fraction"]
-    return sections
+    return build_run_config(sections_of(record), arguments.overrides, check_backbone, source=str(path))
 
 
 def _check_reproduces(arguments: argparse.Namespace, config: RunConfig) -> None:
@@ -103,11 +79,7 @@ def _check_reproduces(arguments: argparse.Namespace, config: RunConfig) -> None:
     from bocb_hf.engine.prepare import prepare_run
 
     record = parse_record(arguments.reproduce.read_bytes(), str(arguments.reproduce))
-    now, then = (flatten(i.model_dump(mode="json")) for i in (prepare_run(config).identity, record.identity))
-    changed = [key for key in sorted(now.keys() | then.keys()) if now.get(key) != then.get(key)]
-    if changed:
-        lines = [f"  {key}: {then.get(key)} in the record, {now.get(key)} here" for key in changed]
-        raise InputError(f"--reproduce: {arguments.reproduce} cannot be repeated here:\n" + "\n".join(lines))
+    check_same(prepare_run(config).identity, record, f"--reproduce: {arguments.reproduce}")
 
 
 def stop_with_launcher() -> None:
@@ -131,14 +103,11 @@ def run(arguments: argparse.Namespace) -> int:
     from accelerate.utils import parse_flag_from_env
 
     from bocb_hf.engine.prepare import prepare_run
-    from bocb_hf.engine.run import train_run
 
     # without the flag, accelerate takes several CPU processes for as many single ones
     state = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
     main_process = state.is_main_process
-    logging.basicConfig(level=logging.INFO if main_process else logging.ERROR, format="%(message)s")
-    for noisy in ("httpx", "timm", "accelerate"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    show_log(logging.INFO if main_process else logging.ERROR)
     load_plugins(arguments.plugin)
     config = load_config(arguments)
     if arguments.reproduce is not None:
@@ -150,17 +119,31 @@ def run(arguments: argparse.Namespace) -> int:
             print(describe_run(prepare_run(config), state.num_processes))
         return EXIT_OK
     stop_with_launcher()
+    record = train_visibly(config, main_process)
+    if main_process:
+        print(summary(record, config))
+    state.destroy_process_group()
+    return EXIT_INTERRUPTED if record.status == "interrupted" else EXIT_OK
+
+
+def show_log(level: int) -> None:
+    """Prints what the run says about itself, and of its libraries only what is wrong."""
+    logging.basicConfig(level=level, format="%(message)s")
+    for noisy in ("httpx", "timm", "accelerate"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def train_visibly(config: RunConfig, main_process: bool = True) -> RunRecord:
+    """``train_run`` with a progress bar, stopped by SIGTERM and SIGINT."""
+    from bocb_hf.engine.run import train_run
+
     with StopSignal() as stop, tqdm(unit="step", disable=not main_process, file=sys.stderr) as bar:
 
         def on_step(done: int, total: int) -> None:
             bar.total = total
             bar.update(done - bar.n)
 
-        record = train_run(config, stop, on_step)
-    if main_process:
-        print(summary(record, config))
-    state.destroy_process_group()
-    return EXIT_INTERRUPTED if record.status == "interrupted" else EXIT_OK
+        return train_run(config, stop, on_step)
 
 
 def summary(record: RunRecord, config: RunConfig) -> str:

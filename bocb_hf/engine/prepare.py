@@ -16,9 +16,9 @@ from bocb_hf.data.images import ImageData, load_images
 from bocb_hf.data.sampling import init_seed
 from bocb_hf.data.source import Order, TrainSource
 from bocb_hf.identity import RANDOM_SCHEME, Identity
+from bocb_hf.naming import make_run_id, repository_name
 from bocb_hf.optim.build import build_optimizer, resolve_optimizer
 from bocb_hf.optim.param_groups import freeze_backbone, split_parameters, train_mode
-from bocb_hf.record import make_run_id, repository_name
 
 
 @dataclass(frozen=True)

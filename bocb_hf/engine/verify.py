@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import datetime
-
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 
 from bocb_hf.backbones.load import load_backbone
 from bocb_hf.config import DataConfig
@@ -13,11 +12,11 @@ from bocb_hf.data.images import load_images
 from bocb_hf.engine.evaluation import evaluate
 from bocb_hf.errors import InputError
 from bocb_hf.record import RunRecord
-from bocb_hf.verification import Verification
+from bocb_hf.verification import Verification, check_tolerance, make_verification
 
 
 def verify_run(repository: str, seed: int, tolerance: float, data: str | None = None) -> Verification:
-    """Downloads a run, evaluates it, and compares the score with that of its record.
+    """Downloads a run, evaluates it at its precision, and compares the score with that of its record.
 
     Args:
         repository: ``namespace/name`` on the Hub, or the folder of a repository.
@@ -28,44 +27,23 @@ def verify_run(repository: str, seed: int, tolerance: float, data: str | None = 
     Raises:
         InputError: There is no such run, its data are others here, or the score is another one.
     """
-    if not 0 < tolerance <= 5:
-        raise InputError(f"--tolerance: {tolerance:g} points must be above 0 and at most 5")
+    check_tolerance(tolerance)
     model = load_backbone(repository, seed=seed)
     record = model.record
-    claimed = record.correctness
-    assert claimed is not None and record.weights_sha256 is not None  # load_backbone takes completed final runs only
     images = load_images(_data_config(record, data), trial=False)
     now, then = images.identity, record.identity.data
     if now != then:
         changed = sorted(k for k in type(now).model_fields if getattr(now, k) != getattr(then, k))
         raise InputError(f"{repository}: the data are not those of the record; they differ in {', '.join(changed)}")
-    accelerator = Accelerator()
-    mean, std = (torch.tensor(v, device=accelerator.device).view(3, 1, 1) for v in (then.mean, then.std))
-    network = model.network.to(accelerator.device)
-    found = evaluate(network, images.test, mean, std, accelerator)
-    right = found.correct.numpy()
-    name = repository if repository.count("/") == 1 and not repository.startswith((".", "/")) else ""
+    precision = record.identity.training.precision
     try:
-        return Verification(
-            schema_version=1,
-            level="verified",
-            repository=name or f"local/{record.repository()}",
-            run_id=record.run_id,
-            record_sha256=record.sha256(),
-            weights_sha256=record.weights_sha256,
-            claimed=claimed.k,
-            measured=int(right.sum()),
-            differing=int((right != claimed.bits()).sum()),
-            images=claimed.n,
-            tolerance=tolerance,
-            measured_on=f"{accelerator.device.type}, torch {torch.__version__}",
-            measured_at=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        )
-    except ValueError as error:
-        raise InputError(
-            f"{repository}: seed {seed} is not verified: {int(right.sum())} of {claimed.n} images are correct, the "
-            f"record claims {claimed.k}"
-        ) from error
+        accelerator = Accelerator(mixed_precision="no" if precision == "fp32" else precision)
+        mean, std = (torch.tensor(v, device=accelerator.device).view(3, 1, 1) for v in (then.mean, then.std))
+        where = f"{accelerator.device.type}, {precision}, torch {torch.__version__}"
+        found = evaluate(model.network.to(accelerator.device), images.test, mean, std, accelerator)
+    finally:
+        AcceleratorState._reset_state(reset_partial_state=False)  # the next run may be of another precision
+    return make_verification(repository, record, found.correct.numpy(), tolerance, where, again=None)
 
 
 def _data_config(record: RunRecord, name: str | None) -> DataConfig:

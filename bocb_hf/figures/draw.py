@@ -20,7 +20,7 @@ from bocb_hf.figures.costs import pareto_front, trial_figure
 from bocb_hf.figures.differences import critical_difference, interaction
 from bocb_hf.figures.distributions import boxes, violin
 from bocb_hf.figures.grid import heatmap
-from bocb_hf.figures.training import training_curves
+from bocb_hf.figures.training import lines_of, training_curves
 
 Drawing = Callable[[], Figure]
 
@@ -33,7 +33,7 @@ def draw_scores(scores: ScoreTable, marks: Marks, split: str = "test") -> Iterat
         yield "interaction", partial(_interaction, scores)
     ranking = rank_optimizers(scores)
     if ranking is not None:
-        yield "critical-difference", partial(_ranks, scores, ranking)
+        yield "critical-difference", partial(draw_ranks, scores, ranking)
 
 
 def draw_records(table: Table) -> Iterator[tuple[str, Drawing]]:
@@ -51,7 +51,7 @@ def draw_records(table: Table) -> Iterator[tuple[str, Drawing]]:
             if front.points:
                 yield f"pareto-{axis}-{name}", partial(pareto_front, front)
         if any(row.finals for row in table.column(backbone)):
-            yield f"curves-{name}", partial(training_curves, table, backbone)
+            yield f"curves-{name}", partial(training_curves, lines_of(table, backbone), backbone, table.dataset)
 
 
 def _interaction(scores: ScoreTable) -> Figure:
@@ -65,7 +65,8 @@ def _interaction(scores: ScoreTable) -> Figure:
     return interaction(found.r, scores.backbones, scores.optimizers, clear, note, scores.dataset)
 
 
-def _ranks(scores: ScoreTable, ranking: Ranking) -> Figure:
+def draw_ranks(scores: ScoreTable, ranking: Ranking) -> Figure:
+    """The critical-difference diagram of a table."""
     p = f"p = {ranking.p:.2g}" if ranking.p >= 1e-4 else "p < 0.0001"
     agreement = f"Kendall's W = {ranking.kendall_w:.2f}"
     note = (

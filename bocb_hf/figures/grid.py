@@ -27,13 +27,19 @@ _RANKS = "★②③④"
 _LEFT, _RIGHT, _HEAD, _SCALE, _LABELS = 0.62, 0.05, 0.2, 0.36, 0.42  # inches around the grid
 
 
-def heatmap(scores: ScoreTable, marks: Marks | None = None, split: str = "test") -> Figure:
+def heatmap(scores: ScoreTable, marks: Marks | None = None, split: str = "test", note: str = "") -> Figure:
     """Optimizers × backbones; the colour is the distance to the best optimizer of the same backbone.
 
     Colours compare within a column only. The scale is a square root, so that one collapsed cell does not make all the
     others look alike. Cells without a number have no colour of the scale: those that diverged are hatched, missing ones
     grey. Up to eight backbones a cell shows mean, half interval and n, above that the mean and its rank among the best
     four; above twenty the rest follow below.
+
+    Args:
+        scores: What is shown.
+        marks: Its intervals and flags.
+        split: For the title.
+        note: A further line below.
     """
     marks = marks or Marks.none(scores)
     blocks = _blocks(len(scores.backbones))
@@ -42,7 +48,7 @@ def heatmap(scores: ScoreTable, marks: Marks | None = None, split: str = "test")
     cell = min((width - _LEFT - _RIGHT) / len(blocks[0]), 1.0)
     height = 0.36 if roomy else 0.2
     block_height = _LABELS + height * count
-    legend = wrap(_legend(scores, marks, roomy), width - 0.1)
+    legend = wrap("\n".join(filter(None, (_legend(scores, marks, roomy), note))), width - 0.1)
     foot = _SCALE + 0.05 + 0.104 * len(legend.splitlines())
     total = _HEAD + block_height * len(blocks) + foot
     figure = Figure(figsize=(width, total), dpi=DPI, facecolor="white")

@@ -171,7 +171,7 @@ def _starts(answer: Answer, starts: Sequence[Start | None]) -> str:
             _item(f"{optimizer_label(name)}: lr {start.lr:g}, decay {start.weight_decay:g}; {start.source}")
             + f"\n    learning rates {rates}\n    weight decays  {decays}"
         )
-    if answer.source.table is None:
+    if answer.source.scores.trials_per_value > 1:
         lines.append(_item("The study published no hyper-parameters: these are the registry's centres."))
     return "\n".join(lines)
 

@@ -9,20 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sqlite3
-import zlib
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-from huggingface_hub import constants
-
 from bocb_hf.card import CardBlock, parse_card, parse_metadata
 from bocb_hf.errors import InputError
-from bocb_hf.record import MAX_BYTES, repository_name
-from bocb_hf.resources import cache_folder
-from bocb_hf.store import CopyOf
+from bocb_hf.naming import repository_name
+from bocb_hf.record import MAX_BYTES
+from bocb_hf.store.file_cache import FileCache
 from bocb_hf.store.hub import HubStore, download
 from bocb_hf.store.hub_listing import Listed, list_pages, list_repositories, parse_item, read_item
 from bocb_hf.store.read import CARD
@@ -32,8 +28,15 @@ _PAGE = 1000
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS cards
     (repository TEXT PRIMARY KEY, sha TEXT NOT NULL, block TEXT, reason TEXT) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS files (key TEXT PRIMARY KEY, content BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+"""
+# What the Hub lists now. A temporary table spills to disk, so memory does not grow with the number of cards.
+_LISTED = """
+CREATE TEMP TABLE IF NOT EXISTS listed (repository TEXT PRIMARY KEY, sha TEXT NOT NULL) WITHOUT ROWID;
+DELETE FROM listed;
+"""
+_STALE = """
+SELECT listed.repository, listed.sha FROM listed LEFT JOIN cards USING (repository)
+WHERE cards.sha IS NOT listed.sha ORDER BY listed.repository
 """
 
 
@@ -45,7 +48,7 @@ class Refreshed(NamedTuple):
     gone: int
 
 
-class CardCache:
+class CardCache(FileCache):
     """One namespace of one Hub, as a store that is only read.
 
     Args:
@@ -59,21 +62,12 @@ class CardCache:
 
     def __init__(self, namespace: str, folder: Path | None = None, offline: bool = False) -> None:
         self.hub, self.offline = HubStore(namespace), offline
-        root = (folder or cache_folder(None)) / "hub" / hashlib.sha256(constants.ENDPOINT.encode()).hexdigest()[:12]
-        self.path = root / f"{namespace}.sqlite"
-        try:
-            root.mkdir(parents=True, exist_ok=True)
-            self._base = sqlite3.connect(self.path, timeout=60)
-            self._base.executescript(_SCHEMA)
-        except (OSError, sqlite3.Error) as error:
-            raise InputError(f"{self.path}: the cache cannot be used ({error}); delete it") from None
+        super().__init__(namespace, folder)
+        self.base.executescript(_SCHEMA)
 
     @property
     def uri(self) -> str:
         return self.hub.uri
-
-    def close(self) -> None:
-        self._base.close()
 
     # refreshing
 
@@ -87,49 +81,64 @@ class CardCache:
             InputError: ``offline`` and nothing was ever read.
             HubError: The Hub refused.
         """
-        known = dict[str, str](self._base.execute("SELECT repository, sha FROM cards"))
+        known = self._count("cards")
         if self.offline:
             if self.fact("refreshed") is None:
                 raise InputError(f"--offline: nothing of {self.uri} was read before; run it once without")
-            return Refreshed(len(known), 0, 0)
-        if not known:
-            listed = self._read_pages(None)
-            changed = len(listed)
+            return Refreshed(known, 0, 0)
+        self.base.executescript(_LISTED)
+        if known:
+            self._list(list_repositories(self.hub.namespace))
+            changed = len(stale := self._stale())
+            if changed > 1 + self._count("listed") // _PAGE:
+                self._read_pages(changed)
+            elif changed:
+                self._keep(item for name in stale if (item := read_item(name, ("cardData", "sha"))) is not None)
         else:
-            listed = {item.repository: item.sha for item in list_repositories(self.hub.namespace)}
-            stale = {name for name, sha in listed.items() if known.get(name) != sha}
-            changed = len(stale)
-            if len(stale) > 1 + len(listed) // _PAGE:
-                self._read_pages(stale)
-            elif stale:
-                self._read_single(stale)
-        gone = known.keys() - listed.keys()
-        with self._base:
-            self._base.executemany("DELETE FROM cards WHERE repository = ?", ((name,) for name in gone))
-            self._base.execute("INSERT OR REPLACE INTO facts VALUES ('refreshed', 'yes')")
-        return Refreshed(len(listed), changed, len(gone))
+            self._read_pages(None)
+            changed = self._count("listed")
+        with self.base:
+            gone = self.base.execute("DELETE FROM cards WHERE repository NOT IN (SELECT repository FROM listed)")
+        self.set_facts(refreshed="yes")
+        return Refreshed(self._count("listed"), changed, gone.rowcount)
 
-    def _read_pages(self, wanted: set[str] | None) -> dict[str, str]:
-        """Reads the full listing, until every wanted card was in it; returns the heads of what it saw."""
-        seen: dict[str, str] = {}
+    def _count(self, table: str) -> int:
+        return int(self.base.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
+
+    def _list(self, items: Iterable[Listed]) -> None:
+        """Notes what a listing names, in a table that lives as long as this connection, beside memory."""
+        with self.base:
+            rows = ((item.repository, item.sha) for item in items)
+            self.base.executemany("INSERT OR REPLACE INTO listed VALUES (?, ?)", rows)
+
+    def _stale(self) -> dict[str, str]:
+        """Heads of the listed repositories whose card here is of another head, or is not here."""
+        return dict[str, str](self.base.execute(_STALE))
+
+    def _read_pages(self, wanted: int | None) -> None:
+        """Reads the full listing, until as many cards have changed as are wanted."""
         broken = False
         for page in list_pages(self.hub.namespace, ("cardData", "sha")):
             broken = broken or page is None
-            items = [item for raw in page or () if (item := parse_item(raw, self.hub.namespace)) is not None]
-            self._keep(item for item in items if wanted is None or item.repository in wanted)
-            seen |= {item.repository: item.sha for item in items}
-            if wanted is not None and wanted <= seen.keys():
-                break
+            changed = self._read_page(page or (), note=wanted is None)
+            del page  # before the next one is parsed
+            if wanted is not None:
+                wanted -= changed
+                if wanted <= 0:
+                    break
         if broken:
             # one card made its page unreadable; the short listing names the rest of that page
-            short = {item.repository: item.sha for item in list_repositories(self.hub.namespace)}
-            self._read_readme({n: sha for n, sha in short.items() if n not in seen and (not wanted or n in wanted)})
-            seen = short if wanted is None else seen | short
-        return seen
+            self._list(list_repositories(self.hub.namespace))
+            self._read_readme(self._stale())
 
-    def _read_single(self, names: set[str]) -> None:
-        """Reads the cards of a few repositories, one request each."""
-        self._keep(item for name in sorted(names) if (item := read_item(name, ("cardData", "sha"))) is not None)
+    def _read_page(self, page: Iterable[Any], note: bool) -> int:
+        """Keeps the cards of a page that are new here, and notes its repositories; returns how many were new."""
+        items = [item for raw in page if (item := parse_item(raw, self.hub.namespace)) is not None]
+        new = [item for item in items if self.revision(item.repository) != item.sha]
+        self._keep(new)
+        if note:
+            self._list(items)
+        return len(new)
 
     def _read_readme(self, heads: Mapping[str, str]) -> None:
         """Reads cards as text, where a listing does not give them; our parser allows less than the Hub's."""
@@ -169,24 +178,14 @@ class CardCache:
         return block.model_dump_json()
 
     def _write(self, rows: Iterable[tuple[str, str, str | None, str | None]]) -> None:
-        with self._base:
-            self._base.executemany("INSERT OR REPLACE INTO cards VALUES (?, ?, ?, ?)", rows)
-
-    def fact(self, name: str) -> str | None:
-        """A remembered value."""
-        row = self._base.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
-        return None if row is None else str(row[0])
-
-    def set_fact(self, name: str, value: str) -> None:
-        """Remembers a value."""
-        with self._base:
-            self._base.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
+        with self.base:
+            self.base.executemany("INSERT OR REPLACE INTO cards VALUES (?, ?, ?, ?)", rows)
 
     # reading
 
     def cards(self) -> Iterator[tuple[str, str, CardBlock | str]]:
         """(repository, head, block or the reason why there is none), one after the other; floors are left out."""
-        rows = self._base.execute("SELECT repository, sha, block, reason FROM cards ORDER BY repository")
+        rows = self.base.execute("SELECT repository, sha, block, reason FROM cards ORDER BY repository")
         for repository, sha, block, reason in rows:
             if block is not None:
                 yield repository, sha, CardBlock.model_validate_json(block)
@@ -194,15 +193,15 @@ class CardCache:
                 yield repository, sha, str(reason)
 
     def repositories(self) -> list[str]:
-        return [row[0] for row in self._base.execute("SELECT repository FROM cards ORDER BY repository")]
+        return [row[0] for row in self.base.execute("SELECT repository FROM cards ORDER BY repository")]
 
     def revision(self, repository: str) -> str | None:
-        row = self._base.execute("SELECT sha FROM cards WHERE repository = ?", (repository,)).fetchone()
+        row = self.base.execute("SELECT sha FROM cards WHERE repository = ?", (repository,)).fetchone()
         return None if row is None else str(row[0])
 
     def card(self, repository: str) -> CardBlock:
         """The block of a card; raises InputError with the reason when it was refused, FileNotFoundError for floors."""
-        row = self._base.execute("SELECT block, reason FROM cards WHERE repository = ?", (repository,)).fetchone()
+        row = self.base.execute("SELECT block, reason FROM cards WHERE repository = ?", (repository,)).fetchone()
         if row is None or (row[0] is None and row[1] is None):
             raise FileNotFoundError(repository)
         if row[0] is None:
@@ -220,13 +219,13 @@ class CardCache:
             if head is None:
                 return []
         key = f"tree {repository} {head}"
-        kept = self._file(key)
+        kept = self.get(key)
         if kept is None:
             if self.offline:
                 raise InputError(f"{repository}: its files were never listed; run it once without --offline")
             self.hub.revision(repository)
             kept = json.dumps(self.hub.files(repository)).encode()
-            self._put({key: kept})
+            self.put({key: kept})
         return list(json.loads(kept))
 
     def read(self, repository: str, path: str) -> bytes:
@@ -244,49 +243,15 @@ class CardCache:
         except FileNotFoundError:
             wanted = None
         key = wanted or f"{repository} {head} {path}"
-        content = self._file(key)
+        content = self.get(key)
         if content is None:
             if self.offline:
                 raise InputError(f"{repository}/{path}: was never read; run it once without --offline")
             content = download(repository, path, head)
             if wanted is not None and hashlib.sha256(content).hexdigest() != wanted:
                 raise InputError(f"{repository}/{path}: is not the record that the card lists (its SHA-256 differs)")
-            self._put({key: content})
+            self.put({key: content})
         return content
-
-    def commit(
-        self,
-        repository: str,
-        add: Mapping[str, bytes | Path | CopyOf],
-        *,
-        delete: Iterable[str] = (),
-        parent: str | None,
-        message: str,
-    ) -> str:
-        """Not for a cache.
-
-        Raises:
-            InputError: Always.
-        """
-        raise InputError(f"{repository}: the cache of {self.uri} is only read")
-
-    def put_record(self, sha256: str, content: bytes) -> None:
-        """Keeps a record that came from elsewhere, if it has that SHA-256."""
-        if hashlib.sha256(content).hexdigest() == sha256:
-            self._put({sha256: content})
-
-    def holds(self, sha256: str) -> bool:
-        """Whether a record is here."""
-        return self._base.execute("SELECT 1 FROM files WHERE key = ?", (sha256,)).fetchone() is not None
-
-    def _file(self, key: str) -> bytes | None:
-        row = self._base.execute("SELECT content FROM files WHERE key = ?", (key,)).fetchone()
-        return None if row is None else zlib.decompress(row[0])
-
-    def _put(self, files: Mapping[str, bytes]) -> None:
-        with self._base:
-            rows = ((key, zlib.compress(content, 1)) for key, content in files.items())
-            self._base.executemany("INSERT OR REPLACE INTO files VALUES (?, ?)", rows)
 
 
 @contextmanager

@@ -59,18 +59,25 @@ def list_pages(namespace: str, expand: Sequence[str], kind: str = "models") -> I
     url: str | None = f"{constants.ENDPOINT}/api/{kind}"
     params: dict[str, Any] | None = {"author": namespace, "filter": TAG, "expand": list(expand)}
     while url is not None:
-        with explained(f"hf://{namespace}"):
-            headers = client.build_hf_headers()
-            response = client.http_backoff("GET", url, params=params, headers=headers, timeout=TIMEOUT)
-            client.hf_raise_for_status(response)
-        url, params = response.links.get("next", {}).get("url"), None
+        page, url = _fetch_page(namespace, url, params)
         if url is not None and not url.startswith(f"{constants.ENDPOINT}/"):
             raise InputError(f"hf://{namespace}: the listing goes on at another address, which is not followed: {url}")
-        try:
-            page = response.json()
-        except (ValueError, RecursionError):  # nested too deep, by one card of the page
-            page = None
-        yield cast(list[Any], page) if isinstance(page, list) else None
+        params = None
+        yield page
+        del page  # before the next one is parsed: a page of cards is megabytes
+
+
+def _fetch_page(namespace: str, url: str, params: dict[str, Any] | None) -> tuple[list[Any] | None, str | None]:
+    """A page, and the address of the next one."""
+    with explained(f"hf://{namespace}"):
+        headers = client.build_hf_headers()
+        response = client.http_backoff("GET", url, params=params, headers=headers, timeout=TIMEOUT)
+        client.hf_raise_for_status(response)
+    try:
+        page = response.json()
+    except (ValueError, RecursionError):  # nested too deep, by one card of the page
+        page = None
+    return cast(list[Any], page) if isinstance(page, list) else None, response.links.get("next", {}).get("url")
 
 
 def read_item(repository: str, expand: Sequence[str]) -> Listed | None:

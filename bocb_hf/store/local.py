@@ -18,7 +18,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from bocb_hf.errors import InputError
-from bocb_hf.store import ConflictError, CopyOf, check_path, check_repository
+from bocb_hf.store import EVAL_RESULTS, ConflictError, CopyOf, check_path, check_repository
 
 
 class LocalStore:
@@ -63,7 +63,8 @@ class LocalStore:
     def files(self, repository: str) -> list[str]:
         root = self.path(repository)
         found = (p.relative_to(root) for p in root.rglob("*") if p.is_file() and not p.is_symlink())
-        return sorted(p.as_posix() for p in found if not any(part.startswith(".") for part in p.parts))
+        visible = (p.as_posix() for p in found if not any(part.startswith(".") for part in p.parts))
+        return sorted([*visible, *([EVAL_RESULTS] if (root / EVAL_RESULTS).is_file() else [])])
 
     def read(self, repository: str, path: str) -> bytes:
         return (self.path(repository) / check_path(path)).read_bytes()

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 
 from bocb_hf.card import CardBlock, PeerEntry, Peers
 from bocb_hf.errors import InputError
-from bocb_hf.store import Store
+from bocb_hf.store import ReadStore
 from bocb_hf.store.read import read_card
 
 _Group = tuple[str, str, str, tuple[str, ...]]
 
 
-def find_peers(store: Store, wanted: Sequence[str]) -> Mapping[str, Peers | None]:
+def find_peers(store: ReadStore, wanted: Sequence[str]) -> Mapping[str, Peers | None]:
     """The neighbours of repositories, from the cards of their store.
 
     Two cells are neighbours when they differ in nothing but the optimizer: same namespace, data set, data revision,

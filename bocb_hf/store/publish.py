@@ -6,13 +6,15 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from bocb_hf.card import CardBlock, Peers, render_card
+from bocb_hf.card import CardBlock, Peers
 from bocb_hf.card_curves import CURVES, draw_curves
+from bocb_hf.card_text import render_card
 from bocb_hf.errors import InputError
+from bocb_hf.eval_results import benchmark_dataset, render_eval_results
 from bocb_hf.record import RunRecord, parse_record
 from bocb_hf.retraction import Retraction, make_retraction
-from bocb_hf.store import ConflictError, CopyOf, Store
-from bocb_hf.store.read import RepositoryContents, read_repository
+from bocb_hf.store import EVAL_RESULTS, ConflictError, CopyOf, Store
+from bocb_hf.store.read import CARD, RepositoryContents, read_repository
 
 log = logging.getLogger(__name__)
 
@@ -75,9 +77,13 @@ def publish_run(store: Store, namespace: str, record: RunRecord, weights: Path |
 
 
 def publish_runs(
-    store: Store, namespace: str, runs: Sequence[tuple[RunRecord, Path | None]], supersede: bool
+    store: Store,
+    namespace: str,
+    runs: Sequence[tuple[RunRecord, Path | None]],
+    supersede: bool,
+    eval_task: str | None = None,
 ) -> list[RunRecord]:
-    """Adds several runs of one cell in one commit; see ``publish_run``.
+    """Adds several runs of one cell in one commit; see ``publish_run``, and ``render`` for ``eval_task``.
 
     A run that is stored as it is already is left alone: an answer that was lost on its way changes nothing.
 
@@ -118,7 +124,9 @@ def publish_runs(
         add, delete = _changes(store, repository, contents, new, before)
         # the records last: a crash before leaves runs that count as not published and are published again
         final = any(record.role == "final" for record, _ in new)
-        add |= render(repository, contents, draw=final)
+        rendered, stale = render(repository, contents, draw=final, eval_task=eval_task)
+        add |= rendered
+        delete += stale
         add |= {record.path(): record.to_json().encode() for record, _ in new}
         message = ", ".join(f"{record.status} run {record.run_id}" for record, _ in new[:3])
         message += f" and {len(new) - 3} more" if len(new) > 3 else ""
@@ -131,44 +139,62 @@ def publish_runs(
 
 
 def render(
-    repository: str, contents: RepositoryContents, peers: Peers | None = None, draw: bool = True
-) -> dict[str, bytes | Path | CopyOf]:
-    """The files that are rendered from records: the card and its picture.
+    repository: str,
+    contents: RepositoryContents,
+    peers: Peers | None = None,
+    draw: bool = True,
+    eval_task: str | None = None,
+) -> tuple[dict[str, bytes | Path | CopyOf], list[str]]:
+    """The files that are rendered from records: the card, its picture, and the score for the Hub's benchmark pages.
 
     Args:
         repository: ``namespace/name``.
         contents: Of the repository.
         peers: The other optimizers of this backbone; None keeps what the card says of them.
         draw: Whether the picture may have changed.
+        eval_task: Of the benchmark that the score is stated for; None keeps what the card says, "" states none.
+
+    Returns:
+        The files, and the paths of those that are there and must go.
     """
     finals, trials = list(contents.finals.values()), list(contents.trials.values())
-    files: dict[str, bytes | Path | CopyOf] = {}
-    picture = draw_curves(finals) if draw else None
-    if picture is not None:
-        files[CURVES] = picture
-    known = contents.card.peers if isinstance(contents.card, CardBlock) else None
-    card = render_card(repository, finals, trials, list(contents.retracted.values()), peers or known)
-    return files | {"README.md": card.encode()}
+    known = contents.card if isinstance(contents.card, CardBlock) else None
+    if known is not None:
+        peers, eval_task = peers or known.peers, known.eval_task if eval_task is None else eval_task
+    made = {CURVES: draw_curves(finals)} if draw else {}
+    made[EVAL_RESULTS] = render_eval_results(repository, finals, eval_task) if eval_task else None
+    files: dict[str, bytes | Path | CopyOf] = {path: content for path, content in made.items() if content is not None}
+    retracted = list(contents.retracted.values())
+    files[CARD] = render_card(repository, finals, trials, retracted, peers, eval_task or None).encode()
+    return files, [path for path, content in made.items() if content is None and path in contents.files]
 
 
-def render_repository(store: Store, repository: str, peers: Peers | None = None) -> str:
-    """Renders the card of a repository, and its picture, from its records and commits them; returns the revision.
+def render_repository(store: Store, repository: str, peers: Peers | None = None, eval_task: str | None = None) -> str:
+    """Renders the card of a repository, and what goes with it, from its records and commits; returns the revision.
 
     Args:
         store: Where.
         repository: ``namespace/name``.
         peers: The other optimizers of this backbone, see ``find_peers``; None keeps what the card says of them.
+        eval_task: See ``render``.
 
     Raises:
-        InputError: The repository holds no valid record.
+        InputError: The repository holds no valid record, or its images are not those of a data set of the Hub, which
+            could have a benchmark.
         ConflictError: Somebody committed at the same time.
     """
     parent = store.revision(repository)
     contents = read_repository(store, repository)
     if not contents.records and not contents.retracted:
         raise InputError(f"{repository} holds no valid record to render a card from")
-    files = render(repository, contents, peers)
-    delete = [CURVES] if CURVES not in files else []
+    if eval_task:
+        name = [*contents.records, *(record for record, _ in contents.retracted.values())][0].identity.data.name
+        if benchmark_dataset(name) is None:
+            raise InputError(
+                f"--eval-results: {repository} was tested on {name}, which is not the test split of a data set of the "
+                "Hub; name repositories whose data set is, or leave the option out"
+            )
+    files, delete = render(repository, contents, peers, eval_task=eval_task)
     return store.commit(repository, files, delete=delete, parent=parent, message="render the card")
 
 
@@ -191,8 +217,9 @@ def retract_run(store: Store, repository: str, record: RunRecord, reason: str) -
         del places[key]  # type: ignore[arg-type]
         contents.retracted[record.path()] = (record, tombstone)
         add, delete = _changes(store, repository, contents, [], before)
-        add |= render(repository, contents)
-        delete += [CURVES] if CURVES not in add else []
+        rendered, stale = render(repository, contents)
+        add |= rendered
+        delete += stale
         add[tombstone.path()] = tombstone.to_json().encode()
         try:
             store.commit(repository, add, delete=delete, parent=parent, message=f"retract run {record.run_id}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,10 +10,11 @@ from typing import Annotated, Literal
 from filelock import FileLock
 from pydantic import Field, ValidationError
 
+from bocb_hf.card import CardBlock
 from bocb_hf.config import RuntimeConfig
 from bocb_hf.errors import InputError
 from bocb_hf.record import BaselineRecord, RunRecord
-from bocb_hf.schema import Frozen, canonical_json, describe_errors
+from bocb_hf.schema import Frozen, canonical_json, describe_errors, utc_now
 from bocb_hf.store import SCHEME, ConflictError, Store, check_repository, open_store
 from bocb_hf.store.local import LocalStore
 from bocb_hf.store.publish import WEIGHT_FILES, publish_runs
@@ -74,14 +74,13 @@ class Queue:
         """Queues records; those of the same repository and destination are kept together."""
         with self._locked(repository, to) as path:
             old = _load(path)
-            now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
             entry = Pending(
                 repository=repository,
                 to=to,
                 paths=sorted({*paths, *(old.paths if old else ())}),
                 supersede=supersede or (old is not None and old.supersede),
                 reason=reason or (old.reason if old else None),
-                since=old.since if old else now,
+                since=old.since if old else utc_now(),
             )
             _save(path, entry)
 
@@ -157,7 +156,8 @@ def push_repository(
     runs = [r for r in contents.records if (paths is None or r.path() in paths) and r.status != "interrupted"]
     baselines = [b for path, b in contents.baselines.items() if paths is None or path in paths]
     if runs:
-        publish_runs(target, namespace, [(r, _weights(source, repository, r)) for r in runs], supersede)
+        task = contents.card.eval_task if isinstance(contents.card, CardBlock) else None
+        publish_runs(target, namespace, [(r, _weights(source, repository, r)) for r in runs], supersede, task)
     if baselines:
         _push_baselines(source, target, repository, f"{namespace}/{repository.split('/')[1]}", baselines)
     if not runs and not baselines:

@@ -10,7 +10,7 @@ from bocb_hf.card import CardBlock, parse_card
 from bocb_hf.errors import InputError
 from bocb_hf.record import BaselineRecord, RunRecord, parse_record
 from bocb_hf.retraction import Retraction, parse_retraction
-from bocb_hf.store import Store
+from bocb_hf.store import ReadStore
 
 RUN = re.compile(r"seeds/.+/record\.json|trials/.+\.json")  # a deeper one is damaged, not overlooked
 BASELINE = re.compile(r"baselines/[^/]+\.json")
@@ -39,6 +39,7 @@ class RepositoryContents:
         retracted: Withdrawn runs with their tombstone, by path of the record.
         damaged: (path, reason) of every file that is not what its place says.
         card: What the card says, or why it cannot be read.
+        files: Paths of all files.
     """
 
     finals: dict[int, RunRecord] = field(default_factory=dict[int, RunRecord])
@@ -47,6 +48,7 @@ class RepositoryContents:
     retracted: dict[str, tuple[RunRecord, Retraction]] = field(default_factory=dict[str, tuple[RunRecord, Retraction]])
     damaged: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     card: CardBlock | Exception = field(default_factory=FileNotFoundError)
+    files: list[str] = field(default_factory=list[str])
 
     @property
     def records(self) -> list[RunRecord]:
@@ -54,7 +56,7 @@ class RepositoryContents:
         return [*self.finals.values(), *self.trials.values()]
 
 
-def read_repository(store: Store, repository: str) -> RepositoryContents:
+def read_repository(store: ReadStore, repository: str) -> RepositoryContents:
     """Reads every record of a repository; one that is not valid, or lies elsewhere, counts as damaged.
 
     A tombstone withdraws the record with its SHA-256; a later run in the same place is not withdrawn by it.
@@ -62,8 +64,8 @@ def read_repository(store: Store, repository: str) -> RepositoryContents:
     Raises:
         InputError: The repository itself cannot be read.
     """
-    contents = RepositoryContents()
     files = store.files(repository)
+    contents = RepositoryContents(files=files)
     tombstones: dict[str, Retraction] = {}
     for path in files:
         if RETRACTION.fullmatch(path):
@@ -96,13 +98,13 @@ def read_repository(store: Store, repository: str) -> RepositoryContents:
     return contents
 
 
-def _read(store: Store, repository: str, path: str, model: type[R]) -> R:
+def _read(store: ReadStore, repository: str, path: str, model: type[R]) -> R:
     record = parse_record(store.read(repository, path), f"{repository}/{path}", model)
     check_place(record, repository, path)
     return record
 
 
-def read_card(store: Store, repository: str) -> CardBlock:
+def read_card(store: ReadStore, repository: str) -> CardBlock:
     """The block of a repository's card.
 
     Raises:

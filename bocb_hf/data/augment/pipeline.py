@@ -189,13 +189,15 @@ class Augmenter:
         draws = [self._draw(part.step)[part.rows] for part in parts]
         pixels = [part.pixels for part in parts]
         one = len(parts) == 1
-        together = (pixels[0] if one else torch.cat(pixels)).to(self.device, non_blocking=True)
-        inputs = self._augment(together, draws[0] if one else torch.cat(draws), cropped)
-        each = inputs.split([len(part.rows) for part in parts])
+        drawn, together = (draws[0], pixels[0]) if one else (torch.cat(draws), torch.cat(pixels))
+        inputs = self._augment(together.to(self.device, non_blocking=True), drawn, cropped)
+        sizes = [len(part.rows) for part in parts]
         if self.augmentation.random_erasing:
-            for part, images, draw in zip(parts, each, draws, strict=True):
-                erase(images, draw, self.augmentation.random_erasing, self._draw_noise(part.step))
-        return each
+            rows = [self._draw_noise(part.step) for part in parts]
+            noise = rows[0] if one else torch.stack(rows)
+            which = torch.arange(len(parts)).repeat_interleave(torch.tensor(sizes))
+            erase(inputs, drawn, self.augmentation.random_erasing, noise, which)
+        return inputs.split(sizes)
 
     def _augment(self, pixels: Tensor, draws: Tensor, cropped: bool) -> Tensor:
         """Everything up to normalised inputs, (B, 3, size, size) float32; ``draws`` is (B, COLUMNS) float64."""

@@ -1,0 +1,51 @@
+"""The noise variance of single cells, and of what all cells of a backbone share in a seed."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bocb_hf.coupling.scores import Floats
+
+
+def cell_noise(values: Floats) -> Floats | None:
+    """Unbiased noise variance of one score in each cell, to be summed or averaged over cells.
+
+    With every seed in every cell, what all cells of a backbone share in a seed is blocked out: with
+    e = y_bos − ȳ_bo − ȳ_bs + ȳ_b, E Σ_s e² = (S−1)·[σ²_bo·(1 − 2/O) + mean_o σ²_bo/O] is solved for σ²_bo. A single
+    cell's figure can be negative. Otherwise it is the within-cell variance, and the mean of those where n = 1.
+
+    Args:
+        values: Shape (..., B, O, S), with NaN where there is no score.
+
+    Returns:
+        Shape (..., B, O), NaN where there is no cell; None when no cell has two scores.
+    """
+    optimizers, seeds = values.shape[-2:]
+    if seeds > 1 and optimizers > 1 and np.isfinite(values).all():
+        e = values - values.mean(-1, keepdims=True)
+        e = e - e.mean(-2, keepdims=True)
+        own = np.square(e).sum(axis=-1) / (seeds - 1)
+        mean = own.sum(axis=-1, keepdims=True) / (optimizers - 1)
+        if optimizers == 2:
+            return np.broadcast_to(mean, own.shape)
+        return (own - mean / optimizers) / (1 - 2 / optimizers)
+    n = np.isfinite(values).sum(axis=-1)
+    if n.max() < 2:
+        return None
+    deviations = values - (np.nansum(values, axis=-1) / np.maximum(n, 1))[..., None]
+    own = np.where(n > 1, np.nansum(np.square(deviations), axis=-1) / np.maximum(n - 1, 1), np.nan)
+    return np.where(n == 1, np.nanmean(own, axis=(-2, -1), keepdims=True), own)
+
+
+def block_noise(values: Floats) -> float:
+    """What the parts that all cells of a backbone share in a seed add to the backbones' mean square; may be negative.
+
+    Args:
+        values: Shape (B, O, S). 0 unless complete: blocks and cells cannot be told apart then.
+    """
+    backbones, optimizers, seeds = values.shape
+    noise = cell_noise(values)
+    if noise is None or optimizers < 2 or not np.isfinite(values).all():
+        return 0.0
+    shared = float(values.mean(axis=1).var(axis=1, ddof=1).mean()) - float(noise.mean()) / optimizers
+    return (1 - 1 / backbones) * shared / seeds

@@ -1,0 +1,70 @@
+"""A record as a configuration again. Importing this needs no torch."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from bocb_hf.config import RESERVED_ARGS
+from bocb_hf.errors import InputError
+from bocb_hf.identity import Identity, flatten
+from bocb_hf.record import RunRecord
+
+
+def sections_of(record: RunRecord) -> dict[str, Any]:
+    """The configuration that leads to a record's identity again; weights and data of local folders must be named."""
+    identity = record.identity.model_dump(mode="json")
+    data, backbone = identity["data"], identity["backbone"]
+    args = {key: value for key, value in backbone["args"].items() if key not in RESERVED_ARGS}
+    kept = (
+        *("name", "revision", "image_column", "label_column", "image_size", "evaluation_split"),
+        *("test_image_size", "test_crop_ratio", "streaming"),
+    )
+    sections = {
+        "setting": identity["setting"],
+        "backbone": {"name": backbone["name"], "pretrained": backbone["pretrained"], "args": args},
+        "optimizer": identity["optimizer"],
+        "data": {key: data[key] for key in kept if key in data},
+        "training": identity["training"],
+        "augmentation": identity["augmentation"],
+        "seed": record.seed,
+        "role": record.role,
+    }
+    if data["validation_fraction"] is not None:
+        sections["data"]["validation_fraction"] = data["validation_fraction"]
+    return sections
+
+
+def runtime_of(record: RunRecord) -> dict[str, Any]:
+    """What of a run's environment decides its last bits, for one process: micro-batches, kernels, threads.
+
+    Threads beyond those of this machine are left out: they would only slow it down.
+    """
+    environment, batch = record.environment, record.identity.training.batch_size
+    # batch norm saw one process's images on a CPU, those of all processes on GPUs (see engine/run.py)
+    seen = environment.micro_batch * (1 if environment.device == "cpu" else environment.processes)
+    runtime: dict[str, Any] = {
+        "accumulation": max(1, batch // seen),
+        "deterministic": environment.deterministic,
+        "tf32": environment.tf32,
+        "channels_last": environment.channels_last,
+        "compile_model": "model" in environment.compiled,
+        "compile_optimizer": "optimizer" in environment.compiled,
+    }
+    if environment.threads <= (os.cpu_count() or 1):
+        runtime["threads"] = environment.threads
+    return runtime
+
+
+def check_same(identity: Identity, record: RunRecord, what: str) -> None:
+    """Compares the run that would be trained with the record that it is to repeat.
+
+    Raises:
+        InputError: Data, starting weights or code have changed since; the message begins with ``what`` and names the
+            fields.
+    """
+    now, then = (flatten(i.model_dump(mode="json")) for i in (identity, record.identity))
+    changed = [key for key in sorted(now.keys() | then.keys()) if now.get(key) != then.get(key)]
+    if changed:
+        lines = [f"  {key}: {then.get(key)} in the record, {now.get(key)} here" for key in changed]
+        raise InputError(f"{what} cannot be repeated here:\n" + "\n".join(lines))

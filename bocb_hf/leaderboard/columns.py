@@ -1,0 +1,100 @@
+"""A table as plain rows with columns that say how a page shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from bocb_hf.coupling.analysis_words import label
+from bocb_hf.leaderboard.read import Board, CellRow
+
+STATUS = {"missing": "not run", "interrupted": "not finished", "diverged": "diverged", "partial": "partly diverged"}
+FAMILIES = {"primary_cnn": "primary CNN", "classical_cnn": "classical CNN", "modern": "modern", "unknown": "unknown"}
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column.
+
+    Attributes:
+        text: What a page shows of a row; may depend on several of its values.
+        number: Whether it is set to the right.
+    """
+
+    label: str
+    text: Callable[[Mapping[str, Any]], str]
+    number: bool = False
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table.
+
+    Attributes:
+        name: Of its files.
+        caption: What it is and what its numbers rest on.
+        rows: Raw values by name, the same names in each; files hold these.
+        links: The address of the thing that a row is about, by row; none for rows that are about nothing.
+    """
+
+    name: str
+    caption: str
+    columns: Sequence[Column]
+    rows: Sequence[Mapping[str, Any]]
+    marked: frozenset[int] = field(default_factory=frozenset)
+
+
+def number(key: str, digits: int = 2, unit: str = "") -> Callable[[Mapping[str, Any]], str]:
+    """Text of one value, a dash where there is none."""
+
+    def text(row: Mapping[str, Any]) -> str:
+        value = row[key]
+        return "–" if value is None else f"{value:,.{digits}f}{unit}" if isinstance(value, float) else f"{value}{unit}"
+
+    return text
+
+
+def plain(key: str) -> Callable[[Mapping[str, Any]], str]:
+    """Text of one value as it is."""
+    return lambda row: "–" if row[key] is None else f"{row[key]:g}" if isinstance(row[key], float) else str(row[key])
+
+
+def interval(key: str, low: str, high: str, digits: int = 2) -> Callable[[Mapping[str, Any]], str]:
+    """``84.40 [83.20, 85.60]``, or why there is no number."""
+
+    def text(row: Mapping[str, Any]) -> str:
+        if row[key] is None:
+            return STATUS.get(str(row.get("status")), "–")
+        ends = f" [{row[low]:.{digits}f}, {row[high]:.{digits}f}]" if row[low] is not None else ""
+        return f"{row[key]:.{digits}f}{ends}"
+
+    return text
+
+
+def backbone_name(board: Board, backbone: str) -> str:
+    """Short name of a backbone."""
+    return label(board.scores, backbone)
+
+
+def gap_of(board: Board, cell: CellRow) -> float | None:
+    """Points below the best of the backbone, over all optimizers of the table."""
+    means = [m for o in board.info.optimizers if (m := board.cells[cell.backbone, o].mean) is not None]
+    return max(means) - cell.mean if cell.mean is not None and means else None
+
+
+def basis(board: Board) -> str:
+    """What every number of a table rests on."""
+    info = board.info
+    counts = sorted({c.n for c in board.cells.values() if c.mean is not None})
+    n = " to ".join(map(str, dict.fromkeys([counts[0], counts[-1]]))) if counts else "0"
+    of = f", each the mean of {info.trials_per_value} trials" if info.trials_per_value > 1 else ""
+    seeds = f", seeds {', '.join(map(str, info.seeds))}" if info.trials_per_value == 1 else ""
+    spread = "no interval, noise cannot be separated" if board.single else "95 % intervals over seeds"
+    return f"{info.metric} in points; n = {n} a cell{of}{seeds}; {spread}; data revision {info.revision}."
+
+
+SCORE = Column("test score, 95 %", interval("mean", "low", "high"), True)
+N = Column("n", lambda row: f"{row['n']}" + (f" (+{row['diverged']} diverged)" if row["diverged"] else ""), True)
+SEEDS = Column("seeds", plain("seeds"))
+HASH = Column("configuration", plain("config_hash"))

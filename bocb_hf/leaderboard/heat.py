@@ -1,0 +1,111 @@
+"""The heat map as an HTML table that keyboards and screen readers can walk through."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from itertools import groupby
+
+from markupsafe import Markup
+
+from bocb_hf.coupling.words import optimizer_label
+from bocb_hf.leaderboard import columns as c
+from bocb_hf.leaderboard.markup import address, join
+from bocb_hf.leaderboard.state import Selection, State
+from bocb_hf.optim import CATEGORIES
+
+SHADES = 12  # classes g0 (the best) to g11 of the style sheet
+
+
+def heat(chosen: Selection, state: State) -> Markup:
+    """Optimizers × backbones. Cells are told by their place, so that 6,000 of them stay small."""
+    board = chosen.board
+    info = board.info
+    families = dict(zip(info.backbones, info.families, strict=True))
+    groups = [(family, list(members)) for family, members in groupby(chosen.backbones, families.__getitem__)]
+    top = join(
+        Markup("<th scope=colgroup colspan={}>{}</th>").format(len(members), c.FAMILIES.get(family, family))
+        for family, members in groups
+    )
+    turned = " turned" if len(chosen.backbones) > 8 else ""
+    heads = join(
+        Markup('<th scope=col title="{0}"><a href="{1}">{2}</a></th>').format(
+            b, address(state, view="backbone", backbone=b, cell=False), c.backbone_name(board, b)
+        )
+        for b in chosen.backbones
+    )
+    shade, _ = _shades(chosen)
+    categories = dict(zip(info.optimizers, info.categories, strict=True))
+    body: list[Markup] = []
+    for category, members in groupby(chosen.optimizers, categories.__getitem__):
+        for i, optimizer in enumerate(members):
+            cells = "".join(_heat_cell(chosen, b, optimizer, shade) for b in chosen.backbones)
+            head = Markup('<th scope=row title="{}"><a href="{}">{}</a></th>').format(
+                f"category {category}: {CATEGORIES.get(category, '')}",
+                address(state, view="optimizer", optimizer=optimizer, cell=False),
+                optimizer_label(optimizer),
+            )
+            body.append(Markup("<tr{}>{}{}</tr>").format(Markup(" class=first") if i == 0 else "", head, Markup(cells)))
+    return Markup(
+        '<div class="scroll heat{}"><table class="heat" role=grid aria-label="{}" data-backbones="{}" '
+        'data-optimizers="{}"><thead><tr><th rowspan=2 scope=col>optimizer</th>{}</tr><tr>{}</tr></thead>'
+        "<tbody>{}</tbody></table></div>"
+    ).format(
+        turned,
+        f"{info.metric} in points, optimizers by backbones; arrow keys move, Enter opens a cell",
+        "|".join(chosen.backbones),
+        "|".join(chosen.optimizers),
+        top,
+        heads,
+        join(body),
+    )
+
+
+def _shades(chosen: Selection) -> tuple[dict[tuple[str, str], int], float]:
+    """The class of each ranked cell: points below the best of its backbone on a square-root scale, as in the figure.
+
+    Returns:
+        The classes by (backbone, optimizer), and the points at which the scale ends.
+    """
+    board = chosen.board
+    gaps: dict[tuple[str, str], float] = {}
+    for b in chosen.backbones:
+        means = [m for o in board.info.optimizers if (m := board.cells[b, o].mean) is not None]
+        best = max(means, default=0.0)
+        for o in chosen.optimizers:
+            if (mean := board.cells[b, o].mean) is not None:
+                gaps[b, o] = best - mean
+    most = max(5.0, max(gaps.values(), default=0.0))
+    return {key: min(SHADES - 1, int(SHADES * math.sqrt(gap / most))) for key, gap in gaps.items()}, most
+
+
+def _heat_cell(chosen: Selection, backbone: str, optimizer: str, shade: Mapping[tuple[str, str], int]) -> str:
+    """Numbers only, but for words of ours, so there is nothing to escape."""
+    cell = chosen.cell(backbone, optimizer)
+    if not chosen.shown(cell):
+        return "<td class=hid><b>·</b><i>filtered</i>"
+    runs = f"n{cell.n}"
+    if cell.mean is not None:
+        sign = "★" if cell.rank == 1 else "☆" if cell.near_best else ""
+        half = f"±{(cell.high - cell.low) / 2:.1f} " if cell.low is not None and cell.high is not None else ""
+        failed = " x" if cell.failed else ""
+        return f'<td class="g{shade[cell.key]}{failed}"><b>{sign}{cell.mean:.1f}</b><i>{half}{runs}</i>'
+    if cell.status == "diverged":
+        return f"<td class=div><b>diverged</b><i>{cell.diverged}/{cell.diverged}</i>"
+    if cell.status == "partial":
+        return f"<td class=div><b>{cell.n}/{cell.n + cell.diverged}</b><i>rest diverged</i>"
+    if cell.status == "interrupted":
+        return "<td class=mis><b>–</b><i>not finished</i>"
+    return "<td class=mis><b>–</b><i>not run</i>"
+
+
+def legend(chosen: Selection) -> Markup:
+    scale = Markup("").join(Markup('<span class="g{}"></span>').format(i) for i in range(SHADES))
+    intervals = "" if chosen.board.single else " ± is half of the 95 % interval over seeds;"
+    return Markup(
+        "<p class=legend><span class=scale aria-hidden=true>{}</span> points below the best optimizer of the same "
+        "backbone, from 0 to {} on a square-root scale; colours compare within a column.{} n: completed runs. "
+        "★ best, ☆ inside the best's interval, "
+        "<span class=corner>◥</span> failed (over 2 points below the median, interval included); "
+        "hatched: diverged; dashed: not run.</p>"
+    ).format(scale, f"{_shades(chosen)[1]:.0f}", intervals)

@@ -1,0 +1,223 @@
+"""Each view as HTML. Every value is escaped on its way in; nothing here computes or draws."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from markupsafe import Markup
+
+from bocb_hf.coupling.pareto import AXES
+from bocb_hf.coupling.words import optimizer_label
+from bocb_hf.leaderboard import columns as c
+from bocb_hf.leaderboard import grids as g
+from bocb_hf.leaderboard import summaries as w
+from bocb_hf.leaderboard.advice import advise
+from bocb_hf.leaderboard.cell_page import cell_page
+from bocb_hf.leaderboard.commands import SUBMIT, train_command
+from bocb_hf.leaderboard.heat import heat, legend
+from bocb_hf.leaderboard.markup import address, figure, files, grid_table, items, join, pick
+from bocb_hf.leaderboard.read import Board
+from bocb_hf.leaderboard.state import VIEWS, Selection, State, select
+
+STUDY = "published-cifar100"
+# what the page's own template language would read, in text as in attributes
+_SEAL = str.maketrans({"{": "&#123;", "}": "&#125;", "$": "&#36;", "`": "&#96;"})
+
+
+@dataclass(frozen=True)
+class Page:
+    """What a view is made from.
+
+    Attributes:
+        boards: All tables by id.
+        notices: What the visitor must know first.
+    """
+
+    boards: Mapping[str, Board]
+    state: State
+    notices: Sequence[str] = ()
+
+    @property
+    def chosen(self) -> Selection:
+        """The table of the state, filtered."""
+        return select(self.boards[self.state.table], self.state)
+
+    @property
+    def study(self) -> Board | None:
+        """The study's main table."""
+        return self.boards.get(STUDY)
+
+
+def render(page: Page) -> str:
+    """The HTML of the state's view; its address stands in ``data-query``."""
+    chosen, state = page.chosen, page.state
+    notices = [Markup("<p class=notice>{}</p>").format(text) for text in page.notices]
+    if not chosen.backbones or not chosen.optimizers:
+        body = Markup("<p class=empty>No backbone or no optimizer passes these filters.</p>")
+    else:
+        body = _VIEWS[state.view](page, chosen)
+    html = Markup('<section class="bocb" data-view="{}" data-query="{}" aria-label="{}">{}{}{}</section>').format(
+        state.view, state.query(), VIEWS[state.view], _head(chosen, state), join(notices), body
+    )
+    return str(html).translate(_SEAL)
+
+
+def _head(chosen: Selection, state: State) -> Markup:
+    board = chosen.board
+    info = board.info
+    cells = [board.cells[b, o] for b in chosen.backbones for o in chosen.optimizers]
+    filtered = f" {len(chosen.hidden)} of {len(cells)} cells are filtered out." if chosen.hidden else ""
+    return Markup("<h2>{}</h2><p class=soft>{} backbones × {} optimizers. {}{}</p>").format(
+        info.title, len(chosen.backbones), len(chosen.optimizers), c.basis(board), filtered
+    )
+
+
+def _table(page: Page, chosen: Selection) -> Markup:
+    state = page.state
+    parts = [heat(chosen, state), legend(chosen), files("table", ("csv", "tex"), state)]
+    parts.append(files("heatmap", ("png", "svg"), state))
+    if state.cell:
+        parts.append(cell_page(chosen, state))
+    info = chosen.board.info
+    if info.contrast:
+        parts.append(Markup("<h3>The study's claim in this table</h3>{}").format(items(info.contrast)))
+    if info.floors:
+        lines = [
+            f"{f.name}: {f.top1:.1f}" + (f", 95 % [{f.low:.1f}, {f.high:.1f}] over {f.n} test images" if f.n else "")
+            for f in info.floors
+        ]
+        parts.append(Markup("<h3>Floors</h3>{}").format(items(lines)))
+    if info.notes:
+        parts.append(Markup("<h3>Notes</h3>{}").format(items(info.notes)))
+    ledger = w.ledger_grid(chosen.board)
+    if ledger is not None:
+        parts.append(Markup("<h3>Was tuning fair?</h3>{}{}").format(items(info.fairness), grid_table(ledger, state)))
+    return join(parts)
+
+
+def _ranking(page: Page, chosen: Selection) -> Markup:
+    state = page.state
+    grid = w.ranking_grid(chosen)
+    by_label = {optimizer_label(o): o for o in chosen.optimizers}
+    link = [address(state, view="optimizer", optimizer=by_label[str(r["optimizer"])], cell=False) for r in grid.rows]
+    alt = "Critical-difference diagram: mean ranks of the optimizers, bars join those that are not told apart"
+    ranks = figure("critical-difference", alt, state) if chosen.board.info.analysis["ranking"] else Markup("")
+    violin = figure("violin", "Violin plot: how the scores of each backbone spread over optimizers", state)
+    return grid_table(grid, state, link.__getitem__) + ranks + violin
+
+
+def _backbone(page: Page, chosen: Selection) -> Markup:
+    state, board = page.state, chosen.board
+    if state.backbone not in chosen.backbones:
+        return pick("backbone", [(b, c.backbone_name(board, b)) for b in chosen.backbones], state)
+    grid = g.backbone_grid(chosen, state.backbone)
+    by_label = {optimizer_label(o): o for o in chosen.optimizers}
+    link = [address(state, view="table", optimizer=by_label[str(r["optimizer"])], cell=True) for r in grid.rows]
+    name = c.backbone_name(board, state.backbone)
+    parts = [Markup("<h3>{}</h3>").format(name), grid_table(grid, state, link.__getitem__)]
+    if board.runs(state.backbone):
+        plain = replace(state, cell=False)
+        parts.append(figure("curves", f"Training loss of {name} over epochs under each optimizer", plain))
+    floors = [
+        f"{f.name}: {f.top1:.1f}" + (f", 95 % [{f.low:.1f}, {f.high:.1f}], {f.n} images" if f.n else "")
+        for f in board.info.floors
+        if f.backbone in (None, state.backbone)
+    ]
+    if floors:
+        parts.append(Markup("<h4>Floors</h4>{}").format(items(floors)))
+    parts.append(Markup("<p class=soft>No record here holds weight patterns; none are shown.</p>"))
+    return join(parts)
+
+
+def _optimizer(page: Page, chosen: Selection) -> Markup:
+    state, board = page.state, chosen.board
+    if state.optimizer not in chosen.optimizers:
+        return pick("optimizer", [(o, optimizer_label(o)) for o in chosen.optimizers], state)
+    grid = g.optimizer_grid(chosen, state.optimizer)
+    backbones = [b for b in chosen.backbones if chosen.shown(chosen.cell(b, state.optimizer))]
+    link = [address(state, view="table", backbone=b, cell=True) for b in backbones]
+    parts = [Markup("<h3>{}</h3>").format(optimizer_label(state.optimizer)), grid_table(grid, state, link.__getitem__)]
+    if board.robustness is not None:
+        alt = "Box plots of the tuning distance of each optimizer over its backbones"
+        parts.append(figure("distance-by-optimizer", alt, state))
+        parts.append(figure("trials", "Expected shortfall against the number of tuning trials, by optimizer", state))
+    return join(parts)
+
+
+def _coupling(page: Page, chosen: Selection) -> Markup:
+    state, board = page.state, chosen.board
+    if isinstance(board.info.analysis["points"], str):
+        return Markup("<p class=empty>No decomposition: {}.</p>").format(board.info.analysis["points"])
+    alt = "Heat map of the interaction residuals, rows and columns clustered so that alike ones stand together"
+    return join(
+        [
+            Markup("<p class=soft>Of the whole table; filters do not change what was computed.</p>"),
+            items(board.info.sentences),
+            grid_table(w.shares_grid(board), state),
+            figure("interaction", alt, state),
+            grid_table(w.indices_grid(board), state),
+        ]
+    )
+
+
+def _cost(page: Page, chosen: Selection) -> Markup:
+    state, board = page.state, chosen.board
+    if board.info.source == "published":
+        return Markup("<p class=empty>The study published no cost of a cell.</p>")
+    if state.backbone not in chosen.backbones:
+        return pick("backbone", [(b, c.backbone_name(board, b)) for b in chosen.backbones], state)
+    grid = g.cost_grid(chosen, state.backbone, state.axis)
+    if grid is None:
+        return Markup("<p class=empty>No cell of this backbone has a cost.</p>")
+    alt = f"Accuracy against {AXES[state.axis]}: {c.backbone_name(board, state.backbone)}"
+    return figure("pareto", alt, state) + grid_table(grid, state)
+
+
+def _study(page: Page, chosen: Selection) -> Markup:
+    study = page.study
+    if study is None:
+        return Markup("<p class=empty>This file does not hold the study's table.</p>")
+    parts = [grid_table(w.study_grid(chosen, study), page.state)]
+    for title, board in (("Here", chosen.board), ("The study", study)):
+        claim = board.info.contrast or [s for s in board.info.sentences if s.startswith("Family contrast")][:1]
+        parts.append(Markup("<h3>{}</h3>{}").format(title, items(claim or ["No family contrast in this table."])))
+    shared = g.shared_grid(chosen, study)
+    if shared is not None:
+        parts.append(grid_table(shared, page.state))
+    elif study is not chosen.board:
+        parts.append(Markup("<p class=soft>The two tables have no cell in common.</p>"))
+    return join(parts)
+
+
+def _recommend(page: Page, chosen: Selection) -> Markup:
+    state = page.state
+    if not state.ask:
+        return Markup(
+            "<p>Name a backbone above: one of a table, a timm name, or an id on the Hub. The answer is the smallest "
+            "set of optimizers with expected regret of at most a point, with its evidence.</p>"
+        )
+    boards = [chosen.board, *([page.study] if page.study is not None and page.study is not chosen.board else [])]
+    return Markup("<pre class=answer>{}</pre>").format(advise(state.ask, tuple(boards)))
+
+
+def _missing(page: Page, chosen: Selection) -> Markup:
+    info = chosen.board.info
+    grid = g.missing_grid(chosen, lambda cell: train_command(info, cell))
+    steps = ["Train it (the command of its row), with three seeds, after tuning with seed 0: `bocb sweep` does both."]
+    steps += [f"Publish: {SUBMIT[0]}", f"Open a pull request on the results data set: {SUBMIT[1]}"]
+    steps.append("A maintainer's CI runs `bocb validate` on it; once merged, the next `bocb publish` counts your runs.")
+    return grid_table(grid, page.state) + Markup("<h3>How to submit</h3>{}").format(items(steps))
+
+
+_VIEWS: Mapping[str, Callable[[Page, Selection], Markup]] = {
+    "table": _table,
+    "ranking": _ranking,
+    "backbone": _backbone,
+    "optimizer": _optimizer,
+    "coupling": _coupling,
+    "cost": _cost,
+    "study": _study,
+    "recommend": _recommend,
+    "missing": _missing,
+}

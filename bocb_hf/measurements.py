@@ -1,0 +1,205 @@
+"""What a record holds of a run beside its identity: scores, correct images, curve, cost, environment."""
+
+from __future__ import annotations
+
+import base64
+from itertools import pairwise
+from typing import Annotated, Literal, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from bocb_hf.schema import Frozen, later
+
+Text = Annotated[str, Field(min_length=1, max_length=500)]
+NonNegative = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=0)]
+
+
+class Measurement(Frozen):
+    """One quantity over a run: before training, at its best, and with the last weights.
+
+    A test metric is read once, at the end, so it has neither ``initial`` nor ``best``.
+    """
+
+    unit: Literal["percent", "nats"]
+    n: int = Field(ge=1)
+    initial: float | None = None
+    best: float | None = None
+    last: float | None = None
+
+    @model_validator(mode="after")
+    def _range(self) -> Measurement:
+        for name in ("initial", "best", "last"):
+            value = getattr(self, name)
+            if value is not None and (value < 0 or (self.unit == "percent" and value > 100)):
+                raise ValueError(f"{name} {value} is outside the range of {self.unit}")
+        return self
+
+
+class Metrics(Frozen):
+    """Losses are mean cross-entropies in nats, accuracies are percentages of ``n`` images.
+
+    ``train_loss`` is that of the training objective (label smoothing included): ``initial`` of the first step, ``best``
+    and ``last`` as means over an epoch.
+    """
+
+    train_loss: Measurement | None = None
+    val_loss: Measurement | None = None
+    val_top1: Measurement | None = None
+    val_top5: Measurement | None = None
+    test_loss: Measurement | None = None
+    test_top1: Measurement | None = None
+    test_top5: Measurement | None = None
+
+    @model_validator(mode="after")
+    def _units(self) -> Metrics:
+        for name in type(self).model_fields:
+            value = cast(Measurement | None, getattr(self, name))
+            unit = "nats" if name.endswith("loss") else "percent"
+            if value is not None and value.unit != unit:
+                raise ValueError(f"{name} must be in {unit}, not {value.unit}")
+        return self
+
+
+class Correctness(Frozen):
+    """Which test images the last weights classify correctly, in the order of the split.
+
+    Attributes:
+        n: Images of the test split.
+        k: How many are right.
+        packed: Base64 of ``numpy.packbits`` over the n booleans, padded with zeros.
+    """
+
+    n: int = Field(ge=1, le=10_000_000)
+    k: Count
+    packed: str
+
+    @model_validator(mode="after")
+    def _count(self) -> Correctness:
+        if int(self.bits().sum()) != self.k:
+            raise ValueError(f"packed holds {int(self.bits().sum())} correct images, but k is {self.k}")
+        return self
+
+    def bits(self) -> NDArray[np.bool_]:
+        """The booleans, shape (n,).
+
+        Raises:
+            ValueError: ``packed`` is not Base64, has the wrong length, or has padding that is not zero.
+        """
+        raw = np.frombuffer(base64.b64decode(self.packed, validate=True), np.uint8)
+        if len(raw) != (self.n + 7) // 8:
+            raise ValueError(f"packed holds {len(raw)} bytes, but {self.n} images need {(self.n + 7) // 8}")
+        bits = np.unpackbits(raw)
+        if bits[self.n :].any():
+            raise ValueError("packed has bits beyond the last image")
+        return bits[: self.n].astype(np.bool_)
+
+    @classmethod
+    def from_bits(cls, bits: NDArray[np.bool_]) -> Correctness:
+        """Packs booleans of shape (n,)."""
+        packed = base64.b64encode(np.packbits(bits).tobytes()).decode("ascii")
+        return cls(n=len(bits), k=int(bits.sum()), packed=packed)
+
+
+class Curve(Frozen):
+    """The run over its steps. ``train_*`` and ``lr`` have one entry for each of ``step``; ``val_*`` for ``val_step``.
+
+    ``train_loss`` and ``train_top1`` are means over the steps since the previous entry. Where images are mixed,
+    ``train_top1`` counts the larger part of each.
+
+    Attributes:
+        grad_norm: Norm of the gradient of all parameters in that step, before clipping; None where it is not finite.
+        update_ratio: Norm of what that step changed over the norm of the weights before it.
+    """
+
+    step: list[Count]
+    lr: list[NonNegative]
+    train_loss: list[NonNegative]
+    train_top1: list[Annotated[float, Field(ge=0, le=100)]]
+    val_step: list[Count]
+    val_loss: list[NonNegative]
+    val_top1: list[Annotated[float, Field(ge=0, le=100)]]
+    grad_norm: list[NonNegative | None] | None = later(None)
+    update_ratio: list[NonNegative | None] | None = later(None)
+
+    @model_validator(mode="after")
+    def _lengths(self) -> Curve:
+        watched = tuple(name for name in ("grad_norm", "update_ratio") if getattr(self, name) is not None)
+        for steps, names in (
+            (self.step, ("lr", "train_loss", "train_top1", *watched)),
+            (self.val_step, ("val_loss", "val_top1")),
+        ):
+            if any(b <= a for a, b in pairwise(steps)):
+                raise ValueError("steps of a curve must increase")
+            for name in names:
+                if len(getattr(self, name)) != len(steps):
+                    raise ValueError(f"curve.{name} has {len(getattr(self, name))} entries for {len(steps)} steps")
+        return self
+
+
+class Cost(Frozen):
+    """What the run took.
+
+    Attributes:
+        wall_seconds: From start to end, over all sessions of a resumed run.
+        train_seconds: Inside the training loop, without evaluation.
+        evaluation_seconds: Inside evaluation.
+        images_per_second: Training images over ``train_seconds``, all processes together.
+        peak_memory_bytes: Largest use seen by one process.
+        memory_kind: What that counts: the process's resident set on a CPU, allocated memory on a GPU.
+        parameters: Trainable parameters.
+        flops_per_image: Forward floating-point operations for one image, counted by torch.
+        resumed: How often the run was continued from saved state.
+        replayed_epochs: How often that began an epoch of a stream anew, because its order cannot be taken up midway.
+        data_seconds: Of ``train_seconds``, fetching, moving and augmenting images; likewise the next two. What is left
+            is logging and saving.
+        forward_backward_seconds: Forward and backward passes.
+        optimizer_seconds: Optimizer steps and clipping.
+        waited_seconds: Time in which the loop waited for images that were not ready.
+        energy_joules: What the counter of the device added during the run; it counts other work on it, too.
+        energy_source: Which counter.
+    """
+
+    wall_seconds: NonNegative
+    train_seconds: NonNegative
+    evaluation_seconds: NonNegative
+    images_per_second: NonNegative
+    peak_memory_bytes: Count
+    memory_kind: Literal["process_rss", "device_allocated"]
+    parameters: Count
+    flops_per_image: Count | None
+    resumed: Count = 0
+    replayed_epochs: Count = later(0)
+    data_seconds: NonNegative | None = later(None)
+    forward_backward_seconds: NonNegative | None = later(None)
+    optimizer_seconds: NonNegative | None = later(None)
+    waited_seconds: NonNegative | None = later(None)
+    energy_joules: NonNegative | None = later(None)
+    energy_source: Literal["nvml", "rapl"] | None = later(None)
+
+
+class Environment(Frozen):
+    """Software and kind of hardware. ``device`` is a product name, never a host name.
+
+    Attributes:
+        micro_batch: Images that the network saw at once, which is what batch norm and dropout depend on.
+        tf32: Whether fp32 products of a GPU ran in TensorFloat-32.
+        channels_last: Whether network and input were in that memory format.
+        compiled: What ``torch.compile`` compiled.
+    """
+
+    device: Text
+    processes: int = Field(ge=1)
+    micro_batch: int = Field(ge=1)
+    threads: int = Field(ge=1)
+    deterministic: bool
+    tf32: bool = later(False)
+    channels_last: bool = later(False)
+    compiled: list[Literal["model", "optimizer"]] = later([])
+    python: Text
+    platform: Text
+    libraries: dict[Annotated[str, Field(max_length=60)], Annotated[str, Field(max_length=60)]]
+    code_version: Text
+    code_commit: Annotated[str, Field(pattern=r"^[0-9a-f]{40}(-dirty)?$")] | None

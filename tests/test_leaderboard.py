@@ -1,0 +1,382 @@
+"""The leaderboard without a browser: its file, its addresses, its views and its downloads."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import parse_qsl
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from boards import HOSTILE, contents_of, poison, some_records, write_board, write_large
+from builders import make_record
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bocb_hf.coupling.table import build_tables
+from bocb_hf.errors import InputError
+from bocb_hf.leaderboard.arguments import DEMO
+from bocb_hf.leaderboard.export import export, grid_csv
+from bocb_hf.leaderboard.grids import backbone_grid
+from bocb_hf.leaderboard.layout import LEVELS, SCHEMA
+from bocb_hf.leaderboard.pictures import PICTURES, picture
+from bocb_hf.leaderboard.read import Board, LeaderboardFile
+from bocb_hf.leaderboard.source import Source
+from bocb_hf.leaderboard.state import VIEWS, State, parse_query, select
+from bocb_hf.leaderboard.summaries import ranking_grid
+from bocb_hf.leaderboard.views import Page, render
+from bocb_hf.leaderboard.write import leaderboard_parquet
+from bocb_hf.reference import PUBLISHED, published
+
+DRAWS = 200
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_board(tmp_path_factory.mktemp("board") / "leaderboard.parquet")
+
+
+@pytest.fixture(scope="module")
+def boards(path: Path) -> dict[str, Board]:
+    return LeaderboardFile(path).boards
+
+
+@pytest.fixture(scope="module")
+def own(boards: dict[str, Board]) -> Board:
+    return next(iter(boards.values()))
+
+
+def state_of(boards: dict[str, Board], query: str) -> State:
+    state, dropped = parse_query(parse_qsl(query), boards)
+    assert not dropped
+    return state
+
+
+def test_the_file_says_what_the_records_say(own: Board):
+    table = build_tables(some_records())[0]
+    assert (own.info.backbones, own.info.optimizers) == (list(table.backbones), list(table.optimizers))
+    for row in table.rows:
+        cell = own.cells[row.cell.backbone, row.cell.optimizer]
+        assert (cell.status, cell.n, cell.diverged, cell.mean) == (row.status, row.n, row.diverged, row.mean)
+        assert cell.seeds == row.seeds and cell.config_hash == row.config_hash
+        if row.interval is not None:
+            assert (cell.low, cell.high) == pytest.approx((row.interval.low, row.interval.high))
+        else:
+            assert cell.low is None and cell.high is None
+    statuses = {cell.status for cell in own.cells.values()}
+    assert statuses == {"completed", "diverged", "partial", "missing"}
+    assert all(cell.mean is None for cell in own.cells.values() if cell.status != "completed")
+
+
+def test_runs_carry_their_identity_and_no_test_bits(own: Board, path: Path):
+    records = {r.run_id: r for r in some_records() if r.role == "final"}
+    runs = [run for b in own.info.backbones for run in own.runs(b)]
+    assert {run.run_id for run in runs} == set(records)
+    for run in runs:
+        record = records[run.run_id]
+        assert run.record_sha256 == record.sha256() and run.config_hash == record.config_hash
+        assert run.info.hyperparameters["optimizer.lr"] == f"{record.identity.optimizer.lr:g}"
+        assert run.info.reason == record.reason
+    assert record.correctness is None or record.correctness.packed.encode() not in path.read_bytes()  # pyright: ignore
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_tables_are_always_there(boards: dict[str, Board], name):
+    board, scores = boards[f"published-{name}"], published(name)
+    pd.testing.assert_frame_equal(pd.DataFrame(board.scores.means), pd.DataFrame(scores.means))
+    assert board.info.trials_per_value == scores.trials_per_value
+    assert not board.runs(board.info.backbones[0])
+
+
+def test_a_file_without_records_holds_the_published_tables():
+    content = leaderboard_parquet(contents_of([]), DRAWS)
+    kinds = pq.read_table(io.BytesIO(content), columns=["kind", "table"]).to_pydict()
+    assert {t for k, t in zip(kinds["kind"], kinds["table"], strict=True) if k == "table"} == {
+        f"published-{name}" for name in PUBLISHED
+    }
+    assert "run" not in kinds["kind"]
+
+
+def test_equal_records_give_equal_bytes():
+    records = some_records()
+    one = leaderboard_parquet(contents_of(records), DRAWS)
+    other = leaderboard_parquet(contents_of(list(reversed(records))), DRAWS)
+    assert one == other
+
+
+def test_the_shipped_file_is_the_demo():
+    boards = LeaderboardFile(DEMO).boards
+    demo = next(iter(boards.values()))
+    assert (demo.info.dataset, demo.info.setting) == ("fashion_mnist_subset", "demo")
+    assert len(demo.cells) == 20 and {cell.n for cell in demo.cells.values()} == {2}
+    assert not demo.info.origin.startswith("/")
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    for optimizer, label in (("sgdm", "SGD-M"), ("lars", "LARS"), ("rmsprop", "RMSProp")):
+        line = next(line for line in readme.splitlines() if line.startswith(label))
+        printed = [float(v) for v in re.findall(r"(\d\d\.\d) ±", line)]
+        order = ("tiny_mobilenet", "tiny_resnet", "tiny_convnext", "tiny_vit")
+        means = [demo.cells[b, optimizer].mean for b in order]
+        assert means == pytest.approx(printed, abs=0.0501)
+
+
+# --- addresses
+
+
+@given(
+    st.builds(
+        dict,
+        view=st.sampled_from(list(VIEWS)),
+        families=st.lists(st.sampled_from(["classical_cnn", "modern"]), unique=True),
+        categories=st.lists(st.sampled_from(["a", "b", "c"]), unique=True),
+        level=st.sampled_from(LEVELS),
+        n=st.integers(1, 99),
+        backbone=st.sampled_from(["", "tiny_resnet", "tiny_vit"]),
+        optimizer=st.sampled_from(["", "adamw"]),
+        ask=st.text(max_size=20),
+    )
+)
+def test_an_address_gives_its_view_back(own_boards, chosen):
+    pairs = [(k, str(v)) for k, values in chosen.items() for v in (values if isinstance(values, list) else [values])]
+    state, dropped = parse_query(pairs, own_boards)
+    assert not dropped
+    again, dropped = parse_query(parse_qsl(state.query(), keep_blank_values=True), own_boards)
+    assert (again, dropped) == (state, [])
+
+
+@pytest.fixture(scope="module")
+def own_boards(boards):
+    return boards
+
+
+@given(st.lists(st.tuples(st.sampled_from([*State.__dataclass_fields__, "x"]), st.text(max_size=400))))
+def test_no_address_breaks_a_view(own_boards, pairs):
+    state, dropped = parse_query(pairs, own_boards)
+    assert state.table in own_boards and state.view in VIEWS and 1 <= state.n <= 99
+    assert all(isinstance(sentence, str) for sentence in dropped)
+    if not state.ask:  # the recommender has tests of its own
+        assert "<section" in render(Page(own_boards, state, dropped))
+
+
+def test_what_an_address_names_in_vain_is_said(boards: dict[str, Board]):
+    state, dropped = parse_query([("table", "nowhere"), ("families", "modern"), ("families", "odd")], boards)
+    assert state.table == next(iter(boards)) and state.families == ("modern",)
+    assert any("'nowhere'" in text for text in dropped) and any("'odd'" in text for text in dropped)
+    assert "nowhere" in render(Page(boards, state, dropped))
+
+
+# --- filters
+
+
+def test_filters_choose_rows_columns_and_cells(boards: dict[str, Board], own: Board):
+    chosen = select(own, state_of(boards, "families=modern&categories=b&categories=c"))
+    assert chosen.backbones == ("tiny_convnext", "tiny_vit") and chosen.optimizers == ("adamw", "lars")
+    chosen = select(own, state_of(boards, "n=3"))
+    assert {own.cells[key].status for key in chosen.hidden} == {"completed", "diverged", "partial"}
+    chosen = select(own, state_of(boards, "level=verified"))
+    assert all(key in chosen.hidden for key, c in own.cells.items() if c.status == "completed")
+    assert not any(own.cells[key].status == "missing" for key in chosen.hidden)
+
+
+def test_a_cell_is_as_trusted_as_its_least_trusted_run(tmp_path: Path):
+    records = [make_record(seed=s) for s in (1, 2)] + [make_record(optimizer="adamw", seed=s) for s in (1, 2)]
+    levels = {records[0].sha256(): "verified", records[2].sha256(): "verified", records[3].sha256(): "reproduced"}
+    boards = LeaderboardFile(write_board(tmp_path / "b.parquet", records, **levels)).boards
+    own = next(iter(boards.values()))
+    assert own.cells["tiny_resnet", "sgdm"].level == "self-reported"
+    assert own.cells["tiny_resnet", "adamw"].level == "verified"
+    assert select(own, state_of(boards, "level=verified")).hidden == {("tiny_resnet", "sgdm")}
+    assert select(own, state_of(boards, "level=reproduced")).hidden == {("tiny_resnet", o) for o in ("sgdm", "adamw")}
+
+
+def test_filters_by_namespace(tmp_path: Path):
+    records = [make_record(seed=1), make_record(optimizer="adamw", seed=1)]
+    contents = contents_of(records)
+    contents.places[records[1].role, records[1].run_id] = f"other/{records[1].repository()}/{records[1].path()}"
+    file = tmp_path / "b.parquet"
+    file.write_bytes(leaderboard_parquet(contents, DRAWS))
+    boards = LeaderboardFile(file).boards
+    own = next(iter(boards.values()))
+    assert own.namespaces == ("lab", "other")
+    assert select(own, state_of(boards, "namespaces=other")).hidden == {("tiny_resnet", "sgdm")}
+    hidden = render(Page(boards, state_of(boards, "namespaces=other")))
+    assert hidden.count("filtered</i>") == 1
+
+
+# --- views
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_every_view_of_every_table_is_sound_html(boards: dict[str, Board], view):
+    for name, board in boards.items():
+        b, o = board.info.backbones[0], board.info.optimizers[0]
+        for extra in ("", f"&backbone={b}&optimizer={o}&cell=1", "&families=modern&n=2"):
+            if view == "recommend":
+                extra += "&ask=resnet101"
+            html = render(Page(boards, state_of(boards, f"table={name}&view={view}{extra.replace(' ', '%20')}")))
+            check_html(html)
+            assert not set("{}$`") & set(html)  # what the page's own template language reads
+
+
+class _Balance(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: set[str] = set()
+        self.text: list[str] = []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        if tag not in ("img", "br"):
+            self.open.append(tag)
+        for name, value in attrs:
+            assert not name.startswith("on"), (tag, name)
+            assert not (value or "").strip().lower().startswith("javascript:")
+
+    def handle_endtag(self, tag):
+        if tag == "td" and "td" not in self.open:
+            return
+        while self.open and self.open[-1] in ("td", "p") and tag != self.open[-1]:
+            self.open.pop()  # these may be left open
+        assert self.open and self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def check_html(html: str) -> _Balance:
+    parser = _Balance()
+    parser.feed(html)
+    parser.close()
+    assert not parser.open
+    assert not parser.tags & {"script", "iframe", "object", "style", "form"}
+    return parser
+
+
+def test_the_table_says_why_a_cell_has_no_number(boards: dict[str, Board]):
+    text = " ".join(check_html(render(Page(boards, state_of(boards, "")))).text)
+    assert "diverged" in text and "1/2" in text and "rest diverged" in text and "not run" in text
+    assert text.count("★") >= 3  # and one in the legend
+
+
+def test_intervals_and_n_stand_beside_every_mean(boards: dict[str, Board], own: Board):
+    html = render(Page(boards, state_of(boards, "")))
+    cells = re.findall(r'<td class="g\d+[^"]*"><b>[★☆]?([\d.]+)</b><i>±([\d.]+) n(\d+)</i>', html)
+    assert len(cells) == sum(cell.mean is not None for cell in own.cells.values())
+
+
+def test_hostile_text_is_text(path: Path, tmp_path: Path):
+    boards = LeaderboardFile(poison(path, tmp_path / "hostile.parquet")).boards
+    own = next(iter(boards.values()))
+    assert HOSTILE in own.info.backbones
+    for view in VIEWS:
+        if view == "recommend":
+            continue
+        state, _ = parse_query([("view", view), ("backbone", HOSTILE), ("optimizer", "sgdm"), ("cell", "1")], boards)
+        assert state.backbone == HOSTILE
+        check_html(render(Page(boards, state)))  # no handler, no script
+    assert "onerror" in " ".join(check_html(render(Page(boards, State(own.info.id)))).text)  # shown, as text
+
+
+# --- downloads
+
+
+def test_downloads_hold_the_numbers_of_the_page(boards: dict[str, Board], own: Board):
+    state = state_of(boards, "view=backbone&backbone=tiny_resnet")
+    grid = backbone_grid(select(own, state), "tiny_resnet")
+    rows = list(csv.DictReader(io.StringIO(export("backbone", "csv", state, boards).decode())))
+    tex = export("backbone", "tex", state, boards).decode()
+    html = render(Page(boards, state))
+    for row, raw in zip(rows, grid.rows, strict=True):
+        assert (
+            float(row["mean"]) == raw["mean"] and int(row["n"]) == raw["n"] and row["config_hash"] == raw["config_hash"]
+        )
+        shown = f"{raw['mean']:.2f} [{raw['low']:.2f}, {raw['high']:.2f}]"
+        assert shown in html and shown in tex
+    assert tex.count("\\\\") == len(rows) + 1 and "\\toprule" in tex
+
+
+def test_the_table_is_exported_as_filtered(boards: dict[str, Board], own: Board):
+    state = state_of(boards, "families=modern&n=2")
+    frame = pd.read_csv(io.BytesIO(export("table", "csv", state, boards)))
+    assert set(frame.backbone) == {"tiny_convnext", "tiny_vit"}
+    for backbone, optimizer, mean in zip(frame.backbone, frame.optimizer, frame["mean"], strict=True):
+        cell = own.cells[backbone, optimizer]
+        assert mean == cell.mean if cell.mean is not None else pd.isna(mean)
+    assert b"\\begin{tabular}" in export("table", "tex", state, boards)
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_the_demo_has_every_figure_as_png_and_svg(name):
+    boards = LeaderboardFile(DEMO).boards
+    state = state_of(boards, "backbone=tiny_resnet&optimizer=sgdm")
+    svg, png = (picture(boards[state.table], name, kind, state) for kind in ("svg", "png"))
+    assert svg is not None and svg.startswith(b"<?xml")
+    assert png is not None and png.startswith(b"\x89PNG")
+
+
+def test_a_published_table_has_no_curves_and_costs(boards: dict[str, Board]):
+    state = state_of(boards, "table=published-cifar100&backbone=resnet50")
+    drawn = {name for name in PICTURES if picture(boards[state.table], name, "svg", state)}
+    assert drawn == {"heatmap", "violin", "critical-difference", "interaction"}
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("nothing", "csv"), ("table", "exe"), ("heatmap", "csv"), ("../../etc/passwd", "csv"), ("x", "png")],
+)
+def test_other_files_do_not_exist(boards: dict[str, Board], own: Board, name, kind):
+    with pytest.raises(InputError, match="there is no"):
+        export(name, kind, State(own.info.id), boards)
+
+
+def test_spreadsheets_get_no_formula(boards: dict[str, Board], own: Board):
+    grid = ranking_grid(select(own, State(own.info.id)))
+    content = grid_csv(type(grid)("x", "", grid.columns, [{"a": "=1+1", "b": -1.5, "c": "@x"}]))
+    assert content == b"a,b,c\n'=1+1,-1.5,'@x\n"
+
+
+# --- files that are none
+
+
+def test_other_parquet_files_are_refused(tmp_path: Path, path: Path):
+    other = tmp_path / "other.parquet"
+    pd.DataFrame({"a": [1]}).to_parquet(other)
+    with pytest.raises(InputError, match="is no leaderboard"):
+        LeaderboardFile(other)
+    other.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(InputError, match="cannot be read"):
+        LeaderboardFile(other)
+    newer = pq.read_table(path).replace_schema_metadata({b"bocb_leaderboard": b"99"})
+    pq.write_table(newer, other)
+    with pytest.raises(InputError, match="upgrade"):
+        LeaderboardFile(other)
+    odd = pq.read_table(path).drop_columns(["mean"]).replace_schema_metadata(SCHEMA.metadata)
+    pq.write_table(odd, other)
+    with pytest.raises(InputError, match="its columns"):
+        LeaderboardFile(other)
+
+
+def test_a_source_follows_its_file_and_keeps_what_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    file = write_board(tmp_path / "b.parquet", [make_record()])
+    source = Source(str(file))
+    first = len(next(iter(source.boards().values())).cells)
+    clock = [0.0]
+    monkeypatch.setattr("bocb_hf.leaderboard.source.time.monotonic", lambda: clock[0] + 1e6)
+    write_board(file, [make_record(), make_record(optimizer="adamw")])
+    assert (first, len(next(iter(source.boards().values())).cells)) == (1, 2)
+    file.write_bytes(b"half a file")
+    clock[0] += 100
+    assert len(next(iter(source.boards().values())).cells) == 2
+    assert "out of date" in source.notices()[0]
+    with pytest.raises(InputError, match="make one with"):
+        Source(str(tmp_path / "missing.parquet"))
+
+
+def test_large_tables_stay_small_pages(tmp_path: Path):
+    boards = LeaderboardFile(write_large(tmp_path / "large.parquet", 100, 60)).boards
+    html = render(Page(boards, State("large")))
+    assert html.count("<td") == 6000 and len(html) < 700_000
