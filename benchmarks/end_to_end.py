@@ -371,7 +371,7 @@ def main() -> None:
     parser.add_argument("--defaults", nargs="*", default=["small"], choices=list(GROUPS), help="groups")
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=5.0, help="of a turn")
+    parser.add_argument("--seconds", type=float, default=4.0, help="of a turn")
     parser.add_argument("--loop", choices=["ours", "padded", "synthetic", "transformers"], help=argparse.SUPPRESS)
     parser.add_argument("--job", help=argparse.SUPPRESS)
     parser.add_argument("--folder", help=argparse.SUPPRESS)

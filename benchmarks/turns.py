@@ -20,7 +20,7 @@ from typing import NamedTuple
 import psutil
 
 REPORT = re.compile(r"REPORT (?P<waited>\S+)|Train: .* Data: (?P<timm>[\d.]+) \(")
-FEWEST = 4  # steps of a turn
+FEWEST = 3  # steps of a turn
 
 
 class Step(NamedTuple):
