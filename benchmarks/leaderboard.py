@@ -4,8 +4,8 @@
 
 For each size a server of its own (`bocb leaderboard --data`). In Debian's chromium: time from the address to the table,
 and from a click on a filter, a cell and a tab until the page shows it. Then 50 visitors at once, who send what the
-browser sent: the page, its first table, and filters; a second apart on average, each with its own connection. All of it
-on one machine: the browser, and the visitors, take their share of the cores. Memory is the server's.
+browser sent: the page, its first table, and filters of their own choice, a second apart, each with its own connection.
+All of it on one machine: the browser, and the visitors, take their share of the cores. Memory is the server's.
 """
 
 from __future__ import annotations
@@ -164,6 +164,16 @@ def _wait(page: Any, condition: str) -> None:
     page.wait_for_function(f"() => {condition}", polling="raf", timeout=60_000)
 
 
+def _another(item: dict[str, Any], generator: random.Random) -> dict[str, Any]:
+    """The request of a filter with other choices: families, categories and n, 144 in all."""
+    data = list(item["data"]["data"])
+    place = data.index(["modern"])  # categories come next, then trust and n
+    data[place] = generator.choice([[], ["modern"], ["classical_cnn"]])
+    data[place + 1] = [c for c in "abcd" if generator.random() < 0.5]
+    data[place + 3] = generator.choice([1, 2, 3])
+    return item | {"data": item["data"] | {"data": data}}
+
+
 async def visit(server: Server, sent: Sequence[dict[str, Any]], visitors: int) -> dict[str, list[float]]:
     """Many at once: each opens the page, waits for its table, then filters five times."""
     first, *rest = (item for item in sent if "/run/predict" in item["url"])
@@ -190,7 +200,7 @@ async def visit(server: Server, sent: Sequence[dict[str, Any]], visitors: int) -
             await timed("first table", first)
             for _ in range(5):
                 await asyncio.sleep(2 * generator.random())
-                await timed("filter", filters[0])
+                await timed("filter", _another(filters[0], generator))
 
     await asyncio.gather(*map(one, range(visitors)))
     return times

@@ -21,6 +21,8 @@ examples:
   bocb sweep demo                             a grid of tiny backbones on the embedded images
   bocb aggregate                              read the cards back, print the coupling table
   bocb push --to hf://my-lab                  send finished runs to the Hub
+  bocb submit me/x --to hf://datasets/lab/y   propose pushed runs for the leaderboard
+  bocb validate hf://datasets/my-lab/results  check what others have submitted
   bocb recommend resnet101                    which optimizers to try on a backbone, and why
   bocb leaderboard                            look at the tables in a browser
   bocb figures --source paper                 every figure of the study's published table
@@ -93,9 +95,10 @@ def build_parser() -> argparse.ArgumentParser:
     )
     evaluation.add_argument("--no-eval-results", action="store_true", help="no longer keep it")
 
-    from bocb_hf import hub_commands, trust_commands
+    from bocb_hf import hub_commands, submit_commands, trust_commands
 
-    _COMMANDS.update(hub_commands.register(commands) | trust_commands.register(commands))
+    for module in (hub_commands, submit_commands, trust_commands):
+        _COMMANDS.update(module.register(commands))
     return parser
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import datetime
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +22,7 @@ def register(commands: Any) -> dict[str, Callable[[argparse.Namespace], int]]:
     publish = commands.add_parser("publish", help="write records and tables into a results data set of the Hub")
     publish.add_argument("--store", default="outputs/store", help="local folder, or hf://<namespace>[,...]")
     publish.add_argument("--to", required=True, metavar="hf://datasets/ORG/NAME", help="the results data set")
+    publish.add_argument("--draws", type=int, default=2000, help="bootstrap draws of each analysis (default: 2000)")
     publish.set_defaults(offline=False)
 
     collect = commands.add_parser("collect", help="gather the repositories of a setting in a collection of the Hub")
@@ -77,47 +77,9 @@ def _push(arguments: argparse.Namespace) -> int:
 
 
 def _publish(arguments: argparse.Namespace) -> int:
-    from bocb_hf.aggregate import read_store
-    from bocb_hf.aggregate_hub import read_hub
-    from bocb_hf.coupling.table import build_tables
-    from bocb_hf.outputs import coupling_frame
-    from bocb_hf.results import COUPLING, RECORDS, dataset_name, publish_results, read_verifications, records_parquet
-    from bocb_hf.store.hub_calls import check_writable
-    from bocb_hf.verification import levels
+    from bocb_hf.publication import publish
 
-    check_writable(dataset_name(arguments.to).split("/")[0])
-    if arguments.store.startswith(SCHEME):
-        arguments.results = arguments.to
-        contents = read_hub(arguments)
-    else:
-        contents = read_store(open_store(arguments.store))
-        contents.levels = levels(read_verifications(arguments.to)[0])
-    if not contents.records:
-        raise InputError(f"--store: {arguments.store} holds no valid record of a run")
-    now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d")
-    files = {
-        RECORDS: records_parquet(contents.records, contents.places, contents.levels),
-        COUPLING: coupling_frame(build_tables(contents.records)).to_parquet(index=False),
-        "README.md": _results_card(contents, now).encode(),
-    }
-    revision = publish_results(arguments.to, files, f"{len(contents.records)} records")
-    print(f"{arguments.to}: {len(contents.records)} records, {len(contents.quarantined)} quarantined, at {revision}")
-    return 0
-
-
-def _results_card(contents: Any, date: str) -> str:
-    verified = sum(contents.levels.get(r.sha256()) is not None for r in contents.records)
-    return (
-        "---\nlicense: apache-2.0\ntags:\n- bocb\nconfigs:\n"
-        "- config_name: coupling\n  data_files: data/coupling.parquet\n"
-        "- config_name: records\n  data_files: data/records.parquet\n---\n# Backbone-optimizer coupling: results\n\n"
-        f"{len(contents.records)} records of runs as of {date}, {verified} of them measured again by somebody else. "
-        "`records` has one row a run, with the whole record as JSON in its last column and the level of trust in "
-        "`level`; `coupling` has one row for each configuration of each cell, with n, seeds and interval.\n\n"
-        "`verifications/` holds what others have measured again (`bocb verify --propose`); a maintainer merges it. "
-        "*verified* says that these weights have this score, not how they were trained; *reproduced* says that the run "
-        "was trained again from its record.\n"
-    )
+    return publish(arguments)
 
 
 def _collect(arguments: argparse.Namespace) -> int:

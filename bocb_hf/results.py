@@ -128,7 +128,13 @@ def publish_results(uri: str, files: Mapping[str, bytes], message: str) -> str:
 
 
 def propose(uri: str, verification: Verification) -> str:
-    """Opens a pull request on the results data set; nothing counts before a maintainer merges it.
+    """Opens a pull request with a verification; see ``open_pull_request``."""
+    title = f"{verification.level}: {verification.repository} {verification.run_id}"
+    return open_pull_request(uri, {verification.path(): verification.to_json().encode()}, title)
+
+
+def open_pull_request(uri: str, files: Mapping[str, bytes], title: str, description: str | None = None) -> str:
+    """Proposes files to a results data set; nothing counts before a maintainer merges it.
 
     Returns:
         Its address.
@@ -137,13 +143,13 @@ def propose(uri: str, verification: Verification) -> str:
         HubError: The Hub refused.
     """
     name, api = dataset_name(uri), make_api()
-    add = [CommitOperationAdd(verification.path(), verification.to_json().encode())]
     with explained(uri):
         made = with_back_off(
             lambda: api.create_commit(
                 name,
-                add,
-                commit_message=f"{verification.level}: {verification.repository} {verification.run_id}",
+                [CommitOperationAdd(path, content) for path, content in files.items()],
+                commit_message=title,
+                commit_description=description,
                 repo_type="dataset",
                 create_pr=True,
             )

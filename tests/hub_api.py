@@ -29,6 +29,7 @@ class Api(Handler):
         ("POST", rf"/api/({_KINDS})/([^/]+/[^/]+)/commit/(.+)", "commit"),
         ("POST", rf"/api/({_KINDS})/([^/]+/[^/]+)/paths-info/(.+)", "paths_info"),
         ("GET", rf"/api/({_KINDS})/([^/]+/[^/]+)/tree/(.+)", "tree"),
+        ("GET", rf"/api/({_KINDS})/([^/]+/[^/]+)/commits/(.+)", "history"),
         ("GET", rf"/api/({_KINDS})/([^/]+/[^/]+)(?:/revision/(.+))?", "info"),
         ("POST", r"/(?:(datasets|spaces)/)?([^/]+/[^/]+)\.git/info/lfs/objects/batch", "batch"),
         ("POST", r"/(?:(datasets|spaces)/)?([^/]+/[^/]+)\.git/info/lfs/verify", "verify"),
@@ -175,7 +176,7 @@ class Api(Handler):
             for line in lines:
                 self._apply(files, line["key"], line["value"])
             branch = f"refs/pr/{1 + sum(b.startswith('refs/pr/') for b in repo.branches)}" if as_pr else revision
-            sha = hub.store_commit(repo, branch, files, header["value"]["summary"])
+            sha = hub.store_commit(repo, branch, files, header["value"]["summary"], head)
             if not as_pr and "README.md" in {line["value"].get("path") for line in lines}:
                 repo.card_data = None
         pull = f"{hub.url}/{name}/discussions/{branch.removeprefix('refs/pr/')}" if as_pr else None
@@ -269,6 +270,15 @@ class Api(Handler):
     def tree(self, kind: str, name: str, revision: str) -> None:
         _, files = self.files(self.find(kind, name), revision)
         self.send(200, [self._entry(path, file) for path, file in sorted(files.items())])
+
+    def history(self, kind: str, name: str, revision: str) -> None:
+        repo = self.find(kind, name)
+        commit: str | None = self.files(repo, revision)[0]
+        found: list[dict[str, Any]] = []
+        while commit is not None:
+            found.append({"id": commit, "title": "", "message": "", "authors": [], "date": "2026-01-01T00:00:00.000Z"})
+            commit = repo.parents.get(commit)
+        self.send(200, found)
 
     def paths_info(self, kind: str, name: str, revision: str) -> None:
         _, files = self.files(self.find(kind, name), revision)

@@ -79,10 +79,13 @@ class HubServer:
         self.large[digest] = content
         return File(content, digest)
 
-    def store_commit(self, repo: Repository, branch: str, files: dict[str, File], message: str) -> str:
+    def store_commit(
+        self, repo: Repository, branch: str, files: dict[str, File], message: str, parent: str | None = None
+    ) -> str:
         """Adds a commit to a branch; its id is unlike that of any other, of this server or of an earlier one."""
         number = f"{self.url} {time.time_ns()} {next(self._counter)}"
         sha = hashlib.sha1(number.encode()).hexdigest()
+        repo.parents[sha] = parent or repo.branches.get(branch)
         repo.commits[sha], repo.branches[branch] = files, sha
         repo.messages.append(message)
         repo.modified = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime())

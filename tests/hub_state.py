@@ -39,6 +39,7 @@ class Repository:
     commits: dict[str, dict[str, File]] = field(default_factory=dict)
     branches: dict[str, str] = field(default_factory=dict)
     messages: list[str] = field(default_factory=list)
+    parents: dict[str, str | None] = field(default_factory=dict)
     card_data: Any = None
     modified: str = "2026-01-01T00:00:00.000Z"
 

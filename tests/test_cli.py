@@ -23,7 +23,7 @@ from bocb_hf.store.publish import publish_run
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = (
     *("list", "train", "sweep", "aggregate", "figures", "recommend", "leaderboard", "check-optimizer", "render"),
-    *("push", "publish", "collect", "verify", "reproduce", "retract"),
+    *("push", "publish", "collect", "submit", "validate", "verify", "reproduce", "retract"),
 )
 # in no example of the help
 UNSHOWN = ("render", "check-optimizer", "publish", "collect", "verify", "reproduce", "retract")

@@ -82,6 +82,9 @@ MODULES = (
     "bocb_hf.store.publish",
     "bocb_hf.store.push",
     "bocb_hf.verification",
+    "bocb_hf.publication",
+    "bocb_hf.submission.review",
+    "bocb_hf.submit_commands",
     "bocb_hf.sweep.plan",
     "bocb_hf.tables",
 )

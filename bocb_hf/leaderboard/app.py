@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -88,8 +88,13 @@ def build_blocks(source: Source) -> gr.Blocks:
         active, cell = gr.Textbox("table", visible=False), gr.Checkbox(False, visible=False)
         views = list(pages.values())
 
+        # most visitors look at the same; the version of the file keeps what is old from being shown
+        @lru_cache(maxsize=128)
+        def remembered(version: str, state: State, notices: tuple[str, ...]) -> str:
+            return render(Page(source.boards(), state, notices))
+
         def show(state: State, notices: Sequence[str] = ()) -> list[Any]:
-            html = render(Page(source.boards(), state, notices))
+            html = remembered(source.version, state, tuple(notices))
             return [html if view == state.view else gr.skip() for view in VIEWS]
 
         def chosen(view: str, opened: bool, *values: Any) -> tuple[State, list[str]]:

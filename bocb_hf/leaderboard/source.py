@@ -43,6 +43,11 @@ class Source:
             self._refresh()
         return self._file.boards
 
+    @property
+    def version(self) -> str:
+        """Tells one version of the file from the next."""
+        return self._version
+
     def notices(self) -> list[str]:
         """What a visitor must know of the file."""
         return [self._notice] if self._notice else []
@@ -55,7 +60,7 @@ class Source:
             version, path = self._look()
             if version != self._version:
                 self._file = LeaderboardFile(path)
-                self._version = version
+                self._version = version  # last: who asks for the version first gets its tables or newer ones
             self._notice = ""
         except InputError as error:
             self._notice = f"These tables may be out of date: {error}"
