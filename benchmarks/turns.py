@@ -20,6 +20,7 @@ from typing import NamedTuple
 import psutil
 
 REPORT = re.compile(r"REPORT (?P<waited>\S+)|Train: .* Data: (?P<timm>[\d.]+) \(")
+FEWEST = 3  # steps of a turn
 
 
 class Step(NamedTuple):
@@ -88,7 +89,7 @@ class Running:
         before = self._processor_seconds()
         self._signal(signal.SIGCONT)
         time.sleep(seconds)
-        while any(len(steps) < start + 6 for steps, start in zip(self._steps, starts, strict=True)):
+        while any(len(steps) < start + FEWEST for steps, start in zip(self._steps, starts, strict=True)):
             time.sleep(0.05)
             self._check()
         self._signal(signal.SIGSTOP)
@@ -133,7 +134,7 @@ def alternate(starts: dict[str, Callable[[], Running]], rounds: int, seconds: fl
     try:
         for name, start in starts.items():
             loops[name] = start()
-            loops[name].warm_up(8)
+            loops[name].warm_up(5)
         turns: dict[str, list[Turn]] = {name: [] for name in loops}
         for _ in range(rounds):
             for name, running in loops.items():

@@ -178,6 +178,8 @@ class TrainingConfig(Frozen):
         no_decay: What weight decay leaves alone.
         layer_decay: Factor on the learning rate from each block to the one before it, for fine-tuning.
         linear_probe: Train the head only; the rest stays as it was and is in evaluation mode.
+        precision: Of the forward pass. It decides the result and so belongs to the hash: no machine chooses it.
+            ``--dry-run`` measures which is the faster one for this network on this machine.
         divergence_epochs: A mean loss above its start over so many epochs ends the run as diverged.
     """
 

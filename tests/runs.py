@@ -40,3 +40,10 @@ class StopAfter(StopSignal):
     def requested(self) -> bool:
         self.left -= 1
         return self.left <= 0
+
+
+def assert_identical(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
+    """The same tensors, bit for bit."""
+    assert a.keys() == b.keys()
+    for name in a:
+        assert torch.equal(a[name], b[name]), name

@@ -14,6 +14,7 @@ from image_folders import encode, write_split
 
 from bocb_hf.data import decode as module
 from bocb_hf.data.decode import Centre, Chunk, Decoder, Native, RandomCrop, count_workers, decode_all, describe_rule
+from bocb_hf.data.encoded import DatasetTable
 
 
 def test_workers_share_the_cores_of_a_machine(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,7 +34,7 @@ def test_workers_share_the_cores_of_a_machine(monkeypatch: pytest.MonkeyPatch) -
 def test_workers_begin_where_this_process_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_split(tmp_path / "set", "train", [encode(i, 12, 12) for i in range(20)])
     table = datasets.load_dataset(str(tmp_path / "set"))["train"]  # type: ignore[index]
-    decoder = Decoder("split 'train' of 'set'", Centre(8), table, "image")
+    decoder = Decoder("split 'train' of 'set'", Centre(8), DatasetTable(table), "image")
     rows = np.arange(20)[::-1].copy()
     whole = decoder[Chunk(rows.tolist())]
     assert isinstance(whole, torch.Tensor)

@@ -1,4 +1,4 @@
-"""Schedule, divergence, resume state, evaluation and the loop, inside this process."""
+"""The loop, inside this process: what a run computes, leaves and refuses."""
 
 from __future__ import annotations
 
@@ -12,178 +12,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from accelerate import Accelerator
 from plain_loop import augment_plainly, decoded
-from pydantic import ValidationError
-from runs import StopAfter, folder_of, make, weights_of
+from runs import assert_identical, folder_of, make, weights_of
 from torch import nn
 from torch.nn import functional
 
 from bocb_hf.baseline import publish_logistic_regression
-from bocb_hf.config import TrainingConfig
 from bocb_hf.data.augment import normalize
-from bocb_hf.data.images import Images
 from bocb_hf.data.sampling import epoch_order
-from bocb_hf.engine import checkpoint, loop
+from bocb_hf.engine import loop
 from bocb_hf.engine.evaluation import evaluate
-from bocb_hf.engine.metrics import MeanLoss, TopKAccuracy
 from bocb_hf.engine.prepare import PreparedRun, prepare_run
-from bocb_hf.engine.progress import DIVERGED_ABOVE, Progress
 from bocb_hf.engine.run import train_run
-from bocb_hf.engine.schedule import learning_rate
 from bocb_hf.errors import InputError
 from bocb_hf.store import open_store
-
-
-def assert_identical(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
-    assert a.keys() == b.keys()
-    for name in a:
-        assert torch.equal(a[name], b[name]), name
-
-
-# schedule
-
-
-def test_cosine_schedule_with_warmup_against_the_formula() -> None:
-    config = TrainingConfig(epochs=10, batch_size=1, warmup_epochs=2, min_lr=0.01)
-    rates = [learning_rate(step, 100, 10, 1.0, config) for step in range(100)]
-    assert rates[:20] == pytest.approx([(k + 1) / 20 for k in range(20)])
-    expected = [0.01 + 0.99 * (1 + math.cos(math.pi * k / 80)) / 2 for k in range(80)]
-    assert rates[20:] == pytest.approx(expected)
-    assert min(rates) > 0
-
-
-def test_cosine_without_warmup_equals_torch() -> None:
-    parameter = nn.Parameter(torch.zeros(1))
-    optimizer = torch.optim.SGD([parameter], lr=0.3)
-    reference = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=50)
-    config = TrainingConfig(epochs=5, batch_size=1)
-    for step in range(50):
-        assert learning_rate(step, 50, 10, 0.3, config) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-9)
-        optimizer.step()
-        reference.step()
-
-
-def test_constant_schedule() -> None:
-    config = TrainingConfig(epochs=2, batch_size=1, schedule="constant", warmup_epochs=1)
-    assert [learning_rate(s, 8, 4, 0.4, config) for s in range(8)] == pytest.approx([0.1, 0.2, 0.3, 0.4] + [0.4] * 4)
-    with pytest.raises(ValidationError, match="min_lr belongs to the schedule 'cosine'; 'constant' cannot use it"):
-        TrainingConfig(epochs=2, batch_size=1, schedule="constant", min_lr=0.1)
-
-
-def test_step_schedule_equals_torch() -> None:
-    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.3)
-    reference = torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones=[20, 35], gamma=0.2)
-    config = TrainingConfig(epochs=5, batch_size=1, schedule="step", step_epochs=(2, 3.5), step_factor=0.2)
-    for step in range(50):
-        assert learning_rate(step, 50, 10, 0.3, config) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-9)
-        optimizer.step()
-        reference.step()
-    for epochs in ((), (3, 2), (0,), (5,)):
-        with pytest.raises(ValidationError, match="step_epochs must rise between warmup_epochs and epochs"):
-            TrainingConfig(epochs=5, batch_size=1, schedule="step", step_epochs=epochs)
-
-
-def test_warmup_stable_decay_schedule() -> None:
-    config = TrainingConfig(epochs=10, batch_size=1, schedule="wsd", warmup_epochs=1, decay_epochs=2)
-    rates = [learning_rate(step, 40, 4, 0.8, config) for step in range(40)]
-    assert rates[:4] == pytest.approx([0.2, 0.4, 0.6, 0.8])
-    assert rates[4:32] == [0.8] * 28
-    assert rates[32:] == pytest.approx([0.8 * (8 - k) / 8 for k in range(8)])
-    with pytest.raises(ValidationError, match="a wsd schedule needs them"):
-        TrainingConfig(epochs=2, batch_size=1, schedule="wsd")
-
-
-# divergence
-
-
-@pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_non_finite_loss_is_found_at_its_step(bad: float) -> None:
-    progress = Progress(step=10)
-    assert not progress.watch([2.0] * 10, stretch=5)
-    progress.step = 15
-    assert progress.watch([2.0, 1.9, bad, 1.0, 1.0], stretch=5)
-    assert progress.diverged_at == 13
-    assert str(bad) in (progress.reason or "")
-
-
-def test_rising_loss_is_divergence_whatever_the_logging_interval() -> None:
-    losses = [2.0] + [1.5] * 20 + [4.0] * 40
-    found = set()
-    for interval in (1, 3, 10, 61):
-        progress = Progress()
-        for start in range(0, len(losses), interval):
-            part = losses[start : start + interval]
-            progress.step += len(part)
-            if progress.watch(part, stretch=10):
-                break
-        found.add((progress.diverged_at, progress.reason))
-    assert len(found) == 1
-    ((step, reason),) = found
-    # mean of ten losses of 1.5 and 4.0 above 1.05 × 2.0: three high ones give 2.25
-    assert step == 24
-    assert "above 1.05 times its start of 2" in (reason or "")
-
-
-def test_noise_around_chance_is_not_divergence() -> None:
-    rng = np.random.default_rng(0)
-    losses = (math.log(10) + 0.05 * rng.standard_normal(5000)).tolist()
-    progress = Progress(step=5000)
-    assert not progress.watch(losses, stretch=50)
-    assert DIVERGED_ABOVE > 1
-
-
-def test_diverged_run_is_a_recorded_result(sections: dict[str, Any]) -> None:
-    config = make(sections, "optimizer.name=sgdm", "optimizer.lr=1e20", "training.warmup_epochs=0")
-    record = train_run(config)
-    assert record.status == "diverged"
-    assert record.stopped_step is not None and 1 <= record.stopped_step <= 16
-    assert record.metrics.test_top1 is None and record.correctness is None
-    assert record.metrics.train_loss is None or record.metrics.train_loss.last is None
-    folder = folder_of(config, record)
-    assert not list(folder.rglob("*.safetensors"))
-    assert "diverged at step" in (folder / "README.md").read_text()
-    assert train_run(config) == record  # a result: it is not run again
-
-
-# metrics and evaluation
-
-
-def test_metrics_against_numpy() -> None:
-    rng = np.random.default_rng(1)
-    logits = rng.standard_normal((301, 12))
-    labels = rng.integers(0, 12, 301)
-    ranked = np.argsort(-logits, axis=1)[:, :5]
-    for k in (1, 5):
-        result = TopKAccuracy(keep_in_memory=True).compute(predictions=ranked, references=labels, k=k)
-        threshold = np.sort(logits, axis=1)[:, -k]
-        expected = 100 * np.mean(logits[np.arange(301), labels] >= threshold)
-        assert result == {f"top{k}": pytest.approx(expected)}
-    losses = rng.random(301)
-    assert MeanLoss(keep_in_memory=True).compute(predictions=losses, references=labels) == {
-        "loss": pytest.approx(losses.mean())
-    }
-
-
-@pytest.mark.parametrize(("count", "classes"), [(9, 10), (251, 10), (10, 3)])
-def test_evaluation_against_a_plain_forward_pass(count: int, classes: int) -> None:
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16, classes), nn.Dropout(0.5))
-    pixels = torch.randint(0, 256, (count, 3, 4, 4), dtype=torch.uint8)
-    labels = torch.randint(0, classes, (count,))
-    mean, std = torch.full((3, 1, 1), 0.4), torch.full((3, 1, 1), 0.3)
-    result = evaluate(model.train(), Images(pixels, labels), mean, std, Accelerator(cpu=True))
-    assert model.training
-    with torch.no_grad():
-        logits = model.eval()(normalize(pixels, mean, std))
-    assert result.n == count
-    assert result.top1 == pytest.approx(100 * float((logits.argmax(1) == labels).double().mean()))
-    assert result.loss == pytest.approx(float(functional.cross_entropy(logits, labels)), rel=1e-5)
-    assert torch.equal(result.correct, logits.argmax(1) == labels)
-    assert (result.top5 is None) == (classes <= 5)
-
-
-# the loop
 
 
 def test_a_run_leaves_what_identity_and_layout_promise(sections: dict[str, Any]) -> None:
@@ -244,50 +86,6 @@ def test_the_loop_equals_a_plain_pytorch_loop(sections: dict[str, Any]) -> None:
         assert torch.allclose(stored[name], value, atol=1e-6, rtol=1e-5), name
 
 
-@pytest.mark.parametrize("backbone", ["tiny_resnet", "tiny_vit"])
-@pytest.mark.parametrize("optimizer", ["sgdm", "adamw", "lamb", "lars", "rmsprop"])
-def test_stopped_and_continued_run_is_bit_identical(sections: dict[str, Any], backbone: str, optimizer: str) -> None:
-    names = (f"backbone.name={backbone}", f"optimizer.name={optimizer}", "training.ema_decay=0.9")
-    names += ("training.divergence_epochs=3",)  # the first steps of a released learning rate may go up
-    whole = make(sections, *names, "runtime.namespace=whole")
-    reference = train_run(whole)
-    config = make(sections, *names, "runtime.namespace=parts")
-    statuses = []
-    for steps in (1, 4, 6):  # stops at steps 1, 5 and 11: inside epochs, outside logged steps
-        record = train_run(config, StopAfter(steps))
-        statuses.append((record.status, record.stopped_step))
-        assert record.metrics.test_top1 is None
-    assert statuses == [("interrupted", 1), ("interrupted", 5), ("interrupted", 11)]
-    record = train_run(config)
-    assert (record.status, record.cost.resumed) == ("completed", 3)
-    assert_identical(weights_of(whole, reference), weights_of(config, record))
-    assert record.curve == reference.curve
-    assert record.metrics == reference.metrics
-    assert record.correctness == reference.correctness
-    assert record.run_id == reference.run_id
-
-
-def test_damaged_resume_state_is_passed_over(sections: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
-    whole = make(sections, "runtime.namespace=whole")
-    reference = train_run(whole)
-    config = make(sections, "runtime.namespace=parts", "runtime.save_every=3")
-    assert train_run(config, StopAfter(8)).status == "interrupted"
-    states = sorted(prepare_run(config).state_dir.glob("step-*"))
-    assert [p.name[-2:] for p in states] == ["06", "08"]
-    target = states[-1] / "optimizer.bin"
-    target.write_bytes(target.read_bytes()[:-100])
-    record = train_run(config)
-    assert "is damaged (optimizer.bin has changed)" in caplog.text
-    assert record.cost.resumed == 1
-    assert_identical(weights_of(whole, reference), weights_of(config, record))
-
-
-def test_unfinished_save_is_never_read(tmp_path: Path) -> None:
-    accelerator = Accelerator(cpu=True)
-    (tmp_path / "partial-0000000005").mkdir()
-    assert not checkpoint.load_newest(accelerator, tmp_path)
-
-
 def test_accumulation_equals_the_whole_batch(sections: dict[str, Any]) -> None:
     """A network without batch norm: two micro-batches of half the size give the same step, up to rounding.
 
@@ -304,8 +102,8 @@ def test_accumulation_equals_the_whole_batch(sections: dict[str, Any]) -> None:
 def test_runs_are_paired_across_optimizers(sections: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """Initial weights depend on (seed, backbone), the batches on the seed alone."""
     batches: list[torch.Tensor] = []
-    real = loop.Augmenter.__call__
-    monkeypatch.setattr(loop.Augmenter, "__call__", lambda *a: (found := real(*a), batches.append(found[0].clone()))[0])
+    real = loop.Feed.inputs
+    monkeypatch.setattr(loop.Feed, "inputs", lambda *a: (found := real(*a), batches.append(found[0].clone()))[0])
     seen = {}
     runs = (("tiny_vit", "adamw", 1), ("tiny_vit", "lars", 1), ("tiny_resnet", "sgdm", 1), ("tiny_vit", "adamw", 2))
     for backbone, optimizer, seed in runs:
@@ -429,44 +227,6 @@ def test_a_run_after_a_baseline_in_one_process(sections: dict[str, Any]) -> None
     assert publish_logistic_regression(config.data, store, "local") == first
     assert 50 < 100 * first.correctness.k / first.correctness.n < 100
     assert train_run(config).status == "completed"
-
-
-def test_stopping_a_superseding_run_keeps_the_finished_one(sections: dict[str, Any]) -> None:
-    config = make(sections)
-    first = train_run(config)
-    weights = weights_of(config, first)
-    again = make(sections, "runtime.supersede=true")
-    assert train_run(again, StopAfter(4)).status == "interrupted"
-    assert train_run(config) == first
-    assert_identical(weights, weights_of(config, first))
-
-
-def test_an_interrupted_run_in_between_does_not_lose_what_was_superseded(sections: dict[str, Any]) -> None:
-    first = train_run(make(sections))
-    other = make(sections, "optimizer.lr=0.002", "runtime.supersede=true")
-    assert train_run(other, StopAfter(4)).status == "interrupted"
-    assert train_run(other).supersedes == first.sha256()
-
-
-def test_accumulation_may_change_on_resume(sections: dict[str, Any]) -> None:
-    common = ("training.batch_size=50", "optimizer.name=sgdm", "optimizer.lr=0.02", "training.divergence_epochs=3")
-    whole = make(sections, *common, "runtime.namespace=whole")
-    parts = make(sections, *common, "runtime.namespace=parts")
-    assert train_run(parts, StopAfter(3)).status == "interrupted"
-    record = train_run(make(sections, *common, "runtime.namespace=parts", "runtime.accumulation=2"))
-    assert (record.cost.resumed, record.environment.micro_batch) == (1, 25)
-    a, b = weights_of(whole, train_run(whole)), weights_of(parts, record)
-    for name in a:
-        assert torch.allclose(a[name], b[name], atol=2e-5), name
-
-
-def test_all_resume_states_damaged_is_an_error(sections: dict[str, Any]) -> None:
-    config = make(sections)
-    assert train_run(config, StopAfter(5)).status == "interrupted"
-    for path in prepare_run(config).state_dir.glob("step-*/optimizer.bin"):
-        path.write_bytes(b"")
-    with pytest.raises(InputError, match=r"every saved state in .* is damaged; delete"):
-        train_run(config)
 
 
 def test_the_logging_interval_changes_the_curve_and_nothing_else(sections: dict[str, Any]) -> None:

@@ -165,8 +165,18 @@ def test_what_a_stream_must_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(InputError, match=r"split 'test' of 'shards' has 10 images where 11 were announced"):
         load()
     add_row(folder, monkeypatch)
-    with pytest.raises(InputError, match=r"data.streaming: validation images cannot be drawn from a stream"):
+    with pytest.raises(
+        InputError,
+        match=r"'validation', which counts as test.*not known before it is read; tune with data.streaming=false",
+    ):
         load_images(DataConfig(name="shards", image_size=16, streaming=True, evaluation_split="validation"), trial=True)
+    with pytest.raises(InputError, match=r"data.validation_fraction: .*; leave it out, or set data.streaming=false"):
+        load_images(
+            DataConfig(
+                name="shards", image_size=16, streaming=True, validation_fraction=0.2, evaluation_split="validation"
+            ),
+            trial=False,
+        )
     runtime = RuntimeConfig(memory_budget_gb=1e-9)
     with pytest.raises(InputError, match=r"runtime.memory_budget_gb: 'validation' takes"):
         load_images(DataConfig(name="shards", image_size=16, streaming=True), trial=False, runtime=runtime)

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import datasets
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -23,6 +22,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as pillow
 
 from bocb_hf.data.augment import crop_box
+from bocb_hf.data.encoded import Encoded, EncodedColumn, Table, open_image
 from bocb_hf.errors import InputError
 
 CHUNK = 32  # images that a worker decodes at a time: the first step waits for few, and a full queue stays small
@@ -31,8 +31,6 @@ _BULK = 256  # the same where all are wanted: fewer messages
 _ALONE_SECONDS = 1.0  # a data set that is decoded in less is not worth the start of workers
 
 _ORIENTATION, _ON_ITS_SIDE = 0x0112, frozenset((5, 6, 7, 8))  # of Exif
-
-_as_image = datasets.Image().decode_example  # turns the image upright, as datasets does
 
 
 @dataclass(frozen=True)
@@ -120,7 +118,7 @@ class Chunk(NamedTuple):
         uniforms: One row for each image, where its crop is random.
     """
 
-    images: Sequence[int] | Sequence[dict[str, Any]]
+    images: Sequence[int] | Sequence[Encoded]
     uniforms: NDArray[np.float32] | None = None
 
 
@@ -134,11 +132,9 @@ class Decoder:
         column: Its images.
     """
 
-    def __init__(self, where: str, rule: SizeRule, table: datasets.Dataset | None = None, column: str = "") -> None:
-        self.where, self.rule, self._column = where, rule, column
-        self._table: Any = None
-        if table is not None:
-            self._table = table.select_columns([column]).cast_column(column, datasets.Image(decode=False))
+    def __init__(self, where: str, rule: SizeRule, table: Table | None = None, column: str = "") -> None:
+        self.where, self.rule = where, rule
+        self._encoded: EncodedColumn | None = table.images(column) if table is not None else None
 
     def __getitem__(self, chunk: Chunk) -> Tensor | str:
         """Pixels (n, 3, H, W) uint8, or what is wrong: an exception would come out of a worker with its traceback."""
@@ -146,19 +142,19 @@ class Decoder:
         pixels = np.empty((len(encoded), 3, *self.rule.shape), np.uint8)
         for place, (name, value) in enumerate(zip(chunk.images, encoded, strict=True)):
             try:
-                image = _as_image(value).convert("RGB")
+                image = open_image(value).convert("RGB")
                 image = self.rule.make(image, None if chunk.uniforms is None else chunk.uniforms[place])
                 pixels[place] = np.asarray(image).transpose(2, 0, 1)
             except Exception as error:  # Pillow raises a different error for each kind of damage
                 return self._describe(name, error)
         return torch.from_numpy(pixels)
 
-    def _describe(self, name: int | dict[str, Any], error: Exception) -> str:
+    def _describe(self, name: int | Encoded, error: Exception) -> str:
         named = name if isinstance(name, int) else name.get("path") or "without a path"
         return f"data.name: image {named} of {self.where} cannot be read ({type(error).__name__}); repair or remove it"
 
-    def _read(self, chunk: Chunk) -> Sequence[dict[str, Any]]:
-        return chunk.images if self._table is None else self._table[list(chunk.images)][self._column]  # type: ignore[return-value]
+    def _read(self, chunk: Chunk) -> Sequence[Encoded]:
+        return chunk.images if self._encoded is None else self._encoded[list(chunk.images)]  # type: ignore[return-value]
 
 
 class SizeReader(Decoder):

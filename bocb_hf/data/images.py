@@ -165,10 +165,16 @@ def _load_stream(asked: _Asked) -> ImageData:
             f"data.streaming: mean and standard deviation of {config.name!r} are not known before it is read; add a "
             "row for it to bocb_hf.data.DATASETS, or load it without streaming"
         )
-    if config.validation_fraction is not None or (asked.trial and not asked.own_validation):
+    why = "which are drawn from train by their labels, and those of a stream are not known before it is read"
+    if config.validation_fraction is not None:
         raise InputError(
-            f"data.streaming: validation images cannot be drawn from a stream, and {config.name!r} has no validation "
-            "split beside the one that counts as test; tune without streaming"
+            f"data.validation_fraction: it asks for validation images, {why}; leave it out, or set data.streaming=false"
+        )
+    if asked.trial and not asked.own_validation:
+        raise InputError(
+            f"data.streaming: {config.name!r} has no validation split beside {asked.test_name!r}, which counts as "
+            f"test, so that tuning needs validation images of its own, {why}; tune with data.streaming=false, and "
+            "stream the final runs with the values that it finds"
         )
     classes = name_classes(data, columns[1], {})
     cropped = asked.augmentation.crop_scale is not None

@@ -1,4 +1,4 @@
-"""Opens a data set through ``datasets``: folder, embedded or from the Hub, whole or as a stream."""
+"""Opens a data set: embedded, or through ``datasets`` a folder or one of the Hub, whole or as a stream."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import datasets
 import numpy as np
 from numpy.typing import NDArray
 
 from bocb_hf.config import DataConfig
 from bocb_hf.data import DATASETS, DatasetRow, content_revision
+from bocb_hf.data.encoded import DatasetTable, read_parquet_splits
 from bocb_hf.errors import InputError
 
 _SPLIT_SEED = 0
@@ -22,12 +22,12 @@ _SPLIT_SEED = 0
 
 @dataclass(frozen=True, eq=False)
 class OpenData:
-    """A data set as ``datasets`` sees it; equal to itself only, so that what is made of it can be cached by it.
+    """A data set; equal to itself only, so that what is made of it can be cached by it.
 
     Attributes:
         name: As the user wrote it.
         revision: Commit sha on the Hub, or hash of the content of a folder.
-        splits: ``datasets.Dataset``, or ``IterableDataset`` of a stream, by name.
+        splits: ``Table``, or ``datasets.IterableDataset`` of a stream, by name.
     """
 
     name: str
@@ -50,7 +50,7 @@ class OpenData:
 
     @property
     def features(self) -> Mapping[str, Any]:
-        """The columns and their types.
+        """The columns and their types, as ``datasets.Features.to_dict`` describes them.
 
         Raises:
             InputError: A stream does not say.
@@ -61,7 +61,7 @@ class OpenData:
                 f"data.streaming: {self.name!r} does not say which columns it has before it is read; load it without "
                 "streaming"
             )
-        return features
+        return features.to_dict() if hasattr(features, "to_dict") else features  # of a stream, as datasets has them
 
 
 def find_row(name: str) -> DatasetRow | None:
@@ -87,7 +87,9 @@ def open_data(name: str, revision: str | None, streaming: bool) -> OpenData:
                 raise InputError(f"data.name: the files in {folder} are not those of {name!r}; reinstall bocb-hf")
             if revision not in (None, found):
                 raise InputError(f"data.revision: the content of {name!r} is {found}, not {revision}")
-            return OpenData(name, found, _load(str(folder), None, streaming))
+            if row and not streaming:
+                return OpenData(name, found, dict(read_parquet_splits(folder)))
+            return OpenData(name, found, _open(str(folder), None, streaming))
         if row is None and not _looks_like_hub_id(name):
             known = ", ".join(DATASETS.names())
             raise InputError(f"data.name: {name!r} is no folder, no Hub id (owner/name) and none of: {known}")
@@ -96,14 +98,21 @@ def open_data(name: str, revision: str | None, streaming: bool) -> OpenData:
             raise InputError(f"data.revision: give the commit sha of {name!r}; a moving branch is not a data set")
         if row and revision != row.revision:
             raise InputError(f"data.revision: {name!r} is {row.revision}, not {revision}; leave the revision out")
-        return OpenData(name, revision, _load(row.hub_id if row else name, revision, streaming))
+        return OpenData(name, revision, _open(row.hub_id if row else name, revision, streaming))
     except InputError:
         raise
     except Exception as error:  # datasets raises its own, the Hub's, Arrow's and pandas' errors
         raise InputError(f"data.name: cannot load {name!r}: {type(error).__name__}: {error}") from error
 
 
+def _open(path: str, revision: str | None, streaming: bool) -> dict[str, Any]:
+    splits = _load(path, revision, streaming)
+    return splits if streaming else {name: DatasetTable(split) for name, split in splits.items()}
+
+
 def _load(path: str, revision: str | None, streaming: bool) -> dict[str, Any]:
+    import datasets
+
     return dict(datasets.load_dataset(path, revision=revision, streaming=streaming))  # type: ignore[arg-type]
 
 
@@ -136,12 +145,12 @@ def find_columns(data: OpenData, config: DataConfig) -> tuple[str, str]:
     """
     features, row = data.features, data.row
     by_type = (
-        ("image", config.image_column, row and row.image_column, datasets.Image),
-        ("label", config.label_column, row and row.label_column, datasets.ClassLabel),
+        ("image", config.image_column, row and row.image_column, "Image"),
+        ("label", config.label_column, row and row.label_column, "ClassLabel"),
     )
     chosen: list[str] = []
     for kind, given, known, wanted in by_type:
-        found = [name for name, feature in features.items() if isinstance(feature, wanted)]
+        found = [name for name, feature in features.items() if _type_of(feature) == wanted]
         if given is not None and given not in features:
             raise InputError(f"data.{kind}_column: no column {given!r}; there are: {', '.join(features)}")
         if given is None and known is None and len(found) != 1:
@@ -149,6 +158,11 @@ def find_columns(data: OpenData, config: DataConfig) -> tuple[str, str]:
             raise InputError(f"data.{kind}_column: name one; columns of that type: {have}; all: {', '.join(features)}")
         chosen.append(given or known or found[0])
     return chosen[0], chosen[1]
+
+
+def _type_of(feature: Any) -> str | None:
+    """The name of a column's type; a list of something has none."""
+    return feature.get("_type") if isinstance(feature, dict) else None
 
 
 @functools.lru_cache(maxsize=8)
@@ -161,7 +175,7 @@ def read_labels(data: OpenData, split: str, column: str) -> NDArray[np.int64]:
     table = data.splits[split]
     if len(table) == 0:
         raise InputError(f"data.name: split {split!r} of {data.name!r} is empty")
-    labels = np.asarray(table.with_format("numpy")[column][:])
+    labels = table.values(column)
     if not np.issubdtype(labels.dtype, np.integer):
         raise InputError(f"data.label_column: {column!r} of split {split!r} does not hold integers")
     return labels.astype(np.int64)
@@ -179,8 +193,8 @@ def name_classes(data: OpenData, column: str, labels: Mapping[str, NDArray[np.in
         InputError: Fewer than two classes, a label out of range, or a stream without names.
     """
     feature = data.features[column]
-    if isinstance(feature, datasets.ClassLabel):
-        names = tuple(feature.names)
+    if _type_of(feature) == "ClassLabel":
+        names = tuple(feature["names"])
     elif "train" in labels:
         names = tuple(str(i) for i in range(int(labels["train"].max()) + 1))
     else:

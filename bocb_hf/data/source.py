@@ -52,12 +52,14 @@ class TrainSource(Protocol):
 
     Attributes:
         images: Images of an epoch, over all processes.
+        at_hand: Whether any step can be had without waiting.
         exact_resume: Whether ``steps`` gives the same images from any step on as it would have given without a stop.
         waited_seconds: Time spent in ``next`` of what ``steps`` returned: while it lasts, nothing new is sent to the
             device.
     """
 
     images: int
+    at_hand: bool
     exact_resume: bool
     waited_seconds: float
 
@@ -141,7 +143,7 @@ class MemorySource:
         pin: Gather the next steps in a thread, into page-locked memory, for a GPU.
     """
 
-    exact_resume = True
+    at_hand = exact_resume = True
 
     def __init__(self, images: Images, order: Order, pin: bool = False) -> None:
         self.images, self._images, self._order, self._pin = len(images), images, order, pin
@@ -173,7 +175,7 @@ class LoaderSource:
         pin: Put the next steps together in a thread, in page-locked memory, for a GPU.
     """
 
-    exact_resume = True
+    at_hand, exact_resume = False, True
 
     def __init__(self, images: EncodedImages, order: Order, workers: int, pin: bool = False) -> None:
         self.images, self._images, self._order = len(images), images, order

@@ -14,10 +14,8 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-import datasets
 import numpy as np
 import torch
-from datasets.distributed import split_dataset_by_node
 from torch import Tensor
 
 from bocb_hf.data.cache import Parameters, ToDecode
@@ -43,7 +41,7 @@ class StreamSource:
         pin: Put the next steps together in a thread, in page-locked memory, for a GPU.
     """
 
-    exact_resume = False
+    at_hand = exact_resume = False
 
     def __init__(self, images: StreamedImages, order: Order, workers: int, pin: bool = False) -> None:
         self.images, self._images, self._order = len(images), images, order
@@ -81,6 +79,8 @@ class StreamSource:
 
     def _examples(self, epoch: int) -> Iterator[dict[str, Any]]:
         """What this process reads in an epoch, again and again."""
+        from datasets.distributed import split_dataset_by_node
+
         order = self._order
         shuffled = self._images.stream.shuffle(seed=derive_seed("order", order.seed), buffer_size=SHUFFLE_BUFFER)
         mine = split_dataset_by_node(shuffled, order.process, order.processes)
@@ -160,8 +160,10 @@ def count_images(data: OpenData, split: str) -> int:
     )
 
 
-def _encoded(data: OpenData, split: str, columns: tuple[str, str]) -> datasets.IterableDataset:
-    """The stream of ``image`` (bytes and path) and ``label``."""
+def _encoded(data: OpenData, split: str, columns: tuple[str, str]) -> Any:
+    """The ``datasets.IterableDataset`` of ``image`` (bytes and path) and ``label``."""
+    import datasets
+
     stream = data.splits[split].select_columns(list(columns)).cast_column(columns[0], datasets.Image(decode=False))
     for name, plain in zip(columns, ("image", "label"), strict=True):
         if name != plain:

@@ -13,6 +13,7 @@ from torch.nn import functional
 from bocb_hf.data.augment import normalize
 from bocb_hf.data.batches import evaluation_batches
 from bocb_hf.data.splits import TestImages
+from bocb_hf.engine.metrics import mean_loss, top_k_accuracy
 from bocb_hf.optim.param_groups import train_mode
 
 BATCH = 250  # images a forward pass; the scores do not depend on it
@@ -53,9 +54,6 @@ def evaluate(
     Returns:
         ``top5`` is None with fewer than 6 classes, where it would say nothing.
     """
-    # evaluate imports transformers, which the first step need not wait for
-    from bocb_hf.engine.metrics import MeanLoss, TopKAccuracy
-
     training = model.training
     model.eval()
     n, device = len(images), accelerator.device
@@ -79,17 +77,11 @@ def evaluate(
     losses, ranked, classes = (
         cast(Tensor, accelerator.reduce(part, "sum")).cpu() for part in (losses, ranked, classes)
     )
-    predictions, references = ranked, images.labels
-    accuracy = TopKAccuracy(keep_in_memory=True)
-    has_top5 = int(classes) > 5
-    top1 = accuracy.compute(predictions=predictions, references=references, k=1)
-    top5 = accuracy.compute(predictions=predictions, references=references, k=5) if has_top5 else None
-    loss = MeanLoss(keep_in_memory=True).compute(predictions=losses.double(), references=references)
-    assert top1 is not None and loss is not None
+    predictions, references = ranked.numpy(), images.labels.numpy()
     return Evaluation(
         n=n,
-        top1=top1["top1"],
-        top5=top5["top5"] if top5 else None,
-        loss=loss["loss"],
-        correct=predictions[:, 0] == references,
+        top1=top_k_accuracy(predictions, references),
+        top5=top_k_accuracy(predictions, references, 5) if int(classes) > 5 else None,
+        loss=mean_loss(losses.numpy()),
+        correct=ranked[:, 0] == images.labels,
     )

@@ -143,7 +143,7 @@ def _make_record(
             optimizer_seconds=round(progress.seconds.get("optimizer", 0.0), 3),
             waited_seconds=round(progress.waited_seconds, 3),
             energy_joules=None if progress.energy_joules is None else round(progress.energy_joules, 1),
-            energy_source=None if progress.energy_joules is None else trainer.energy_source,
+            energy_source=None if progress.energy_joules is None else trainer.costs.energy_source,
         ),
         environment=describe_environment(
             trainer.accelerator.device, trainer.accelerator.num_processes, trainer.plan.micro_batch, config.runtime

@@ -6,13 +6,12 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from itertools import count, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -23,14 +22,16 @@ from bocb_hf.data.sampling import hessian_uniforms, seed_forward
 from bocb_hf.data.source import Batch, TrainSource
 from bocb_hf.data.splits import TestImages
 from bocb_hf.engine import checkpoint
+from bocb_hf.engine.costs import Costs
 from bocb_hf.engine.environment import peak_memory
 from bocb_hf.engine.evaluation import Evaluation, evaluate
+from bocb_hf.engine.feed import Feed
 from bocb_hf.engine.interrupt import StopSignal
 from bocb_hf.engine.plan import check_sharding, make_plan
+from bocb_hf.engine.processes import agree_to_stop, share_buffers
 from bocb_hf.engine.progress import Progress
 from bocb_hf.engine.schedule import learning_rate
 from bocb_hf.engine.step import RECALIBRATION_BATCHES, batch_gradient, evaluation_weights, sampled_label_loss
-from bocb_hf.engine.timing import EnergyMeter, EnergySource, StepTimer
 from bocb_hf.engine.watch import StepWatch
 from bocb_hf.identity import Identity
 from bocb_hf.optim import OPTIMIZERS
@@ -40,7 +41,6 @@ from bocb_hf.optim.param_groups import train_mode
 log = logging.getLogger(__name__)
 
 OnStep = Callable[[int, int], None]  # (steps done, total steps)
-WAITED_TOO_LONG = 0.2  # share of the training time
 
 
 class Trainer:
@@ -92,14 +92,16 @@ class Trainer:
         self.augmenter = Augmenter(
             identity.augmentation, training, data.image_size, data.num_classes, data.mean, data.std, seed, device
         )
+        self.feed = Feed(
+            source, self.augmenter, self.plan.steps_per_epoch, self.plan.micro_batch * runtime.accumulation, self.format
+        )
         self._evaluating = False
         self.progress = Progress(validation_n=len(validation) if validation is not None else 0)
         accelerator.register_for_checkpointing(self.progress)
         if self.ema is not None:
             accelerator.register_for_checkpointing(self.ema)
         self._unread: list[Tensor] = []  # (2,) tensors of loss and hits, still on the device
-        self._timer, self._energy = StepTimer(device), EnergyMeter(device)
-        self.energy_source: EnergySource | None = self._energy.source
+        self.costs = Costs(device, source, self.progress)
         self._watch: StepWatch | None = None
 
     @property
@@ -135,7 +137,11 @@ class Trainer:
             self._validate()
         self.network.train()
         train_mode(self.bare_model)
-        batches = self._batches()
+        if progress.step % plan.steps_per_epoch and not self.source.exact_resume:
+            progress.replayed_epochs += 1
+            epoch = progress.step // plan.steps_per_epoch
+            log.warning("the order of a stream cannot be taken up midway: epoch %d begins anew", epoch + 1)
+        batches = self.feed.steps(progress.step)
         while progress.step < plan.total_steps and progress.diverged_at is None:
             started = time.perf_counter()
             logs = (progress.step + 1) % self.runtime.log_every == 0 or progress.step + 1 == plan.total_steps
@@ -143,7 +149,7 @@ class Trainer:
             progress.step += 1
             ends_epoch = progress.step % plan.steps_per_epoch == 0
             saves = progress.step % plan.save_every == 0 or progress.step == plan.total_steps
-            stops = self._stop_requested(stop, at_sync=logs)
+            stops = agree_to_stop(stop, self.accelerator, at_sync=logs)
             if logs or saves or ends_epoch or stops:
                 self._read_losses()
                 if size is not None and progress.diverged_at is None:
@@ -157,18 +163,18 @@ class Trainer:
             progress.wall_seconds = wall_before + time.perf_counter() - session_start
             progress.peak_memory_bytes = max(progress.peak_memory_bytes, peak_memory(self.accelerator.device))
             if (saves or stops) and progress.diverged_at is None:
-                self._count_costs()
+                self.costs.collect()
                 checkpoint.save(self.accelerator, self.state_dir, progress.step)
             if on_step is not None:
                 on_step(progress.step, plan.total_steps)
             if stops:
                 break
-        self._count_costs()
-        self._say_waited()
+        self.costs.collect()
+        self.costs.say_waited()
 
     def evaluate(self, images: TestImages) -> Evaluation:
         """Evaluates the weights that count, after bringing the buffers of all processes together."""
-        self._share_buffers()
+        share_buffers(self.accelerator, self.evaluation_model)
         started = time.perf_counter()
         with self.evaluation_weights():
             result = evaluate(
@@ -183,22 +189,6 @@ class Trainer:
         self.progress.evaluation_seconds += time.perf_counter() - started
         return result
 
-    def _share_buffers(self) -> None:
-        """Gives every process the running statistics of the first: batch norm's differ until the next forward pass."""
-        if self.accelerator.num_processes > 1:
-            for buffer in self.evaluation_model.buffers():
-                buffer.copy_(broadcast(buffer))  # type: ignore[arg-type]
-
-    def _batches(self) -> Iterator[list[Batch]]:
-        """This process's micro-batches of each step, from the step that comes next to the end of the run and beyond."""
-        epoch, first = divmod(self.progress.step, self.plan.steps_per_epoch)
-        if first and not self.source.exact_resume:
-            self.progress.replayed_epochs += 1
-            log.warning("the order of a stream cannot be taken up midway: epoch %d begins anew", epoch + 1)
-        yield from self.source.steps(epoch, first)
-        for later in count(epoch + 1):
-            yield from self.source.steps(later, 0)
-
     def _step(self, batches: list[Batch], watched: bool) -> tuple[float, tuple[float, float] | None]:
         """One optimizer step on the next global batch.
 
@@ -206,7 +196,7 @@ class Trainer:
             Its learning rate, and if it is watched the norm of its gradient and its relative size.
         """
         progress, plan, training = self.progress, self.plan, self.identity.training
-        accelerator, timer = self.accelerator, self._timer
+        accelerator, timer = self.accelerator, self.costs.timer
         timer.start()
         lr = learning_rate(progress.step, plan.total_steps, plan.steps_per_epoch, self.identity.optimizer.lr, training)
         for group in self.optimizer.param_groups:
@@ -229,7 +219,7 @@ class Trainer:
         totals = torch.zeros(2, device=accelerator.device)
         for batch in batches:
             with accelerator.accumulate(self.network):
-                inputs, targets = self._inputs(batch)
+                inputs, targets = self.feed.inputs(batch, self.progress.step)
                 timer.lap("data")
                 logits = self.network(inputs)
                 mean_loss = loss(logits.float(), targets, training)
@@ -237,8 +227,7 @@ class Trainer:
                 timer.lap("forward_backward")
                 if accelerator.sync_gradients:
                     self._clip()
-                self.optimizer.step(second_pass if "closure" in self.needs else None)
-                self.optimizer.zero_grad()
+                self._update(second_pass if "closure" in self.needs else None)
                 timer.lap("optimizer")
             with torch.no_grad():
                 labels = targets if targets.ndim == 1 else targets.argmax(dim=1)
@@ -252,14 +241,20 @@ class Trainer:
         timer.lap("other")
         return lr, size
 
-    def _inputs(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Augmented and normalised images (B, 3, H, W) and their targets."""
-        inputs, targets = self.augmenter(batch.pixels, batch.labels, batch.rows, self.progress.step, batch.cropped)
-        return inputs.contiguous(memory_format=self.format), targets
+    def _update(self, closure: Callable[[], Tensor] | None) -> None:
+        """Changes the weights if the gradient is complete, and clears it."""
+        accelerator = self.accelerator
+        if accelerator.scaler is not None:
+            self.optimizer.step(closure)
+            self.optimizer.zero_grad()
+        elif accelerator.sync_gradients:
+            # accelerate's wrapper does the same, but searches the disk for an optional package twice a step: 0.4 ms
+            self.optimizer.optimizer.step(closure)
+            self.optimizer.optimizer.zero_grad()
 
     def _loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Mean loss of a micro-batch, and its logits (B, K)."""
-        inputs, targets = self._inputs(batch)
+        inputs, targets = self.feed.inputs(batch, self.progress.step)
         logits = self.network(inputs)
         return loss(logits.float(), targets, self.identity.training), logits
 
@@ -286,7 +281,7 @@ class Trainer:
         self._seed_forward()
 
         def loss_of(batch: Batch) -> Tensor:
-            logits = self.network(self._inputs(batch)[0]).float()
+            logits = self.network(self.feed.inputs(batch, self.progress.step)[0]).float()
             return sampled_label_loss(logits, draws[batch.rows].to(logits.device))
 
         batch_gradient(self.accelerator, self.network, batches, loss_of)
@@ -300,13 +295,13 @@ class Trainer:
             self._seed_forward()
             for step in islice(self.source.steps(0, 0), RECALIBRATION_BATCHES):
                 for batch in step:
-                    yield self._inputs(batch)[0]
+                    yield self.feed.inputs(batch, self.progress.step)[0]
 
         self._evaluating, waited = True, self.source.waited_seconds
         try:
             with evaluation_weights(self.optimizer, self.bare_model, batches):
                 self.source.waited_seconds = waited  # this was no training
-                self._share_buffers()  # each process has seen its own images
+                share_buffers(self.accelerator, self.evaluation_model)  # each process has seen its own images
                 yield
         finally:
             self._evaluating = False
@@ -317,7 +312,7 @@ class Trainer:
             return
         sums = self.accelerator.reduce(torch.stack(self._unread), "sum")
         self._unread = []
-        self._timer.collect()
+        self.costs.timer.collect()
         rows = (sums / self.identity.training.batch_size).tolist()  # type: ignore[operator]
         if not self.progress.watch([loss for loss, _ in rows], self.plan.stretch):
             self.progress.window += [(loss, 100 * share) for loss, share in rows]
@@ -337,28 +332,6 @@ class Trainer:
         if self.accelerator.trackers:
             self.accelerator.log({"val/loss": result.loss, "val/top1": result.top1}, step=progress.step)
 
-    def _count_costs(self) -> None:
-        """Brings what the meters of this session have measured into progress."""
-        progress = self.progress
-        self._timer.collect()
-        for part, seconds in self._timer.seconds.items():
-            progress.seconds[part] = progress.seconds.get(part, 0.0) + seconds
-            self._timer.seconds[part] = 0.0
-        progress.waited_seconds += self.source.waited_seconds
-        self.source.waited_seconds = 0.0
-        joules = self._energy.joules()
-        if joules is not None:
-            progress.energy_joules = (progress.energy_joules or 0.0) + joules
-
-    def _say_waited(self) -> None:
-        """Says in the log what share of the time the device had to wait for images."""
-        progress = self.progress
-        if progress.train_seconds:
-            share = progress.waited_seconds / progress.train_seconds
-            level = logging.WARNING if share > WAITED_TOO_LONG else logging.INFO
-            advice = "; raise runtime.workers or runtime.memory_budget_gb" if level == logging.WARNING else ""
-            log.log(level, "waited for images: %.1f %% of the training time%s", 100 * share, advice)
-
     def _track(self) -> None:
         """Sends the newest point of the curve to the tracker, if there is one."""
         if self.accelerator.trackers:
@@ -366,13 +339,3 @@ class Trainer:
             values = {"lr": progress.lr, "train/loss": progress.train_loss, "train/top1": progress.train_top1}
             values |= {"train/grad_norm": progress.grad_norm, "train/update_ratio": progress.update_ratio}
             self.accelerator.log({key: v[-1] for key, v in values.items() if v[-1] is not None}, step=progress.step)
-
-    def _stop_requested(self, stop: StopSignal, at_sync: bool) -> bool:
-        """Whether to stop now. Several processes agree at logged steps, so that all of them stop at the same one."""
-        asked = stop.requested
-        if self.accelerator.num_processes == 1:
-            return asked
-        if not at_sync:
-            return False
-        flag = torch.tensor(int(asked), device=self.accelerator.device)
-        return bool(self.accelerator.reduce(flag, "sum") > 0)  # type: ignore[operator]

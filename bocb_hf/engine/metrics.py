@@ -1,49 +1,25 @@
-"""Metrics as ``evaluate.Metric`` subclasses, defined here so that nothing is downloaded to compute them."""
+"""The scores of an evaluation as functions of numpy arrays."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import datasets
-import evaluate
 import numpy as np
+from numpy.typing import NDArray
 
 
-class TopKAccuracy(evaluate.Metric):
+def top_k_accuracy(ranked: NDArray[Any], labels: NDArray[Any], k: int = 1) -> float:
     """Share of examples whose label is among the k highest logits, in percent.
 
-    ``predictions`` are class indices in falling order of their logit, at least k for each example.
+    Args:
+        ranked: (N, at least k) class indices in falling order of their logit.
+        labels: (N,).
+        k: At least 1.
     """
-
-    def _info(self) -> evaluate.MetricInfo:
-        return evaluate.MetricInfo(
-            description="Top-k accuracy in percent.",
-            citation="",
-            inputs_description="predictions: ranked class indices of each example; references: labels; k: at least 1",
-            features=datasets.Features(
-                {"predictions": datasets.Sequence(datasets.Value("int64")), "references": datasets.Value("int64")}
-            ),
-        )
-
-    def _compute(self, *, predictions: Any, references: Any, k: int = 1) -> dict[str, float]:
-        ranked = np.asarray(predictions)[:, :k]  # (N, k)
-        hits = (ranked == np.asarray(references)[:, None]).any(axis=1)
-        return {f"top{k}": 100 * int(hits.sum()) / len(hits)}
+    hits = (ranked[:, :k] == labels[:, None]).any(axis=1)
+    return 100 * int(hits.sum()) / len(hits)
 
 
-class MeanLoss(evaluate.Metric):
-    """Mean of the losses of single examples, in nats. ``references`` are their labels, which only fix the count."""
-
-    def _info(self) -> evaluate.MetricInfo:
-        return evaluate.MetricInfo(
-            description="Mean cross-entropy in nats.",
-            citation="",
-            inputs_description="predictions: the loss of each example; references: labels",
-            features=datasets.Features(
-                {"predictions": datasets.Value("float64"), "references": datasets.Value("int64")}
-            ),
-        )
-
-    def _compute(self, *, predictions: Any, references: Any) -> dict[str, float]:
-        losses = np.asarray(predictions, dtype=np.float64)
-        return {"loss": float(losses.mean())}
+def mean_loss(losses: NDArray[Any]) -> float:
+    """Mean of the losses (N,) of single examples, in float64."""
+    return float(losses.astype(np.float64).mean())

@@ -110,8 +110,7 @@ class Progress:
             self.epoch.append(loss)
             self.recent.append(loss)
             del self.recent[:-stretch]
-            mean = sum(self.recent) / len(self.recent)
-            if len(self.recent) == stretch and mean > DIVERGED_ABOVE * self.start_loss:
+            if len(self.recent) == stretch and (mean := sum(self.recent) / stretch) > DIVERGED_ABOVE * self.start_loss:
                 self.diverged_at = first + offset + 1
                 self.reason = (
                     f"the mean loss of {stretch} steps up to step {self.diverged_at} was {mean:.4g}, "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Literal
 
@@ -10,11 +11,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from bocb_hf.data.augment.draws import BOXES, PLACE, first_that_fits, pick, propose_boxes
+from bocb_hf.data.augment.levels import choose, to_levels
+
+_TABLE = 2**23  # weights that are kept, 32 MiB: those of every crop of 32 pixels to 224, twice
 
 
 def flip_some(images: Tensor, flips: Tensor) -> Tensor:
     """Mirrors the images (B, 3, H, W) of which ``flips`` (B,) is true."""
-    return torch.where(flips[:, None, None, None], images.flip(3), images)
+    return choose(flips[:, None, None, None], images.flip(3), images)
 
 
 def padded_crop(
@@ -103,14 +107,33 @@ def resized_crop(images: Tensor, boxes: Tensor, flips: Tensor, size: int) -> Ten
         (B, 3, size, size) uint8.
     """
     batch, channels, height, width = images.shape
-    down = resize_weights(boxes[:, 0], boxes[:, 2], height, size)
-    across = resize_weights(boxes[:, 1], boxes[:, 3], width, size)
-    across = torch.where(flips[:, None, None], across.flip(1), across)
-    # the rows of all channels side by side, so that each side is one product an image
-    lines = images.permute(0, 2, 1, 3).reshape(batch, height, channels * width).float()
-    lines = (down @ lines).view(batch, size, channels, width).transpose(1, 2)
-    resized = lines.reshape(batch, channels * size, width) @ across.transpose(1, 2)
-    return resized.view(batch, channels, size, size).round_().clamp_(0, 255).to(torch.uint8)
+    down = _look_up_weights(boxes[:, 0], boxes[:, 2], None, height, size)
+    across = _look_up_weights(boxes[:, 1], boxes[:, 3], flips, width, size)
+    lines = (down[:, None] @ images.float()).view(batch, channels * size, width)
+    resized = (lines @ across.transpose(1, 2)).view(batch, channels, size, size)
+    return to_levels(resized.round_())
+
+
+def _look_up_weights(start: Tensor, length: Tensor, flips: Tensor | None, pixels: int, size: int) -> Tensor:
+    """``resize_weights``, out of a table where the crops that there can be are few; mirrored where asked."""
+    crops = pixels * (pixels + 1) // 2
+    if 2 * crops * size * pixels > _TABLE:
+        weights = resize_weights(start, length, pixels, size)
+        return weights if flips is None else torch.where(flips[:, None, None], weights.flip(1), weights)
+    # shorter crops come first, and of those of one length the first ones
+    place = (length - 1) * (pixels + 1) - (length - 1) * length // 2 + start
+    if flips is not None:
+        place = place + crops * flips
+    return _weights_table(pixels, size, start.device).index_select(0, place)
+
+
+@functools.lru_cache(maxsize=4)
+def _weights_table(pixels: int, size: int, device: torch.device) -> Tensor:
+    """``resize_weights`` of all crops of a side, then the same mirrored: (pixels · (pixels + 1), size, pixels)."""
+    crops = [(start, length) for length in range(1, pixels + 1) for start in range(pixels - length + 1)]
+    start, length = torch.tensor(crops, device=device).T
+    weights = resize_weights(start, length, pixels, size)
+    return torch.cat((weights, weights.flip(1)))
 
 
 def resize_weights(start: Tensor, length: Tensor, pixels: int, size: int) -> Tensor:

@@ -46,14 +46,15 @@ def draw_noise(size: int, seed: int, step: int, device: torch.device) -> Tensor:
     return torch.randn(IMAGES_OF_NOISE * 3 * size * size, generator=generator, device=device)
 
 
-def erase(inputs: Tensor, draws: Tensor, probability: float, noise: Tensor) -> Tensor:
+def erase(inputs: Tensor, draws: Tensor, probability: float, noise: Tensor, which: Tensor | None = None) -> Tensor:
     """Puts noise into rectangles of normalised images (B, 3, S, S), in place.
 
     Args:
         inputs: float32.
         draws: (B, COLUMNS) in [0, 1), float64, on the CPU.
         probability: That an image has a rectangle.
-        noise: ``draw_noise`` of the step.
+        noise: ``draw_noise`` of the step, (N,), or of several steps, (steps, N).
+        which: (B,) int64 on the CPU: whose noise an image takes; of the only step if it is None.
     """
     size, device = inputs.shape[-1], inputs.device
     rectangles = draw_rectangles(draws, size, probability)
@@ -61,11 +62,15 @@ def erase(inputs: Tensor, draws: Tensor, probability: float, noise: Tensor) -> T
     if not len(index):
         return inputs
     window = inputs[0].numel()
-    starts = pick(draws[index, NOISE], len(noise) - window + 1).to(device, non_blocking=True)
+    length = noise.shape[-1]
+    starts = pick(draws[index, NOISE], length - window + 1)
+    if which is not None:
+        starts += which[index] * length
+    starts = starts.to(device, non_blocking=True)
     top, left, height, width = rectangles[index].to(device, non_blocking=True).T[:, :, None]  # (n, 1) each
     index = index.to(device, non_blocking=True)
     place = torch.arange(size, device=device)
     down, across = (place >= top) & (place < top + height), (place >= left) & (place < left + width)  # (n, S)
-    windows = noise.unfold(0, window, 1).index_select(0, starts).view(-1, *inputs.shape[1:])
+    windows = noise.flatten().unfold(0, window, 1).index_select(0, starts).view(-1, *inputs.shape[1:])
     inside = (down[:, :, None] & across[:, None, :])[:, None]
     return inputs.index_copy_(0, index, torch.where(inside, windows, inputs.index_select(0, index)))

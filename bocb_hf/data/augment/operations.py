@@ -8,10 +8,12 @@ levels, in float32, so that a value a hair beside a whole level may be one level
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+
+from bocb_hf.data.augment.levels import choose, to_levels
 
 LEVELS = 256
 
@@ -66,7 +68,7 @@ def grayscale(images: Tensor) -> Tensor:
 
 def blend(first: Tensor, second: Tensor, factor: Tensor) -> Tensor:
     """``first`` for a factor 0, ``second`` for 1, beyond it above 1; floats to uint8."""
-    return (first + factor * (second - first)).clamp_(0, 255).to(torch.uint8)
+    return to_levels(first + factor * (second - first))
 
 
 def color(images: Tensor, factors: Tensor) -> Tensor:
@@ -102,7 +104,7 @@ def move_rows(images: Tensor, shear: Tensor, shift: Tensor, fill: Tensor) -> Ten
     window = window.clamp_(0, width - 1)[:, None].expand(-1, channels, -1, -1)
     seen = images.float().gather(3, window)  # (B, 3, H, W + 3)
     place = across + way[:, :, None]
-    four = (seen[..., k : k + width] for k in range(4))
+    four = [seen[..., k : k + width] for k in range(4)]
     return _filled(_cubic(four, (way - whole)[:, None, :, None]), (place >= 0) & (place < width), fill)
 
 
@@ -116,11 +118,14 @@ def rotate(images: Tensor, cosine: Tensor, sine: Tensor, fill: Tensor) -> Tensor
     y = sine * across + cosine * down + height / 2
     columns, part_x = _taps(x, width)
     rows, part_y = _taps(y, height)
-    starts = torch.stack(rows, dim=1) * width  # (B, 4, H, W)
     pixels = images.reshape(batch, channels, -1).float()
-    places = ((starts + column[:, None]).view(batch, 1, -1).expand(-1, channels, -1) for column in columns)
-    values = (pixels.gather(2, place).view(batch, channels, 4, height, width) for place in places)
-    along = _cubic(values, part_x[:, None, None]).unbind(dim=2)
+
+    def look(row: Tensor, column: Tensor) -> Tensor:
+        place = torch.add(column, row, alpha=width).view(batch, 1, -1).expand(-1, channels, -1)
+        return pixels.gather(2, place).view(images.shape)
+
+    # row by row, so that a processor's cache holds what is worked on
+    along = [_cubic([look(row, column) for column in columns], part_x[:, None]) for row in rows]
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
     return _filled(_cubic(along, part_y[:, None]), inside, fill)
 
@@ -139,14 +144,13 @@ def _taps(place: Tensor, length: int) -> tuple[list[Tensor], Tensor]:
     return [(first + k).clamp_(0, length - 1) for k in (-1, 0, 1, 2)], start - floor
 
 
-def _cubic(four: Iterable[Tensor], part: Tensor) -> Tensor:
+def _cubic(four: Sequence[Tensor], part: Tensor) -> Tensor:
     """Cubic through the middle two (part 0 and 1); Horner's form is exact where all four are equal."""
     before, left, right, after = four
-    twist = right - after
-    square = (before - left).mul_(2).add_(twist)
-    cube = (left - before).sub_(twist)
-    return cube.mul_(part).add_(square).mul_(part).add_(right - before).mul_(part).add_(left)
+    twist, fall = right - after, before - left
+    square = torch.add(twist, fall, alpha=2).sub_(twist.add_(fall).mul_(part))
+    return (right - before).add_(square.mul_(part)).mul_(part).add_(left)
 
 
 def _filled(values: Tensor, inside: Tensor, fill: Tensor) -> Tensor:
-    return torch.where(inside[:, None], values.clamp_(0, 255).to(torch.uint8), fill)
+    return choose(inside[:, None], to_levels(values), fill)

@@ -7,7 +7,9 @@ where a run was resumed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -24,6 +26,7 @@ from bocb_hf.errors import InputError
 
 # Values of the inputs that a CPU augments at once: 16 images of 224 pixels, which its caches still help with.
 _BLOCK = 16 * 3 * 224**2
+_CROP_BLOCK = 128 * 3 * 32**2  # likewise of crops, but 16 images at least
 
 
 def normalize(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
@@ -53,6 +56,23 @@ def check_micro_batch(augmentation: AugmentationConfig, micro_batch: int) -> Non
             f"training.batch_size: mixup and cutmix pair images, but a micro-batch holds {micro_batch}; change the "
             "batch, the number of processes or runtime.accumulation so that it is even"
         )
+
+
+class Part(NamedTuple):
+    """The images of one micro-batch.
+
+    Attributes:
+        pixels: (B, 3, H, W) uint8 on any device. With ``crop_scale`` of any size, unless they are cropped; else of the
+            inputs' size.
+        labels: (B,) int64 on any device.
+        rows: (B,) int64 on the CPU: the place of each image in the global batch of its step.
+        step: Optimizer steps before this one.
+    """
+
+    pixels: Tensor
+    labels: Tensor
+    rows: Tensor
+    step: int
 
 
 class Augmenter:
@@ -104,38 +124,43 @@ class Augmenter:
     def __call__(
         self, pixels: Tensor, labels: Tensor, rows: Tensor, step: int, cropped: bool = False
     ) -> tuple[Tensor, Tensor]:
-        """Augments one micro-batch of a step.
+        """Augments one micro-batch of a step; see ``Part`` and ``augment``."""
+        return self.augment([Part(pixels, labels, rows, step)], cropped)[0]
+
+    def augment(self, parts: Sequence[Part], cropped: bool = False) -> list[tuple[Tensor, Tensor]]:
+        """Augments micro-batches, of one step or of several, as if one by one; together is quicker for small images.
 
         Args:
-            pixels: (B, 3, H, W) uint8 on any device. With ``crop_scale`` of any size, unless ``cropped``; else of
-                ``size``.
-            labels: (B,) int64 on any device.
-            rows: (B,) int64 on the CPU: the place of each image in the global batch of this step.
-            step: Optimizer steps before this one.
+            parts: Images of one size.
             cropped: The random resized crop was made by who decoded the images, from ``crop_box``; they are still
                 mirrored here.
 
         Returns:
-            Inputs (B, 3, size, size) float32, and targets: labels (B,) where nothing is mixed and the loss is
-            cross-entropy, else soft targets (B, K) float32, smoothed. A threshold on them is ``loss``'s business.
+            For each part inputs (B, 3, size, size) float32, and targets: labels (B,) where nothing is mixed and the
+            loss is cross-entropy, else soft targets (B, K) float32, smoothed. A threshold on them is ``loss``'s
+            business.
 
         Raises:
             InputError: The images have another type or size, or an image that is to be mixed misses its neighbour.
         """
-        self._check(pixels, cropped)
-        config = self.augmentation
-        pixels, labels = (t.to(self.device, non_blocking=True) for t in (pixels, labels))
+        for part in parts:
+            self._check(part.pixels, cropped)
         if self._draws_nothing:
-            inputs = normalize(pixels, self.mean, self.std)
+            inputs = [normalize(p.pixels.to(self.device, non_blocking=True), self.mean, self.std) for p in parts]
         else:
-            inputs = self._augment(pixels, self._draw(step)[rows], step, cropped)
+            inputs = self._augment_parts(parts, cropped)
+        return [self._mix(*pair) for pair in zip(parts, inputs, strict=True)]
+
+    def _mix(self, part: Part, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Mixes a micro-batch, and makes its targets."""
+        config, labels = self.augmentation, part.labels.to(self.device, non_blocking=True)
         if not mixes(config) and self.training.loss == "ce":
             return inputs, labels
         targets = soft_targets(labels, self.num_classes, self.training.label_smoothing)
         if not mixes(config):
             return inputs, targets
-        mix = draw_mix(config, self.size, self.seed, step)
-        partners = find_partners(rows).to(self.device, non_blocking=True)
+        mix = draw_mix(config, self.size, self.seed, part.step)
+        partners = find_partners(part.rows).to(self.device, non_blocking=True)
         return mix_images(inputs, partners, mix), mix_targets(targets, partners, mix)
 
     def _check(self, pixels: Tensor, cropped: bool) -> None:
@@ -159,13 +184,28 @@ class Augmenter:
             self._noise = step, draw_noise(self.size, self.seed, step, self.device)
         return self._noise[1]
 
-    def _augment(self, pixels: Tensor, draws: Tensor, step: int, cropped: bool) -> Tensor:
-        """Everything but mixing, (B, 3, size, size) float32; ``draws`` is (B, COLUMNS) float64."""
+    def _augment_parts(self, parts: Sequence[Part], cropped: bool) -> Sequence[Tensor]:
+        """Everything but mixing: operations on all parts at once, and the noise of each step."""
+        draws = [self._draw(part.step)[part.rows] for part in parts]
+        pixels = [part.pixels for part in parts]
+        one = len(parts) == 1
+        drawn, together = (draws[0], pixels[0]) if one else (torch.cat(draws), torch.cat(pixels))
+        inputs = self._augment(together.to(self.device, non_blocking=True), drawn, cropped)
+        sizes = [len(part.rows) for part in parts]
+        if self.augmentation.random_erasing:
+            rows = [self._draw_noise(part.step) for part in parts]
+            noise = rows[0] if one else torch.stack(rows)
+            which = torch.arange(len(parts)).repeat_interleave(torch.tensor(sizes))
+            erase(inputs, drawn, self.augmentation.random_erasing, noise, which)
+        return inputs.split(sizes)
+
+    def _augment(self, pixels: Tensor, draws: Tensor, cropped: bool) -> Tensor:
+        """Everything up to normalised inputs, (B, 3, size, size) float32; ``draws`` is (B, COLUMNS) float64."""
         count = max(1, _BLOCK // (3 * self.size**2))
         if self.device.type == "cpu" and len(pixels) > count:
             inputs = torch.empty(len(pixels), 3, self.size, self.size)
             for some, draw, block in zip(*(t.split(count) for t in (pixels, draws, inputs)), strict=True):
-                block.copy_(self._augment(some, draw, step, cropped))
+                block.copy_(self._augment(some, draw, cropped))
             return inputs
         config = self.augmentation
         images = self._crop(pixels, draws, cropped)
@@ -173,10 +213,7 @@ class Augmenter:
             choices = draws[:, OPERATIONS]
             for layer in choose_layers(choices, config.randaugment_magnitude, config.randaugment_std):
                 images = apply_layer(images, layer, self._fill)
-        inputs = normalize(images, self.mean, self.std)
-        if config.random_erasing:
-            inputs = erase(inputs, draws, config.random_erasing, self._draw_noise(step))
-        return inputs
+        return normalize(images, self.mean, self.std)
 
     def _crop(self, pixels: Tensor, draws: Tensor, cropped: bool) -> Tensor:
         """Crop and flip, (B, 3, size, size) uint8."""
@@ -185,8 +222,17 @@ class Augmenter:
         if config.crop_scale is not None and not cropped:
             height, width = pixels.shape[2:]
             boxes = crop_box(draws, height, width, config.crop_scale, config.crop_aspect)
-            return resized_crop(pixels, boxes.to(self.device, non_blocking=True), flips, self.size)
+            boxes = boxes.to(self.device, non_blocking=True)
+            return self._in_blocks(partial(resized_crop, size=self.size), pixels, boxes, flips)
         if config.crop_padding and not cropped:
             offsets = pick(draws[:, PLACE], 2 * config.crop_padding + 1).to(self.device, non_blocking=True)
-            return padded_crop(pixels, offsets, flips, config.crop_padding, config.crop_padding_mode)
+            crop = partial(padded_crop, padding=config.crop_padding, mode=config.crop_padding_mode)
+            return self._in_blocks(crop, pixels, offsets, flips)
         return flip_some(pixels, flips) if config.horizontal_flip else pixels
+
+    def _in_blocks(self, crop: Callable[..., Tensor], *each: Tensor) -> Tensor:
+        """Crops of all images; on a CPU of some at a time."""
+        count = max(16, _CROP_BLOCK // (3 * self.size**2))
+        if self.device.type != "cpu" or len(each[0]) <= count:
+            return crop(*each)
+        return torch.cat([crop(*some) for some in zip(*(t.split(count) for t in each), strict=True)])

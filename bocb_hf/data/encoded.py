@@ -1,0 +1,145 @@
+"""Encoded images that can be reached by row: of ``datasets``, or of the embedded Parquet files without it.
+
+Importing ``datasets`` takes half a second, which a short run on the embedded images would pay for nothing.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from pyarrow import parquet
+
+Encoded = Mapping[str, Any]  # ``bytes`` of an image file, or None where ``path`` says where it is
+
+
+class EncodedColumn(Protocol):
+    """The encoded images of a table."""
+
+    def __getitem__(self, rows: list[int]) -> Sequence[Encoded]:
+        """Those of these rows, in their order."""
+        ...
+
+
+class Table(Protocol):
+    """One split."""
+
+    def __len__(self) -> int:
+        """Its rows."""
+        ...
+
+    @property
+    def features(self) -> Mapping[str, Any]:
+        """The columns and their types, as ``datasets.Features.to_dict`` describes them."""
+        ...
+
+    def values(self, column: str) -> NDArray[Any]:
+        """All values of a column of numbers, (rows,)."""
+        ...
+
+    def images(self, column: str) -> EncodedColumn:
+        """A column of images, not decoded; it can be sent to another process."""
+        ...
+
+
+class DatasetTable:
+    """A split that ``datasets`` has opened.
+
+    Args:
+        dataset: A ``datasets.Dataset``.
+    """
+
+    def __init__(self, dataset: Any) -> None:
+        self._dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    @property
+    def features(self) -> Mapping[str, Any]:
+        """See ``Table``."""
+        return self._dataset.features.to_dict()
+
+    def values(self, column: str) -> NDArray[Any]:
+        """See ``Table``."""
+        return np.asarray(self._dataset.with_format("numpy")[column][:])
+
+    def images(self, column: str) -> EncodedColumn:
+        """See ``Table``."""
+        import datasets
+
+        encoded = self._dataset.select_columns([column]).cast_column(column, datasets.Image(decode=False))
+        return _DatasetColumn(encoded, column)
+
+
+class _DatasetColumn:
+    def __init__(self, dataset: Any, column: str) -> None:
+        self._dataset, self._column = dataset, column
+
+    def __getitem__(self, rows: list[int]) -> Sequence[Encoded]:
+        return self._dataset[rows][self._column]
+
+
+class ParquetTable:
+    """A split in Parquet files that ``datasets`` wrote, read into memory.
+
+    Args:
+        files: Its shards, in their order.
+    """
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self._table = pa.concat_tables([parquet.ParquetFile(file).read() for file in files])
+
+    def __len__(self) -> int:
+        return self._table.num_rows
+
+    @property
+    def features(self) -> Mapping[str, Any]:
+        """See ``Table``; ``datasets`` leaves its description in the file."""
+        return json.loads(self._table.schema.metadata[b"huggingface"])["info"]["features"]
+
+    def values(self, column: str) -> NDArray[Any]:
+        """See ``Table``."""
+        return np.array(self._table[column].to_pylist())  # pyarrow's own way imports pandas
+
+    def images(self, column: str) -> EncodedColumn:
+        """See ``Table``."""
+        return _ParquetColumn(self._table[column])
+
+
+class _ParquetColumn:
+    def __init__(self, column: pa.ChunkedArray) -> None:
+        self._column = column
+
+    def __getitem__(self, rows: list[int]) -> Sequence[Encoded]:
+        return [self._column[row].as_py() for row in rows]  # as above
+
+
+def read_parquet_splits(folder: Path) -> dict[str, Table]:
+    """The splits of a folder of ``<split>-<shard>-of-<shards>.parquet``."""
+    files = sorted(folder.glob("*-?????-of-?????.parquet"))
+    by_split = itertools.groupby(files, key=lambda file: file.name.rsplit("-", 3)[0])
+    return {split: ParquetTable(list(shards)) for split, shards in by_split}
+
+
+def open_image(encoded: Encoded) -> Image.Image:
+    """Decodes an image and turns it upright, as ``datasets`` does.
+
+    Raises:
+        Exception: Pillow's, another one for each kind of damage.
+    """
+    if encoded["bytes"] is None:  # a file, which may lie in an archive or on a server
+        import datasets
+
+        return datasets.Image().decode_example(dict(encoded))  # type: ignore[return-value]
+    image = Image.open(io.BytesIO(encoded["bytes"]))
+    image.load()
+    return ImageOps.exif_transpose(image)

@@ -1,0 +1,56 @@
+"""What a session costs: its meters, and their way into the progress of the run."""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+
+from bocb_hf.data.source import TrainSource
+from bocb_hf.engine.progress import Progress
+from bocb_hf.engine.timing import EnergyMeter, EnergySource, StepTimer
+
+log = logging.getLogger(__name__)
+
+WAITED_TOO_LONG = 0.2  # share of the training time
+
+
+class Costs:
+    """The meters of one session.
+
+    Args:
+        device: That trains.
+        source: Counts how long the loop waited for it.
+        progress: Of all sessions.
+
+    Attributes:
+        timer: For the parts of a step.
+        energy_source: The counter of energy, or None.
+    """
+
+    def __init__(self, device: torch.device, source: TrainSource, progress: Progress) -> None:
+        self.timer, self._energy = StepTimer(device), EnergyMeter(device)
+        self.energy_source: EnergySource | None = self._energy.source
+        self._source, self._progress = source, progress
+
+    def collect(self) -> None:
+        """Brings what was measured since the last call into progress."""
+        progress = self._progress
+        self.timer.collect()
+        for part, seconds in self.timer.seconds.items():
+            progress.seconds[part] = progress.seconds.get(part, 0.0) + seconds
+            self.timer.seconds[part] = 0.0
+        progress.waited_seconds += self._source.waited_seconds
+        self._source.waited_seconds = 0.0
+        joules = self._energy.joules()
+        if joules is not None:
+            progress.energy_joules = (progress.energy_joules or 0.0) + joules
+
+    def say_waited(self) -> None:
+        """Says in the log what share of the time the device had to wait for images."""
+        progress = self._progress
+        if progress.train_seconds:
+            share = progress.waited_seconds / progress.train_seconds
+            level = logging.WARNING if share > WAITED_TOO_LONG else logging.INFO
+            advice = "; raise runtime.workers or runtime.memory_budget_gb" if level == logging.WARNING else ""
+            log.log(level, "waited for images: %.1f %% of the training time%s", 100 * share, advice)

@@ -1,0 +1,53 @@
+"""The scores as ``evaluate.Metric``, for pipelines that speak ``evaluate``; nothing is downloaded to compute them.
+
+The engine itself takes the functions of ``bocb_hf.engine.metrics``, which these call: importing ``evaluate`` imports
+transformers' pipelines, which takes two seconds. ::
+
+    from bocb_hf.engine.evaluate_metrics import TopKAccuracy
+
+    TopKAccuracy().compute(predictions=ranked, references=labels, k=5)  # {"top5": 91.2}
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import datasets
+import evaluate
+import numpy as np
+
+from bocb_hf.engine.metrics import mean_loss, top_k_accuracy
+
+
+class TopKAccuracy(evaluate.Metric):
+    """``top_k_accuracy``. ``predictions`` are class indices in falling order of their logit, at least k each."""
+
+    def _info(self) -> evaluate.MetricInfo:
+        return evaluate.MetricInfo(
+            description="Top-k accuracy in percent.",
+            citation="",
+            inputs_description="predictions: ranked class indices of each example; references: labels; k: at least 1",
+            features=datasets.Features(
+                {"predictions": datasets.Sequence(datasets.Value("int64")), "references": datasets.Value("int64")}
+            ),
+        )
+
+    def _compute(self, *, predictions: Any, references: Any, k: int = 1) -> dict[str, float]:
+        return {f"top{k}": top_k_accuracy(np.asarray(predictions), np.asarray(references), k)}
+
+
+class MeanLoss(evaluate.Metric):
+    """``mean_loss``. ``references`` are the labels of the examples, which only fix the count."""
+
+    def _info(self) -> evaluate.MetricInfo:
+        return evaluate.MetricInfo(
+            description="Mean cross-entropy in nats.",
+            citation="",
+            inputs_description="predictions: the loss of each example; references: labels",
+            features=datasets.Features(
+                {"predictions": datasets.Value("float64"), "references": datasets.Value("int64")}
+            ),
+        )
+
+    def _compute(self, *, predictions: Any, references: Any) -> dict[str, float]:
+        return {"loss": mean_loss(np.asarray(predictions))}

@@ -1,0 +1,31 @@
+"""What the processes of a run do together."""
+
+from __future__ import annotations
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast
+from torch import nn
+
+from bocb_hf.engine.interrupt import StopSignal
+
+
+def share_buffers(accelerator: Accelerator, model: nn.Module) -> None:
+    """Gives every process the running statistics of the first: batch norm's differ until the next forward pass."""
+    if accelerator.num_processes > 1:
+        for buffer in model.buffers():
+            buffer.copy_(broadcast(buffer))  # type: ignore[arg-type]
+
+
+def agree_to_stop(stop: StopSignal, accelerator: Accelerator, at_sync: bool) -> bool:
+    """Whether to stop now. Several processes agree at logged steps, so that all of them stop at the same one.
+
+    Args:
+        stop: What this process was told.
+        accelerator: Of all processes.
+        at_sync: Whether they are all asked now.
+    """
+    if accelerator.num_processes == 1 or not at_sync:
+        return stop.requested and accelerator.num_processes == 1
+    flag = torch.tensor(int(stop.requested), device=accelerator.device)
+    return bool(accelerator.reduce(flag, "sum") > 0)  # type: ignore[operator]
