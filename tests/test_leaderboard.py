@@ -14,6 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 from boards import HOSTILE, contents_of, poison, some_records, write_board, write_large
 from builders import make_record
+from hub_client import HubClient
+from hub_server import HubServer
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,6 +32,7 @@ from bocb_hf.leaderboard.state import VIEWS, State, parse_query, select
 from bocb_hf.leaderboard.summaries import ranking_grid
 from bocb_hf.leaderboard.views import Page, render
 from bocb_hf.leaderboard.write import leaderboard_parquet
+from bocb_hf.results import LEADERBOARD
 from bocb_hf.reference import PUBLISHED, published
 
 DRAWS = 200
@@ -374,6 +377,36 @@ def test_a_source_follows_its_file_and_keeps_what_it_has(tmp_path: Path, monkeyp
     assert "out of date" in source.notices()[0]
     with pytest.raises(InputError, match="make one with"):
         Source(str(tmp_path / "missing.parquet"))
+
+
+_OPEN = """
+from bocb_hf.leaderboard import source as module
+module.visited = module.Source("hf://datasets/lab/results")
+result = len(next(iter(module.visited.boards().values())).cells)
+"""
+_LATER = """
+from bocb_hf.leaderboard import source as module
+module.visited._looked -= module.EVERY + 1
+result = [len(next(iter(module.visited.boards().values())).cells), module.visited.notices()]
+"""
+
+
+def test_the_published_data_set_is_read_without_a_token(hub: HubServer, hub_client: HubClient, tmp_path: Path):
+    def publish(*optimizers: str) -> None:
+        file = write_board(tmp_path / "b.parquet", [make_record(optimizer=o) for o in optimizers])
+        hub.put("lab/results", {LEADERBOARD: file.read_bytes()}, kind="datasets")
+
+    assert "no public data set" in hub_client.refused(_OPEN)[1]
+    publish("sgdm")
+    hub.repository("lab/results", "datasets").private = True
+    assert "no public data set" in hub_client.refused(_OPEN, "hf_writer")[1]  # a token lies there, and is not used
+    hub.repository("lab/results", "datasets").private = False
+    assert hub_client(_OPEN) == 1
+    publish("sgdm", "adamw")
+    assert hub_client(_LATER) == [2, []]
+    hub.fail("GET", "/api/datasets/lab/results", status=500)
+    cells, notices = hub_client(_LATER)
+    assert cells == 2 and "out of date" in notices[0] and "does not answer" in notices[0]
 
 
 def test_large_tables_stay_small_pages(tmp_path: Path):

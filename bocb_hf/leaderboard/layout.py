@@ -41,13 +41,9 @@ Name = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class FloorRow(Frozen):
-    """A floor row; scores in points."""
+    """A floor row in words, and the backbone whose floor it is; None for all."""
 
-    name: Text
-    top1: float
-    n: int | None
-    low: float | None
-    high: float | None
+    text: Text
     backbone: Name | None
 
 

@@ -83,11 +83,7 @@ def _table(page: Page, chosen: Selection) -> Markup:
     if info.contrast:
         parts.append(Markup("<h3>The study's claim in this table</h3>{}").format(items(info.contrast)))
     if info.floors:
-        lines = [
-            f"{f.name}: {f.top1:.1f}" + (f", 95 % [{f.low:.1f}, {f.high:.1f}] over {f.n} test images" if f.n else "")
-            for f in info.floors
-        ]
-        parts.append(Markup("<h3>Floors</h3>{}").format(items(lines)))
+        parts.append(Markup("<h3>Floors</h3>{}").format(items(f.text for f in info.floors)))
     if info.notes:
         parts.append(Markup("<h3>Notes</h3>{}").format(items(info.notes)))
     ledger = w.ledger_grid(chosen.board)
@@ -119,11 +115,7 @@ def _backbone(page: Page, chosen: Selection) -> Markup:
     if board.runs(state.backbone):
         plain = replace(state, cell=False)
         parts.append(figure("curves", f"Training loss of {name} over epochs under each optimizer", plain))
-    floors = [
-        f"{f.name}: {f.top1:.1f}" + (f", 95 % [{f.low:.1f}, {f.high:.1f}], {f.n} images" if f.n else "")
-        for f in board.info.floors
-        if f.backbone in (None, state.backbone)
-    ]
+    floors = [f.text for f in board.info.floors if f.backbone in (None, state.backbone)]
     if floors:
         parts.append(Markup("<h4>Floors</h4>{}").format(items(floors)))
     parts.append(Markup("<p class=soft>No record here holds weight patterns; none are shown.</p>"))

@@ -24,7 +24,7 @@ from bocb_hf.coupling.row import Row
 from bocb_hf.coupling.scores import ScoreTable, scores_of
 from bocb_hf.coupling.table import Table, build_tables, floors
 from bocb_hf.coupling.trials import trial_curves
-from bocb_hf.coupling.words import contrast_text, notes, span
+from bocb_hf.coupling.words import contrast_text, floor_text, notes, span
 from bocb_hf.figures.grid import ranks
 from bocb_hf.leaderboard.layout import (
     GROUP,
@@ -121,17 +121,7 @@ def _own_info(name: str, table: Table, scores: ScoreTable, analysis: Analysis, c
         update={
             "contrast": contrast_text(family_contrast(table)),
             "notes": [*info.notes, *notes(table, below)],
-            "floors": [
-                FloorRow(
-                    name=floor.name,
-                    top1=floor.top1,
-                    n=floor.n,
-                    low=floor.interval.low if floor.interval else None,
-                    high=floor.interval.high if floor.interval else None,
-                    backbone=floor.backbone,
-                )
-                for floor in below
-            ],
+            "floors": [FloorRow(text=floor_text(floor), backbone=floor.backbone) for floor in below],
             "ledger": [
                 LedgerRow(
                     optimizer=s.optimizer,
