@@ -32,8 +32,8 @@ from bocb_hf.leaderboard.state import VIEWS, State, parse_query, select
 from bocb_hf.leaderboard.summaries import ranking_grid
 from bocb_hf.leaderboard.views import Page, render
 from bocb_hf.leaderboard.write import leaderboard_parquet
-from bocb_hf.results import LEADERBOARD
 from bocb_hf.reference import PUBLISHED, published
+from bocb_hf.results import LEADERBOARD
 
 DRAWS = 200
 
