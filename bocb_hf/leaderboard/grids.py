@@ -207,7 +207,7 @@ def missing_grid(chosen: Selection, command: Callable[[CellRow], str]) -> Grid:
         Column("status", lambda row: STATUS[str(row["status"])]),
         Column("command", plain("command")),
     )
-    return Grid("missing", f"{len(rows)} cells of this table have no finished run.", columns, rows)
+    return Grid("missing", f"{len(rows)} cell(s) of this table without a finished run.", columns, rows)
 
 
 def runs_grid(board: Board, cell: CellRow, runs: Sequence[RunRow]) -> Grid:
