@@ -111,7 +111,7 @@ def test_a_dry_run_works_from_an_empty_directory(site: Path, tmp_path: Path) -> 
 def test_a_card_is_rendered_from_an_empty_directory(site: Path, tmp_path: Path) -> None:
     code = (
         f"import sys; sys.path.append({str(ROOT / 'tests')!r}); from builders import make_record; "
-        "from bocb_hf.card import render_card; print(render_card('me/x', [make_record()], []))"
+        "from bocb_hf.card_text import render_card; print(render_card('me/x', [make_record()], []))"
     )
     environment = os.environ | {"PYTHONPATH": str(site)}
     text = finish([sys.executable, "-P", "-c", code], tmp_path, environment).stdout
