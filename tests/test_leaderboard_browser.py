@@ -148,6 +148,8 @@ def test_every_view_opens(page: Page, demo: str):
     page.goto(f"{demo}/?view=cost&backbone=tiny_vit&axis=memory")
     expect(view(page, "cost")).to_contain_text("MiB")
     page.goto(f"{demo}/?view=recommend")
+    view(page, "recommend").get_by_role("link", name="ViT-tiny").click()
+    expect(view(page, "recommend").locator("pre")).to_contain_text("tiny_vit")
     page.get_by_label("Recommend for").fill("resnet101")
     page.get_by_label("Recommend for").press("Enter")
     expect(view(page, "recommend").locator("pre")).to_contain_text("expected regret")

@@ -78,9 +78,17 @@ def pairs(values: Mapping[str, str]) -> Markup:
     return Markup("<div class=scroll><table class=grid>{}</table></div>").format(join(rows))
 
 
-def pick(what: str, names: Sequence[tuple[str, str]], state: State) -> Markup:
+def pick(intro: str, what: str, names: Sequence[tuple[str, str]], state: State) -> Markup:
+    """Links that set one part of the state.
+
+    Args:
+        intro: The sentence above them.
+        what: Field of the state.
+        names: (value, text) of each.
+        state: All the rest.
+    """
     links = [
         Markup('<li><a href="{}">{}</a></li>').format(address(state, cell=False, **{what: key}), text)
         for key, text in names
     ]
-    return Markup("<p>Choose the {} above or here:</p><ul class=picks>{}</ul>").format(what, join(links))
+    return Markup("<p>{}</p><ul class=picks>{}</ul>").format(intro, join(links))

@@ -106,7 +106,12 @@ def _ranking(page: Page, chosen: Selection) -> Markup:
 def _backbone(page: Page, chosen: Selection) -> Markup:
     state, board = page.state, chosen.board
     if state.backbone not in chosen.backbones:
-        return pick("backbone", [(b, c.backbone_name(board, b)) for b in chosen.backbones], state)
+        return pick(
+            "Choose the backbone above or here:",
+            "backbone",
+            [(b, c.backbone_name(board, b)) for b in chosen.backbones],
+            state,
+        )
     grid = g.backbone_grid(chosen, state.backbone)
     by_label = {optimizer_label(o): o for o in chosen.optimizers}
     link = [address(state, view="table", optimizer=by_label[str(r["optimizer"])], cell=True) for r in grid.rows]
@@ -125,7 +130,12 @@ def _backbone(page: Page, chosen: Selection) -> Markup:
 def _optimizer(page: Page, chosen: Selection) -> Markup:
     state, board = page.state, chosen.board
     if state.optimizer not in chosen.optimizers:
-        return pick("optimizer", [(o, optimizer_label(o)) for o in chosen.optimizers], state)
+        return pick(
+            "Choose the optimizer above or here:",
+            "optimizer",
+            [(o, optimizer_label(o)) for o in chosen.optimizers],
+            state,
+        )
     grid = g.optimizer_grid(chosen, state.optimizer)
     backbones = [b for b in chosen.backbones if chosen.shown(chosen.cell(b, state.optimizer))]
     link = [address(state, view="table", backbone=b, cell=True) for b in backbones]
@@ -158,7 +168,12 @@ def _cost(page: Page, chosen: Selection) -> Markup:
     if board.info.source == "published":
         return Markup("<p class=empty>The study published no cost of a cell.</p>")
     if state.backbone not in chosen.backbones:
-        return pick("backbone", [(b, c.backbone_name(board, b)) for b in chosen.backbones], state)
+        return pick(
+            "Choose the backbone above or here:",
+            "backbone",
+            [(b, c.backbone_name(board, b)) for b in chosen.backbones],
+            state,
+        )
     grid = g.cost_grid(chosen, state.backbone, state.axis)
     if grid is None:
         return Markup("<p class=empty>No cell of this backbone has a cost.</p>")
@@ -185,10 +200,12 @@ def _study(page: Page, chosen: Selection) -> Markup:
 def _recommend(page: Page, chosen: Selection) -> Markup:
     state = page.state
     if not state.ask:
-        return Markup(
-            "<p>Name a backbone above: one of a table, a timm name, or an id on the Hub. The answer is the smallest "
-            "set of optimizers with expected regret of at most a point, with its evidence.</p>"
+        intro = (
+            "Name a backbone above: a timm name, or an id on the Hub; or choose one of this table. The answer is the "
+            "smallest set of optimizers with expected regret of at most a point, with its evidence."
         )
+        names = [(b, c.backbone_name(chosen.board, b)) for b in chosen.backbones]
+        return pick(intro, "ask", names, state)
     boards = [chosen.board, *([page.study] if page.study is not None and page.study is not chosen.board else [])]
     return Markup("<pre class=answer>{}</pre>").format(advise(state.ask, tuple(boards)))
 
