@@ -208,7 +208,7 @@ def build_app(source: Source) -> FastAPI:
         except InputError as error:
             return Response(str(error), 404, {"X-Content-Type-Options": "nosniff"}, "text/plain; charset=utf-8")
         headers = _FIGURE if kind in ("png", "svg") else _HEADERS
-        if kind != "svg" or "download" in request.query_params:
+        if kind != "svg":  # which the page shows itself; its link downloads it
             headers = headers | {"Content-Disposition": f'attachment; filename="{name}.{kind}"'}
         return Response(content, 200, headers, TYPES[kind])
 

@@ -35,7 +35,7 @@ class Grid:
         name: Of its files.
         caption: What it is and what its numbers rest on.
         rows: Raw values by name, the same names in each; files hold these.
-        links: The address of the thing that a row is about, by row; none for rows that are about nothing.
+        marked: Rows that stand out.
     """
 
     name: str

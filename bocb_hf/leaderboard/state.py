@@ -106,7 +106,7 @@ def parse_query(pairs: Iterable[tuple[str, str]], boards: Mapping[str, Board]) -
     state = State(
         table,
         one("view", VIEWS, "table"),
-        several("families", board.info.families and sorted(set(board.info.families))),
+        several("families", sorted(set(board.info.families))),
         several("categories", sorted(set(board.info.categories))),
         one("level", LEVELS, LEVELS[0]),
         min(max(int(n), 1), 99) if n.isascii() and n.isdigit() and len(n) < 4 else 1,
