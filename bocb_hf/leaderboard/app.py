@@ -47,7 +47,7 @@ def build_blocks(source: Source) -> gr.Blocks:
     with gr.Blocks(title=_TITLE, analytics_enabled=False, fill_width=True) as blocks:
         gr.Markdown(
             f"# {_TITLE}\nBackbone–optimizer coupling, from published records only. Colour is the distance to the best "
-            "optimizer of the same backbone; every number has its interval and n."
+            "optimizer of the same backbone. Every score has its n, and its interval where there is more than one run."
         )
         with gr.Accordion("Filters", open=True, elem_id="filters"):
             with gr.Row():
