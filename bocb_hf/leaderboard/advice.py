@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from collections.abc import Sequence
 
 from bocb_hf.errors import InputError
 from bocb_hf.leaderboard.read import Board
@@ -17,8 +17,7 @@ _NAME = re.compile(r"(transformers:|hf-hub:|timm/)?[A-Za-z0-9][\w.-]*(/[A-Za-z0-
 BOUND = 1.0  # points of expected regret
 
 
-@lru_cache(maxsize=256)
-def advise(ask: str, boards: tuple[Board, ...]) -> str:
+def advise(ask: str, boards: Sequence[Board]) -> str:
     """Answers of each table, as text; a refusal is an answer too."""
     if not _NAME.fullmatch(ask) or ".." in ask:
         return f"{ask[:100]!r} is no name of a backbone: give one of the table, a timm name, or an id on the Hub."

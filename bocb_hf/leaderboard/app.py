@@ -94,7 +94,10 @@ def build_blocks(source: Source) -> gr.Blocks:
             return render(Page(source.boards(), state, notices))
 
         def show(state: State, notices: Sequence[str] = ()) -> list[Any]:
-            html = remembered(source.version, state, tuple(notices))
+            if state.view == "recommend":  # asks the Hub for a backbone, whose silence must not be remembered
+                html = render(Page(source.boards(), state, notices))
+            else:
+                html = remembered(source.version, state, tuple(notices))
             return [html if view == state.view else gr.skip() for view in VIEWS]
 
         def chosen(view: str, opened: bool, *values: Any) -> tuple[State, list[str]]:

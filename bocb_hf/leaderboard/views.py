@@ -207,7 +207,7 @@ def _recommend(page: Page, chosen: Selection) -> Markup:
         names = [(b, c.backbone_name(chosen.board, b)) for b in chosen.backbones]
         return pick(intro, "ask", names, state)
     boards = [chosen.board, *([page.study] if page.study is not None and page.study is not chosen.board else [])]
-    return Markup("<pre class=answer>{}</pre>").format(advise(state.ask, tuple(boards)))
+    return Markup("<pre class=answer>{}</pre>").format(advise(state.ask, boards))
 
 
 def _missing(page: Page, chosen: Selection) -> Markup:
