@@ -101,6 +101,7 @@ def test_indices_are_unbiased_where_one_backbone_is_loud():
     sigma = np.array([5.0, 0.1, 0.1, 0.1, 0.1])[:, None, None]
     values = truth[None, :, :, None] + sigma * rng.normal(size=(4000, 5, 6, 3))
     noise = cell_noise(values)
+    assert noise is not None
     found = kappa_squares(fit_additive(values.mean(-1)).interaction, noise / 3, np.ones((5, 6), bool))
     expected = kappa_squares(fit_additive(truth).interaction, None, np.ones((5, 6), bool))
     assert found[0].mean(axis=0) == pytest.approx(expected[0], abs=0.25)
