@@ -296,8 +296,20 @@ def test_holes_of_the_own_column_come_from_comparable_backbones():
     records = make_grid({k: v for k, v in GRID.items() if k != ("tiny_vit", "adamw")})
     found = answer(source_of(records), find_tags("tiny_vit"), 1.0)
     assert found.own and found.guessed == 1 and found.names(found.chosen) == ("adamw",)
-    text = answer_text(found, [None])
-    assert "guessed" in text and "tune AdamW" in " ".join(text.split())
+    text = " ".join(answer_text(found, [None]).split())
+    assert "Its own column lacks 1 of the 3 candidates: these are guessed from 3 backbone(s)" in text
+    assert "It has no results" not in text and "tune AdamW" in text
+    # the other two have two seeds each, so their noise is known
+    assert found.noise_known and "is unknown" not in text and "run SGD-M + LAMB with further seeds" in text
+
+
+def test_a_diverged_cell_of_its_own_does_not_hide_the_noise_of_the_others():
+    records = [
+        r for r in make_grid(GRID) if (r.identity.backbone.name, r.identity.optimizer.name) != ("tiny_vit", "lamb")
+    ]
+    records += [make_record("tiny_vit", "lamb", seed=s, status="diverged") for s in (1, 2)]
+    found = answer(source_of(records), find_tags("tiny_vit"), 1.0)
+    assert found.own and found.noise_known and found.names(found.chosen) == ("adamw",)
 
 
 def test_a_diverged_optimizer_is_not_recommended():

@@ -58,7 +58,7 @@ class Answer:
         bound: In points.
         interval: 95 % of the expected regret by a bootstrap over the reference backbones; None where it is no
             cross-validation.
-        noise_known: Whether the target's own cells have a spread over seeds.
+        noise_known: Whether all completed cells of the target have a known spread over seeds.
         probes: Further optimizers by the points that they may add in expectation; a guess, made to choose a run.
         without_own: The set that would have been chosen without the target's own scores and its regret on them; None
             for a backbone that the source does not hold, or holds incompletely.
@@ -131,7 +131,8 @@ def answer(source: Source, target: Tags, bound: float, largest: int = LARGEST_SE
         scenarios, scenario_weights, scenario_others, places = filled, weights, others, list(range(len(rows)))
     else:
         mine, errors = values[own, columns], _errors(source, own, columns)
-        noise_known = bool(np.isfinite(errors).all() and np.nanmax(errors) > 0)
+        told = errors[scores.ranked[own, columns]]  # holes and failures have no noise to know
+        noise_known = bool(told.size and np.isfinite(told).all() and told.max() > 0)
         holes = np.isnan(mine)
         if rows and not holes.any():
             alone = choose_sets(filled, weights, others, largest)

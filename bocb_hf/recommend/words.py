@@ -112,8 +112,6 @@ def _verdict(answer: Answer) -> list[str]:
     else:
         verdict += f"; {_within(answer)}"
     lines.append(verdict + ".")
-    if answer.own:
-        lines.append("Its own column has holes; they are guessed from comparable backbones, moved to its level.")
     return [*lines, *_caveats(answer)]
 
 
@@ -134,11 +132,16 @@ def _reference(answer: Answer) -> str:
     kind = answer.target.kind
     count = len(answer.reference)
     kinds = {known_tags(b).kind for b in answer.reference}
+    if answer.own:
+        one_kind = f"{kind} " if kind != "unknown" and kinds == {kind} else ""
+        return (
+            f"Its own column lacks {answer.guessed} of the {len(answer.candidates)} candidates: these are guessed from "
+            f"{count} {one_kind}backbone(s), moved to its level, and the expected regret is over those guesses."
+        )
     if kind != "unknown" and kinds == {kind}:
         return (
-            f"It has no results here{' of its own for all candidates' if answer.own else ''}: its design tags stand "
-            f"for it. Reference: the {count} {kind} backbones, one that shares all four tags counting twice as much as "
-            "one that shares none."
+            f"It has no results here: its design tags stand for it. Reference: the {count} {kind} backbones, one that "
+            "shares all four tags counting twice as much as one that shares none."
         )
     if kind == "unknown":
         return f"Nothing is known of its design, so all {count} backbones count alike; expect more regret than that."
@@ -158,7 +161,7 @@ def _caveats(answer: Answer) -> list[str]:
         found.append(
             f"{answer.failed} cell(s) diverged in some run; they count as chance, so that no set rests on them."
         )
-    if answer.guessed:
+    if answer.guessed and not answer.own:
         found.append(f"{answer.guessed} missing cell(s) were guessed (backbone + optimizer effects, by medians).")
     found += [f"{backbone_label(b)} is no reference: {reason}." for b, reason in answer.left_out.items()]
     return found
