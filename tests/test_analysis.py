@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -127,6 +128,23 @@ def test_words_name_what_is_left_out_and_what_is_only_noise():
     quiet = np.array([[70.0, 72.0], [72.0, 70.0]])[None].repeat(3, axis=0)
     text = said(analyse(make_scores(quiet, list("abc"), ["x", "y"], unit="percent"), draws=100))
     assert "nothing differs" in text and "No backbone is coupled beyond the noise" in text
+
+
+def test_sentences_about_large_tables_stay_short():
+    """JSON names all of them."""
+    values = 70 + np.random.default_rng(6).normal(size=(24, 6, 2))
+    values[:10, 1:5] = np.nan
+    status = np.where(np.isfinite(values).all(axis=2), "completed", "missing")
+    names = [f"b{i}" for i in range(24)], [f"o{i}" for i in range(6)]
+    analysis = analyse(make_scores(values, *names, unit="percent", status=status), draws=100)
+    text = analysis_text(analysis)
+    (cost,), (best,) = ([s for s in text if s.startswith(start)] for start in ("Cost of coupling", "Not told apart"))
+    assert "b0, b1, b2, b3, b4, b5, b6, b7 and 2 more." in cost
+    assert best.count(": ") == 21 and best.endswith("; 4 more backbones are in analysis.json.")
+    assert len(to_plain(analysis)["points"]["candidates_for_best"]) == 24
+    assert analysis.ranking is not None
+    surest = replace(analysis, ranking=replace(analysis.ranking, p=0.0))
+    assert "Friedman p < 1e-300, " in " ".join(analysis_text(surest))
 
 
 def test_a_tie_for_the_best_is_marked_for_all_of_it_and_zero_has_no_sign():

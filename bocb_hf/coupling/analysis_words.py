@@ -16,7 +16,8 @@ from bocb_hf.coupling.scores import ScoreTable
 from bocb_hf.coupling.words import backbone_label, family_test_text, fixed, optimizer_label, signed, span
 
 SHOWN = 5  # of a list that is ordered by importance
-MANY = 8  # seeds that are still listed
+MANY = 8  # seeds, or names that are left out, that are still listed
+MANY_SETS = 20  # backbones whose sets are still listed
 
 
 def analysis_text(analysis: Analysis) -> list[str]:
@@ -94,7 +95,8 @@ def _cost(scores: ScoreTable, found: ScaleAnalysis) -> list[str]:
     left_out = [backbone_label(b) for b in scores.backbones if b not in cost.backbones]
     left_out += [optimizer_label(o) for o in scores.optimizers if o not in cost.optimizers]
     if left_out:
-        text += f". Left out (not run, partly diverged, or nothing completed): {', '.join(left_out)}"
+        text += f". Left out (not run, partly diverged, or nothing completed): {', '.join(left_out[:MANY])}"
+        text += f" and {len(left_out) - MANY} more" if len(left_out) > MANY else ""
     return [text + "."]
 
 
@@ -187,7 +189,8 @@ def _best(scores: ScoreTable, found: ScaleAnalysis) -> list[str]:
         ranked = int(scores.ranked[scores.backbones.index(b)].sum())
         told = ", ".join(names) if len(names) < max(ranked, 2) else f"all {ranked}"
         listed += [f"{backbone_label(b)}: {told}"] if names else []
-    return [f"Not told apart from the best (Hsu, 95 % for each backbone): {'; '.join(listed)}."]
+    more = f"; {len(listed) - MANY_SETS} more backbones are in analysis.json" if len(listed) > MANY_SETS else ""
+    return [f"Not told apart from the best (Hsu, 95 % for each backbone): {'; '.join(listed[:MANY_SETS])}{more}."]
 
 
 def _ranking(analysis: Analysis) -> list[str]:
@@ -197,10 +200,11 @@ def _ranking(analysis: Analysis) -> list[str]:
     ranked = sorted(zip(ranking.mean_ranks.tolist(), scores.optimizers, strict=True))
     names = ", ".join(f"{optimizer_label(optimizer)} {rank:.1f}" for rank, optimizer in ranked[:SHOWN])
     left_out = len(scores.backbones) - len(ranking.backbones)
+    p = f"p = {ranking.p:.2g}" if ranking.p > 0 else "p < 1e-300"  # too small for a number
     return [
         f"Mean ranks over {len(ranking.backbones)} backbones"
         + (f" ({left_out} left out for cells without a rank)" if left_out else "")
-        + f": {names}{' …' if len(ranked) > SHOWN else ''}; Friedman p = {ranking.p:.2g}, Kendall's W = "
+        + f": {names}{' …' if len(ranked) > SHOWN else ''}; Friedman {p}, Kendall's W = "
         f"{ranking.kendall_w:.2f}; mean ranks no further apart than {ranking.critical_difference:.2f} are not told "
         "apart (Nemenyi)."
     ]
