@@ -106,14 +106,7 @@ def answer(source: Source, target: Tags, bound: float, largest: int = LARGEST_SE
     """
     scores = source.scores
     values = _usable(scores)
-    own = next((i for i, b in enumerate(scores.backbones) if b == (target.row or target.name)), None)
-    if own is not None and not np.isfinite(values[own]).any():
-        if _failed(scores)[own].any():
-            raise InputError(
-                f"recommend: every optimizer that was tried on {target.name} in this source diverged in some run, so "
-                "nothing says which works; try smaller learning rates first"
-            )
-        own = None
+    own = _own_row(scores, values, target)
     rest = [i for i in range(len(scores.backbones)) if i != own]
     columns, rows, left_out = _comparable(scores, values, rest, own)
     candidates = tuple(scores.optimizers[c] for c in columns)
@@ -164,6 +157,23 @@ def answer(source: Source, target: Tags, bound: float, largest: int = LARGEST_SE
         failed=int(_failed(scores)[np.ix_(seen, columns)].sum()),
         left_out=left_out,
     )
+
+
+def _own_row(scores: ScoreTable, values: Floats, target: Tags) -> int | None:
+    """Where the target stands in a source; None where it has no score.
+
+    Raises:
+        InputError: It has runs, and all failed.
+    """
+    own = next((i for i, b in enumerate(scores.backbones) if b == (target.row or target.name)), None)
+    if own is None or np.isfinite(values[own]).any():
+        return own
+    if _failed(scores)[own].any():
+        raise InputError(
+            f"recommend: every optimizer that was tried on {target.name} in this source diverged in some run, so "
+            "nothing says which works; try smaller learning rates first"
+        )
+    return None
 
 
 def _usable(scores: ScoreTable) -> Floats:
