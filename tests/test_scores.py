@@ -5,9 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from builders import make_grid, make_record
+from cards import with_identity
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bocb_hf.coupling.analysis import analyse
+from bocb_hf.coupling.analysis_words import analysis_text
+from bocb_hf.coupling.indices import cost_of_coupling
+from bocb_hf.coupling.noise import cell_noise
 from bocb_hf.coupling.scores import ScoreTable, make_scores, scores_of
 from bocb_hf.coupling.table import build_tables
 from bocb_hf.errors import InputError
@@ -43,6 +48,24 @@ def test_records_become_scores_and_never_numbers_without_one():
 def test_other_configurations_are_not_pooled():
     records = [make_record(seed=1, lr=0.1), make_record(seed=2, lr=0.1), make_record(seed=3, lr=0.3, correct=1900)]
     assert scores_of(build_tables(records)[0]).values.tolist() == [[[80.0, 80.0]]]
+
+
+def test_equal_seeds_of_two_random_schemes_are_not_paired():
+    """Neither initialisation nor data order is the same, so nothing is shared that could be blocked out."""
+    grid = {(b, o): (1600, 1620) for b in ("tiny_resnet", "tiny_vit") for o in ("sgdm", "adamw", "lamb")}
+    alike = make_grid(grid)
+    other = [with_identity(r, random_scheme=2) if r.identity.optimizer.name == "lamb" else r for r in alike]
+    paired, apart = (scores_of(build_tables(records)[0]) for records in (alike, other))
+    assert (paired.seeds, apart.seeds) == ((1, 2), (1, 2, 1, 2)) and paired.notes == ()
+    assert np.isfinite(apart.values[0]).tolist() == [[True, True, False, False]] * 2 + [[False, False, True, True]]
+    assert np.array_equal(paired.means, apart.means) and np.array_equal(paired.n, apart.n)
+    # all cells share the step from seed 1 to seed 2: no noise of their own where they are paired, all of it where not
+    shared, own = cell_noise(paired.values), cell_noise(apart.values)
+    assert shared is not None and np.allclose(shared, 0) and own is not None and np.allclose(own, 0.5)
+    cost = cost_of_coupling(apart)
+    assert cost is not None and cost.split is None
+    assert "equal seeds of both are not paired" in " ".join(analysis_text(analyse(apart, draws=100)))
+    assert "seeds 1, 2, data revision" in analysis_text(analyse(apart, draws=100))[0]
 
 
 def test_unequal_test_sets_leave_logits_and_bits_out():

@@ -159,7 +159,7 @@ def to_plain(analysis: Analysis) -> dict[str, Any]:
         "setting": scores.setting,
         "revision": scores.revision,
         "metric": scores.metric,
-        "seeds": list(scores.seeds),
+        "seeds": sorted(set(scores.seeds)),
         "notes": list(scores.notes),
         "cells": {b: {o: {"status": str(s), "n": n} for o, (s, n) in row.items()} for b, row in cells.items()},
         "config_hashes": _grid(scores, scores.config_hashes),

@@ -63,8 +63,8 @@ def _basis(scores: ScoreTable) -> str:
     """What everything below rests on."""
     counts = [int(n) for n in scores.n[scores.ranked]]
     place = ", ".join(filter(None, (scores.source, scores.dataset, scores.setting and f"setting {scores.setting}")))
-    seeds = [str(s) for s, v in zip(scores.seeds, scores.values.T, strict=True) if np.isfinite(v).any()]
-    listed = ", ".join(seeds) if len(seeds) <= MANY else f"{len(seeds)} different ones"
+    seeds = sorted({s for s, v in zip(scores.seeds, scores.values.T, strict=True) if np.isfinite(v).any()})
+    listed = ", ".join(map(str, seeds)) if len(seeds) <= MANY else f"{len(seeds)} different ones"
     known = (scores.config_hashes != "").any()  # a table that tells no configurations tells no seeds either
     text = (
         f"Coupling of {len(scores.backbones)} backbone(s) × {len(scores.optimizers)} optimizer(s) ({place}), "

@@ -19,6 +19,7 @@ from bocb_hf.coupling.table import Table
 from bocb_hf.coupling.units import Unit, check_unit
 from bocb_hf.errors import InputError
 from bocb_hf.optim import OPTIMIZERS
+from bocb_hf.record import RunRecord
 
 Scale = Literal["points", "logit"]
 Floats = NDArray[np.float64]
@@ -40,7 +41,8 @@ class ScoreTable:
         families: Family of each backbone.
         clusters: Cluster of siblings of each backbone; its own id where it has none.
         categories: Category of each optimizer.
-        seeds: Of the last axis of ``values``; (0,) for a table that does not tell its seeds.
+        seeds: Of the last axis of ``values``: cells share what stands in one place of it. A seed has one place for each
+            random scheme. (0,) for a table that does not tell its seeds.
         values: Shape (B, O, S), read-only; NaN where there is no score.
         status: Shape (B, O): ``completed``, ``partial``, ``diverged``, ``interrupted`` or ``missing``.
         diverged: Shape (B, O): how many runs diverged.
@@ -246,11 +248,18 @@ def make_scores(
 
 
 def scores_of(table: Table, source: str = "records") -> ScoreTable:
-    """The shown rows of a table that was built from records; other configurations are left out, never pooled."""
+    """The shown rows of a table that was built from records; other configurations are left out, never pooled.
+
+    Equal seeds of different random schemes share neither initialisation nor data order, so they are not paired: each
+    has a place of its own in the last axis, and a note says so.
+    """
     rows = [[table.shown(b, o) for o in table.optimizers] for b in table.backbones]
     flat = [row for line in rows for row in line]
-    seeds = tuple(sorted({seed for row in flat for seed in row.seeds})) or (0,)
-    place = {seed: i for i, seed in enumerate(seeds)}
+    drawn = sorted({_drawn_by(record) for row in flat for record in row.completed})
+    seeds = tuple(seed for _, seed in drawn) or (0,)
+    place = {key: i for i, key in enumerate(drawn)}
+    schemes = sorted({scheme for scheme, _ in drawn})
+    mixed = f"Runs of random schemes {' and '.join(map(str, schemes))} stand here; equal seeds of both are not paired."
     shape = (len(table.backbones), len(table.optimizers))
     values = np.full((*shape, len(seeds)), np.nan)
     sizes = {score.n for row in flat for score in row.scores}
@@ -261,9 +270,9 @@ def scores_of(table: Table, source: str = "records") -> ScoreTable:
             for record in row.completed:
                 if record.correctness is None:
                     continue
-                values[b, o, place[record.seed]] = 100 * record.correctness.k / record.correctness.n
+                values[b, o, place[_drawn_by(record)]] = 100 * record.correctness.k / record.correctness.n
                 if packed is not None:
-                    packed[b, o, place[record.seed]] = np.packbits(record.correctness.bits())
+                    packed[b, o, place[_drawn_by(record)]] = np.packbits(record.correctness.bits())
     classes = {r.identity.data.num_classes for row in flat for r in row.runs}
     return ScoreTable(
         source=source,
@@ -284,7 +293,13 @@ def scores_of(table: Table, source: str = "records") -> ScoreTable:
         n_test=n_test,
         num_classes=classes.pop() if len(classes) == 1 else None,
         packed=packed,
+        notes=(mixed,) if len(schemes) > 1 else (),
     )
+
+
+def _drawn_by(record: RunRecord) -> tuple[int, int]:
+    """What decides all that a run draws: random scheme and seed."""
+    return record.identity.random_scheme, record.seed
 
 
 def resolution(scores: ScoreTable, scale: Scale) -> float | Floats:

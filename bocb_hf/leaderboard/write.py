@@ -160,7 +160,7 @@ def _info(
         n_test=scores.n_test,
         num_classes=scores.num_classes,
         trials_per_value=scores.trials_per_value,
-        seeds=list(scores.seeds),
+        seeds=sorted(set(scores.seeds)),
         backbones=list(scores.backbones),
         families=list(scores.families),
         clusters=list(scores.clusters),
