@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bocb_hf.coupling.analysis_words import label
+from bocb_hf.coupling.words import backbone_label
 from bocb_hf.leaderboard.read import Board, CellRow
 
 STATUS = {"missing": "not run", "interrupted": "not finished", "diverged": "diverged", "partial": "partly diverged"}
@@ -74,7 +74,7 @@ def interval(key: str, low: str, high: str, digits: int = 2) -> Callable[[Mappin
 
 def backbone_name(board: Board, backbone: str) -> str:
     """Short name of a backbone."""
-    return label(board.scores, backbone)
+    return backbone_label(backbone)
 
 
 def gap_of(board: Board, cell: CellRow) -> float | None:
