@@ -151,11 +151,11 @@ def _posterior(log_own: Floats, depth: Floats, n: NDArray[np.int64], informing: 
         found = np.log(np.maximum(likelihoods[-1][informing] @ prior.T, 1e-300)) + top[informing]
         evidence.append(found.sum(axis=0) + preference)
     share = np.cumsum(np.exp(np.concatenate(evidence) - np.max(evidence)))
-    picked = np.searchsorted(share / share[-1], (np.arange(HYPER) + 0.5) / HYPER)
+    picked: NDArray[np.int64] = np.searchsorted(share / share[-1], (np.arange(HYPER) + 0.5) / HYPER)
     levels = (np.arange(LEVELS) + 0.5) / LEVELS
     drawn: list[Floats] = []
-    for place in picked.tolist():
-        which, pair = divmod(place, len(prior))
+    for place in picked:
+        which, pair = divmod(int(place), len(prior))
         drawn.append(np.exp((_quantiles(likelihoods[which] * prior[pair], grid, levels) + trends[which][:, None]) / 2))
     return np.stack(drawn)
 
