@@ -27,6 +27,7 @@ from bocb_hf.engine.environment import peak_memory
 from bocb_hf.engine.evaluation import Evaluation, evaluate
 from bocb_hf.engine.feed import Feed
 from bocb_hf.engine.interrupt import StopSignal
+from bocb_hf.engine.memory import keep_freed_memory
 from bocb_hf.engine.plan import make_plan
 from bocb_hf.engine.processes import agree_to_stop, share_buffers
 from bocb_hf.engine.progress import Progress
@@ -130,6 +131,8 @@ class Trainer:
             InputError: The resume state cannot be written.
         """
         progress, plan = self.progress, self.plan
+        if self.accelerator.device.type == "cpu":
+            keep_freed_memory()
         if checkpoint.load_newest(self.accelerator, self.state_dir):
             progress.resumed += 1
             # accelerate counts micro-batches; saves are between steps, and the number of parts may have changed
