@@ -313,6 +313,14 @@ def test_memory_format_and_determinism_are_recorded(sections: dict[str, Any]) ->
     assert not plain.environment.channels_last and not plain.environment.deterministic
 
 
+def test_fp16_on_a_cpu_is_refused(sections: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """accelerate would train in fp32, and the record would say fp16."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    with pytest.raises(InputError, match=r"training\.precision: fp16 needs a GPU"):
+        train_run(make(sections, "training.precision=fp16"))
+
+
 def test_a_tracker_that_is_not_installed_is_named(sections: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     real = run_module.importlib.util.find_spec
     monkeypatch.setattr(run_module.importlib.util, "find_spec", lambda n: None if n == "wandb" else real(n))
