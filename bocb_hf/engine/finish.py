@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedType, broadcast_object_list
+from accelerate.utils import broadcast_object_list
 from torch import nn
 
 from bocb_hf.engine.checkpoint import writing
@@ -17,6 +17,7 @@ from bocb_hf.engine.evaluation import Evaluation
 from bocb_hf.engine.export import export_model
 from bocb_hf.engine.loop import Trainer
 from bocb_hf.engine.prepare import PreparedRun
+from bocb_hf.engine.sharding import is_sharded
 from bocb_hf.measurements import Correctness, Cost, Measurement, Metrics
 from bocb_hf.optim import OPTIMIZERS
 from bocb_hf.record import RunRecord, Status, parse_record
@@ -71,7 +72,7 @@ def _publish(prepared: PreparedRun, store: Store, trainer: Trainer, flops: int |
 
 def _whole_model(prepared: PreparedRun, trainer: Trainer) -> nn.Module:
     """The network that is saved; FSDP's shards are put together in a fresh one."""
-    if trainer.accelerator.distributed_type != DistributedType.FSDP:
+    if not is_sharded(trainer.accelerator):
         # safetensors takes no other memory format, and training is over
         return trainer.evaluation_model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     state = trainer.accelerator.get_state_dict(trainer.network)
