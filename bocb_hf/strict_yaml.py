@@ -11,6 +11,7 @@ import yaml
 from bocb_hf.errors import InputError
 
 MAX_BYTES = 1_000_000
+MAX_VALUES = 50_000  # a card of a thousand runs has half of that; a megabyte of commas would take half a minute
 
 
 # YAML 1.1, which PyYAML implements, reads 1e-3 as a string because it has no dot
@@ -29,7 +30,13 @@ class _Loader(yaml.SafeLoader):
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
+    values = 0
+
     def compose_node(self, parent: Any, index: Any) -> Any:
+        self.values += 1
+        if self.values > MAX_VALUES:
+            mark = self.peek_event().start_mark
+            raise yaml.constructor.ConstructorError(None, None, f"more than {MAX_VALUES} values", mark)
         # an alias can repeat a subtree exponentially ("billion laughs"); no file of ours needs one
         if self.check_event(yaml.AliasEvent):
             raise yaml.constructor.ConstructorError(None, None, "aliases are not allowed", self.peek_event().start_mark)
@@ -68,7 +75,7 @@ def parse(text: str, source: str) -> Any:
         source: What to call it in an error.
 
     Raises:
-        InputError: Too large, malformed, a duplicate key, an alias or a tag.
+        InputError: Too large, too many values, malformed, a duplicate key, an alias or a tag.
     """
     if len(text.encode("utf-8", errors="surrogatepass")) > MAX_BYTES:
         raise InputError(f"{source}: larger than {MAX_BYTES} bytes; this is not a file of ours")
