@@ -11,6 +11,7 @@ from typing import NamedTuple
 from bocb_hf.card import CardBlock, make_block
 from bocb_hf.errors import InputError
 from bocb_hf.record import BaselineRecord, RunRecord
+from bocb_hf.schema import one_line
 from bocb_hf.store import SCHEME, ReadStore, open_store
 from bocb_hf.store.read import CARD, RUN, CardSource, read_repository, reason_text
 
@@ -23,6 +24,9 @@ class Quarantined(NamedTuple):
     repository: str
     path: str
     reason: str
+
+    def __str__(self) -> str:
+        return one_line(f"{self.repository}/{self.path}: {self.reason}", 2000)
 
 
 @dataclass

@@ -67,7 +67,7 @@ def publish(arguments: argparse.Namespace) -> int:
     card = {CARD: results_card(arguments.to, contents, rows, date).encode()}
     revision = publish_results(arguments.to, files | card, f"{len(contents.records)} records")
     for item in contents.quarantined:
-        print(f"quarantined: {item.repository}/{item.path}: {item.reason}")
+        print(f"quarantined: {item}")
     print(f"{arguments.to}: {len(contents.records)} records, {len(contents.quarantined)} quarantined, at {revision}")
     return 0
 

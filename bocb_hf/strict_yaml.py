@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import yaml
 
 from bocb_hf.errors import InputError
+from bocb_hf.schema import one_line
 
 MAX_BYTES = 1_000_000
 MAX_VALUES = 50_000  # a card of a thousand runs has half of that; a megabyte of commas would take half a minute
@@ -88,8 +89,8 @@ def parse(text: str, source: str) -> Any:
 def _one_line(error: Exception) -> str:
     """What is wrong and where; PyYAML's own text takes four lines."""
     if isinstance(error, yaml.MarkedYAMLError) and (mark := error.problem_mark) is not None:
-        return f"{error.problem} (line {mark.line + 1}, column {mark.column + 1})"
-    return " ".join(str(error).split())
+        return f"{one_line(str(error.problem))} (line {mark.line + 1}, column {mark.column + 1})"
+    return one_line(" ".join(str(error).split()))
 
 
 def parse_file(path: Path) -> Any:

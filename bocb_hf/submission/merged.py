@@ -11,7 +11,7 @@ from bocb_hf.card import CardBlock
 from bocb_hf.errors import InputError
 from bocb_hf.store.card_cache import CardCache, Refreshed
 from bocb_hf.store.hub_calls import HubError
-from bocb_hf.store.hub_listing import Listed, read_item
+from bocb_hf.store.hub_listing import read_item
 from bocb_hf.submission.check import changed_since, changed_text
 from bocb_hf.submission.document import Submission
 
@@ -43,32 +43,20 @@ class SubmittedCache(CardCache):
         """
         changed = gone = 0
         for name in self.submissions:
-            item = self._read_item(name)
+            try:
+                item = read_item(name)
+            except HubError as error:
+                if error.status not in (401, 403, 404):  # one that was closed must not stop all others
+                    raise
+                item = None
             if item is None or item.repository != name:  # the Hub follows what was moved; an allow-list does not
                 gone += 1
                 with self.base:
                     self.base.execute("DELETE FROM cards WHERE repository = ?", (name,))
             elif self.revision(name) != item.sha:
                 changed += 1
-                if "cardData" in item.item:
-                    self._keep([item])
-                else:
-                    self._read_readme({name: item.sha})
+                self._take([item])
         return Refreshed(len(self.submissions) - gone, changed, gone)
-
-    def _read_item(self, name: str) -> Listed | None:
-        """The card and head of a repository, or the head alone where the card's metadata cannot be read as JSON."""
-        try:
-            try:
-                return read_item(name, ("cardData", "sha"))
-            except HubError as error:
-                if error.status is not None:
-                    raise
-                return read_item(name, ("sha",))
-        except HubError as error:
-            if error.status in (401, 403, 404):  # one that was closed must not stop all others
-                return None
-            raise
 
     def cards(self) -> Iterator[tuple[str, str, CardBlock | str]]:
         return (card for card in super().cards() if card[0] in self.submissions)
