@@ -407,9 +407,9 @@ def test_hostile_files_are_named_and_stop_nothing(hub: HubServer, results: Any, 
         assert sum(line.startswith("fine: ") for line in lines) == 1, "no text of a file became a line of its own"
         assert "\x1b" not in out and "root:" not in out
     assert "z__link.json: is not a plain file" in out
-    assert f"eve__{CELL}.json: not as `bocb submit` writes it" in bocb("validate", RESULTS)[1]
+    assert f"eve__{CELL}.json: not a valid submission: duplicate key 'revision'" in bocb("validate", RESULTS)[1]
     with pytest.raises(InputError, match="not as `bocb submit` writes it"):
-        parse_submission(second.encode(), PLACE)
+        parse_submission(json.dumps(fields, indent=1).encode(), PLACE)
     status, out = bocb("validate", str(tmp_path))
     assert status == 2 and "holds no folder submissions" in out
 
