@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, model_validator
@@ -178,6 +179,17 @@ def parse_record(content: bytes, source: str, model: type[R] = RunRecord) -> R:
             "upgrade bocb-hf"
         )
     return parse_document(model, content, source, "record", MAX_BYTES)
+
+
+def read_record(path: Path, source: str) -> RunRecord:
+    """``parse_record`` of a file, of which no more is read than a record can hold.
+
+    Raises:
+        InputError: As ``parse_record``.
+        OSError: It cannot be read.
+    """
+    with path.open("rb") as file:
+        return parse_record(file.read(MAX_BYTES + 1), source)
 
 
 def _schema_version(content: bytes) -> Any:

@@ -23,7 +23,7 @@ from bocb_hf.engine.prepare import prepare_run
 from bocb_hf.engine.repetition import check_same, runtime_of, sections_of
 from bocb_hf.errors import InputError
 from bocb_hf.load_config import build_run_config
-from bocb_hf.record import RunRecord, parse_record
+from bocb_hf.record import RunRecord, read_record
 from bocb_hf.verification import Verification, make_verification
 
 
@@ -51,7 +51,7 @@ def read_original(repository: str, seed: int) -> Original:
     """
     path = find_run_folder(repository, seed, files=(RECORD,)) / RECORD
     try:
-        record = parse_record(path.read_bytes(), f"{repository}, seed {seed}")
+        record = read_record(path, f"{repository}, seed {seed}")
     except FileNotFoundError:
         raise InputError(f"{repository}: there is no final run of seed {seed}; its card lists them") from None
     if record.seed != seed or record.correctness is None:
