@@ -128,6 +128,18 @@ def test_only_trials_say_so_and_show_their_validation_scores() -> None:
     assert [row[3] for row in table_rows(render("only diverged"), "Tuning")] == ["diverged"]
 
 
+def test_the_tuning_table_says_what_was_chosen() -> None:
+    trials = [make_record(seed=0, role="trial", lr=lr) for lr in (0.1, 0.3)]
+    chosen = render_card("me/x", [make_record(lr=0.1)], trials)
+    assert [row[0] for row in table_rows(chosen, "Tuning")] == ["**0.1**", "0.3"]
+    assert "The configuration of the final runs is in bold." in chosen
+    given = render_card("me/x", [make_record(lr=0.2)], trials)
+    assert [row[0] for row in table_rows(given, "Tuning")] == ["0.1", "0.3"]
+    assert "None of them has the configuration of the final runs, which was given." in given
+    alone = render_card("me/x", [], trials)
+    assert "in bold" not in alone and "None of them" not in alone
+
+
 def test_the_loading_snippet_uses_the_lowest_completed_seed() -> None:
     text = render("diverged")
     assert 'timm.create_model(f"local-dir:{folder}/seeds/2", pretrained=True)' in text
