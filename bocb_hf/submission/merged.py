@@ -26,13 +26,16 @@ class SubmittedCache(CardCache):
         namespace: User or organisation.
         submissions: Of its repositories.
         folder: Of all caches.
+        offline: Never ask the Hub.
 
     Raises:
         InputError: The folder cannot be written.
     """
 
-    def __init__(self, namespace: str, submissions: Sequence[Submission], folder: Path | None = None) -> None:
-        super().__init__(namespace, folder)
+    def __init__(
+        self, namespace: str, submissions: Sequence[Submission], folder: Path | None = None, offline: bool = False
+    ) -> None:
+        super().__init__(namespace, folder, offline)
         self.submissions: Mapping[str, Submission] = {s.repository: s for s in submissions}
 
     def refresh(self) -> Refreshed:
@@ -41,6 +44,8 @@ class SubmittedCache(CardCache):
         Raises:
             HubError: The Hub refused.
         """
+        if self.offline:
+            return Refreshed(len(self.repositories()), 0, 0)
         changed = gone = 0
         for name in self.submissions:
             try:
@@ -84,13 +89,14 @@ class SubmittedCache(CardCache):
         for repository, submission in self.submissions.items():
             block = blocks.get(repository)
             if block is None:
-                yield Quarantined(repository, "", "was submitted, but is gone, private or moved")
+                gone = "was never read; run it once without --offline" if self.offline else "is gone, private or moved"
+                yield Quarantined(repository, "", f"was submitted, but {gone}")
             elif not isinstance(block, str) and (digests := changed_since(submission, block)):
                 yield Quarantined(repository, "", changed_text(submission, digests))
 
 
 def open_submitted(
-    stack: ExitStack, submissions: Sequence[Submission], folder: Path | None = None
+    stack: ExitStack, submissions: Sequence[Submission], folder: Path | None = None, offline: bool = False
 ) -> list[SubmittedCache]:
     """A cache for each namespace that has submitted something, read anew.
 
@@ -98,6 +104,7 @@ def open_submitted(
         stack: Closes them.
         submissions: That were merged.
         folder: Of all caches.
+        offline: Never ask the Hub.
 
     Raises:
         HubError: The Hub refused.
@@ -105,6 +112,6 @@ def open_submitted(
     caches: list[SubmittedCache] = []
     for namespace in sorted({s.namespace for s in submissions}):
         own = [s for s in submissions if s.namespace == namespace]
-        caches.append(stack.enter_context(closing(SubmittedCache(namespace, own, folder))))
+        caches.append(stack.enter_context(closing(SubmittedCache(namespace, own, folder, offline))))
         caches[-1].refresh()
     return caches
