@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import math
 import re
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, model_validator
 
 from bocb_hf.errors import InputError
 from bocb_hf.identity import BackboneIdentity, DataIdentity, Identity
-from bocb_hf.measurements import Correctness, Cost, Count, Curve, Environment, Metrics, NonNegative, Text
+from bocb_hf.measurements import Correctness, Cost, Curve, Environment, Metrics, NonNegative, Text
 from bocb_hf.naming import baseline_path, baseline_repository_name, make_run_id, repository_name
 from bocb_hf.schema import (
     ConfigHash,
+    Count,
     Document,
+    Positive,
     Role,
     RunId,
     Scalar,
@@ -32,6 +35,8 @@ SCHEMA_VERSION = 1
 MAX_BYTES = 20_000_000  # correctness bits of 50,000 images are 8 KB; a curve of 10,000 points is under 1 MB
 
 Status = Literal["completed", "diverged", "interrupted"]
+Family = Literal["primary_cnn", "classical_cnn", "modern", "unknown"]
+Category = Literal["a", "b", "c", "d"]
 
 
 class RunRecord(Document):
@@ -57,11 +62,11 @@ class RunRecord(Document):
     config_hash: ConfigHash
     identity: Identity
     requires: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.]{0,99}$")] | None
-    family: Literal["primary_cnn", "classical_cnn", "modern", "unknown"]
-    category: Literal["a", "b", "c", "d"]
+    family: Family
+    category: Category
     stopped_step: Count | None
     reason: Text | None
-    total_steps: int = Field(ge=1)
+    total_steps: Positive
     metrics: Metrics
     test_split: Text | None
     correctness: Correctness | None
@@ -174,6 +179,17 @@ def parse_record(content: bytes, source: str, model: type[R] = RunRecord) -> R:
             "upgrade bocb-hf"
         )
     return parse_document(model, content, source, "record", MAX_BYTES)
+
+
+def read_record(path: Path, source: str) -> RunRecord:
+    """``parse_record`` of a file, of which no more is read than a record can hold.
+
+    Raises:
+        InputError: As ``parse_record``.
+        OSError: It cannot be read.
+    """
+    with path.open("rb") as file:
+        return parse_record(file.read(MAX_BYTES + 1), source)
 
 
 def _schema_version(content: bytes) -> Any:

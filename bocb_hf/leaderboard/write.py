@@ -46,7 +46,7 @@ def leaderboard_parquet(contents: StoreContents, draws: int = DRAWS) -> bytes:
     """The file of the tables of a store and of the four published ones.
 
     Args:
-        contents: From ``read_store`` or ``read_hub``; may be empty, the published tables are always there.
+        contents: From ``read_counted``; may be empty, the published tables are always there.
         draws: Bootstrap draws of each analysis.
     """
     return to_parquet([*_own(contents, draws), *_published(draws)])
