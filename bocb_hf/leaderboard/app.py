@@ -16,9 +16,9 @@ from starlette.middleware.gzip import GZipMiddleware
 from bocb_hf.coupling.pareto import AXES
 from bocb_hf.coupling.words import optimizer_label
 from bocb_hf.errors import InputError
-from bocb_hf.leaderboard.columns import FAMILIES, backbone_name
+from bocb_hf.leaderboard.columns import backbone_name
 from bocb_hf.leaderboard.export import TYPES, export
-from bocb_hf.leaderboard.layout import LEVELS
+from bocb_hf.leaderboard.layout import FAMILIES, LEVELS
 from bocb_hf.leaderboard.read import Board
 from bocb_hf.leaderboard.source import Source
 from bocb_hf.leaderboard.state import MOST, VIEWS, State, parse_query
@@ -179,12 +179,13 @@ def _controls(boards: dict[str, Board], state: State) -> list[Any]:
     ]
     backbones = [("", ""), *((backbone_name(board, b), b) for b in info.backbones)]
     optimizers = [("", ""), *((optimizer_label(o), o) for o in info.optimizers)]
+    families = [(FAMILIES.get(f, f), f) for f in dict.fromkeys(info.families)]
     shown = _shown(state.view)
     return [
         gr.update(choices=datasets, value=info.dataset),
         gr.update(choices=settings, value=state.table),
-        list(state.families),
-        list(state.categories),
+        gr.update(choices=families, value=list(state.families)),
+        gr.update(choices=sorted(set(info.categories)), value=list(state.categories)),
         state.level,
         state.n,
         gr.update(choices=list(board.namespaces), value=list(state.namespaces)),

@@ -10,7 +10,6 @@ from typing import Any
 
 from bocb_hf.coupling.words import optimizer_label
 from bocb_hf.leaderboard.columns import (
-    FAMILIES,
     HASH,
     SCORE,
     SEEDS,
@@ -25,6 +24,7 @@ from bocb_hf.leaderboard.columns import (
     number,
     plain,
 )
+from bocb_hf.leaderboard.layout import FAMILIES
 from bocb_hf.leaderboard.read import Board, CellRow, RunRow
 from bocb_hf.leaderboard.state import Selection, State
 from bocb_hf.leaderboard.summaries import indices_grid, ledger_grid, ranking_grid, shares_grid, study_grid
@@ -68,13 +68,15 @@ def _verdict(row: Mapping[str, Any]) -> str:
     if row["mean"] is None:
         return ""
     if row["rank"] == 1:
-        return "★ best"
-    if row["candidate"]:
-        return "may be the best"
-    return "inside the best's interval" if row["near_best"] else "failed" if row["failed"] else ""
+        return "★ best" if row["low"] is not None else "★ best mean"
+    if row["candidate"] or (row["candidate"] is None and row["near_best"]):
+        return "☆ may be as good"
+    if row["failed"]:
+        return "failed"
+    return f"unknown, n = {row['n']}" if row["low"] is None else "no"
 
 
-RESIDUAL = Column("interaction, 95 % together", interval("residual", "residual_low", "residual_high"), True)
+RESIDUAL = Column("interaction [95 % for all]", interval("residual", "residual_low", "residual_high"), True)
 _COMMON = (
     SCORE,
     N,
@@ -100,17 +102,19 @@ def backbone_grid(chosen: Selection, backbone: str) -> Grid:
     board = chosen.board
     cells = [chosen.cell(backbone, o) for o in chosen.optimizers]
     rows = _order([_cell(board, c) for c in cells if chosen.shown(c)])
-    caption = f"{backbone_name(board, backbone)} under {len(rows)} optimizers. {basis(board)}"
-    return Grid("backbone", caption, (Column("optimizer", plain("optimizer")), *_columns(board)), rows, _best(rows))
+    caption = f"{backbone_name(board, backbone)} under {len(rows)} optimizers, best first."
+    columns = (Column("optimizer", plain("optimizer")), *_columns(board))
+    return Grid("backbone", caption, columns, rows, _best(rows), basis(board))
 
 
 def optimizer_grid(chosen: Selection, optimizer: str) -> Grid:
     """One optimizer on all backbones, in the order of the table."""
     board = chosen.board
     rows = [_cell(board, c) for b in chosen.backbones if chosen.shown(c := chosen.cell(b, optimizer))]
-    caption = f"{optimizer_label(optimizer)} on {len(rows)} backbones. {basis(board)}"
-    columns = (Column("backbone", plain("backbone")), Column("family", plain("family")), *_columns(board))
-    return Grid("optimizer", caption, columns, rows, _best(rows))
+    caption = f"{optimizer_label(optimizer)} on {len(rows)} backbones."
+    first, *rest = _columns(board)
+    columns = (Column("backbone", plain("backbone")), first, Column("family", plain("family")), *rest)
+    return Grid("optimizer", caption, columns, rows, _best(rows), basis(board))
 
 
 def _columns(board: Board) -> tuple[Column, ...]:
@@ -156,8 +160,8 @@ def cost_grid(chosen: Selection, backbone: str, axis: Any) -> Grid | None:
     marked = frozenset(i for i, row in enumerate(rows) if row["on_front"])
     left = "".join(f" Without a place: {optimizer_label(o)} ({why})." for o, why in front.left_out.items())
     caution = "".join(f" Caution: {c}." for c in front.caveats)
-    caption = f"{backbone_name(chosen.board, backbone)}, cheapest first. {basis(chosen.board)}{left}{caution}"
-    return Grid("cost", caption, columns, rows, marked)
+    caption = f"{backbone_name(chosen.board, backbone)}, cheapest first.{left}{caution}"
+    return Grid("cost", caption, columns, rows, marked, basis(chosen.board))
 
 
 def shared_grid(chosen: Selection, study: Board) -> Grid | None:
@@ -184,7 +188,7 @@ def shared_grid(chosen: Selection, study: Board) -> Grid | None:
         N,
         Column("the study", number("study"), True),
     )
-    return Grid("shared", f"Cells that both tables have. {basis(chosen.board)}", columns, rows)
+    return Grid("shared", "Cells that both tables have.", columns, rows, basis=basis(chosen.board))
 
 
 def missing_grid(chosen: Selection, command: Callable[[CellRow], str]) -> Grid:
@@ -207,7 +211,8 @@ def missing_grid(chosen: Selection, command: Callable[[CellRow], str]) -> Grid:
         Column("status", lambda row: STATUS[str(row["status"])]),
         Column("command", plain("command")),
     )
-    return Grid("missing", f"{len(rows)} cell(s) of this table without a finished run.", columns, rows)
+    counted = {0: "Every cell of this table has a finished run.", 1: "One cell has no finished run."}
+    return Grid("missing", counted.get(len(rows), f"{len(rows)} cells have no finished run."), columns, rows)
 
 
 def runs_grid(board: Board, cell: CellRow, runs: Sequence[RunRow]) -> Grid:

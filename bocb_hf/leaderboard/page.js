@@ -3,8 +3,8 @@ const heat = () => element.querySelector("table.heat");
 const open = (td) => {
   const table = heat();
   const row = td.parentElement;
-  const backbones = table.dataset.backbones.split("|");
-  const optimizers = table.dataset.optimizers.split("|");
+  const backbones = JSON.parse(table.dataset.backbones);
+  const optimizers = JSON.parse(table.dataset.optimizers);
   trigger("click", {
     backbone: backbones[td.cellIndex - 1],
     optimizer: optimizers[row.sectionRowIndex],
@@ -51,7 +51,7 @@ const settle = () => {
   const cell = view.querySelector("#cell");
   const params = new URLSearchParams(query);
   if (cell && params.get("cell") === "1") {
-    const key = params.get("backbone") + "|" + params.get("optimizer");
+    const key = JSON.stringify([params.get("backbone"), params.get("optimizer")]);
     if (element.dataset.opened !== key) { cell.focus({ preventScroll: true }); cell.scrollIntoView({ block: "nearest" }); }
     element.dataset.opened = key;
   } else {

@@ -43,7 +43,9 @@ def visible(chosen: Selection) -> tuple[ScoreTable, Marks]:
         diverged=np.where(hidden, 0, part.diverged),
     )
     failed = marks.failed[grid] & ~hidden if marks.failed is not None else None
-    return part, Marks(np.where(hidden, np.nan, marks.halves[grid]), marks.near[grid] & ~hidden, failed, marks.rule)
+    return part, Marks(
+        np.where(hidden, np.nan, marks.halves[grid]), marks.near[grid] & ~hidden, failed, marks.rule, marks.near_rule
+    )
 
 
 def _heatmap(chosen: Selection, state: State) -> Figure | None:

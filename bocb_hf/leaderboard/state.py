@@ -8,7 +8,7 @@ from typing import get_args
 from urllib.parse import urlencode
 
 from bocb_hf.coupling.pareto import AXES, Axis
-from bocb_hf.leaderboard.layout import LEVELS
+from bocb_hf.leaderboard.layout import FAMILIES, LEVELS
 from bocb_hf.leaderboard.read import Board, CellRow
 
 VIEWS: Mapping[str, str] = {
@@ -154,6 +154,15 @@ def select(board: Board, state: State) -> Selection:
         (b, o) for b in backbones for o in optimizers if _hides(state, board.cells[b, o], info.source == "published")
     )
     return Selection(board, tuple(backbones), tuple(optimizers), hidden)
+
+
+def filters_in_words(state: State) -> list[str]:
+    """The filters that are set; empty for none."""
+    found = [", ".join(FAMILIES.get(f, f) for f in state.families)] if state.families else []
+    found += [f"categories {', '.join(state.categories)}"] if state.categories else []
+    found += [f"{state.level} at least"] if state.level != LEVELS[0] else []
+    found += [f"n ≥ {state.n}"] if state.n > 1 else []
+    return found + ([f"runs of {', '.join(state.namespaces)}"] if state.namespaces else [])
 
 
 def _hides(state: State, cell: CellRow, published: bool) -> bool:

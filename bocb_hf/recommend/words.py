@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bocb_hf.coupling.ledger import ledger, unequal
 from bocb_hf.coupling.words import backbone_label, interval_text, optimizer_label
 from bocb_hf.recommend.answer import Answer
 from bocb_hf.recommend.evaluate import HELD_OUT
@@ -33,11 +32,11 @@ def target_text(target: Tags) -> str:
 def answer_text(answer: Answer, starts: Sequence[Start | None]) -> str:
     """All that one source says."""
     blocks = [
-        _heading(answer),
-        "\n".join(map(_item, _verdict(answer))),
+        _wrap(f"== {heading(answer)}"),
+        "\n".join(map(_item, [*verdict(answer), *caveats(answer)])),
         _sizes(answer),
         _starts(answer, starts),
-        "evidence (measured, from this source only):\n" + "\n".join(map(_item, _evidence(answer))),
+        "evidence (measured, from this source only):\n" + "\n".join(map(_item, evidence(answer))),
         "what to run next:\n" + "\n".join(map(_item, next_runs(answer))),
     ]
     return "\n\n".join(blocks)
@@ -70,18 +69,19 @@ def next_runs(answer: Answer) -> list[str]:
     return found
 
 
-def _heading(answer: Answer) -> str:
+def heading(answer: Answer) -> str:
+    """The source and its table."""
     s = answer.source.scores
     place = f"{s.dataset}, setting {s.setting}, {len(s.backbones)} backbones × {len(s.optimizers)} optimizers"
-    return _wrap(f"== {answer.source.label}: {place}, revision {s.revision[:20]}")
+    return f"{answer.source.label}: {place}, revision {s.revision[:20]}"
 
 
-def _verdict(answer: Answer) -> list[str]:
+def verdict(answer: Answer) -> list[str]:
+    """The answer itself in its first sentence, then what it rests on."""
     chosen, names = answer.chosen, _labels(answer.names(answer.chosen))
     size = len(chosen.members)
     lines: list[str] = []
     if answer.own and not answer.reference:
-        lines.append(f"{answer.target.name} has its own column here.")
         if answer.noise_known:
             lines.append(
                 f"Try {names}: expected regret {chosen.regret:.2f} points over the noise of its seeds"
@@ -90,30 +90,38 @@ def _verdict(answer: Answer) -> list[str]:
             )
         else:
             lines.append(
-                f"Try {names}, the best of its column. Noise is unknown there (n = 1 a cell), so no regret can be "
+                f"Try {names}, the best of its column. Noise is unknown there ({_runs(answer)}), so no regret can be "
                 "bounded: the next best may be as good."
             )
+        lines.append(f"{answer.target.name} has its own column here.")
         if answer.without_own is not None:
             others, regret = answer.without_own
             lines.append(
                 f"Check: without its column the answer would have been {_labels(others)}, {regret:.2f} points below "
                 "its best."
             )
-        return [*lines, *_caveats(answer)]
-    lines.append(_reference(answer))
+        return lines
     interval = f", {interval_text(answer.interval, 2)} by bootstrap over backbones" if answer.interval else ""
     expected = f"{chosen.expected:.2f} points" if chosen.expected is not None else "unknown"
-    verdict = f"Try {names}: expected regret {expected} (leave-one-backbone-out over the reference{interval})"
+    line = f"Try {names}: expected regret {expected} (leave-one-backbone-out over the reference{interval})"
     if chosen.expected is None:
-        verdict += "; one comparable backbone cannot be cross-validated"
+        line += "; one comparable backbone cannot be cross-validated"
     elif not answer.bounded:
-        verdict += f"; no set of up to {len(answer.choices)} keeps the bound of {answer.bound:g}, this comes closest"
+        line += f"; no set of up to {len(answer.choices)} keeps the bound of {answer.bound:g}, this comes closest"
     else:
-        verdict += f"; the smallest set within the bound of {answer.bound:g}" if size > 1 else ""
-    lines.append(verdict + ".")
+        line += f"; the smallest set within the bound of {answer.bound:g}" if size > 1 else ""
+    lines += [line + ".", _reference(answer)]
     if answer.own:
         lines.append("Its own column has holes; they are guessed from comparable backbones, moved to its level.")
-    return [*lines, *_caveats(answer)]
+    return lines
+
+
+def _runs(answer: Answer) -> str:
+    """``n = 1 a cell``, of the target's own scores."""
+    s = answer.source.scores
+    counts = s.n[s.backbones.index(answer.target.row or answer.target.name)]
+    counts = sorted({int(n) for n in counts if n})
+    return f"n = {' to '.join(map(str, dict.fromkeys([counts[0], counts[-1]])))} a cell"
 
 
 def _reference(answer: Answer) -> str:
@@ -134,11 +142,12 @@ def _reference(answer: Answer) -> str:
     )
 
 
-def _caveats(answer: Answer) -> list[str]:
+def caveats(answer: Answer) -> list[str]:
+    """What weakens it."""
     found = [f"Note: {note}" for note in answer.source.scores.notes]
-    if answer.source.table is not None:
-        differences = unequal(ledger(answer.source.table))
-        fair = f"not equal between cells ({'; '.join(differences)})" if differences else "equal in every cell"
+    if answer.source.tried is not None:
+        differences = "; ".join(answer.source.unequal)
+        fair = f"not equal between cells ({differences})" if differences else "equal in every cell"
         found.append(f"Tuning and budget behind these scores: {fair}; `bocb aggregate` prints the ledger.")
     if answer.failed:
         found.append(
@@ -176,7 +185,7 @@ def _starts(answer: Answer, starts: Sequence[Start | None]) -> str:
     return "\n".join(lines)
 
 
-def _evidence(answer: Answer) -> list[str]:
+def evidence(answer: Answer) -> list[str]:
     """The measured cells of each member, best first, with their n and the points below the best of the backbone."""
     s = answer.source.scores
     means, best = s.means, np.nanmax(np.where(np.isfinite(s.means), s.means, -np.inf), axis=1)
