@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import gradio as gr
 import uvicorn
@@ -25,6 +26,7 @@ from bocb_hf.leaderboard.state import MOST, VIEWS, State, parse_query
 from bocb_hf.leaderboard.views import Page, render
 from bocb_hf.optim import CATEGORIES
 
+LONGEST = 8000  # letters of an address
 _HERE = Path(__file__).resolve().parent
 _TITLE = "Which optimizer for this backbone?"
 _HEADERS = {"Cache-Control": "public, max-age=300", "X-Content-Type-Options": "nosniff"}
@@ -107,13 +109,17 @@ def build_blocks(source: Source) -> gr.Blocks:
         def change(view: str, opened: bool, *values: Any) -> list[Any]:
             return show(*chosen(view, opened, *values))
 
-        def turn(to: str, opened: bool, *values: Any) -> list[Any]:
-            if not values[0]:  # the first tab tells of itself before the address was read
+        def turn(to: str, at: str, opened: bool, *values: Any) -> list[Any]:
+            # a tab tells of itself before the address was read, and when an address or a link has already turned to it
+            if not values[0] or to == at:
                 return [gr.skip()] * (1 + len(asks) + len(views))
             return [to, *(gr.update(visible=shown) for shown in _shown(to)), *show(*chosen(to, opened, *values))]
 
         def load(request: gr.Request) -> list[Any]:
-            state, notices = parse_query(request.query_params.multi_items(), source.boards())
+            return arrive(request.query_params.multi_items())
+
+        def arrive(pairs: list[tuple[str, str]]) -> list[Any]:
+            state, notices = parse_query(pairs, source.boards())
             return [
                 *_controls(source.boards(), state),
                 state.view,
@@ -132,10 +138,9 @@ def build_blocks(source: Source) -> gr.Blocks:
             state, _ = chosen(view, False, name, *values)
             return [*_controls(source.boards(), state), False, *show(state)]
 
-        def open_cell(view: str, event: gr.EventData, *values: Any) -> list[Any]:
-            data = event._data or {}
-            state, dropped = chosen(view, True, *values[:6], data.get("backbone"), data.get("optimizer"), *values[8:])
-            return [state.backbone or gr.skip(), state.optimizer or gr.skip(), state.cell, *show(state, dropped)]
+        def follow(event: gr.EventData) -> list[Any]:
+            """A cell or a link that was clicked; both name an address."""
+            return arrive(parse_qsl(str((event._data or {}).get("query", ""))[:LONGEST]))
 
         quick: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
         blocks.load(load, None, [table, *controls, active, cell, tabs, *views], **quick)
@@ -146,8 +151,9 @@ def build_blocks(source: Source) -> gr.Blocks:
         fewest.release(change, [active, cell, *controls], views, **quick)
         ask.submit(change, [active, cell, *controls], views, **quick)
         for view, tab in made.items():
-            tab.select(partial(turn, view), [cell, *controls], [active, *asks, *views], **quick)
-        pages["table"].click(open_cell, [active, *controls], [backbone, optimizer, cell, *views], **quick)
+            tab.select(partial(turn, view), [active, cell, *controls], [active, *asks, *views], **quick)
+        for page in views:
+            page.click(follow, None, [table, *controls, active, cell, tabs, *views], **quick)
     return blocks
 
 
