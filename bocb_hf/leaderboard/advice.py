@@ -96,10 +96,10 @@ def _starts(answers: Sequence[Answer]) -> Grid:
         Column("optimizer", plain("optimizer")),
         Column("LR", plain("lr"), True),
         Column("WD", plain("weight_decay"), True),
-        Column("learning rates to try", plain("rates")),
-        Column("weight decays to try", plain("decays")),
-        Column("LR and WD from", plain("from")),
-        Column("for the answer of", plain("source")),
+        Column("LR and WD from", plain("from"), wrap=True),
+        Column("learning rates to try", plain("rates"), wrap=True),
+        Column("weight decays to try", plain("decays"), wrap=True),
+        Column("for the answer of", plain("source"), wrap=True),
     )
     return Grid("starts", "Tune around these values on the validation split, each optimizer equally.", columns, rows)
 

@@ -17,7 +17,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from bocb_hf.coupling.pareto import AXES
 from bocb_hf.coupling.words import optimizer_label
 from bocb_hf.errors import InputError
-from bocb_hf.leaderboard.columns import backbone_name
+from bocb_hf.leaderboard.columns import backbone_name, short_revision
 from bocb_hf.leaderboard.export import TYPES, export
 from bocb_hf.leaderboard.layout import FAMILIES, LEVELS
 from bocb_hf.leaderboard.read import Board
@@ -48,8 +48,8 @@ def build_blocks(source: Source) -> gr.Blocks:
     """
     with gr.Blocks(title=_TITLE, analytics_enabled=False, fill_width=True) as blocks:
         gr.Markdown(
-            f"# {_TITLE}\nBackbone–optimizer coupling, from published records only. Colour is the distance to the best "
-            "optimizer of the same backbone. Every score has its n, and its interval where there is more than one run."
+            f"# {_TITLE}\nBackbone–optimizer coupling, from published records only. Every score has its n, and its "
+            "interval where there is more than one run."
         )
         with gr.Accordion("Filters", open=True, elem_id="filters"):
             with gr.Row():
@@ -179,7 +179,10 @@ def _controls(boards: dict[str, Board], state: State) -> list[Any]:
     info = board.info
     datasets = list(dict.fromkeys(b.info.dataset for b in boards.values()))
     settings = [
-        (f"{b.info.setting}, {b.info.revision[:10]}" + (" (published)" if b.info.source == "published" else ""), name)
+        (
+            f"{b.info.setting}, " + ("published" if b.info.source == "published" else short_revision(b.info.revision)),
+            name,
+        )
         for name, b in boards.items()
         if b.info.dataset == info.dataset
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from bocb_hf.coupling.analysis_words import label
 from bocb_hf.leaderboard.read import Board, CellRow
 
+_HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 STATUS = {"missing": "not run", "interrupted": "not finished", "diverged": "diverged", "partial": "partly diverged"}
 
 
@@ -19,11 +21,13 @@ class Column:
     Attributes:
         text: What a page shows of a row; may depend on several of its values.
         number: Whether it is set to the right.
+        wrap: Whether its text may take several lines.
     """
 
     label: str
     text: Callable[[Mapping[str, Any]], str]
     number: bool = False
+    wrap: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,9 +62,11 @@ def number(key: str, digits: int = 2, unit: str = "") -> Callable[[Mapping[str, 
     return text
 
 
-def plain(key: str) -> Callable[[Mapping[str, Any]], str]:
-    """Text of one value as it is."""
-    return lambda row: "–" if row[key] is None else f"{row[key]:.4g}" if isinstance(row[key], float) else str(row[key])
+def plain(key: str, digits: int = 4) -> Callable[[Mapping[str, Any]], str]:
+    """Text of one value as it is, a number with that many significant digits."""
+    return lambda row: (
+        "–" if row[key] is None else f"{row[key]:.{digits}g}" if isinstance(row[key], float) else str(row[key])
+    )
 
 
 def interval(key: str, low: str, high: str, digits: int = 2) -> Callable[[Mapping[str, Any]], str]:
@@ -90,15 +96,20 @@ def gap_of(board: Board, cell: CellRow) -> float | None:
     return max(means) - cell.mean if cell.mean is not None and means else None
 
 
-def basis(board: Board, letters: int | None = None) -> str:
-    """What every number of a table rests on, with that many letters of the revision."""
+def short_revision(revision: str) -> str:
+    """A commit hash by its first letters; anything else as it is."""
+    return revision[:10] if _HASH.fullmatch(revision) else revision
+
+
+def basis(board: Board, revision: str | None = None) -> str:
+    """What every number of a table rests on; ``revision`` stands for that of the data."""
     info = board.info
     counts = sorted({c.n for c in board.cells.values() if c.mean is not None})
     n = " to ".join(map(str, dict.fromkeys([counts[0], counts[-1]]))) if counts else "0"
     of = f", each the mean of {info.trials_per_value} trials" if info.trials_per_value > 1 else ""
     seeds = f", seeds {', '.join(map(str, info.seeds))}" if info.trials_per_value == 1 else ""
     spread = "no interval, noise cannot be separated" if board.single else "95 % intervals over seeds"
-    return f"{info.metric} in points; n = {n} a cell{of}{seeds}; {spread}; data revision {info.revision[:letters]}."
+    return f"{info.metric} in points; n = {n} a cell{of}{seeds}; {spread}; data revision {revision or info.revision}."
 
 
 SCORE = Column("test score [95 %]", interval("mean", "low", "high"), True)

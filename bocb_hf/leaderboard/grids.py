@@ -84,8 +84,8 @@ _COMMON = (
     Column("below the best", number("gap"), True),
     Column("within noise of the best", _verdict),
     RESIDUAL,
-    Column("LR", plain("lr"), True),
-    Column("WD", plain("weight_decay"), True),
+    Column("LR", plain("lr", 3), True),
+    Column("WD", plain("weight_decay", 3), True),
     Column("trials", plain("trials"), True),
     Column("trust", plain("level")),
     HASH,
@@ -155,7 +155,7 @@ def cost_grid(chosen: Selection, backbone: str, axis: Any) -> Grid | None:
         N,
         Column(unit, number("cost", 1), True),
         Column("on the front", lambda row: "yes" if row["on_front"] else "no"),
-        Column("dominated by", plain("dominated_by")),
+        Column("dominated by", plain("dominated_by"), wrap=True),
     )
     marked = frozenset(i for i, row in enumerate(rows) if row["on_front"])
     left = "".join(f" Without a place: {optimizer_label(o)} ({why})." for o, why in front.left_out.items())
@@ -236,7 +236,7 @@ def runs_grid(board: Board, cell: CellRow, runs: Sequence[RunRow]) -> Grid:
     ]
     columns = (
         Column("seed", plain("seed"), True),
-        Column("status", lambda r: r["status"] + (f": {r['reason']}" if r["reason"] else "")),
+        Column("status", lambda r: r["status"] + (f": {r['reason']}" if r["reason"] else ""), wrap=True),
         Column("test score", number("mean"), True),
         Column("test loss", number("test_loss", 4), True),
         Column("train loss", number("train_loss", 4), True),

@@ -16,7 +16,7 @@ _score = interval("mean", "low", "high")
 
 def table_headline(board: Board) -> list[str]:
     """What one optimizer for all costs, and where the choice matters."""
-    found = [_cost(board)]
+    found: list[str] = []
     gaps = {b: sorted(g for o in board.info.optimizers if (g := gap_of(board, board.cells[b, o])) is not None)
             for b in board.info.backbones}  # fmt: skip
     order = sorted((b for b in gaps if len(gaps[b]) > 1), key=lambda b: -median(gaps[b]))
@@ -24,9 +24,9 @@ def table_headline(board: Board) -> list[str]:
         text = "The choice matters most on {}: the median optimizer is {:.1f} points below the best, the worst {:.1f}."
         found.append(text.format(backbone_name(board, order[0]), median(gaps[order[0]]), gaps[order[0]][-1]))
     if len(order) > 1:
-        text = "Least on {}: {:.1f} and {:.1f}."
+        text = "It matters least on {}: {:.1f} and {:.1f}."
         found.append(text.format(backbone_name(board, order[-1]), median(gaps[order[-1]]), gaps[order[-1]][-1]))
-    return [" ".join(sentence for sentence in found if sentence)]
+    return [_cost(board), " ".join(found)]
 
 
 def _cost(board: Board) -> str:
@@ -99,7 +99,7 @@ def coupling_headline(board: Board) -> list[str]:
         text = f"Interaction holds {shares['interaction']:.0f} % of the variance"
         text += f", 95 % [{ends['low'][2]:.0f}, {ends['high'][2]:.0f}]" if ends else " (noise inside)"
         found.append(text + f"; backbone {shares['backbone']:.0f} %, optimizer {shares['optimizer']:.0f} %.")
-    return [" ".join([*found, _cost(board)])]
+    return [*found, _cost(board)]
 
 
 def _names(cells: list[CellRow]) -> str:

@@ -59,7 +59,7 @@ def grid_table(grid: c.Grid | None, state: State, link: Callable[[int], str] | N
         first = Markup('<a href="{}">{}</a>').format(link(i), texts[0]) if link else texts[0]
         cells = [Markup("<th scope=row>{}</th>").format(first)]
         cells += [
-            Markup("<td{}>{}</td>").format(Markup(" class=num") if c.number else "", text)
+            Markup("<td{}>{}</td>").format(Markup(" class=num" if c.number else " class=wrap" if c.wrap else ""), text)
             for c, text in zip(grid.columns[1:], texts[1:], strict=True)
         ]
         rows.append(Markup("<tr{}>{}</tr>").format(Markup(" class=marked") if i in grid.marked else "", join(cells)))

@@ -60,7 +60,7 @@ def ranking_grid(chosen: Selection) -> Grid:
         Column("category", plain("category")),
         Column("mean rank", number("mean_rank"), True),
         Column("best on", plain("best_of"), True),
-        Column("may be best on (Hsu, 95 %)", plain("may_be_best"), True),
+        Column("may be best on (Hsu)", plain("may_be_best"), True),
         Column("points below the best, mean", number("gap"), True),
         Column("at worst", number("worst_gap"), True),
         Column("failed on", plain("failed"), True),

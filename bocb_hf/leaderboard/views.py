@@ -71,15 +71,16 @@ def _head(chosen: Selection, state: State) -> Markup:
     cells = [board.cells[b, o] for b in chosen.backbones for o in chosen.optimizers]
     size = f"{len(chosen.backbones)} backbones × {len(chosen.optimizers)} optimizers"
     head = Markup("<h2>{}</h2><p class=soft title='data revision {}'>{}: {}</p>").format(
-        info.title, info.revision, size, c.basis(board, 10)
+        info.title, info.revision, size, c.basis(board, c.short_revision(info.revision))
     )
     given = filters_in_words(state)
     if not given:
         return head
     hidden = f"; {len(chosen.hidden)} of {len(cells)} cells hidden" if chosen.hidden else ""
-    return head + Markup("<p class=filters>Shown: {}{}. <a href='{}'>Clear filters</a></p>").format(
-        "; ".join(given), hidden, address(state, families=(), categories=(), level=LEVELS[0], n=1, namespaces=())
-    )
+    return head + Markup(
+        "<p class=filters>Shown: {}{}. Ranks, stars and sentences are of the whole table. "
+        "<a href='{}'>Clear filters</a></p>"
+    ).format("; ".join(given), hidden, address(state, families=(), categories=(), level=LEVELS[0], n=1, namespaces=()))
 
 
 def _table(page: Page, chosen: Selection) -> Markup:

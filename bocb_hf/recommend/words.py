@@ -49,7 +49,7 @@ def next_runs(answer: Answer) -> list[str]:
     new = [o for o in names if not _measured(answer, o)]
     if new:
         found.append(
-            f"tune {_labels(new)} on it over the learning rates above (validation split), an equal number of trials "
+            f"tune {_labels(new)} on it over its learning rates (validation split), an equal number of trials "
             "each; extend a grid whose edge wins; then three fresh seeds of the winner"
         )
     if answer.own and not answer.noise_known:
