@@ -58,14 +58,11 @@ def build_blocks(source: Source) -> gr.Blocks:
                 namespaces = gr.Dropdown(label="Namespaces", multiselect=True, elem_id="namespaces", **_FREE)
                 fewest = gr.Slider(1, 10, 1, step=1, label="n, at least", elem_id="n")
             with gr.Row():
-                families = gr.CheckboxGroup(
-                    [(text, name) for name, text in FAMILIES.items()], label="Families of backbones", elem_id="families"
-                )
+                # without choices until the address was read, which would undo what a visitor has chosen before
+                families = gr.CheckboxGroup([], label="Families of backbones", elem_id="families")
                 about = "; ".join(f"{c}: {text}" for c, text in CATEGORIES.items())
-                categories = gr.CheckboxGroup(
-                    list(CATEGORIES), label="Categories of optimizers", info=about, elem_id="categories"
-                )
-                level = gr.Radio(list(LEVELS), label="Trust, at least", elem_id="level")
+                categories = gr.CheckboxGroup([], label="Categories of optimizers", info=about, elem_id="categories")
+                level = gr.Radio([], label="Trust, at least", elem_id="level")
         with gr.Row():
             backbone = gr.Dropdown(label="Backbone", elem_id="backbone", visible=False, **_FREE)
             optimizer = gr.Dropdown(label="Optimizer", elem_id="optimizer", visible=False, **_FREE)
@@ -195,7 +192,7 @@ def _controls(boards: dict[str, Board], state: State) -> list[Any]:
         gr.update(choices=settings, value=state.table),
         gr.update(choices=families, value=list(state.families)),
         gr.update(choices=sorted(set(info.categories)), value=list(state.categories)),
-        state.level,
+        gr.update(choices=list(LEVELS), value=state.level),
         state.n,
         gr.update(choices=list(board.namespaces), value=list(state.namespaces)),
         gr.update(choices=backbones, value=state.backbone, visible=shown[0]),
