@@ -6,6 +6,7 @@ A score is never a number where the cell is not ranked, and it never stands with
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 from bocb_hf.coupling.words import optimizer_label
@@ -28,6 +29,7 @@ from bocb_hf.leaderboard.layout import FAMILIES
 from bocb_hf.leaderboard.read import Board, CellRow, RunRow
 from bocb_hf.leaderboard.state import Selection, State
 from bocb_hf.leaderboard.summaries import indices_grid, ledger_grid, ranking_grid, shares_grid, study_grid
+from bocb_hf.patterns import BINS, TOP_SHARE
 
 _SHARED = ("backbone", "optimizer", "status", "mean", "low", "high", "n", "diverged")
 
@@ -191,6 +193,38 @@ def shared_grid(chosen: Selection, study: Board) -> Grid | None:
     return Grid("shared", "Cells that both tables have.", columns, rows, basis=basis(chosen.board))
 
 
+def patterns_grid(chosen: Selection, backbone: str) -> Grid | None:
+    """Weight patterns layer by layer, means over seeds; None where no record holds any."""
+    rows: list[dict[str, Any]] = []
+    for optimizer, found in chosen.patterns(backbone).items():
+        first = [layer.name for layer in found[0].layers]
+        alike = [p for p in found if [layer.name for layer in p.layers] == first]
+        for i, name in enumerate(first):
+            row: dict[str, Any] = {"optimizer": optimizer_label(optimizer), "place": i + 1, "layer": name}
+            for measure in ("entropy", "norm", "energy", "alpha"):
+                values = [v for p in alike if (v := getattr(p.layers[i], measure)) is not None]
+                row[measure] = fmean(values) if len(values) == len(alike) else None
+                row[f"{measure}_low"] = min(values) if row[measure] is not None else None
+                row[f"{measure}_high"] = max(values) if row[measure] is not None else None
+            rows.append(row | {"n": len(alike), "diverged": 0})
+    if not rows:
+        return None
+    columns = (
+        Column("optimizer", plain("optimizer")),
+        Column("layer", plain("layer")),
+        Column("entropy, nats", interval("entropy", "entropy_low", "entropy_high"), True),
+        Column("‖w‖₂", interval("norm", "norm_low", "norm_high"), True),
+        Column("first components", interval("energy", "energy_low", "energy_high", 3), True),
+        Column("exponent α", interval("alpha", "alpha_low", "alpha_high"), True),
+        N,
+    )
+    caption = (
+        f"Weight patterns of {backbone_name(chosen.board, backbone)}: means over seeds [smallest, largest], "
+        f"{BINS} bins; share of variance in the first {TOP_SHARE:.0%} of components."
+    )
+    return Grid("patterns", caption, columns, rows, basis=basis(chosen.board))
+
+
 def missing_grid(chosen: Selection, command: Callable[[CellRow], str]) -> Grid:
     """Cells without a finished run, and what would fill them."""
     rows = [
@@ -258,6 +292,8 @@ def grids(name: str, chosen: Selection, study: Board | None, state: State, comma
         return backbone_grid(chosen, state.backbone)
     if name == "optimizer" and state.optimizer in chosen.optimizers:
         return optimizer_grid(chosen, state.optimizer)
+    if name == "patterns" and on_backbone:
+        return patterns_grid(chosen, state.backbone)
     if name == "cost" and on_backbone:
         return cost_grid(chosen, state.backbone, state.axis)
     if name == "shares":

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 import pyarrow as pa
 from pydantic import Field
 
+from bocb_hf.patterns import WeightPatterns
 from bocb_hf.schema import Frozen
 
 VERSION = 2  # of this layout; in the metadata of the file
@@ -161,6 +162,7 @@ class RunInfo(Frozen):
         hyperparameters: Every field of the identity, resolved, as text.
         diagnosis: What its curve shows, in words.
         steps: At which ``losses`` were logged; ``val_steps`` and ``val_top1`` likewise.
+        patterns: Of the last weights; None for a record that holds none.
     """
 
     path: Text
@@ -177,3 +179,4 @@ class RunInfo(Frozen):
     losses: list[float]
     val_steps: list[int]
     val_top1: list[float]
+    patterns: WeightPatterns | None = None

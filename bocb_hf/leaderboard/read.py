@@ -21,6 +21,7 @@ from bocb_hf.coupling.scores import ScoreTable
 from bocb_hf.coupling.trials import TrialCurve
 from bocb_hf.errors import InputError
 from bocb_hf.leaderboard.layout import LEVELS, SCHEMA, VERSION, VERSION_KEY, CellInfo, RunInfo, TableInfo
+from bocb_hf.patterns import WeightPatterns
 from bocb_hf.recommend.source import Source, Tried
 
 NEAR = "may be as good as the best (Hsu, 95 %)"
@@ -198,6 +199,15 @@ class Board:
         place = self._fronts.get(backbone)
         fronts = _FRONTS.validate_json(self._file.payload(place)) if place is not None else []
         return next((front for front in fronts if front.axis == axis), None)
+
+    def patterns(self, backbone: str, optimizers: Sequence[str]) -> dict[str, list[WeightPatterns]]:
+        """Weight patterns of the completed runs of the shown configurations, by optimizer; those without are absent."""
+        found: dict[str, list[WeightPatterns]] = {}
+        for run in self.runs(backbone):
+            shown = run.optimizer in optimizers and run.config_hash == self.cells[backbone, run.optimizer].config_hash
+            if shown and run.info.patterns is not None and run.info.patterns.layers:
+                found.setdefault(run.optimizer, []).append(run.info.patterns)
+        return {o: found[o] for o in optimizers if o in found}
 
     def runs(self, backbone: str, optimizer: str | None = None) -> list[RunRow]:
         """Final runs of a backbone, all configurations, by optimizer and seed."""

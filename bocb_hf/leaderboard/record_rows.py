@@ -101,6 +101,7 @@ def run_row(name: str, record: RunRecord, contents: StoreContents) -> dict[str, 
         losses=[float(f"{v:.5g}") for v in record.curve.train_loss],
         val_steps=list(record.curve.val_step),
         val_top1=list(record.curve.val_top1),
+        patterns=record.patterns,
     )
     return {
         "kind": "run",

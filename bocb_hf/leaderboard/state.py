@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 from bocb_hf.coupling.pareto import AXES, Axis
 from bocb_hf.leaderboard.layout import FAMILIES, LEVELS
 from bocb_hf.leaderboard.read import Board, CellRow
+from bocb_hf.patterns import WeightPatterns
 
 VIEWS: Mapping[str, str] = {
     "table": "Table",
@@ -139,6 +140,10 @@ class Selection:
     def cell(self, backbone: str, optimizer: str) -> CellRow:
         """A cell, hidden or not."""
         return self.board.cells[backbone, optimizer]
+
+    def patterns(self, backbone: str) -> dict[str, list[WeightPatterns]]:
+        """Weight patterns of a backbone's runs that the filters leave, by optimizer."""
+        return self.board.patterns(backbone, [o for o in self.optimizers if self.shown(self.cell(backbone, o))])
 
     def shown(self, cell: CellRow) -> bool:
         """Whether the filters leave it."""

@@ -134,7 +134,13 @@ def _backbone(page: Page, chosen: Selection) -> Markup:
     floors = [f.text for f in board.info.floors if f.backbone in (None, state.backbone)]
     if floors:
         parts.append(Markup("<h4>Floors</h4>{}").format(items(floors)))
-    parts.append(Markup("<p class=soft>No record here holds weight patterns; none are shown.</p>"))
+    patterns = g.patterns_grid(chosen, state.backbone)
+    if patterns is not None:
+        alt = f"Weight patterns of {name} by layer and optimizer: entropy, norm, component energy, spectral exponent"
+        table = Markup("<details><summary>Layer by layer</summary>{}</details>").format(grid_table(patterns, state))
+        parts.append(Markup("<h4>Weight patterns</h4>{}{}").format(figure("patterns", alt, state), table))
+    elif board.info.source != "published":
+        parts.append(Markup("<p class=soft>No record of this backbone holds weight patterns.</p>"))
     return join(parts)
 
 
