@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from boards import HOSTILE, contents_of, poison, some_records, write_board, write_large
-from builders import make_grid, make_record
+from builders import make_grid, make_record, with_patterns
 from hub_client import HubClient
 from hub_server import HubServer
 from hypothesis import given
@@ -355,6 +355,29 @@ def test_filters_are_said(boards: dict[str, Board]):
     assert "Clear filters" in html and "Clear filters" not in render(Page(boards, state_of(boards, "")))
 
 
+def test_weight_patterns_of_records_are_shown_and_downloaded(tmp_path: Path):
+    records = [with_patterns(r) if r.role == "final" and r.status == "completed" else r for r in some_records()]
+    boards = LeaderboardFile(write_board(tmp_path / "b.parquet", records)).boards
+    state = state_of(boards, "view=backbone&backbone=tiny_resnet")
+    html = render(Page(boards, state))
+    assert "export/patterns.svg" in html and "export/patterns.csv" in html
+    rows = list(csv.DictReader(io.StringIO(export("patterns", "csv", state, boards).decode())))
+    held = {r.seed: r.patterns for r in records if r.patterns and r.identity.cell()[2:] == ("tiny_resnet", "adamw")}
+    found = [row for row in rows if row["optimizer"] == "AdamW"]
+    assert [row["layer"] for row in found] == [layer.name for layer in held[1].layers] and len(rows) == 9
+    for i, row in enumerate(found):
+        norms = [p.layers[i].norm for p in held.values()]
+        assert float(row["norm"]) == pytest.approx(sum(norms) / 2) and row["n"] == "2"
+        assert (float(row["norm_low"]), float(row["norm_high"])) == (min(norms), max(norms))
+    assert found[-1]["alpha"] == "" and "$\\alpha$" in export("patterns", "tex", state, boards).decode()
+    assert export("patterns", "svg", state, boards).startswith(b"<?xml")
+    filtered = state_of(boards, "view=backbone&backbone=tiny_resnet&categories=b")
+    assert b"SGD-M" not in export("patterns", "csv", filtered, boards)
+    bare = state_of(boards, "view=backbone&backbone=tiny_resnet&namespaces=lab&level=verified")
+    with pytest.raises(InputError, match="there is no"):
+        export("patterns", "png", bare, boards)
+
+
 # --- recommendations
 
 
@@ -423,7 +446,7 @@ def test_the_table_is_exported_as_filtered(boards: dict[str, Board], own: Board)
     assert b"\\begin{tabular}" in export("table", "tex", state, boards)
 
 
-@pytest.mark.parametrize("name", PICTURES)
+@pytest.mark.parametrize("name", sorted(set(PICTURES) - {"patterns"}))  # which its records are too old for
 def test_the_demo_has_every_figure_as_png_and_svg(name):
     boards = LeaderboardFile(DEMO).boards
     state = state_of(boards, "backbone=tiny_resnet&optimizer=sgdm")

@@ -28,9 +28,10 @@ from bocb_hf.patterns import BINS, OVERFIT, TOP_SHARE, UNDERFIT, WeightPatterns
 _MEASURES = {
     "entropy": "entropy of the weights in nats",
     "norm": "‖w‖₂",
-    "energy": f"variance in the first {TOP_SHARE:.0%} of components",
+    "energy": f"variance in the first {100 * TOP_SHARE:g} % of components",
     "alpha": "exponent α of the spectrum's tail",
 }
+_NORMS = [m * 10.0**e for e in range(-6, 7) for m in (1, 2, 5)]
 
 
 def pattern_figure(runs: Mapping[str, Sequence[WeightPatterns]], backbone: str, dataset: str) -> Figure:
@@ -61,6 +62,10 @@ def pattern_figure(runs: Mapping[str, Sequence[WeightPatterns]], backbone: str, 
             )
         if measure == "norm":
             axes.set_yscale("log")
+            low, high = axes.get_ylim()
+            ticks = [t for t in _NORMS if low <= t <= high]
+            axes.set_yticks(ticks, [f"{t:g}" for t in ticks])
+            axes.minorticks_off()
         if measure == "alpha":
             for bound in (OVERFIT, UNDERFIT):
                 axes.axhline(bound, color=SOFT, linewidth=0.5, linestyle=(0, (1, 1.5)))

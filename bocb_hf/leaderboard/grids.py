@@ -220,7 +220,7 @@ def patterns_grid(chosen: Selection, backbone: str) -> Grid | None:
     )
     caption = (
         f"Weight patterns of {backbone_name(chosen.board, backbone)}: means over seeds [smallest, largest], "
-        f"{BINS} bins; share of variance in the first {TOP_SHARE:.0%} of components."
+        f"{BINS} bins; share of variance in the first {100 * TOP_SHARE:g} % of components."
     )
     return Grid("patterns", caption, columns, rows, basis=basis(chosen.board))
 

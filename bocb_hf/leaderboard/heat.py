@@ -93,8 +93,8 @@ def _heat_cell(chosen: Selection, backbone: str, optimizer: str, shade: Mapping[
         near = cell.near_best if cell.candidate is None else cell.candidate
         sign = "★" if cell.rank == 1 else "☆" if near else ""
         half = f"±{(cell.high - cell.low) / 2:.1f} " if cell.low is not None and cell.high is not None else ""
-        failed = " x" if cell.failed else ""
-        return f'<td class="g{shade[cell.key]}{failed}"><b>{sign}{cell.mean:.1f}</b><i>{half}{runs}</i>'
+        mark, said = (" x", "<s>failed</s>") if cell.failed else ("", "")  # the corner, and for those who cannot see it
+        return f'<td class="g{shade[cell.key]}{mark}"><b>{sign}{cell.mean:.1f}</b><i>{half}{runs}</i>{said}'
     if cell.status == "diverged":
         return f"<td class=div><b>diverged</b><i>{cell.diverged}/{cell.diverged}</i>"
     if cell.status == "partial":
