@@ -70,7 +70,7 @@ def main() -> None:
 
 def _intervals(tables: int, kind: Kind) -> None:
     for (backbones, optimizers), regimes in INTERVALS.items():
-        columns = [(regime, seeds) for regime in regimes for seeds in SEEDS]
+        columns: list[tuple[Regime, int]] = [(regime, seeds) for regime in regimes for seeds in SEEDS]
         found: list[dict[str, Share]] = []
         for regime, seeds in columns:
             started = time.perf_counter()
