@@ -56,10 +56,8 @@ def main() -> None:
     parser.add_argument("--only", choices=PARTS, help="one of these parts")
     arguments = parser.parse_args()
     parts = (arguments.only,) if arguments.only else PARTS
-    print(
-        f"{datetime.date.today()}, {arguments.tables} tables a column, seeded; {MORE} times as many where a figure of"
-    )
-    print("the column lay outside its limits, to tell chance from a fault")
+    print(f"{datetime.date.today()}, {arguments.tables} tables a column, seeded; {MORE} times as many where a figure")
+    print("of the column lay outside its limits, to tell chance from a fault")
     print("95.3(7) stands for 95.3 with a standard error of 0.7; ! lies beyond the limits by more than 1.96 of these")
     if "intervals" in parts:
         print(f"\nPercent of 95 % intervals that hold the truth, {DRAWS} draws each; limits: 92 to 98")
