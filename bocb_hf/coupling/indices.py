@@ -53,9 +53,7 @@ def residuals(scores: ScoreTable, scale: Scale = "points", draws: int = 4000, se
     A residual is a linear map of all cell means, so its error is √Σ coefficient²·σ²/n; the critical value is the 95 %
     quantile of the largest |r̂ − r|/error among all cells when each cell's noise follows its posterior (``spread.py``;
     the moderated t of single cells would be far too wide for the largest of 400). Noise holds what all cells of a
-    backbone share in a seed, which cancels in a residual, so intervals are then too wide rather than too narrow. They
-    are slightly too wide as well where all cells spread alike and too few scores can show it: with 5 × 4 cells and two
-    seeds they hold the truth in 98.4 ± 0.2 % of tables.
+    backbone share in a seed, which cancels in a residual, so intervals are then too wide rather than too narrow.
 
     Args:
         scores: The table.

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from bocb_hf.coupling.scores import ScoreTable
 from bocb_hf.coupling.statistics import Interval
-from bocb_hf.coupling.table import Table
 from bocb_hf.errors import InputError
 from bocb_hf.recommend.sets import (
     LARGEST_SET,
@@ -22,25 +21,11 @@ from bocb_hf.recommend.sets import (
     regrets,
     smallest_set,
 )
+from bocb_hf.recommend.source import Source
 from bocb_hf.recommend.tags import Tags, known_tags, similarity
 
 DRAWS = 200  # of the noise of the target's own cells
 PROBES = 2  # optimizers outside the set that are worth a run
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where scores come from: one published table, or one table of a store. Two sources are never pooled.
-
-    Attributes:
-        label: For people.
-        scores: The table.
-        table: The records behind it; None for a published table, which has neither trials nor seeds.
-    """
-
-    label: str
-    scores: ScoreTable
-    table: Table | None = None
 
 
 @dataclass(frozen=True)
@@ -237,15 +222,7 @@ def _pairwise(tags: list[Tags]) -> Floats:
 
 def _errors(source: Source, own: int, columns: list[int]) -> Floats:
     """Standard error of each own mean over seeds, in points; NaN where noise cannot be separated."""
-    if source.table is None:
-        return np.full(len(columns), np.nan)
-    backbone = source.scores.backbones[own]
-    errors: list[float] = []
-    for column in columns:
-        row = source.table.shown(backbone, source.scores.optimizers[column])
-        known = row.estimate is not None and row.estimate.variance is not None
-        errors.append((row.estimate.variance / row.estimate.n) ** 0.5 if known else float("nan"))  # pyright: ignore
-    return np.array(errors)
+    return np.full(len(columns), np.nan) if source.errors is None else source.errors[own, columns]
 
 
 def _own_scenarios(

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bocb_hf.coupling.ledger import ledger, unequal
 from bocb_hf.coupling.words import backbone_label, interval_text, optimizer_label
 from bocb_hf.recommend.answer import Answer
 from bocb_hf.recommend.evaluate import HELD_OUT
@@ -34,11 +33,11 @@ def target_text(target: Tags) -> str:
 def answer_text(answer: Answer, starts: Sequence[Start | None]) -> str:
     """All that one source says."""
     blocks = [
-        _heading(answer),
-        "\n".join(map(_item, _verdict(answer))),
+        _wrap(f"== {heading(answer)}"),
+        "\n".join(map(_item, [*verdict(answer), *caveats(answer)])),
         _sizes(answer),
         _starts(answer, starts),
-        "evidence (measured, from this source only):\n" + "\n".join(map(_item, _evidence(answer))),
+        "evidence (measured, from this source only):\n" + "\n".join(map(_item, evidence(answer))),
         "what to run next:\n" + "\n".join(map(_item, next_runs(answer))),
     ]
     return "\n\n".join(blocks)
@@ -51,7 +50,7 @@ def next_runs(answer: Answer) -> list[str]:
     new = [o for o in names if not _measured(answer, o)]
     if new:
         found.append(
-            f"tune {_labels(new)} on it over the learning rates above (validation split), an equal number of trials "
+            f"tune {_labels(new)} on it over its learning rates (validation split), an equal number of trials "
             "each; extend a grid whose edge wins; then three fresh seeds of the winner"
         )
     if answer.own and not answer.noise_known:
@@ -72,17 +71,18 @@ def next_runs(answer: Answer) -> list[str]:
     return found
 
 
-def _heading(answer: Answer) -> str:
+def heading(answer: Answer) -> str:
+    """The source and its table."""
     s = answer.source.scores
     place = f"{s.dataset}, setting {s.setting}, {len(s.backbones)} backbones × {len(s.optimizers)} optimizers"
-    return _wrap(f"== {answer.source.label}: {place}, revision {s.revision[:20]}")
+    return f"{answer.source.label}: {place}, revision {s.revision[:20]}"
 
 
-def _verdict(answer: Answer) -> list[str]:
+def verdict(answer: Answer) -> list[str]:
+    """The answer itself in its first sentence, then what it rests on."""
     chosen, names = answer.chosen, _labels(answer.names(answer.chosen))
     lines: list[str] = []
     if answer.own and not answer.reference:
-        lines.append(f"{answer.target.name} has its own column here.")
         if answer.noise_known:
             lines.append(
                 f"Try {names}: expected regret {chosen.regret:.2f} points over the noise of its seeds, "
@@ -94,25 +94,25 @@ def _verdict(answer: Answer) -> list[str]:
                 f"Try {names}, the best of its column. Noise is unknown there ({_why_unknown(answer)}), so no regret "
                 "can be bounded: the next best may be as good."
             )
+        lines.append(f"{answer.target.name} has its own column here.")
         if answer.without_own is not None:
             others, regret = answer.without_own
             lines.append(
                 f"Check: without its column the answer would have been {_labels(others)}, {regret:.2f} points below "
                 "its best."
             )
-        return [*lines, *_caveats(answer)]
-    lines.append(_reference(answer))
+        return lines
     interval = f", {interval_text(answer.interval, 2)} by bootstrap over backbones" if answer.interval else ""
     expected = f"{chosen.expected:.2f} points" if chosen.expected is not None else "unknown"
-    verdict = f"Try {names}: expected regret {expected} (leave-one-backbone-out over the reference{interval})"
+    line = f"Try {names}: expected regret {expected} (leave-one-backbone-out over the reference{interval})"
     if chosen.expected is None:
-        verdict += "; one comparable backbone cannot be cross-validated"
+        line += "; one comparable backbone cannot be cross-validated"
     elif not answer.bounded:
-        verdict += f"; no set of up to {len(answer.choices)} keeps the bound of {answer.bound:g}, this comes closest"
+        line += f"; no set of up to {len(answer.choices)} keeps the bound of {answer.bound:g}, this comes closest"
     else:
-        verdict += f"; {_within(answer)}"
-    lines.append(verdict + ".")
-    return [*lines, *_caveats(answer)]
+        line += f"; {_within(answer)}"
+    lines += [line + ".", _reference(answer)]
+    return lines
 
 
 def _within(answer: Answer) -> str:
@@ -151,11 +151,12 @@ def _reference(answer: Answer) -> str:
     )
 
 
-def _caveats(answer: Answer) -> list[str]:
+def caveats(answer: Answer) -> list[str]:
+    """What weakens it."""
     found = [f"Note: {note}" for note in answer.source.scores.notes]
-    if answer.source.table is not None:
-        differences = unequal(ledger(answer.source.table))
-        fair = f"not equal between cells ({'; '.join(differences)})" if differences else "equal in every cell"
+    if answer.source.tried is not None:
+        differences = "; ".join(answer.source.unequal)
+        fair = f"not equal between cells ({differences})" if differences else "equal in every cell"
         found.append(f"Tuning and budget behind these scores: {fair}; `bocb aggregate` prints the ledger.")
     if answer.failed:
         found.append(
@@ -193,7 +194,7 @@ def _starts(answer: Answer, starts: Sequence[Start | None]) -> str:
     return "\n".join(lines)
 
 
-def _evidence(answer: Answer) -> list[str]:
+def evidence(answer: Answer) -> list[str]:
     """The measured cells of each member, best first, with their n and the points below the best of the backbone.
 
     Of a backbone with scores of its own, its next best cells as well.
