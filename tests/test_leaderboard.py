@@ -18,7 +18,7 @@ from boards import HOSTILE, contents_of, poison, some_records, write_board, writ
 from builders import make_grid, make_record, with_patterns
 from hub_client import HubClient
 from hub_server import HubServer
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bocb_hf.coupling.table import build_tables
@@ -47,6 +47,7 @@ from bocb_hf.reference import PUBLISHED, published
 from bocb_hf.results import LEADERBOARD
 
 DRAWS = 200
+UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a machine may be busy
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +141,7 @@ def test_the_shipped_file_is_the_demo():
 # --- addresses
 
 
+@UNTIMED
 @given(
     st.builds(
         dict,
@@ -166,6 +168,7 @@ def own_boards(boards):
     return boards
 
 
+@UNTIMED
 @given(st.lists(st.tuples(st.sampled_from([*State.__dataclass_fields__, "x"]), st.text(max_size=400))))
 def test_no_address_breaks_a_view(own_boards, pairs):
     state, dropped = parse_query(pairs, own_boards)
