@@ -155,7 +155,9 @@ def test_two_cpu_processes_are_two_and_give_the_result_of_one(
     one = run([sys.executable, *common, f"runtime.store={tmp_path / 'one'}"])
     assert one.returncode == 0, one.stderr
     two = run(
-        [*LAUNCH, "--multi_gpu", "--num_processes", "2", *common, f"runtime.store={tmp_path / 'two'}"],
+        # with the tracker of the defaults, which must not part the processes before the test split is read
+        [*LAUNCH, "--multi_gpu", "--num_processes", "2", *common, f"runtime.store={tmp_path / 'two'}"]
+        + ["runtime.tracker=auto"],
         ACCELERATE_USE_CPU="true",
     )
     assert two.returncode == 0, two.stderr
