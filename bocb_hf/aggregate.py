@@ -131,7 +131,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
         outputs = write_outputs(contents, arguments.out)
         print(outputs.text)
-        found = analyse_records(contents.records, arguments.rules, arguments.out, arguments.draws)
+        found = analyse_records(contents.records, contents.uri, arguments.rules, arguments.out, arguments.draws)
         print(f"\n{found.text}")
         paths = [*outputs.paths, *found.paths]
     print("\nwrote " + ", ".join(str(path) for path in paths))

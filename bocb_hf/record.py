@@ -16,6 +16,7 @@ from bocb_hf.errors import InputError
 from bocb_hf.identity import BackboneIdentity, DataIdentity, Identity
 from bocb_hf.measurements import Correctness, Cost, Curve, Environment, Metrics, NonNegative, Text
 from bocb_hf.naming import baseline_path, baseline_repository_name, make_run_id, repository_name
+from bocb_hf.patterns import WeightPatterns
 from bocb_hf.schema import (
     ConfigHash,
     Count,
@@ -50,6 +51,7 @@ class RunRecord(Document):
         reason: Why it did.
         test_split: Which split the test metrics were read on (ImageNet: ``validation``).
         weights_sha256: Of ``model.safetensors`` beside the record of a completed final run.
+        patterns: Of the last weights of a completed final run, layer by layer; older records have none.
         supersedes: SHA-256 of the finished record that this one replaced on purpose.
         finished_at: UTC, ISO 8601.
     """
@@ -74,6 +76,7 @@ class RunRecord(Document):
     cost: Cost
     environment: Environment
     curve: Curve
+    patterns: WeightPatterns | None = later(None)
     supersedes: Sha256 | None
     finished_at: UtcTime
 
@@ -102,6 +105,8 @@ class RunRecord(Document):
                 raise ValueError(f"test_top1 is {top1.last} of {top1.n}, but the bits give {expected}")
         elif any(test) or self.correctness or self.test_split or self.weights_sha256:
             raise ValueError(f"a {self.status} {self.role} run must hold no test metric")
+        if self.patterns is not None and not read_test:
+            raise ValueError(f"a {self.status} {self.role} run must hold no weight patterns")
         val = self.metrics.val_top1
         if self.role == "trial" and self.status == "completed" and (val is None or val.last is None):
             raise ValueError("a completed trial needs val_top1")

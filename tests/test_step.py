@@ -17,6 +17,7 @@ from bocb_hf.data.augment import normalize
 from bocb_hf.data.sampling import epoch_order, hessian_uniforms
 from bocb_hf.engine import step
 from bocb_hf.engine.dry_run import optimizer_state_bytes
+from bocb_hf.engine.plan import make_plan
 from bocb_hf.engine.prepare import PreparedRun, prepare_run
 from bocb_hf.engine.run import train_run
 from bocb_hf.errors import InputError
@@ -154,7 +155,8 @@ def test_state_is_estimated_before_a_run(sections: dict[str, Any], optimizer: st
 @pytest.mark.parametrize("optimizer", ["sam", "sophia"])
 def test_several_gradients_refuse_fp16(sections: dict[str, Any], optimizer: str) -> None:
     with pytest.raises(InputError, match=r"training.precision: .* choose bf16"):
-        train_run(make(sections, f"optimizer.name={optimizer}", "training.precision=fp16"))
+        config = make(sections, f"optimizer.name={optimizer}", "training.precision=fp16")
+        make_plan(prepare_run(config).identity, config.runtime, 200, 1)
 
 
 def test_schedule_free_saves_the_average(sections: dict[str, Any]) -> None:

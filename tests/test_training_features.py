@@ -5,13 +5,11 @@ from __future__ import annotations
 import argparse
 import math
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import timm
 import torch
-from accelerate.utils import DistributedType
 from conftest import short_run
 from plain_loop import augment_plainly, decoded
 from runs import StopAfter, make, weights_of
@@ -20,7 +18,6 @@ from torch import nn
 from torch.nn import functional
 
 from bocb_hf.backbones.definition import define_backbone
-from bocb_hf.config import TrainingConfig
 from bocb_hf.data.augment import normalize
 from bocb_hf.data.sampling import epoch_order
 from bocb_hf.data.source import LoaderSource, MemorySource
@@ -28,12 +25,10 @@ from bocb_hf.engine import loop
 from bocb_hf.engine import prepare as prepare_module
 from bocb_hf.engine import run as run_module
 from bocb_hf.engine.main import add_arguments, load_config
-from bocb_hf.engine.plan import check_sharding
 from bocb_hf.engine.prepare import prepare_run
 from bocb_hf.engine.run import train_run
 from bocb_hf.engine.timing import StepTimer, _rapl_counter
 from bocb_hf.errors import InputError
-from bocb_hf.optim import OPTIMIZERS
 from bocb_hf.optim.compiled import compile_step
 from bocb_hf.optim.param_groups import classifier_layers, layer_scales
 from bocb_hf.record import RunRecord
@@ -318,25 +313,16 @@ def test_memory_format_and_determinism_are_recorded(sections: dict[str, Any]) ->
     assert not plain.environment.channels_last and not plain.environment.deterministic
 
 
+def test_fp16_on_a_cpu_is_refused(sections: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """accelerate would train in fp32, and the record would say fp16."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    with pytest.raises(InputError, match=r"training\.precision: fp16 needs a GPU"):
+        train_run(make(sections, "training.precision=fp16"))
+
+
 def test_a_tracker_that_is_not_installed_is_named(sections: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     real = run_module.importlib.util.find_spec
     monkeypatch.setattr(run_module.importlib.util, "find_spec", lambda n: None if n == "wandb" else real(n))
     with pytest.raises(InputError, match=r"this needs wandb.*bocb-hf\[trackers\]"):
         train_run(make(sections, "runtime.tracker=wandb"))
-
-
-@pytest.mark.parametrize("row", OPTIMIZERS, ids=lambda row: row.id)
-def test_sharded_parameters_are_for_element_wise_optimizers(row: Any) -> None:
-    """Every row: under FSDP an optimizer sees a part of each parameter."""
-    accelerator: Any = SimpleNamespace(distributed_type=DistributedType.FSDP, is_fsdp2=True)
-    training = TrainingConfig(epochs=1, batch_size=1)
-    if row.elementwise and not row.needs:
-        check_sharding(accelerator, row, training)
-        with pytest.raises(InputError, match="averaged weights"):
-            check_sharding(accelerator, row, training.model_copy(update={"ema_decay": 0.9}))
-        with pytest.raises(InputError, match="version 1"):
-            check_sharding(SimpleNamespace(distributed_type=DistributedType.FSDP, is_fsdp2=False), row, training)  # type: ignore[arg-type]
-    else:
-        with pytest.raises(InputError, match=f"{row.id} needs whole tensors"):
-            check_sharding(accelerator, row, training)
-    check_sharding(SimpleNamespace(distributed_type=DistributedType.MULTI_GPU), row, training)  # type: ignore[arg-type]

@@ -45,7 +45,8 @@ def save(accelerator: Accelerator, folder: Path, step: int) -> None:
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         with writing(folder):
-            manifest = {p.name: _digest(p) for p in sorted(partial.iterdir())}
+            files = sorted(path for path in partial.rglob("*") if path.is_file())  # FSDP may save shards in folders
+            manifest = {path.relative_to(partial).as_posix(): _digest(path) for path in files}
             with (partial / _MANIFEST).open("w", encoding="utf-8") as file:
                 json.dump(manifest, file)
                 file.flush()

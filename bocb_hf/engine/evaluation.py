@@ -14,6 +14,7 @@ from bocb_hf.data.augment import normalize
 from bocb_hf.data.batches import evaluation_batches
 from bocb_hf.data.splits import TestImages
 from bocb_hf.engine.metrics import mean_loss, top_k_accuracy
+from bocb_hf.engine.sharding import is_sharded
 from bocb_hf.optim.param_groups import train_mode
 
 BATCH = 250  # images a forward pass; the scores do not depend on it
@@ -30,7 +31,7 @@ class Evaluation:
     correct: Tensor
 
 
-@torch.inference_mode()
+@torch.no_grad()  # FSDP2 keeps what it gathered for the next training step, which takes no inference tensors
 def evaluate(
     model: nn.Module,
     images: TestImages,
@@ -61,6 +62,8 @@ def evaluate(
     ranked = torch.zeros(n, 5, dtype=torch.int64, device=device)
     classes = torch.zeros((), dtype=torch.int64, device=device)
     rank, processes = accelerator.process_index, accelerator.num_processes
+    most, done = -(-n // (processes * BATCH)), 0  # batches of the first process, which has most
+    inputs = torch.empty(0)
     for indices, pixels, labels in evaluation_batches(images, BATCH, rank, processes, workers):
         inputs = normalize(pixels.to(device), mean, std).contiguous(memory_format=memory_format)
         labels = labels.to(device)
@@ -72,6 +75,9 @@ def evaluate(
         losses[where] = functional.cross_entropy(logits, labels, reduction="none")
         top = logits.topk(min(5, logits.shape[1]), dim=1).indices
         ranked[where, : top.shape[1]] = top
+        done += 1
+    if is_sharded(accelerator) and done < most:
+        model(inputs[:1])  # the others gather the shards of this process, and would wait for it
     if training:
         train_mode(model)
     losses, ranked, classes = (

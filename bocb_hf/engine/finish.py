@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedType, broadcast_object_list
+from accelerate.utils import broadcast_object_list
 from torch import nn
 
 from bocb_hf.engine.checkpoint import writing
@@ -17,8 +17,10 @@ from bocb_hf.engine.evaluation import Evaluation
 from bocb_hf.engine.export import export_model
 from bocb_hf.engine.loop import Trainer
 from bocb_hf.engine.prepare import PreparedRun
+from bocb_hf.engine.sharding import is_sharded
 from bocb_hf.measurements import Correctness, Cost, Measurement, Metrics
 from bocb_hf.optim import OPTIMIZERS
+from bocb_hf.patterns import WeightPatterns, weight_patterns
 from bocb_hf.record import RunRecord, Status, parse_record
 from bocb_hf.schema import utc_now
 from bocb_hf.store import Store
@@ -50,14 +52,17 @@ def _publish(prepared: PreparedRun, store: Store, trainer: Trainer, flops: int |
     model = _whole_model(prepared, trainer) if test is not None else trainer.evaluation_model
 
     def publish() -> RunRecord:
-        weights = weights_sha256 = None
+        weights = weights_sha256 = patterns = None
         if test is not None:
             weights = prepared.state_dir / "export"  # left behind by a crash, it goes with the resume state
             with writing(weights):
                 export_model(model, prepared.identity, prepared.data.class_names, weights)
                 with (weights / "model.safetensors").open("rb") as file:
                     weights_sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        record = _make_record(prepared, trainer, status, test, flops, weights_sha256)
+            patterns = weight_patterns(
+                {name: t.detach().float().cpu().numpy() for name, t in model.state_dict().items()}
+            )
+        record = _make_record(prepared, trainer, status, test, flops, weights_sha256, patterns)
         record = publish_run(store, config.runtime.namespace, record, weights, config.runtime.supersede)
         if status != "interrupted":
             shutil.rmtree(prepared.state_dir, ignore_errors=True)
@@ -71,7 +76,7 @@ def _publish(prepared: PreparedRun, store: Store, trainer: Trainer, flops: int |
 
 def _whole_model(prepared: PreparedRun, trainer: Trainer) -> nn.Module:
     """The network that is saved; FSDP's shards are put together in a fresh one."""
-    if trainer.accelerator.distributed_type != DistributedType.FSDP:
+    if not is_sharded(trainer.accelerator):
         # safetensors takes no other memory format, and training is over
         return trainer.evaluation_model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     state = trainer.accelerator.get_state_dict(trainer.network)
@@ -98,6 +103,7 @@ def _make_record(
     test: Evaluation | None,
     flops: int | None,
     weights_sha256: str | None,
+    patterns: WeightPatterns | None,
 ) -> RunRecord:
     config, identity, progress = prepared.config, prepared.identity, trainer.progress
     on_gpu = trainer.accelerator.device.type == "cuda"
@@ -149,6 +155,7 @@ def _make_record(
             trainer.accelerator.device, trainer.accelerator.num_processes, trainer.plan.micro_batch, config.runtime
         ),
         curve=progress.curve(),
+        patterns=patterns,
         supersedes=None,
         finished_at=utc_now(),
     )

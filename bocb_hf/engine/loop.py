@@ -27,10 +27,12 @@ from bocb_hf.engine.environment import peak_memory
 from bocb_hf.engine.evaluation import Evaluation, evaluate
 from bocb_hf.engine.feed import Feed
 from bocb_hf.engine.interrupt import StopSignal
-from bocb_hf.engine.plan import check_sharding, make_plan
+from bocb_hf.engine.memory import keep_freed_memory
+from bocb_hf.engine.plan import make_plan
 from bocb_hf.engine.processes import agree_to_stop, share_buffers
 from bocb_hf.engine.progress import Progress
 from bocb_hf.engine.schedule import learning_rate
+from bocb_hf.engine.sharding import check_sharding, fit_to_shards
 from bocb_hf.engine.step import RECALIBRATION_BATCHES, batch_gradient, evaluation_weights, sampled_label_loss
 from bocb_hf.engine.watch import StepWatch
 from bocb_hf.identity import Identity
@@ -88,6 +90,7 @@ class Trainer:
             model.compile()  # in place: the names of the parameters stay
         if runtime.compile_optimizer:
             compile_step(optimizer, row)
+        fit_to_shards(accelerator, optimizer)
         self.network, self.optimizer = accelerator.prepare(model, optimizer)
         self.augmenter = Augmenter(
             identity.augmentation, training, data.image_size, data.num_classes, data.mean, data.std, seed, device
@@ -128,6 +131,8 @@ class Trainer:
             InputError: The resume state cannot be written.
         """
         progress, plan = self.progress, self.plan
+        if self.accelerator.device.type == "cpu":
+            keep_freed_memory()
         if checkpoint.load_newest(self.accelerator, self.state_dir):
             progress.resumed += 1
             # accelerate counts micro-batches; saves are between steps, and the number of parts may have changed
@@ -221,7 +226,8 @@ class Trainer:
             with accelerator.accumulate(self.network):
                 inputs, targets = self.feed.inputs(batch, self.progress.step)
                 timer.lap("data")
-                logits = self.network(inputs)
+                with accelerator.autocast():  # accelerate's own does not reach into shards
+                    logits = self.network(inputs)
                 mean_loss = loss(logits.float(), targets, training)
                 accelerator.backward(mean_loss)
                 timer.lap("forward_backward")

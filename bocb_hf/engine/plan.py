@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from accelerate import Accelerator
-from accelerate.utils import DistributedType
-
-from bocb_hf.config import RuntimeConfig, TrainingConfig
+from bocb_hf.config import RuntimeConfig
 from bocb_hf.data.augment import check_micro_batch
 from bocb_hf.engine.step import check_precision
 from bocb_hf.errors import InputError
 from bocb_hf.identity import Identity
-from bocb_hf.optim.row import OptimizerRow
 
 
 @dataclass(frozen=True)
@@ -55,23 +51,3 @@ def make_plan(identity: Identity, runtime: RuntimeConfig, train_images: int, pro
         raise InputError(f"training.batch_size: {batch} is more than the {train_images} training images")
     stretch = max(10, round(training.divergence_epochs * steps))
     return Plan(steps, steps * training.epochs, batch // parts, runtime.save_every or steps, stretch)
-
-
-def check_sharding(accelerator: Accelerator, row: OptimizerRow, training: TrainingConfig) -> None:
-    """Refuses what FSDP would make wrong: every process holds only a part of each parameter.
-
-    Raises:
-        InputError: An optimizer that needs whole tensors or several gradients, averaged weights, or FSDP's first
-            version, which hides the parameters in flat ones.
-    """
-    if accelerator.distributed_type != DistributedType.FSDP:
-        return
-    if not accelerator.is_fsdp2:
-        raise InputError("FSDP: version 1 hides the parameters; set fsdp_version: 2, as recipes/accelerate/fsdp.yaml")
-    if not row.elementwise or row.needs:
-        raise InputError(
-            f"FSDP: {row.id} needs whole tensors or more than one gradient, but each process holds a shard; take DDP "
-            "(recipes/accelerate/multi_gpu.yaml)"
-        )
-    if training.ema_decay is not None:
-        raise InputError("FSDP: averaged weights of shards are not supported; set training.ema_decay=null or take DDP")

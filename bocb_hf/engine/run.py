@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.utils import parse_flag_from_env
 from filelock import FileLock, Timeout
 from timm.layers.norm_act import convert_sync_batchnorm
 from torch import nn
@@ -111,10 +112,15 @@ def check_runtime(config: RunConfig) -> None:
     """Refuses what this machine or installation cannot do.
 
     Raises:
-        InputError: A memory format that crashes, or a tracker that is not installed.
+        InputError: A precision that would be none, a memory format that crashes, or a tracker that is not installed.
     """
-    runtime = config.runtime
-    if runtime.channels_last and config.training.precision == "fp32" and not torch.cuda.is_available():
+    runtime, on_gpu = config.runtime, torch.cuda.is_available() and not parse_flag_from_env("ACCELERATE_USE_CPU")
+    if config.training.precision == "fp16" and not on_gpu:
+        raise InputError(
+            "training.precision: fp16 needs a GPU; on a CPU accelerate would train in fp32 without a word: take "
+            "training.precision=bf16 or fp32"
+        )
+    if runtime.channels_last and config.training.precision == "fp32" and not on_gpu:
         raise InputError(
             "runtime.channels_last: in fp32 on a CPU torch's strided 1×1 convolutions crash in this memory format; "
             "take training.precision=bf16, or leave it off"

@@ -33,9 +33,11 @@ from bocb_hf.leaderboard.layout import (
     FloorRow,
     LedgerRow,
     TableInfo,
+    TriedRow,
 )
 from bocb_hf.leaderboard.record_rows import own_cell, run_row
 from bocb_hf.outputs import table_slug
+from bocb_hf.recommend.source import tried_of
 from bocb_hf.reference import PUBLISHED, SOURCE, published
 
 DRAWS = 2000
@@ -139,6 +141,7 @@ def _own_info(name: str, table: Table, scores: ScoreTable, analysis: Analysis, c
             "fairness": unequal(entries),
             "robustness": plain,
             "trial_curves": [asdict(curve) for curve in trial_curves(table)],
+            "tried": [TriedRow(**asdict(best)) for best in tried_of(table)],
         }
     )
 
@@ -175,6 +178,7 @@ def _info(
         fairness=[],
         robustness=None,
         trial_curves=[],
+        tried=None,
     )
 
 
