@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 from collections.abc import Callable
 from typing import Any
 
@@ -86,7 +87,9 @@ def _collect(arguments: argparse.Namespace) -> int:
     from bocb_hf.store.card_cache import open_cache
     from bocb_hf.store.hub_calls import check_writable, explained, make_api, with_back_off
 
-    (namespace,) = namespaces(arguments.store)[:1]
+    namespace, *more = namespaces(arguments.store)
+    if more:
+        raise InputError(f"--store: a collection belongs to one namespace, but {arguments.store} names {1 + len(more)}")
     check_writable(namespace)
     with open_cache(namespace) as cache:
         cache.refresh()
@@ -98,7 +101,7 @@ def _collect(arguments: argparse.Namespace) -> int:
     if not names:
         raise InputError(f"{arguments.store} has no repository of {arguments.dataset}, setting {arguments.setting}")
     api = make_api()
-    title = f"Backbone-optimizer coupling: {arguments.dataset}, {arguments.setting}"[:60]
+    title = collection_title(arguments.dataset, arguments.setting)
     with explained(arguments.store):
         made = with_back_off(lambda: api.create_collection(title, namespace=namespace, exists_ok=True))
         present = {item.item_id for item in made.items}
@@ -107,3 +110,11 @@ def _collect(arguments: argparse.Namespace) -> int:
                 with_back_off(lambda name=name: api.add_collection_item(made.slug, name, "model", exists_ok=True))
     print(f"{made.slug}: {len(names)} repositories, {len(set(names) - present)} added")
     return 0
+
+
+def collection_title(dataset: str, setting: str) -> str:
+    """At most the 60 characters that the Hub takes; two settings never share one, which would be one collection."""
+    title = f"Backbone-optimizer coupling: {dataset}, {setting}"
+    if len(title) <= 60:
+        return title
+    return f"{title[:53]} {hashlib.sha256(title.encode()).hexdigest()[:6]}"

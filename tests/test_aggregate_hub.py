@@ -15,6 +15,7 @@ from hub_state import Token
 
 from bocb_hf import strict_yaml
 from bocb_hf.card_text import render_card
+from bocb_hf.hub_commands import collection_title
 from bocb_hf.record import RunRecord
 from bocb_hf.retraction import make_retraction
 from bocb_hf.verification import Verification, levels
@@ -378,3 +379,11 @@ result = main(["collect", "--store", "hf://lab", "--dataset", "fashion_mnist_sub
     assert "3 repositories, 1 added" in hub_client.last["out"]
     (collection,) = hub.collections.values()
     assert sorted(item["id"] for item in collection["items"]) == sorted(names)
+    assert hub_client(code.replace("hf://lab", "hf://lab,ada"), home=str(tmp_path)) == 2
+    assert "a collection belongs to one namespace" in hub_client.last["out"]
+
+
+def test_two_settings_never_share_a_collection() -> None:
+    titles = {collection_title("fashion_mnist_subset", f"pytorch_{size}") for size in (160, 192, 224)}
+    assert len(titles) == 3 and all(len(title) <= 60 for title in titles)
+    assert collection_title("cifar100", "deit") == "Backbone-optimizer coupling: cifar100, deit"

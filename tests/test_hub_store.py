@@ -310,6 +310,46 @@ def test_tokens_reach_no_log_no_error_and_no_other_origin(hub: HubServer, hub_cl
     assert [t for path, t in hub.authorised if path.startswith("/lfs/") and t] == []
 
 
+def test_tokens_reach_no_file_and_no_command_line(
+    hub: HubServer, hub_client: HubClient, run: Any, tmp_path: Path
+) -> None:
+    token = "hf_secret_of_ada"
+    hub.tokens[token] = hub.tokens["hf_writer"]
+    code = """
+import os, subprocess
+from bocb_hf.cli import main
+from bocb_hf.engine.environment import code_commit
+from bocb_hf.engine.launch import launch_recipe
+os.environ["HF_HOME"] = home
+started, plain = [], subprocess.Popen.__init__
+def watch(self, args, *more, **words):
+    started.append(" ".join(map(str, args)))
+    plain(self, [sys.executable, "-c", ""] if "accelerate.commands.launch" in args else args, *more, **words)
+import sys
+subprocess.Popen.__init__ = watch
+try:
+    local = str(Path(home) / "store")
+    publish(LocalStore(Path(local)), make_record(seed=1), namespace="local")
+    status = [main(["push", "--to", "hf://lab", "--store", local])]
+    status.append(main(["publish", "--store", "hf://lab", "--to", "hf://datasets/lab/results", "--draws", "100"]))
+    status.append(launch_recipe(["--config", "x", "runtime.store=hf://lab"], cpu_processes=2))
+    code_commit.__wrapped__()
+finally:
+    subprocess.Popen.__init__ = plain
+started += [Path(f"/proc/{p}/cmdline").read_text() for p in ("self", os.getppid()) if Path("/proc/self").exists()]
+result = [status, started]
+"""
+    status, started = run(code, token)
+    assert status == [0, 0, 0], hub_client.last["out"]
+    assert any("--num_processes 2" in line for line in started) and any("git" in line for line in started)
+    assert token not in json.dumps(hub_client.last), "command lines, what was printed and what was logged"
+    held = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert any(path.suffix == ".sqlite" for path in held) and any(path.name == "README.md" for path in held)
+    assert [path for path in held if token.encode() in path.read_bytes()] == [], "caches, queues, cards and records"
+    for repository in hub.repositories.values():
+        assert all(token.encode() not in file.content for file in repository.files.values())
+
+
 def test_a_hub_that_is_not_there_or_slow(hub: HubServer, hub_client: HubClient, run: Any) -> None:
     code = """
 import bocb_hf.store.hub_calls as calls

@@ -100,7 +100,7 @@ def build_backbone(
     torch.manual_seed(seed)
     try:
         model = _create(identity, source.folder, num_classes)
-    except (TypeError, ValueError, RuntimeError, AssertionError, KeyError) as error:
+    except (TypeError, ValueError, RuntimeError, AssertionError, KeyError, ArithmeticError) as error:
         library = "transformers" if identity.architecture.startswith(TRANSFORMERS) else "timm"
         raise InputError(
             f"backbone.args: {library} cannot build {identity.architecture!r} with {identity.args}: {error}"
@@ -115,7 +115,7 @@ def _check_size(model: nn.Module, name: str, num_classes: int, side: int, key: s
     try:
         with torch.no_grad():
             logits = model.eval()(torch.zeros(1, 3, side, side))  # (1, num_classes)
-    except (RuntimeError, AssertionError, ValueError) as error:
+    except (RuntimeError, AssertionError, ValueError, ArithmeticError) as error:
         raise InputError(f"{key}: backbone {name!r} does not take {side} px images: {error}") from error
     if logits.shape != (1, num_classes):
         raise InputError(f"backbone.name: {name!r} gives {tuple(logits.shape)}, not a classifier's (1, {num_classes})")

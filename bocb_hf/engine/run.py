@@ -194,8 +194,8 @@ def _train(
         trainer.run(stop, on_step if accelerator.is_main_process else None)
     finally:
         trainer.source.close()
-    if accelerator.trackers:
-        accelerator.end_training()
+    for tracker in accelerator.trackers:  # not end_training(), which parts the processes before the test split is read
+        tracker.finish()
     record = finish_run(prepared, store, trainer, flops)
     accelerator.free_memory()
     return record

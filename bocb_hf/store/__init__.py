@@ -93,11 +93,14 @@ def check_path(path: str) -> str:
         InputError: It is absolute, leaves the repository, is hidden (but for ``EVAL_RESULTS``), or holds a character
             other than ``A-Za-z0-9._-/``.
     """
-    if path == EVAL_RESULTS:
-        return path
-    if not _PATH.fullmatch(path):
+    if not is_path(path):
         raise InputError(f"not a path inside a repository: {path!r}")
     return path
+
+
+def is_path(path: str) -> bool:
+    """Whether a file of ours may be called so; see ``check_path``."""
+    return path == EVAL_RESULTS or _PATH.fullmatch(path) is not None
 
 
 def check_repository(repository: str) -> str:

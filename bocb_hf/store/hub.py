@@ -15,7 +15,7 @@ from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 
 from bocb_hf.errors import InputError
 from bocb_hf.record import MAX_BYTES
-from bocb_hf.store import ConflictError, CopyOf, check_path, check_repository, hub_calls
+from bocb_hf.store import ConflictError, CopyOf, check_path, check_repository, hub_calls, is_path
 from bocb_hf.store.hub_calls import client, explained, make_api, with_back_off
 from bocb_hf.store.hub_listing import list_repositories
 
@@ -71,7 +71,7 @@ class HubStore:
             return []
         with explained(repository):
             tree = list(self.api.list_repo_tree(repository, recursive=True, revision=head))
-        return sorted(file.path for file in tree if isinstance(file, RepoFile) and _is_ours(file.path))
+        return sorted(file.path for file in tree if isinstance(file, RepoFile) and is_path(file.path))
 
     def read(self, repository: str, path: str) -> bytes:
         """Content of one file of at most 20 MB; weights are downloaded by ``huggingface_hub``, not through here.
@@ -173,14 +173,6 @@ def download(repository: str, path: str, revision: str, kind: str = "model", lim
             if len(content) > limit:
                 raise InputError(f"{repository}/{path}: larger than {limit} bytes")
     return bytes(content)
-
-
-def _is_ours(path: str) -> bool:
-    try:
-        check_path(path)
-    except InputError:
-        return False
-    return True
 
 
 def _operations(add: Mapping[str, bytes | Path | CopyOf], removed: list[str]) -> list[Operation]:

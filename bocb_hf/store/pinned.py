@@ -8,7 +8,7 @@ from typing import Any
 from huggingface_hub import RepoFile
 
 from bocb_hf.errors import InputError
-from bocb_hf.store import check_path, check_repository, hub_calls
+from bocb_hf.store import check_path, check_repository, hub_calls, is_path
 from bocb_hf.store.hub import download
 from bocb_hf.store.hub_calls import explained, make_api, with_back_off
 
@@ -62,7 +62,7 @@ class PinnedStore:
         return self.revision_sha if repository == self.repository else None
 
     def files(self, repository: str) -> list[str]:
-        return sorted(filter(_is_ours, self.tree)) if repository == self.repository else []
+        return sorted(filter(is_path, self.tree)) if repository == self.repository else []
 
     def read(self, repository: str, path: str) -> bytes:
         """Content of one file of at most 20 MB.
@@ -76,11 +76,3 @@ class PinnedStore:
         if path not in self._read:
             self._read[path] = download(repository, check_path(path), self.revision_sha)
         return self._read[path]
-
-
-def _is_ours(path: str) -> bool:
-    try:
-        check_path(path)
-    except InputError:
-        return False
-    return True

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -103,24 +103,13 @@ class Queue:
             else:
                 path.unlink(missing_ok=True)
 
-    def _locked(self, repository: str, to: str) -> _Lock:
+    @contextmanager
+    def _locked(self, repository: str, to: str) -> Generator[Path]:
+        """The file of an entry while nobody else changes it."""
         path = self._file(repository, to)
         path.parent.mkdir(parents=True, exist_ok=True)
-        return _Lock(path)
-
-
-class _Lock:
-    """The file of an entry while nobody else changes it."""
-
-    def __init__(self, path: Path) -> None:
-        self._path, self._lock = path, FileLock(path.with_suffix(".lock"))
-
-    def __enter__(self) -> Path:
-        self._lock.acquire()
-        return self._path
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
+        with FileLock(path.with_suffix(".lock")):
+            yield path
 
 
 def _load(path: Path) -> Pending | None:
