@@ -11,7 +11,8 @@ from typing import NamedTuple
 from bocb_hf.card import CardBlock, make_block
 from bocb_hf.errors import InputError
 from bocb_hf.record import BaselineRecord, RunRecord
-from bocb_hf.store import SCHEME, ReadStore, open_store
+from bocb_hf.schema import one_line
+from bocb_hf.store import ReadStore
 from bocb_hf.store.read import CARD, RUN, CardSource, read_repository, reason_text
 
 DISAGREE = "card and record disagree; `bocb render` rebuilds the card from the records"
@@ -23,6 +24,9 @@ class Quarantined(NamedTuple):
     repository: str
     path: str
     reason: str
+
+    def __str__(self) -> str:
+        return one_line(f"{self.repository}/{self.path}: {self.reason}", 2000)
 
 
 @dataclass
@@ -114,6 +118,7 @@ def run(arguments: argparse.Namespace) -> int:
         return aggregate_cards(arguments)
     # pandas, matplotlib and scipy: a second that neither `bocb --help` nor cards need wait
     from bocb_hf.analysis_outputs import analyse_paper, analyse_records
+    from bocb_hf.counted import read_counted
     from bocb_hf.outputs import write_outputs
 
     if kind == "paper":
@@ -121,22 +126,16 @@ def run(arguments: argparse.Namespace) -> int:
         print(found.text)
         paths = found.paths
     else:
-        contents = _read(arguments)
+        contents = read_counted(
+            arguments.store, arguments.results, submissions=arguments.submissions, offline=arguments.offline
+        )
         outputs = write_outputs(contents, arguments.out)
         print(outputs.text)
-        found = analyse_records(contents.records, arguments.rules, arguments.out, arguments.draws)
+        found = analyse_records(contents.records, contents.uri, arguments.rules, arguments.out, arguments.draws)
         print(f"\n{found.text}")
         paths = [*outputs.paths, *found.paths]
     print("\nwrote " + ", ".join(str(path) for path in paths))
     return 0
-
-
-def _read(arguments: argparse.Namespace) -> StoreContents:
-    if not arguments.store.startswith(SCHEME):
-        return read_store(open_store(arguments.store))
-    from bocb_hf.aggregate_hub import read_hub
-
-    return read_hub(arguments)
 
 
 def _read_repository(

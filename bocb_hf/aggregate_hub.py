@@ -18,7 +18,6 @@ from bocb_hf.errors import InputError
 from bocb_hf.store import SCHEME
 
 if TYPE_CHECKING:
-    from bocb_hf.aggregate import StoreContents
     from bocb_hf.store.card_cache import CardCache
 
 _BATCH = 2000  # rows held at a time
@@ -26,13 +25,16 @@ _BATCH = 2000  # rows held at a time
 
 def add_hub_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments that only a store on the Hub knows."""
-    group = parser.add_argument_group("with --store hf://...")
+    group = parser.add_argument_group("from the Hub")
     group.add_argument("--offline", action="store_true", help="ask nobody; use what was read before")
     group.add_argument("--cards", action="store_true", help="read cards only, and write runs.parquet: one row a run")
     group.add_argument(
         "--results",
         metavar="hf://datasets/ORG/NAME",
         help="a results data set: records from one download, and who has verified which",
+    )
+    group.add_argument(
+        "--submissions", action="store_true", help="count what was merged into --results too, as `bocb publish` does"
     )
 
 
@@ -48,50 +50,24 @@ def namespaces(uri: str) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def open_caches(stack: ExitStack, arguments: argparse.Namespace) -> list[CardCache]:
-    """The caches of the namespaces, read anew; prints what has changed.
+def open_caches(stack: ExitStack, store: str, offline: bool) -> list[CardCache]:
+    """The caches of the namespaces that a store names, read anew; prints what has changed.
+
+    Args:
+        stack: Closes them.
+        store: ``hf://<namespace>[,<namespace>...]``.
+        offline: Ask nobody.
 
     Raises:
         InputError: Nothing was read before, offline; or the Hub refused.
     """
     from bocb_hf.store.card_cache import open_cache
 
-    caches = [stack.enter_context(open_cache(name, arguments.offline)) for name in namespaces(arguments.store)]
+    caches = [stack.enter_context(open_cache(name, offline)) for name in namespaces(store)]
     for cache in caches:
         found = cache.refresh()
         print(f"{cache.uri}: {found.listed} repositories, {found.changed} read anew, {found.gone} gone", flush=True)
     return caches
-
-
-def read_hub(arguments: argparse.Namespace) -> StoreContents:
-    """All records of the namespaces that count.
-
-    Raises:
-        InputError: As ``open_caches``.
-    """
-    from bocb_hf.aggregate import Quarantined, read_store
-    from bocb_hf.results import fill_cache
-
-    with ExitStack() as stack:
-        caches = open_caches(stack, arguments)
-        if arguments.results:
-            for cache in caches:
-                fill_cache(cache, arguments.results)
-        contents = read_store(*caches)
-    contents.levels, damaged = _read_levels(arguments)
-    contents.quarantined += [Quarantined(arguments.results, path, reason) for path, reason in damaged]
-    return contents
-
-
-def _read_levels(arguments: argparse.Namespace) -> tuple[Mapping[str, str], list[tuple[str, str]]]:
-    """Levels of trust by SHA-256 of a record, and what in the results data set is no verification."""
-    if not arguments.results:
-        return {}, []
-    from bocb_hf.results import read_verifications
-    from bocb_hf.verification import levels
-
-    verified, damaged = read_verifications(arguments.results, arguments.offline)
-    return levels(verified), damaged
 
 
 def aggregate_cards(arguments: argparse.Namespace) -> int:
@@ -102,11 +78,13 @@ def aggregate_cards(arguments: argparse.Namespace) -> int:
     Raises:
         InputError: As ``open_caches``; or a file cannot be written.
     """
+    if arguments.submissions:
+        raise InputError("--submissions: what was submitted is told by its records, not by cards; leave out --cards")
     out: Path = arguments.out
-    level, damaged = _read_levels(arguments)
+    level, damaged = _read_levels(arguments.results, arguments.offline)
     bad = len(damaged)
     with ExitStack() as stack:
-        caches = open_caches(stack, arguments)
+        caches = open_caches(stack, arguments.store, arguments.offline)
         seen = stack.enter_context(closing(sqlite3.connect("")))  # a temporary file
         seen.execute("CREATE TABLE runs (run_id TEXT PRIMARY KEY, repository TEXT NOT NULL) WITHOUT ROWID")
 
@@ -140,6 +118,19 @@ def aggregate_cards(arguments: argparse.Namespace) -> int:
             raise InputError(f"--out: cannot write below {out}: {error.strerror}; choose another folder") from error
     print(f"wrote {out / 'runs.parquet'}: {count} runs; {bad} quarantined, see {out / 'quarantined.csv'}")
     return 0
+
+
+def _read_levels(results: str | None, offline: bool) -> tuple[Mapping[str, str], list[tuple[str, str]]]:
+    """Levels of trust by SHA-256 of a record, and what in the results data set is no verification."""
+    if not results:
+        return {}, []
+    from bocb_hf.results import read_verifications
+    from bocb_hf.results_files import ResultsFiles
+    from bocb_hf.verification import levels
+
+    with closing(ResultsFiles(results, offline)) as files:
+        verified, damaged = read_verifications(files)
+    return levels(verified), damaged
 
 
 def _first_place(seen: sqlite3.Connection, run_id: str, repository: str) -> str:

@@ -40,7 +40,7 @@ def analyse_paper(name: str, rules: str, out_dir: Path, draws: int) -> Outputs:
     return Outputs([_write([analysis], out_dir)], "\n\n".join(blocks))
 
 
-def analyse_records(records: Sequence[RunRecord], rules: str, out_dir: Path, draws: int) -> Outputs:
+def analyse_records(records: Sequence[RunRecord], uri: str, rules: str, out_dir: Path, draws: int) -> Outputs:
     """Analyses each table of a store's records.
 
     Raises:
@@ -49,7 +49,7 @@ def analyse_records(records: Sequence[RunRecord], rules: str, out_dir: Path, dra
     found: list[Analysis] = []
     blocks: list[str] = []
     for table in build_tables(records):
-        scores = scores_of(table)
+        scores = scores_of(table, uri)
         analysis = analyse(scores, draws)
         found.append(analysis)
         sentences = analysis_text(analysis)

@@ -11,24 +11,41 @@ import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from bocb_hf import strict_yaml
 from bocb_hf.errors import InputError
+from bocb_hf.identity import DataRevision
+from bocb_hf.measurements import NonNegative
 from bocb_hf.naming import make_run_id
-from bocb_hf.record import RunRecord, Status
+from bocb_hf.record import Category, Family, RunRecord, Status
 from bocb_hf.retraction import Retraction
-from bocb_hf.schema import ConfigHash, Frozen, RepositoryId, RunId, Seed, Sha256, Slug, describe_errors, later
+from bocb_hf.schema import (
+    ConfigHash,
+    Count,
+    Frozen,
+    Name,
+    Positive,
+    Printable,
+    RepositoryId,
+    RunId,
+    Seed,
+    Sha256,
+    Slug,
+    describe_errors,
+    later,
+)
 
 CARD_VERSION = 1
 _FRONT_MATTER = re.compile(r"\A---\n(.*?)\n---\n", re.DOTALL)
 
 EvalTask = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 Percent = Annotated[float, Field(ge=0, le=100)]
+LearningRate = Annotated[float, Field(gt=0)]
 
 
 class RunEntry(Frozen):
-    """One final run in at most 2 KB. ``correct`` of ``test_images`` are right; both None unless it completed."""
+    """One final run in at most 2 KB. ``correct`` of ``test_images`` are right; no score unless it completed."""
 
     run_id: RunId
     seed: Seed
@@ -36,11 +53,24 @@ class RunEntry(Frozen):
     record_sha256: Sha256
     status: Status
     test_top1: Percent | None
-    correct: int | None
-    test_images: int | None
-    lr: float
-    weight_decay: float
-    wall_seconds: float
+    correct: Count | None
+    test_images: Positive | None
+    lr: LearningRate
+    weight_decay: NonNegative
+    wall_seconds: NonNegative
+
+    @model_validator(mode="after")
+    def _consistent(self) -> RunEntry:
+        if self.run_id != make_run_id(self.config_hash, self.seed):
+            raise ValueError(f"run_id is {self.run_id}, but must be {make_run_id(self.config_hash, self.seed)}")
+        score = (self.test_top1, self.correct, self.test_images)
+        if any((value is None) == (self.status == "completed") for value in score):
+            raise ValueError("test_top1, correct and test_images are given exactly for a completed run")
+        if self.test_top1 is not None and self.correct is not None and self.test_images is not None:
+            expected = 100 * self.correct / self.test_images
+            if not abs(self.test_top1 - expected) <= 1e-9:
+                raise ValueError(f"test_top1 is {self.test_top1}, but {self.correct} of {self.test_images} are right")
+        return self
 
 
 class TrialEntry(Frozen):
@@ -49,8 +79,8 @@ class TrialEntry(Frozen):
     config_hash: ConfigHash
     seed: Seed
     status: Status
-    lr: float
-    weight_decay: float
+    lr: LearningRate
+    weight_decay: NonNegative
     val_top1: Percent | None
     record_sha256: Sha256 | None = later(None)
 
@@ -60,7 +90,7 @@ class RetractedEntry(Frozen):
 
     run_id: RunId
     record_sha256: Sha256
-    reason: Annotated[str, Field(max_length=500)]
+    reason: Annotated[Printable, Field(max_length=500)]
 
 
 class PeerEntry(Frozen):
@@ -68,7 +98,7 @@ class PeerEntry(Frozen):
 
     repository: RepositoryId
     optimizer: Slug
-    n: Annotated[int, Field(ge=0)]
+    n: Count
     top1: Percent | None
 
 
@@ -87,18 +117,24 @@ class CardBlock(Frozen):
     """
 
     card_version: Literal[1]
-    dataset: Annotated[str, Field(max_length=200)]
-    data_revisions: list[str]
+    dataset: Name
+    data_revisions: list[DataRevision]
     setting: Slug
-    backbone: Annotated[str, Field(max_length=200)]
-    family: Annotated[str, Field(max_length=40)]
+    backbone: Name
+    family: Family
     optimizer: Slug
-    category: Annotated[str, Field(max_length=1)]
+    category: Category
     runs: list[RunEntry]
     trials: list[TrialEntry]
     retracted: list[RetractedEntry] = later([])
     peers: Peers | None = later(None)
     eval_task: EvalTask | None = later(None)
+
+    @model_validator(mode="after")
+    def _once(self) -> CardBlock:
+        if len(self.paths()) != len(self.runs) + len(self.trials):
+            raise ValueError("a seed, or a trial, is listed twice")
+        return self
 
     def paths(self) -> dict[str, str | None]:
         """SHA-256 of each record that the card lists, by its path in the repository; None in cards before it was kept.

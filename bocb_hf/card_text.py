@@ -128,6 +128,7 @@ def _context(
         "mean": pooled.mean if pooled else None,
         "seed_interval": pooled.interval() if pooled else None,
         "places": _places(repository, block, pooled.mean if pooled else None, len(scores)),
+        "chosen": {r.config_hash for r in finals} & {trial.config_hash for trial in block.trials},
         "curves": any(r.curve.step for r in finals),
         "devices": sorted({f"{r.environment.device} × {r.environment.processes}" for r in finals}),
         "wall_seconds": sum(r.cost.wall_seconds for r in finals),

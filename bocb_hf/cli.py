@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 import bocb_hf
 from bocb_hf.errors import InputError, missing_extra
 from bocb_hf.plugins import load_plugins
-from bocb_hf.resources import find_config, resource
+from bocb_hf.resources import find_config
 
 _EXAMPLES = """\
 examples:
@@ -173,15 +172,9 @@ def _train(arguments: list[str]) -> int:
         print(f"error: {missing_extra('torch', 'train')}", file=sys.stderr)
         return 2
     if "--dry-run" not in arguments and (torch.cuda.device_count() > 1 or Path(default_config_file).is_file()):
-        script = str(resource("recipes/train.py"))
-        # --quiet: the recipe has printed what is wrong; the launcher's own traceback would bury it
-        command = [sys.executable, "-m", "accelerate.commands.launch", "--quiet", script, *arguments]
-        with subprocess.Popen(command) as launcher:
-            while True:
-                try:
-                    return launcher.wait()
-                except KeyboardInterrupt:  # the terminal has told the launcher too; wait while the run saves
-                    continue
+        from bocb_hf.engine.launch import launch_recipe
+
+        return launch_recipe(arguments)
     return train(arguments, prog="bocb train")
 
 

@@ -23,7 +23,6 @@ def register(commands: Any) -> dict[str, Callable[[argparse.Namespace], int]]:
     publish.add_argument("--store", default="outputs/store", help="local folder, or hf://<namespace>[,...]")
     publish.add_argument("--to", required=True, metavar="hf://datasets/ORG/NAME", help="the results data set")
     publish.add_argument("--draws", type=int, default=2000, help="bootstrap draws of each analysis (default: 2000)")
-    publish.set_defaults(offline=False)
 
     collect = commands.add_parser("collect", help="gather the repositories of a setting in a collection of the Hub")
     collect.add_argument("--store", required=True, metavar="hf://ORG")

@@ -11,11 +11,13 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import Field, model_validator
 
 from bocb_hf.config import AugmentationConfig, TrainingConfig
-from bocb_hf.schema import Arguments, Frozen, Name, Scalar, Sha256, Slug, canonical_json, later
+from bocb_hf.schema import Arguments, Frozen, Name, Printable, Scalar, Sha256, Slug, canonical_json, later
 
 # Raised when initialisation, data order or augmentation are drawn differently from before: runs of two schemes
 # are not paired (see bocb_hf/data/sampling.py). 1: augmentation by sample and epoch; 2: by place in the batch and step.
 RANDOM_SCHEME = 2
+
+DataRevision = Annotated[str, Field(min_length=7, max_length=64, pattern=r"^[0-9a-f]+$")]
 
 
 class BackboneIdentity(Frozen):
@@ -24,7 +26,7 @@ class BackboneIdentity(Frozen):
     name: Name
     architecture: Name
     args: Arguments
-    pretrained: Annotated[str, Field(max_length=200)] | None
+    pretrained: Annotated[Printable, Field(max_length=200)] | None
     pretrained_sha256: Sha256 | None
 
     @model_validator(mode="after")
@@ -58,14 +60,14 @@ class DataIdentity(Frozen):
     """
 
     name: Name
-    revision: Annotated[str, Field(min_length=7, max_length=64, pattern=r"^[0-9a-f]+$")]
-    image_column: Annotated[str, Field(min_length=1, max_length=100)]
-    label_column: Annotated[str, Field(min_length=1, max_length=100)]
+    revision: DataRevision
+    image_column: Annotated[Printable, Field(min_length=1, max_length=100)]
+    label_column: Annotated[Printable, Field(min_length=1, max_length=100)]
     image_size: int = Field(ge=8, le=1024)
     num_classes: int = Field(ge=2, le=1_000_000)
     validation_fraction: float | None = Field(gt=0, lt=0.5)
     validation_indices_sha256: Sha256 | None
-    evaluation_split: Annotated[str, Field(min_length=1, max_length=100)]
+    evaluation_split: Annotated[Printable, Field(min_length=1, max_length=100)]
     test_image_size: int | None = later(None, ge=8, le=1024)
     test_crop_ratio: float = later(1.0, gt=0, le=1)
     streaming: bool = later(False)

@@ -10,11 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from bocb_hf.schema import Frozen, later
+from bocb_hf.schema import Count, Frozen, Positive, Printable, later
 
-Text = Annotated[str, Field(min_length=1, max_length=500)]
+Text = Annotated[Printable, Field(min_length=1, max_length=500)]
 NonNegative = Annotated[float, Field(ge=0)]
-Count = Annotated[int, Field(ge=0)]
 
 
 class Measurement(Frozen):
@@ -24,7 +23,7 @@ class Measurement(Frozen):
     """
 
     unit: Literal["percent", "nats"]
-    n: int = Field(ge=1)
+    n: Positive
     initial: float | None = None
     best: float | None = None
     last: float | None = None
@@ -191,15 +190,15 @@ class Environment(Frozen):
     """
 
     device: Text
-    processes: int = Field(ge=1)
-    micro_batch: int = Field(ge=1)
-    threads: int = Field(ge=1)
+    processes: Positive
+    micro_batch: Positive
+    threads: Positive
     deterministic: bool
     tf32: bool = later(False)
     channels_last: bool = later(False)
     compiled: list[Literal["model", "optimizer"]] = later([])
     python: Text
     platform: Text
-    libraries: dict[Annotated[str, Field(max_length=60)], Annotated[str, Field(max_length=60)]]
+    libraries: dict[Annotated[Printable, Field(max_length=60)], Annotated[Printable, Field(max_length=60)]]
     code_version: Text
     code_commit: Annotated[str, Field(pattern=r"^[0-9a-f]{40}(-dirty)?$")] | None

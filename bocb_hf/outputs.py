@@ -56,7 +56,7 @@ def write_outputs(contents: StoreContents, out_dir: Path) -> Outputs:
         InputError: No valid record, or the folder cannot be written.
     """
     if not contents.records:
-        bad = "".join(f"\n  {q.repository}/{q.path}: {q.reason}" for q in contents.quarantined[:5])
+        bad = "".join(f"\n  {q}" for q in contents.quarantined[:5])
         raise InputError(
             f"store: {contents.uri} holds no valid record of a run; make some with `bocb train` or `make demo`, "
             f"or name another store with --store{bad}"
@@ -115,8 +115,8 @@ def _text(sections: Sequence[Section], quarantined: Sequence[Quarantined]) -> st
         fairness = "\n".join(ledger_text(ledger(section.table)))
         blocks += [terminal_text(section.table, section.floors), fairness, "\n".join(map(wrap, sentences))]
     if quarantined:
-        lines = [f"{q.repository}/{q.path}: {q.reason}" for q in quarantined]
-        blocks.append("\n".join([f"quarantined, in no table ({len(lines)}):", *map(wrap, lines)]))
+        lines = [wrap(str(item)) for item in quarantined]
+        blocks.append("\n".join([f"quarantined, in no table ({len(lines)}):", *lines]))
     return "\n\n".join(blocks)
 
 

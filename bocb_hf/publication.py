@@ -9,14 +9,13 @@ import argparse
 import datetime
 import io
 from collections.abc import Mapping
-from contextlib import ExitStack
 
 import jinja2
 import pyarrow.parquet as pq
 
 from bocb_hf import strict_yaml
-from bocb_hf.aggregate import Quarantined, StoreContents, read_store
-from bocb_hf.aggregate_hub import namespaces, open_caches
+from bocb_hf.aggregate import StoreContents
+from bocb_hf.counted import read_counted
 from bocb_hf.coupling.table import build_tables
 from bocb_hf.errors import InputError
 from bocb_hf.outputs import coupling_frame
@@ -26,17 +25,10 @@ from bocb_hf.results import (
     LEADERBOARD,
     RECORDS,
     dataset_name,
-    fill_cache,
     publish_results,
-    read_verifications,
     records_parquet,
 )
-from bocb_hf.store import SCHEME, ReadStore, open_store
-from bocb_hf.store.hub_calls import HubError, check_writable
-from bocb_hf.submission.merged import open_submitted
-from bocb_hf.submission.review import read_merged
-from bocb_hf.submission.source import HubSource
-from bocb_hf.verification import levels
+from bocb_hf.store.hub_calls import check_writable
 
 CARD = "README.md"
 _CONFIGS = (("leaderboard", LEADERBOARD), ("coupling", COUPLING), ("records", RECORDS))
@@ -54,7 +46,7 @@ def publish(arguments: argparse.Namespace) -> int:
     if arguments.draws < 100:
         raise InputError(f"--draws: {arguments.draws} is too few for a 95 % interval; use at least 100")
     check_writable(dataset_name(arguments.to).split("/")[0])
-    contents = read_counted(arguments)
+    contents = read_counted(arguments.store, arguments.to, submissions=True)
     if not contents.records:
         raise InputError(f"--store: {arguments.store} holds no valid record of a run, nor does a merged submission")
     files = {
@@ -67,44 +59,9 @@ def publish(arguments: argparse.Namespace) -> int:
     card = {CARD: results_card(arguments.to, contents, rows, date).encode()}
     revision = publish_results(arguments.to, files | card, f"{len(contents.records)} records")
     for item in contents.quarantined:
-        print(f"quarantined: {item.repository}/{item.path}: {item.reason}")
+        print(f"quarantined: {item}")
     print(f"{arguments.to}: {len(contents.records)} records, {len(contents.quarantined)} quarantined, at {revision}")
     return 0
-
-
-def read_counted(arguments: argparse.Namespace) -> StoreContents:
-    """All records that count, with their levels of trust.
-
-    Args:
-        arguments: With ``store``, ``to`` and ``offline``.
-
-    Raises:
-        InputError: The Hub refused, or a store cannot be read.
-    """
-    on_hub = arguments.store.startswith(SCHEME)
-    named = namespaces(arguments.store) if on_hub else []
-    try:
-        source = HubSource(arguments.to)
-    except HubError as error:
-        if error.status != 404:
-            raise
-        submissions, damaged = [], []  # the data set is made now
-    else:
-        submissions, damaged = read_merged(source)
-    with ExitStack() as stack:
-        # every record of a namespace that is named counts, so there its submissions say nothing more
-        submitted = open_submitted(stack, [s for s in submissions if s.namespace not in named])
-        caches = [*(open_caches(stack, arguments) if on_hub else []), *submitted]
-        for cache in caches:
-            fill_cache(cache, arguments.to)
-        stores: list[ReadStore] = [*([] if on_hub else [open_store(arguments.store)]), *caches]
-        contents = read_store(*stores)
-        for cache in submitted:
-            contents.quarantined += cache.lost()
-    verified, bad = read_verifications(arguments.to)
-    contents.levels = levels(verified)
-    contents.quarantined += [Quarantined(arguments.to, path, reason) for path, reason in [*damaged, *bad]]
-    return contents
 
 
 def results_card(uri: str, contents: StoreContents, rows: Mapping[str, int], date: str) -> str:

@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import math
 import re
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, model_validator
 
 from bocb_hf.errors import InputError
 from bocb_hf.identity import BackboneIdentity, DataIdentity, Identity
-from bocb_hf.measurements import Correctness, Cost, Count, Curve, Environment, Metrics, NonNegative, Text
+from bocb_hf.measurements import Correctness, Cost, Curve, Environment, Metrics, NonNegative, Text
 from bocb_hf.naming import baseline_path, baseline_repository_name, make_run_id, repository_name
+from bocb_hf.patterns import WeightPatterns
 from bocb_hf.schema import (
     ConfigHash,
+    Count,
     Document,
+    Positive,
     Role,
     RunId,
     Scalar,
@@ -32,6 +36,8 @@ SCHEMA_VERSION = 1
 MAX_BYTES = 20_000_000  # correctness bits of 50,000 images are 8 KB; a curve of 10,000 points is under 1 MB
 
 Status = Literal["completed", "diverged", "interrupted"]
+Family = Literal["primary_cnn", "classical_cnn", "modern", "unknown"]
+Category = Literal["a", "b", "c", "d"]
 
 
 class RunRecord(Document):
@@ -45,6 +51,7 @@ class RunRecord(Document):
         reason: Why it did.
         test_split: Which split the test metrics were read on (ImageNet: ``validation``).
         weights_sha256: Of ``model.safetensors`` beside the record of a completed final run.
+        patterns: Of the last weights of a completed final run, layer by layer; older records have none.
         supersedes: SHA-256 of the finished record that this one replaced on purpose.
         finished_at: UTC, ISO 8601.
     """
@@ -57,11 +64,11 @@ class RunRecord(Document):
     config_hash: ConfigHash
     identity: Identity
     requires: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.]{0,99}$")] | None
-    family: Literal["primary_cnn", "classical_cnn", "modern", "unknown"]
-    category: Literal["a", "b", "c", "d"]
+    family: Family
+    category: Category
     stopped_step: Count | None
     reason: Text | None
-    total_steps: int = Field(ge=1)
+    total_steps: Positive
     metrics: Metrics
     test_split: Text | None
     correctness: Correctness | None
@@ -69,6 +76,7 @@ class RunRecord(Document):
     cost: Cost
     environment: Environment
     curve: Curve
+    patterns: WeightPatterns | None = later(None)
     supersedes: Sha256 | None
     finished_at: UtcTime
 
@@ -97,6 +105,8 @@ class RunRecord(Document):
                 raise ValueError(f"test_top1 is {top1.last} of {top1.n}, but the bits give {expected}")
         elif any(test) or self.correctness or self.test_split or self.weights_sha256:
             raise ValueError(f"a {self.status} {self.role} run must hold no test metric")
+        if self.patterns is not None and not read_test:
+            raise ValueError(f"a {self.status} {self.role} run must hold no weight patterns")
         val = self.metrics.val_top1
         if self.role == "trial" and self.status == "completed" and (val is None or val.last is None):
             raise ValueError("a completed trial needs val_top1")
@@ -174,6 +184,17 @@ def parse_record(content: bytes, source: str, model: type[R] = RunRecord) -> R:
             "upgrade bocb-hf"
         )
     return parse_document(model, content, source, "record", MAX_BYTES)
+
+
+def read_record(path: Path, source: str) -> RunRecord:
+    """``parse_record`` of a file, of which no more is read than a record can hold.
+
+    Raises:
+        InputError: As ``parse_record``.
+        OSError: It cannot be read.
+    """
+    with path.open("rb") as file:
+        return parse_record(file.read(MAX_BYTES + 1), source)
 
 
 def _schema_version(content: bytes) -> Any:

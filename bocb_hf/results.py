@@ -8,24 +8,20 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from huggingface_hub import CommitOperationAdd, RepoFile, hf_hub_download
+from huggingface_hub import CommitOperationAdd, hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, RepositoryNotFoundError
 
 from bocb_hf.errors import InputError
 from bocb_hf.record import MAX_BYTES, RunRecord
 from bocb_hf.store import hub_calls
 from bocb_hf.store.card_cache import CardCache
-from bocb_hf.store.file_cache import FileCache
-from bocb_hf.store.hub import download
 from bocb_hf.store.hub_calls import check_writable, explained, make_api, with_back_off
 from bocb_hf.verification import MAX_BYTES as MAX_VERIFICATION
 from bocb_hf.verification import Verification, parse_verification
@@ -33,7 +29,8 @@ from bocb_hf.verification import Verification, parse_verification
 RECORDS, COUPLING = "data/records.parquet", "data/coupling.parquet"
 LEADERBOARD = "data/leaderboard.parquet"
 _URI = re.compile(r"hf://datasets/([A-Za-z0-9][A-Za-z0-9_-]{0,95}/[A-Za-z0-9._-]{1,96})")
-_VERIFICATION = re.compile(r"verifications/[0-9a-f]{16}-[a-z]+\.json")
+VERIFICATIONS = "verifications"
+_VERIFICATION = re.compile(rf"{VERIFICATIONS}/[0-9a-f]{{16}}-[a-z]+\.json")
 _ATTEMPTS = 20
 _BATCH = 500
 _STRINGS = (
@@ -157,59 +154,32 @@ def open_pull_request(uri: str, files: Mapping[str, bytes], title: str, descript
     return str(made.pr_url)
 
 
-def read_verifications(uri: str, offline: bool = False) -> tuple[list[Verification], list[tuple[str, str]]]:
-    """The merged verifications of a results data set; what was read before is not read again.
+class MergedFiles(Protocol):
+    """The small files of a results data set, see ``ResultsFiles``."""
 
-    Args:
-        uri: The data set.
-        offline: Ask nobody; use what was read before.
+    def paths(self) -> list[str]:
+        """Every file, sorted."""
+        ...
 
-    Returns:
-        The valid ones, and (path, reason) of every other file in their place. Nothing when there is no data set yet.
-
-    Raises:
-        HubError: The Hub refused.
-        InputError: ``offline``, and nothing was ever read.
-    """
-    name, found, damaged = dataset_name(uri), list[Verification](), list[tuple[str, str]]()
-    with closing(FileCache(f"datasets/{name}")) as cache:
-        if not offline:
-            _refresh_verifications(cache, name, uri)
-        listed = cache.fact("verifications")
-        if listed is None:
-            raise InputError(f"--offline: nothing of {uri} was read before; run it once without")
-        for path, blob in json.loads(listed):
-            try:
-                content = cache.get(f"{path} {blob}")
-                if content is None:
-                    raise InputError(f"{path}: larger than {MAX_VERIFICATION} bytes")
-                item = parse_verification(content, path)
-                if item.path() != path:
-                    raise InputError(f"{path}: belongs at {item.path()}")
-                found.append(item)
-            except InputError as error:
-                damaged.append((f"{name}/{path}", str(error).removeprefix(f"{path}: ")))
-    return found, damaged
+    def read(self, path: str, limit: int) -> bytes:
+        """One file; raises InputError when it is longer than ``limit`` bytes."""
+        ...
 
 
-def _refresh_verifications(cache: FileCache, name: str, uri: str) -> None:
-    """Reads the files that are new since the last time, each of which may be one."""
-    api = make_api()
-    with explained(uri):
+def read_verifications(files: MergedFiles) -> tuple[list[Verification], list[tuple[str, str]]]:
+    """The merged verifications: the valid ones, and (path, reason) of every other file in their place."""
+    found, damaged = list[Verification](), list[tuple[str, str]]()
+    for path in files.paths():
+        if not _VERIFICATION.fullmatch(path):
+            continue
         try:
-            head = str(with_back_off(lambda: api.dataset_info(name, expand=["sha"], timeout=hub_calls.TIMEOUT)).sha)
-        except RepositoryNotFoundError:
-            cache.set_facts(head="", verifications="[]")
-            return
-        if head == cache.fact("head"):
-            return
-        tree = list(api.list_repo_tree(name, repo_type="dataset", recursive=True, revision=head))
-    files = [file for file in tree if isinstance(file, RepoFile) and _VERIFICATION.fullmatch(file.path)]
-    for file in files:
-        key = f"{file.path} {file.blob_id}"
-        if file.size <= MAX_VERIFICATION and not cache.holds(key):
-            cache.put({key: download(name, file.path, head, kind="dataset", limit=MAX_VERIFICATION)})
-    cache.set_facts(head=head, verifications=json.dumps([(file.path, file.blob_id) for file in files]))
+            item = parse_verification(files.read(path, MAX_VERIFICATION), path)
+            if item.path() != path:
+                raise InputError(f"{path}: belongs at {item.path()}")
+            found.append(item)
+        except InputError as error:
+            damaged.append((path, str(error).removeprefix(f"{path}: ")))
+    return found, damaged
 
 
 def fill_cache(cache: CardCache, uri: str) -> int:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from bocb_hf.errors import InputError
 from bocb_hf.record import RunRecord
-from bocb_hf.schema import Document, RunId, Sha256, UtcTime, parse_document, utc_now
+from bocb_hf.schema import Document, Printable, RunId, Sha256, UtcTime, parse_document, utc_now
 
 MAX_BYTES = 10_000
 
@@ -19,7 +19,7 @@ class Retraction(Document):
     schema_version: Literal[1]
     run_id: RunId
     record_sha256: Sha256
-    reason: Annotated[str, Field(min_length=1, max_length=500)]
+    reason: Annotated[Printable, Field(min_length=1, max_length=500)]
     retracted_at: UtcTime
 
     def path(self) -> str:
@@ -31,15 +31,16 @@ def make_retraction(record: RunRecord, reason: str) -> Retraction:
     """The tombstone of a record.
 
     Raises:
-        InputError: No reason, or one that is too long.
+        InputError: No reason, one that is too long, or one that is not plain text.
     """
-    if not 1 <= len(reason.strip()) <= 500:
-        raise InputError("--reason: say in 1 to 500 characters why the run is withdrawn")
+    reason = " ".join(reason.split())
+    if not 1 <= len(reason) <= 500 or not reason.isprintable():
+        raise InputError("--reason: say in 1 to 500 plain characters why the run is withdrawn")
     return Retraction(
         schema_version=1,
         run_id=record.run_id,
         record_sha256=record.sha256(),
-        reason=" ".join(reason.split()),
+        reason=reason,
         retracted_at=utc_now(),
     )
 

@@ -5,19 +5,30 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
-from collections.abc import Sequence
-from typing import Annotated, Any, Literal, TypeVar
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from bocb_hf.errors import InputError
 from bocb_hf.registry import suggestion
 
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("holds a control character, a line break or a sign that changes the direction of text")
+    return text
+
+
+# what others write is shown in cards, pages and terminals: nothing in it may be obeyed there
+Printable = Annotated[str, AfterValidator(_printable)]
 Role = Literal["trial", "final"]
+Count = Annotated[int, Field(ge=0, le=2**63 - 1)]  # what a column of a table can hold
+Positive = Annotated[int, Field(ge=1, le=2**63 - 1)]
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]*$")]
 Slug = Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[a-z0-9][a-z0-9_.]*$")]
-Scalar = bool | int | float | str
+Scalar = bool | int | float | Printable
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 ConfigHash = Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")]
 RunId = Annotated[str, Field(pattern=r"^[0-9a-f]{12}-[0-9]{1,10}$")]
@@ -53,7 +64,21 @@ def later(default: Any, **constraints: Any) -> Any:
 
 def _plain_json(args: dict[str, Any]) -> dict[str, Any]:
     canonical_json(args)  # raises ValueError on NaN, which no field type catches inside a free dictionary
+    for text in _texts(args):
+        _printable(text)
     return args
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every key and string inside plain data."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for pair in cast(dict[str, Any], value).items():
+            yield from _texts(list(pair))
+    elif isinstance(value, list):
+        for item in cast(list[Any], value):
+            yield from _texts(item)
 
 
 Arguments = Annotated[dict[str, Any], AfterValidator(_plain_json)]
@@ -88,13 +113,31 @@ def parse_document(model: type[D], content: bytes, source: str, what: str, limit
     if len(content) > limit:
         raise InputError(f"{source}: larger than {limit} bytes")
     try:
-        return model.model_validate_json(content)
+        document = model.model_validate_json(content)
+        json.loads(content, object_pairs_hook=_refuse_duplicates)
     except ValidationError as error:
         raise InputError(f"{source}: not a valid {what}: {'; '.join(describe_errors(error, model)[:5])}") from None
+    except ValueError as error:
+        raise InputError(f"{source}: not a valid {what}: {one_line(str(error))}") from None
+    return document
+
+
+def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> None:
+    """Of a key that is there twice, one reader takes the first value and another the last."""
+    seen: set[str] = set()
+    for key, _ in pairs:
+        if key in seen:
+            raise ValueError(f"duplicate key {key!r}")
+        seen.add(key)
+
+
+def one_line(text: str, limit: int = 500) -> str:
+    """Other people's text without line breaks, or signs that a terminal, a log or a page would obey."""
+    return "".join(sign if sign.isprintable() else " " for sign in text[:limit])
 
 
 def describe_errors(error: ValidationError, model: type[BaseModel], overridable: bool = False) -> list[str]:
-    """One sentence for each error of a validation: the dotted key, what is wrong, and a close name if there is one."""
+    """One line for each error of a validation: the dotted key, what is wrong, and a close name if there is one."""
     lines: list[str] = []
     for item in error.errors(include_url=False, include_context=False):
         key = ".".join(str(part) for part in item["loc"])
@@ -108,7 +151,7 @@ def describe_errors(error: ValidationError, model: type[BaseModel], overridable:
         else:
             message = item["msg"].removeprefix("Value error, ")
             lines.append(f"{key}: {message[0].lower()}{message[1:]}" if key else message)
-    return lines
+    return [one_line(line, 1000) for line in lines]
 
 
 def _model_at(model: type[BaseModel], location: Sequence[int | str]) -> type[BaseModel]:

@@ -9,8 +9,10 @@ from typing import Any, ClassVar
 import yaml
 
 from bocb_hf.errors import InputError
+from bocb_hf.schema import one_line
 
 MAX_BYTES = 1_000_000
+MAX_VALUES = 50_000  # a card of a thousand runs has half of that; a megabyte of commas would take half a minute
 
 
 # YAML 1.1, which PyYAML implements, reads 1e-3 as a string because it has no dot
@@ -29,7 +31,13 @@ class _Loader(yaml.SafeLoader):
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
+    values = 0
+
     def compose_node(self, parent: Any, index: Any) -> Any:
+        self.values += 1
+        if self.values > MAX_VALUES:
+            mark = self.peek_event().start_mark
+            raise yaml.constructor.ConstructorError(None, None, f"more than {MAX_VALUES} values", mark)
         # an alias can repeat a subtree exponentially ("billion laughs"); no file of ours needs one
         if self.check_event(yaml.AliasEvent):
             raise yaml.constructor.ConstructorError(None, None, "aliases are not allowed", self.peek_event().start_mark)
@@ -68,7 +76,7 @@ def parse(text: str, source: str) -> Any:
         source: What to call it in an error.
 
     Raises:
-        InputError: Too large, malformed, a duplicate key, an alias or a tag.
+        InputError: Too large, too many values, malformed, a duplicate key, an alias or a tag.
     """
     if len(text.encode("utf-8", errors="surrogatepass")) > MAX_BYTES:
         raise InputError(f"{source}: larger than {MAX_BYTES} bytes; this is not a file of ours")
@@ -81,8 +89,8 @@ def parse(text: str, source: str) -> Any:
 def _one_line(error: Exception) -> str:
     """What is wrong and where; PyYAML's own text takes four lines."""
     if isinstance(error, yaml.MarkedYAMLError) and (mark := error.problem_mark) is not None:
-        return f"{error.problem} (line {mark.line + 1}, column {mark.column + 1})"
-    return " ".join(str(error).split())
+        return f"{one_line(str(error.problem))} (line {mark.line + 1}, column {mark.column + 1})"
+    return one_line(" ".join(str(error).split()))
 
 
 def parse_file(path: Path) -> Any:

@@ -7,9 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from bocb_hf.errors import InputError
+from bocb_hf.schema import one_line
 from bocb_hf.store import SCHEME
-
-_WIDTH = 500
 
 
 def register(commands: Any) -> dict[str, Callable[[argparse.Namespace], int]]:
@@ -90,12 +89,7 @@ def _validate(arguments: argparse.Namespace) -> int:
 def _tell(path: str, offer: str, reasons: Any) -> bool:
     """Prints one line for a good file, or one a reason; returns whether there was one."""
     if not reasons:
-        print(f"fine: {_one_line(path)}: {_one_line(offer)}", flush=True)
+        print(f"fine: {one_line(path)}: {one_line(offer)}", flush=True)
     for reason in reasons:
-        print(f"wrong: {_one_line(path)}: {_one_line(reason)}", flush=True)
+        print(f"wrong: {one_line(path)}: {one_line(reason)}", flush=True)
     return bool(reasons)
-
-
-def _one_line(text: str) -> str:
-    """Other people's text without line breaks or codes that a terminal or a log would obey."""
-    return "".join(sign if sign.isprintable() else " " for sign in text)[:_WIDTH]

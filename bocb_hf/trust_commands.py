@@ -23,9 +23,10 @@ def register(commands: Any) -> dict[str, Callable[[argparse.Namespace], int]]:
     reproduce = commands.add_parser(
         "reproduce",
         help="train a run again from its record and compare the scores",
-        description="Trains into a store of its own, on one process; interrupted, the same command continues. Exit "
-        "status 2 if the scores are further apart than the tolerance. Other hardware or software trains along another "
-        "path, so the tolerance is of the size of the spread over seeds.",
+        description="Trains into a store of its own; interrupted, the same command continues. What several processes "
+        "trained on a CPU, as many train again where there are the cores; of several GPUs, one process. Exit status 2 "
+        "if the scores are further apart than the tolerance. Other hardware or software trains along another path, so "
+        "the tolerance is of the size of the spread over seeds.",
     )
     _add_shared_arguments(reproduce, tolerance=1.0)
     reproduce.add_argument("--dry-run", action="store_true", help="print the run with its cost; train nothing")
@@ -85,11 +86,13 @@ def _reproduce(arguments: argparse.Namespace) -> int:
     overrides = [*([f"data.name={arguments.data}"] if arguments.data else []), *arguments.set]
     original = reproduce.read_original(arguments.repository, arguments.seed)
     config = reproduce.configure(original, arguments.work, overrides)
+    if warning := reproduce.warn_of_topology(original):
+        print(warning, flush=True)
     if arguments.dry_run:
         print(reproduce.describe(original, config))
         return 0
-    again = reproduce.train_again(original, config)
-    if again.status == "interrupted":
+    again = reproduce.train_again(original, config, arguments.plugin)
+    if again is None or again.status == "interrupted":
         print("stopped; run the same command again to continue")
         return EXIT_INTERRUPTED
     result = reproduce.compare(original, again, arguments.tolerance)

@@ -17,7 +17,19 @@ from pydantic import Field, model_validator
 
 from bocb_hf.errors import InputError
 from bocb_hf.record import RunRecord
-from bocb_hf.schema import Document, RepositoryId, RunId, Sha256, UtcTime, later, parse_document, utc_now
+from bocb_hf.schema import (
+    Count,
+    Document,
+    Positive,
+    Printable,
+    RepositoryId,
+    RunId,
+    Sha256,
+    UtcTime,
+    later,
+    parse_document,
+    utc_now,
+)
 
 Level = Literal["self-reported", "verified", "reproduced"]
 MAX_BYTES = 10_000
@@ -50,12 +62,12 @@ class Verification(Document):
     record_sha256: Sha256
     weights_sha256: Sha256
     same_weights: bool | None = later(None)
-    claimed: int = Field(ge=0)
-    measured: int = Field(ge=0)
-    differing: int | None = Field(ge=0)
-    images: int = Field(ge=1)
+    claimed: Count
+    measured: Count
+    differing: Count | None
+    images: Positive
     tolerance: float = Field(gt=0, le=5)
-    measured_on: Annotated[str, Field(max_length=200)]
+    measured_on: Annotated[Printable, Field(max_length=200)]
     measured_at: UtcTime
 
     @model_validator(mode="after")

@@ -18,7 +18,8 @@ from bocb_hf.leaderboard.write import leaderboard_parquet, score_rows, to_parque
 from bocb_hf.record import RunRecord
 
 HOSTILE = (
-    "<img src=x onerror='window.pwned=1'>${window.pwned=2}{{window.pwned=3}}`\"</script><script>window.pwned=4</script>"
+    "a|b<img src=x onerror='window.pwned=1'>${window.pwned=2}{{window.pwned=3}}`\"</script>"
+    "<script>window.pwned=4</script>"
 )
 
 

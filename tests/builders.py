@@ -13,6 +13,7 @@ from bocb_hf.identity import BackboneIdentity, DataIdentity, Identity, Optimizer
 from bocb_hf.measurements import Correctness, Cost, Curve, Environment, Measurement, Metrics
 from bocb_hf.naming import make_run_id
 from bocb_hf.optim import OPTIMIZERS
+from bocb_hf.patterns import LayerPattern, WeightPatterns
 from bocb_hf.record import BaselineRecord, RunRecord, Status
 from bocb_hf.schema import Role, Scalar
 
@@ -183,3 +184,14 @@ def make_baseline(correct: int = 1640, data: DataIdentity | None = None, backbon
         environment=ENVIRONMENT,
         finished_at="2026-01-02T03:04:05Z",
     )
+
+
+def with_patterns(record: RunRecord, layers: int = 3) -> RunRecord:
+    """The same completed run with weight patterns of that many layers, which differ between optimizers and seeds."""
+    shift = sum(map(ord, record.identity.optimizer.name)) % 7 / 10 + record.seed / 100
+    found = [
+        LayerPattern(name=f"layers.{i}.weight", entropy=4 + shift, norm=1 + i + shift, energy=0.5, alpha=3 + i + shift)
+        for i in range(layers)
+    ]
+    found[-1] = found[-1].model_copy(update={"alpha": None})
+    return record.model_copy(update={"patterns": WeightPatterns(layers=found)})

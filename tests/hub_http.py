@@ -23,6 +23,7 @@ class Fault:
     method: str
     pattern: str
     status: int = 0
+    body: bytes | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     delay: float = 0.0
     cut_after: int | None = None
@@ -104,7 +105,10 @@ class Handler(BaseHTTPRequestHandler):
             return True
         if fault.status:
             self.read_body()
-            self.send(fault.status, {"error": "injected"}, {"X-Error-Message": "injected", **fault.headers})
+            said = {"X-Error-Message": "injected"} if fault.body is None else {}
+            self.send(
+                fault.status, {"error": "injected"} if fault.body is None else fault.body, said | dict(fault.headers)
+            )
             return True
         return False
 

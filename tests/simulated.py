@@ -21,8 +21,8 @@ from bocb_hf.coupling.scores import ScoreTable, make_scores
 from bocb_hf.coupling.statistics import moderate, t_quantile
 from bocb_hf.coupling.world import Kind
 
-Regime = Literal["equal", "factor 50", "collapsed"]
-REGIMES: tuple[Regime, ...] = ("equal", "factor 50", "collapsed")
+Regime = Literal["equal", "factor 5", "factor 50", "collapsed"]
+REGIMES: tuple[Regime, ...] = ("equal", "factor 50", "collapsed")  # factor 5 is what few scores tell from neither
 DRAWS = 400  # of each bootstrap
 OPTIMIZERS = ("sgdm", "sgdp", "adam", "adamw", "lamb", "adan", "lars", "rmsprop", "adagrad", "sophia")
 
@@ -53,8 +53,8 @@ def simulate(
     """Draws true means (B, O) and a table of scores around them.
 
     Effects and noise are of the size of a CIFAR table: backbones 3 points, optimizers 1.5, noise 0.6 where equal.
-    ``factor 50``: standard deviations log-uniform over a factor of 50. ``collapsed``: the same, and every tenth cell
-    10 to 50 points lower with four times its spread.
+    ``factor 5`` and ``factor 50``: standard deviations log-uniform over such a factor. ``collapsed``: over 50, and
+    every tenth cell 10 to 50 points lower with four times its spread.
 
     Args:
         interaction: Its standard deviation in points.
@@ -67,7 +67,8 @@ def simulate(
     truth = truth + interaction * generator.normal(size=shape)
     sigma = np.full(shape, 0.6)
     if regime != "equal":
-        sigma = 0.6 * np.exp(generator.uniform(0, np.log(50), shape)) / np.sqrt(50)
+        factor = 5 if regime == "factor 5" else 50
+        sigma = 0.6 * np.exp(generator.uniform(0, np.log(factor), shape)) / np.sqrt(factor)
     if regime == "collapsed":
         low = generator.random(shape) < 0.1
         truth = np.where(low, truth - generator.uniform(10, 50, shape), truth)

@@ -157,9 +157,14 @@ def test_a_card_whose_score_was_edited(store):
     (repository,) = publish(store, [make_record(correct=1600)])
     card = store.read(repository, "README.md").decode()
     assert "test_top1: 80.0" in card
-    overwrite(store, repository, "README.md", card.replace("test_top1: 80.0", "test_top1: 99.0"))
-    contents = read_store(store)
-    assert contents.records == [] and contents.quarantined[0].reason == DISAGREE
+    raised = card.replace("test_top1: 80.0", "test_top1: 99.0")
+    for text, reason in (
+        (raised, "test_top1 is 99.0, but 1600 of 2000 are right"),
+        (raised.replace("correct: 1600", "correct: 1980"), DISAGREE),
+    ):
+        overwrite(store, repository, "README.md", text)
+        contents = read_store(store)
+        assert contents.records == [] and reason in contents.quarantined[0].reason
 
 
 def test_a_final_run_that_the_card_does_not_list(store):

@@ -163,6 +163,11 @@ HOSTILE: dict[str, tuple[Any, str]] = {
     "unknown keys": ({"constructor": {"name": "x"}}, "unknown key"),
     "script": ({"setting": "<script>alert(1)</script>"}, "not a valid card"),
     "a path": ({"runs": [{"run_id": "../../../etc/passwd"}]}, "not a valid card"),
+    "a count beyond any column": ({"runs": [{"correct": 10**30, "test_images": 10**30}]}, "not a valid card"),
+    "a score of other counts": ({"runs": [{"test_top1": 99.0}]}, "not a valid card"),
+    "a run twice": ({"runs": [{}, {}]}, "a seed, or a trial, is listed twice"),
+    "codes for a terminal": ({"dataset": "\x1b[2J"}, "not a valid card"),
+    "half a character": ({"backbone": "\ud800"}, "not a valid card"),
 }
 
 
@@ -191,6 +196,7 @@ def test_hostile_cards_are_quarantined_with_a_reason_and_stop_nothing(
     for kind, (_, reason) in HOSTILE.items():
         assert reason in found[f"{names[kind]}/README.md"], kind
         assert len(found[f"{names[kind]}/README.md"]) < 1000
+        assert found[f"{names[kind]}/README.md"].isprintable()
     assert "has no block" in found["lab/a-first/README.md"]
     assert len(found) == len(HOSTILE) + 1
 
@@ -220,6 +226,21 @@ def test_a_page_that_cannot_be_parsed_is_read_card_by_card(hub: HubServer, aggre
     hub.raw_page = text.encode()
     aggregate("--store", "hf://lab", "--cards")
     assert len(runs(tmp_path)) == len(names)
+
+
+def test_a_changed_card_that_cannot_be_parsed_stops_no_later_listing(
+    hub: HubServer, aggregate: Any, tmp_path: Path
+) -> None:
+    for optimizer in OPTIMIZERS:
+        put(hub, make_record(optimizer=optimizer))
+    aggregate("--store", "hf://lab", "--cards")
+    for number, body in enumerate((b"[" * 200_000 + b"]" * 200_000, b'{"id": ' + b"1" * 5000 + b"}")):
+        name = put(hub, make_record(optimizer="lamb", seed=7 + number))
+        hub.fail("GET", f"/api/models/{name}$", status=200, body=body)
+        out = aggregate("--store", "hf://lab", "--cards")
+        assert "4 repositories, 1 read anew, 0 gone" in out
+        assert ("lamb", 7 + number) in runs(tmp_path) and len(runs(tmp_path)) == 4, "read from its text instead"
+    assert quarantined(tmp_path) == {}
 
 
 def test_records_that_are_not_what_their_card_says(hub: HubServer, aggregate: Any, tmp_path: Path) -> None:

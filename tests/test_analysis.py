@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,7 +21,9 @@ from bocb_hf.coupling.contrast_variants import loss_contrast
 from bocb_hf.coupling.decomposition import Decomposition
 from bocb_hf.coupling.paper_words import paper_sections
 from bocb_hf.coupling.scores import ScoreTable, make_scores, scores_of
+from bocb_hf.coupling.statistics import Interval
 from bocb_hf.coupling.table import build_tables
+from bocb_hf.coupling.words import fixed, interval_text, mark, signed
 from bocb_hf.store.local import LocalStore
 from bocb_hf.store.publish import publish_run
 
@@ -75,15 +79,79 @@ def test_the_smallest_tables_say_what_they_cannot(shape):
     values = 70 + np.random.default_rng(0).normal(size=shape)
     table = make_scores(values, BACKBONES[: shape[0]], OPTIMIZERS[: shape[1]], unit="percent")
     text = said(analyse(table, draws=100))
-    assert ("noise cannot be separated" in text) == (shape[2] == 1 or shape == (2, 2, 2) or "may be the best" in text)
-    assert ("fewer than two optimizers" in text) == (shape[1] == 1)
+    assert ("n = 1 everywhere" in text) == (shape[2] == 1)
+    assert ("No coupling can be seen" in text) == (shape != (2, 2, 2)) == ("Cost of coupling" not in text)
+    assert ("cannot be said: too few cells have two scores that differ" in text) == (shape == (2, 2, 2))
+    assert ("Not told apart from the best" in text) == (shape == (1, 5, 3))
 
 
 def test_a_table_without_any_score():
     table = make_scores(np.full((2, 2), np.nan), ["a", "b"], ["x", "y"], unit="percent", status=[["diverged"] * 2] * 2)
     analysis = analyse(table, draws=100)
     assert isinstance(analysis.points, str) and analysis.failures.failed.all()
-    assert "No decomposition" in said(analysis)
+    text = said(analysis)
+    assert "No decomposition: no cell is completed" in text and "4 cell(s); collapsed" in text
+    assert "n = –" in text and "n = 1" not in text
+
+
+def test_what_noise_explains_is_neither_a_negative_cost_nor_a_share_above_all_of_it():
+    """Estimates are reported where they can lie: a cost from 0, a share from 0 to 100 %."""
+    costs, shares = 0, 0
+    for seed in range(8):
+        values = 70 + 2 * np.random.default_rng(seed).normal(size=(4, 4, 3))
+        analysis = analyse(make_scores(values, list("abcd"), OPTIMIZERS[:4], unit="percent"), draws=100)
+        text = said(analysis)
+        assert isinstance(analysis.points, ScaleAnalysis) and analysis.points.bootstrap is not None
+        drawn = analysis.points.bootstrap.intervals
+        costs += float(drawn["cost"].estimate) < 0
+        shares += float(drawn["shares"].high[2]) > 100
+        (luck,) = re.findall(r"without the luck (\S+), 95 % \[(\S+), (\S+)\]", text)
+        assert 0 <= float(luck[1]) <= float(luck[0]) <= float(luck[2])
+        for low, high in re.findall(r"interaction 95 % \[(\d+), (\d+)\] %", text):
+            assert 0 <= int(low) <= int(high) <= 100
+    assert costs > 0 and shares > 0  # so that this test could fail
+
+
+def test_words_name_what_is_left_out_and_what_is_only_noise():
+    rng = np.random.default_rng(5)
+    values = np.full((5, 6, 2), 70.0) + rng.normal(size=(5, 6, 2))
+    status = np.full((5, 6), "completed", dtype="<U12")
+    status[0, 1], values[0, 1] = "missing", np.nan
+    status[1, 2], values[1, 2] = "diverged", np.nan
+    table = make_scores(values, BACKBONES[:5], OPTIMIZERS[:6], unit="percent", status=status, dataset="d", setting="s")
+    text = said(analyse(table, draws=100))
+    assert "(scores, d, setting s), top-1: 28 cell(s) with a mean, n = 2" in text
+    assert "nothing completed): SGDP." in text  # it misses one cell
+    assert "over 4 backbones (1 left out for cells without a rank): " in text and " …; Friedman" in text
+    assert ": all 6" in text  # none of a backbone's six is told apart
+    assert "siblings as one" not in text  # there are none
+    quiet = np.array([[70.0, 72.0], [72.0, 70.0]])[None].repeat(3, axis=0)
+    text = said(analyse(make_scores(quiet, list("abc"), ["x", "y"], unit="percent"), draws=100))
+    assert "nothing differs" in text and "No backbone is coupled beyond the noise" in text
+
+
+def test_sentences_about_large_tables_stay_short():
+    """JSON names all of them."""
+    values = 70 + np.random.default_rng(6).normal(size=(24, 6, 2))
+    values[:10, 1:5] = np.nan
+    status = np.where(np.isfinite(values).all(axis=2), "completed", "missing")
+    names = [f"b{i}" for i in range(24)], [f"o{i}" for i in range(6)]
+    analysis = analyse(make_scores(values, *names, unit="percent", status=status), draws=100)
+    text = analysis_text(analysis)
+    (cost,), (best,) = ([s for s in text if s.startswith(start)] for start in ("Cost of coupling", "Not told apart"))
+    assert "b0, b1, b2, b3, b4, b5, b6, b7 and 2 more." in cost
+    assert best.count(": ") == 21 and best.endswith("; 4 more backbones are in analysis.json.")
+    assert len(to_plain(analysis)["points"]["candidates_for_best"]) == 24
+    assert analysis.ranking is not None
+    surest = replace(analysis, ranking=replace(analysis.ranking, p=0.0))
+    assert "Friedman p < 1e-300, " in " ".join(analysis_text(surest))
+
+
+def test_a_tie_for_the_best_is_marked_for_all_of_it_and_zero_has_no_sign():
+    table = build_tables(make_grid({("tiny_vit", o): (1600, 1610) for o in ("sgdm", "adamw", "lamb")}))[0]
+    assert [mark(table, row) for row in table.rows] == ["*", "*", "*"]
+    assert (signed(-0.04), signed(-0.06), fixed(-0.04, 1), fixed(-0.06, 1)) == ("+0.0", "−0.1", "0.0", "−0.1")
+    assert interval_text(Interval(-0.01, 0.2)) == "95 % [0.0, 0.2]"
 
 
 def test_order_changes_nothing_that_is_not_drawn():

@@ -128,6 +128,18 @@ def test_only_trials_say_so_and_show_their_validation_scores() -> None:
     assert [row[3] for row in table_rows(render("only diverged"), "Tuning")] == ["diverged"]
 
 
+def test_the_tuning_table_says_what_was_chosen() -> None:
+    trials = [make_record(seed=0, role="trial", lr=lr) for lr in (0.1, 0.3)]
+    chosen = render_card("me/x", [make_record(lr=0.1)], trials)
+    assert [row[0] for row in table_rows(chosen, "Tuning")] == ["**0.1**", "0.3"]
+    assert "The configuration of the final runs is in bold." in chosen
+    given = render_card("me/x", [make_record(lr=0.2)], trials)
+    assert [row[0] for row in table_rows(given, "Tuning")] == ["0.1", "0.3"]
+    assert "None of them has the configuration of the final runs, which was given." in given
+    alone = render_card("me/x", [], trials)
+    assert "in bold" not in alone and "None of them" not in alone
+
+
 def test_the_loading_snippet_uses_the_lowest_completed_seed() -> None:
     text = render("diverged")
     assert 'timm.create_model(f"local-dir:{folder}/seeds/2", pretrained=True)' in text
@@ -234,7 +246,7 @@ def test_a_withdrawn_run_is_named_and_counts_nowhere() -> None:
     assert parse_card(alone, "x").runs == [] and "No final run yet" in alone
 
 
-HTML = "<script>alert(1)</script>[x](javascript:alert(1))`\n\n# Title\n| a |"
+HTML = "<script>alert(1)</script>[x](javascript:alert(1))` # Title | a |"
 
 
 def test_what_others_wrote_is_text_and_never_markup() -> None:
@@ -246,5 +258,5 @@ def test_what_others_wrote_is_text_and_never_markup() -> None:
     record = with_identity(record, backbone={"args": {"a": HTML}}, data={"evaluation_split": HTML[:90]})
     record = RunRecord.model_validate(record.model_dump())
     text = body(render_card("me/x", [record], []))
-    for sign in ("<script", "](javascript", "\n# Title", "to<b>", "1|2"):
+    for sign in ("<script", "](javascript", "| a |", "to<b>", "1|2"):
         assert sign not in text

@@ -50,3 +50,18 @@ def test_a_dry_run_says_which_precision_is_faster_here(sections: dict[str, Any])
     head, _, tail = line.partition("bf16 has ")
     assert head == "precision      bf16; of this network "
     assert float(tail.partition(" times the speed of fp32 here")[0]) > 0
+
+
+def test_a_step_of_several_micro_batches_costs_as_many(
+    sections: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def time_a_step(_model: Any, _optimizer: Any, batch: int, *_: Any) -> tuple[float, int]:
+        asked.append(batch)
+        return 6.0, 0
+
+    monkeypatch.setattr("bocb_hf.engine.dry_run.time_steps", time_a_step)
+    monkeypatch.setattr("bocb_hf.engine.dry_run.time_precisions", lambda *_: (1.0, 1.0))
+    text = describe_run(prepare_run(make(sections, "runtime.accumulation=5")), 1)
+    assert asked == [5] and "time           about 8.0 min" in text and "30000 ms a step" in text, "16 steps"

@@ -14,6 +14,7 @@ import pytest
 import torch
 from plain_loop import augment_plainly, decoded
 from runs import assert_identical, folder_of, make, weights_of
+from safetensors.numpy import load_file
 from torch import nn
 from torch.nn import functional
 
@@ -25,6 +26,7 @@ from bocb_hf.engine.evaluation import evaluate
 from bocb_hf.engine.prepare import PreparedRun, prepare_run
 from bocb_hf.engine.run import train_run
 from bocb_hf.errors import InputError
+from bocb_hf.patterns import weight_patterns
 from bocb_hf.store import open_store
 
 
@@ -243,6 +245,11 @@ def test_the_record_names_its_weights(sections: dict[str, Any]) -> None:
     record = train_run(config)
     path = folder_of(config, record) / "seeds/1/model.safetensors"
     assert hashlib.sha256(path.read_bytes()).hexdigest() == record.weights_sha256
+    assert record.patterns is not None  # of these weights, in the order of the network and not of the file
+    held = {layer.name: layer for layer in weight_patterns(load_file(path)).layers}
+    assert {layer.name: layer for layer in record.patterns.layers} == held and len(held) > 3
+    names = [name for name in prepare_run(config).build_model().state_dict() if name in held]
+    assert [layer.name for layer in record.patterns.layers] == names
 
 
 @pytest.mark.parametrize("name", ["checkpoint_path", "pretrained_cfg", "cache_dir", "num_classes", "drop_path_rate"])

@@ -20,20 +20,22 @@ from test_aggregate import mixed_records, publish
 from bocb_hf.cli import main
 from bocb_hf.coupling.indices import residuals
 from bocb_hf.coupling.marks import Marks
-from bocb_hf.coupling.pareto import AXES, pareto
+from bocb_hf.coupling.pareto import AXES, Front, Point, pareto
 from bocb_hf.coupling.robustness import robustness
 from bocb_hf.coupling.scores import ScoreTable, make_scores, scores_of
+from bocb_hf.coupling.statistics import Interval
 from bocb_hf.coupling.table import Table, build_tables
 from bocb_hf.coupling.trials import trial_curves
 from bocb_hf.coupling.words import cell_text, optimizer_label
 from bocb_hf.figures.costs import pareto_front, trial_figure
 from bocb_hf.figures.differences import cluster, critical_difference, groups, interaction
-from bocb_hf.figures.distributions import boxes, violin
+from bocb_hf.figures.distributions import boxes, swarm, violin
 from bocb_hf.figures.draw import draw_records, draw_scores, slugs
 from bocb_hf.figures.grid import heatmap, ranks
 from bocb_hf.figures.style import COLUMN, PAGE, SMALL, figure_bytes, spread
-from bocb_hf.figures.training import Trace, lines_of, mean_curve, training_curves
+from bocb_hf.figures.training import Line, Trace, lines_of, mean_curve, training_curves
 from bocb_hf.measurements import Curve
+from bocb_hf.optim import OPTIMIZERS
 from bocb_hf.record import RunRecord, Status
 from bocb_hf.reference import PUBLISHED, published
 from bocb_hf.store.local import LocalStore
@@ -269,6 +271,46 @@ def test_the_pareto_figure_names_every_point_and_what_has_no_place(table, axis):
         assert f"{optimizer_label(optimizer)} ({reason})" in labels
     filled = [line for line in figure.axes[0].lines if len(xs(line)) == 1 and line.get_markerfacecolor() != "white"]
     assert len(filled) == sum(p.on_front for p in front.points)
+
+
+def test_no_name_of_the_pareto_figure_belongs_to_a_neighbour():
+    """Of close points, each name is nearest to its own, or a line leads from it to its own."""
+    places = {"lion": (32.7, 74.6), "rmsprop": (34.2, 73.9), "sgdp": (21.7, 78.4), "sgdm": (22.4, 78.7)}
+    places |= {"adabound": (22.9, 78.25), "lars": (22.6, 78.28), "adagrad": (27.3, 74.2), "adam": (27.2, 74.7)}
+    points = [Point(o, y, Interval(y - 0.9, y + 0.9), 3, x, False, ()) for o, (x, y) in places.items()]
+    figure = pareto_front(Front("resnet50", "seconds", tuple(points), {}, ()))
+    axes = figure.axes[0]
+    at = {optimizer_label(o): axes.transData.transform(place) for o, place in places.items()}
+    leaders = [axes.transData.transform(line.get_xydata()) for line in axes.lines if line.get_linewidth() == 0.4]
+    names = [t for t in axes.texts if t.get_text() in at]
+    assert len(names) == len(places) and leaders
+    for text in names:
+        box, own = text.get_window_extent(), at[text.get_text()]
+        gaps = {name: np.hypot(*(place - np.clip(place, box.min, box.max))) for name, place in at.items()}
+        led = [end for start, end in leaders if np.allclose(start, own, atol=0.5)]
+        assert led or min(gaps, key=lambda name: gaps[name]) == text.get_text()
+        assert all(np.hypot(*(end - np.clip(end, box.min, box.max))) < 3 for end in led)
+
+
+def test_points_of_one_distance_stand_apart_and_the_median_stays_in_sight(table):
+    places = swarm([1] * 9 + [0, 1, 2, 2])
+    assert all(abs(a - b) > 0.05 or abs(c - d) > 0.1 for i, (a, c) in enumerate(places) for b, d in places[:i])
+    assert all(abs(x - value) < 0.25 for (x, _), value in zip(places, [1] * 9 + [0, 1, 2, 2], strict=True))
+    found = robustness(table)
+    axes = boxes(found, "backbone").axes[0]
+    for y, group in enumerate(found.by_backbone):
+        (bar,) = [line for line in axes.lines if line.get_linewidth() == 1.6 and np.mean(ys(line)) == y]
+        assert xs(bar) == [np.median(list(group.values.values()))] * 2
+        points = [line for line in axes.lines if line.get_marker() in ("o", "^") and abs(ys(line)[0] - y) < 0.45]
+        assert len(points) == len(group.values) and all(min(ys(bar)) < ys(p)[0] < max(ys(bar)) for p in points)
+
+
+def test_many_training_curves_have_no_bands():
+    for count, bands in ((8, 8), (9, 0)):
+        lines = [Line(o, (Trace((10, 20), (2.0, 1.0), 0.2),), ()) for o in OPTIMIZERS.names()[:count]]
+        figure = training_curves(lines, "tiny_vit", "d")
+        assert len(figure.axes[0].collections) == bands
+        assert any("too many lines" in " ".join(text.split()) for text in texts(figure)) == (bands == 0)
 
 
 def test_a_front_without_a_point(table):

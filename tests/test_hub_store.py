@@ -138,6 +138,23 @@ def test_the_hub_is_left_alone_for_as_long_as_it_says(hub: HubServer, hub_client
     assert [entry.seed for entry in card(hub).runs] == [1]
 
 
+def test_how_long_a_header_asks_to_wait(hub: HubServer, hub_client: HubClient, run: Any) -> None:
+    code = """
+from email.utils import formatdate
+import time
+from bocb_hf.store.hub_calls import wait_seconds
+result = [wait_seconds({"Retry-After": v}, 2) for v in (formatdate(time.time() + 100, usegmt=True), *values)]
+"""
+    date, past, *odd = run(code, values=["Wed, 21 Oct 2015 07:28:00 GMT", "soon", "²", "-5", "9" * 400, ""])
+    assert 90 < date <= 101 and past == 1.0
+    assert all(4 <= seconds <= 5 for seconds in odd), "what is no header of this kind: its own back-off"
+    # an hour is not waited for: the push fails at once, and the queue keeps the run
+    hub.fail("POST", "/commit/", status=429, headers={"Retry-After": "3600"})
+    with pytest.raises(AssertionError, match=r"too many requests; wait a few minutes \(HTTP 429"):
+        run("publish(open_store('hf://lab'), make_record(seed=1))")
+    assert hub_client.last["slept"] == []
+
+
 def test_a_commit_whose_answer_was_lost_is_not_made_twice(hub: HubServer, run: Any) -> None:
     hub.fail("POST", "/commit/", answer_lost=True)
     run("publish(open_store('hf://lab'), make_record(seed=1))")
@@ -193,6 +210,28 @@ result = [entry.model_dump() for entry in Queue(store).entries()]
     assert len(hub.repository(CELL).messages) == 2, "one commit for the final run and its trials"
     assert len(card(hub).trials) == 2
     assert run(again) == [0, 0]
+
+
+def test_a_queue_that_cannot_be_used_fails_no_training(hub: HubServer, hub_client: HubClient, run: Any) -> None:
+    code = """
+from bocb_hf.config import RuntimeConfig
+store = LocalStore(Path(home) / "store")
+record = publish(store, make_record(seed=1))
+queue = store.root / ".pending"
+if damage == "a file in its place":
+    queue.write_text("")
+else:
+    queue.mkdir()
+    (queue / ("lab__" + cell.replace("/", "__") + ".json")).write_text("{" if damage == "its entry" else "")
+    if damage == "another entry":
+        (queue / ("lab__" + cell.replace("/", "__") + ".json")).rename(queue / "lab__lab__other.json")
+push_after_training(store, RuntimeConfig(store="hf://lab"), cell, record.path())
+"""
+    run(code, cell=CELL, damage="another entry")
+    assert [entry.seed for entry in card(hub).runs] == [1], "what is not its own does not matter"
+    for damage in ("its entry", "a file in its place"):
+        run(code.replace('"store")', "damage)", 1), cell=CELL, damage=damage)
+        assert "not pushed, but kept in" in hub_client.last["log"]
 
 
 def test_pushing_again_changes_nothing_and_a_taken_place_is_refused(hub: HubServer, run: Any) -> None:

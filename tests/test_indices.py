@@ -7,6 +7,7 @@ import pytest
 from simulated import OPTIMIZERS, simulate
 
 from bocb_hf.coupling.additive import fit_additive
+from bocb_hf.coupling.bootstrap import bootstrap
 from bocb_hf.coupling.indices import cost_of_coupling, kappa, kappa_squares, residuals, split_cost
 from bocb_hf.coupling.noise import cell_noise
 from bocb_hf.coupling.scores import make_scores
@@ -51,10 +52,44 @@ def test_cost_uses_the_larger_complete_part():
     assert cost_of_coupling(make_scores(y, list("ab"), list("xy"), unit="percent")) is None
 
 
+def test_a_diverged_cell_makes_an_optimizer_no_choice_for_all_but_leaves_it_the_best_elsewhere():
+    """x is 10 points ahead on a and diverges on b: leaving it out would call the coupling free."""
+    values = np.array([[[80.0, 81.0], [70.0, 71.0]], [[np.nan] * 2, [60.0, 61.0]], [[62.0, 63.0], [61.0, 60.0]]])
+    status = [["completed"] * 2, ["diverged", "completed"], ["completed"] * 2]
+    table = make_scores(values, list("abc"), list("xy"), unit="percent", status=status)
+    cost = cost_of_coupling(table)
+    assert cost is not None and (cost.optimizer, cost.backbones, cost.optimizers) == ("y", tuple("abc"), tuple("xy"))
+    assert (cost.naive, cost.split) == (pytest.approx((10 + 0 + 2) / 3), pytest.approx((10 + 0 + 2) / 3))
+    # a missing cell is not known: what remains are the backbones with both
+    missing = make_scores(values, list("abc"), list("xy"), unit="percent")
+    cost = cost_of_coupling(missing)
+    assert cost is not None and (cost.optimizer, cost.backbones, cost.naive) == ("x", ("a", "c"), pytest.approx(0))
+    # nobody is left for all where each optimizer diverges somewhere, and a backbone without any score decides nothing
+    status[0][1], values[0, 1] = "diverged", np.nan
+    assert cost_of_coupling(make_scores(values, list("abc"), list("xy"), unit="percent", status=status)) is None
+    values = np.array([[80.0, 70.0], [np.nan, np.nan], [60.0, 65.0]])
+    status = [["completed"] * 2, ["diverged"] * 2, ["completed"] * 2]
+    cost = cost_of_coupling(make_scores(values, list("abc"), list("xy"), unit="percent", status=status))
+    assert cost is not None and (cost.backbones, cost.naive) == (("a", "c"), pytest.approx(2.5))
+
+
+def test_intervals_of_the_cost_know_diverged_cells():
+    values = simulate(np.random.default_rng(6), 6, 5, 3, "equal")[1].values.copy()
+    values[:3, 0] = np.minimum(values[:3, 0] + 12, 100)  # the best of three backbones, diverged on another
+    values[5, 0] = np.nan
+    status = np.full((6, 5), "completed", dtype="<U12")
+    status[5, 0] = "diverged"
+    table = make_scores(values, list("abcdef"), OPTIMIZERS[:5], unit="percent", status=status)
+    cost, found = cost_of_coupling(table), bootstrap(table, draws=200)
+    assert cost is not None and found is not None and cost.naive > 4
+    interval = found.intervals["cost"]
+    assert interval.plain == pytest.approx(cost.naive) and 3 < interval.low < interval.estimate < interval.high < 9
+
+
 def test_index_formula_with_equal_spreads():
     """With one σ for all, the noise that is subtracted is (1 − 1/B)σ²/n, as defined."""
     r = np.array([[1.0, -1.0, 0.0], [-1.0, 1.0, 0.0]])
-    backbone, optimizer = kappa_squares(r, np.full((2, 3), 0.6), np.full((2, 3), 3))
+    backbone, optimizer = kappa_squares(r, np.full((2, 3), 0.6 / 3), np.ones((2, 3), bool))
     assert backbone == pytest.approx([1 - 0.5 * 0.2] * 2)
     assert optimizer == pytest.approx([2 - (2 / 3) * 0.2, 2 - (2 / 3) * 0.2, -(2 / 3) * 0.2])
 
@@ -66,10 +101,31 @@ def test_indices_are_unbiased_where_one_backbone_is_loud():
     sigma = np.array([5.0, 0.1, 0.1, 0.1, 0.1])[:, None, None]
     values = truth[None, :, :, None] + sigma * rng.normal(size=(4000, 5, 6, 3))
     noise = cell_noise(values)
-    found = kappa_squares(fit_additive(values.mean(-1)).interaction, noise, np.full((5, 6), 3))
-    expected = kappa_squares(fit_additive(truth).interaction, None, np.full((5, 6), 3))
+    assert noise is not None
+    found = kappa_squares(fit_additive(values.mean(-1)).interaction, noise / 3, np.ones((5, 6), bool))
+    expected = kappa_squares(fit_additive(truth).interaction, None, np.ones((5, 6), bool))
     assert found[0].mean(axis=0) == pytest.approx(expected[0], abs=0.25)
     assert found[1].mean(axis=0) == pytest.approx(expected[1], abs=0.25)
+
+
+def test_indices_remove_the_noise_of_incomplete_tables_exactly():
+    """A backbone without any cell, holes and unequal spreads: pure noise has no index, neither way on average."""
+    rng = np.random.default_rng(7)
+    kept = rng.random((6, 5)) > 0.2
+    kept[0] = False
+    v = np.where(kept, np.exp(rng.normal(size=(6, 5))), np.nan)
+    # E Σ r² is Σ over cells of the squared response to a unit error there
+    expected = [np.zeros(6), np.zeros(5)]
+    for b, o in np.argwhere(kept):
+        unit = np.where(kept, 0.0, np.nan)
+        unit[b, o] = 1
+        square = np.square(fit_additive(unit, kept).interaction) * v[b, o]
+        expected = [total + np.nansum(square, axis=axis) for total, axis in zip(expected, (1, 0), strict=True)]
+    found = kappa_squares(np.where(kept, 0.0, np.nan), v, kept)
+    for square, total, axis in zip(found, expected, (1, 0), strict=True):
+        cells = kept.sum(axis=axis)
+        assert np.isnan(square[cells < 2]).all() and (cells < 2).sum() == (axis == 1)
+        assert -square[cells > 1] == pytest.approx((total / np.maximum(cells - 1, 1))[cells > 1])
 
 
 def test_one_seed_leaves_noise_inside_and_gives_no_interval():

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from test_aggregate import publish
 
 from bocb_hf.cli import main
-from bocb_hf.coupling.scores import make_scores, scores_of
+from bocb_hf.coupling.scores import make_scores
 from bocb_hf.coupling.table import build_tables
 from bocb_hf.errors import InputError
 from bocb_hf.recommend import tags as tags_module
-from bocb_hf.recommend.answer import Source, answer
+from bocb_hf.recommend.answer import answer
 from bocb_hf.recommend.evaluate import (
     FIXED,
     HELD_OUT,
@@ -31,6 +31,7 @@ from bocb_hf.recommend.evaluate import (
     single_regrets,
 )
 from bocb_hf.recommend.sets import choose_sets, fill_missing, improvement, regrets, smallest_set
+from bocb_hf.recommend.source import Source, source_of
 from bocb_hf.recommend.start import find_start
 from bocb_hf.recommend.tags import Tags, find_tags, known_tags, shared_tags, similarity
 from bocb_hf.recommend.words import answer_text
@@ -246,9 +247,8 @@ def test_the_comparison_is_paired():
     assert compare(rival, rival[::-1], list("abcd"), draws=2000).interval.holds(0)
 
 
-def source_of(records, label="own"):
-    table = build_tables(records)[0]
-    return Source(label, scores_of(table, label), table)
+def own_source(records):
+    return source_of(build_tables(records)[0], "own", "own")
 
 
 PAPER = Source("paper", TABLE)
@@ -285,19 +285,31 @@ GRID = {
 
 
 def test_own_records_bound_the_regret_over_seeds():
-    found = answer(source_of(make_grid(GRID)), find_tags("tiny_vit"), 1.0)
+    found = answer(own_source(make_grid(GRID)), find_tags("tiny_vit"), 1.0)
     assert found.own and found.noise_known and found.names(found.chosen) == ("adamw",)
     assert 0 <= found.chosen.regret < 0.5
     assert "Tuning and budget behind these scores: equal in every cell" in answer_text(found, [None])
-    assert answer(source_of(make_grid(GRID)), find_tags("tiny_vit"), 1.0).chosen.regret == found.chosen.regret
+    assert answer(own_source(make_grid(GRID)), find_tags("tiny_vit"), 1.0).chosen.regret == found.chosen.regret
 
 
 def test_holes_of_the_own_column_come_from_comparable_backbones():
     records = make_grid({k: v for k, v in GRID.items() if k != ("tiny_vit", "adamw")})
-    found = answer(source_of(records), find_tags("tiny_vit"), 1.0)
+    found = answer(own_source(records), find_tags("tiny_vit"), 1.0)
     assert found.own and found.guessed == 1 and found.names(found.chosen) == ("adamw",)
-    text = answer_text(found, [None])
-    assert "guessed" in text and "tune AdamW" in " ".join(text.split())
+    text = " ".join(answer_text(found, [None]).split())
+    assert "Its own column lacks 1 of the 3 candidates: these are guessed from 3 backbone(s)" in text
+    assert "It has no results" not in text and "tune AdamW" in text
+    # the other two have two seeds each, so their noise is known
+    assert found.noise_known and "is unknown" not in text and "run SGD-M + LAMB with further seeds" in text
+
+
+def test_a_diverged_cell_of_its_own_does_not_hide_the_noise_of_the_others():
+    records = [
+        r for r in make_grid(GRID) if (r.identity.backbone.name, r.identity.optimizer.name) != ("tiny_vit", "lamb")
+    ]
+    records += [make_record("tiny_vit", "lamb", seed=s, status="diverged") for s in (1, 2)]
+    found = answer(own_source(records), find_tags("tiny_vit"), 1.0)
+    assert found.own and found.noise_known and found.names(found.chosen) == ("adamw",)
 
 
 def test_a_diverged_optimizer_is_not_recommended():
@@ -305,9 +317,35 @@ def test_a_diverged_optimizer_is_not_recommended():
     for backbone in ("tiny_resnet", "tiny_mobilenet", "tiny_convnext", "tiny_vit"):
         records.append(make_record(backbone, "adamw", seed=1, correct=1990))
         records.append(make_record(backbone, "adamw", seed=2, status="diverged"))
-    found = answer(source_of(records), find_tags("convnext_tiny"), 1.0)
+    found = answer(own_source(records), find_tags("convnext_tiny"), 1.0)
     assert "adamw" not in found.names(found.chosen) and found.failed == 4
     assert "chance" in answer_text(found, [None])
+
+
+def test_a_backbone_on_which_nothing_completed_is_neither_answered_nor_a_reference():
+    """Every optimizer loses nothing on it, which would make any set look good."""
+    failed = [make_record("tiny_vit", o, seed=s, status="diverged") for o in ("sgdm", "adamw", "lamb") for s in (1, 2)]
+    records = [*make_grid({k: v for k, v in GRID.items() if k[0] != "tiny_vit"}), *failed]
+    with pytest.raises(InputError, match=r"every optimizer that was tried on tiny_vit .* diverged"):
+        answer(own_source(records), find_tags("tiny_vit"), 1.0)
+    found = answer(own_source(records), find_tags("convnext_tiny"), 1.0)
+    assert found.left_out == {"tiny_vit": "nothing completed on it"} and "tiny_vit" not in found.reference
+    with pytest.raises(InputError, match="fewer than two optimizers"):
+        answer(own_source(failed), find_tags("convnext_tiny"), 1.0)
+
+
+def test_an_answer_says_its_bound_what_comes_next_and_proposes_no_run_twice():
+    grid = {k: (v[0] - 150, v[1] - 150) if k[1] == "lamb" else v for k, v in GRID.items()}
+    found = answer(own_source(make_grid(grid)), find_tags("tiny_vit"), 1.0)
+    text = " ".join(answer_text(found, [None]).split())
+    assert "over the noise of its seeds, within the bound of 1." in text
+    assert re.search(r"next best on ViT-tiny: SGD-M [\d.]+ \(2\) −[\d.]+, LAMB [\d.]+ \(2\) −[\d.]+ -", text)
+    assert "with further seeds" in text and "to learn more" not in text  # all three are measured already
+    other = answer(own_source(make_grid(grid)), find_tags("convnext_tiny"), 1.0)
+    assert "; within the bound of 1." in " ".join(answer_text(other, [None]).split())
+    alike = make_grid({("tiny_vit", o): (1600 + 20 * i,) * 2 for i, o in enumerate(("sgdm", "adamw", "lamb"))})
+    text = " ".join(answer_text(answer(own_source(alike), find_tags("tiny_vit"), 1.0), [None]).split())
+    assert "Noise is unknown there (too few cells have two scores that differ)" in text
 
 
 def test_a_guess_is_never_shown_as_a_result():
@@ -327,7 +365,7 @@ def test_a_guess_is_never_shown_as_a_result():
 
 def test_a_source_that_cannot_answer_says_why():
     with pytest.raises(InputError, match="fewer than two optimizers"):
-        answer(source_of([make_record("tiny_vit", "sgdm")]), find_tags("resnet50"), 1.0)
+        answer(own_source([make_record("tiny_vit", "sgdm")]), find_tags("resnet50"), 1.0)
 
 
 def test_starts_come_from_own_trials_then_comparable_ones_then_the_row():
@@ -338,17 +376,18 @@ def test_starts_come_from_own_trials_then_comparable_ones_then_the_row():
         ]
 
     table = build_tables([*tuned("tiny_vit", 0.1), *tuned("tiny_resnet", 0.3), *tuned("tiny_convnext", 0.3)])[0]
-    own = find_start("sgdm", "demo", table, "tiny_vit", {})
-    other = find_start("sgdm", "demo", table, "tiny_mobilenet", {"tiny_resnet": 1.0, "tiny_convnext": 1.0})
-    row = find_start("sgdm", "demo", table, "tiny_mobilenet", {})
-    assert own is not None and own.lr == 0.1 and "3 own trial" in own.source
+    tried = source_of(table, "own", "own").tried_with("sgdm")
+    own = find_start("sgdm", "demo", tried, "tiny_vit", {})
+    other = find_start("sgdm", "demo", tried, "tiny_mobilenet", {"tiny_resnet": 1.0, "tiny_convnext": 1.0})
+    row = find_start("sgdm", "demo", tried, "tiny_mobilenet", {})
+    assert own is not None and own.lr == 0.1 and "own 3 trial" in own.source
     assert other is not None and other.lr == pytest.approx(0.3) and "2 comparable" in other.source
     assert row is not None and row.lr == 0.1 and "centre" in row.source and row.rates[2] == row.lr
-    assert find_start("nobody", None, None, "x", {}) is None
+    assert find_start("nobody", None, {}, "x", {}) is None
 
 
 def test_a_start_without_weight_decay_has_a_grid_upwards():
-    start = find_start("adam", None, None, "x", {})
+    start = find_start("adam", None, {}, "x", {})
     assert start is not None and start.weight_decay == 0 and start.decays[0] == 0 < start.decays[1]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,21 +11,24 @@ import pytest
 from builders import make_record
 from hub_client import HubClient
 from hub_server import HubServer
+from published import PYTHONPATH
 
+from bocb_hf import strict_yaml
 from bocb_hf.config import RunConfig
 from bocb_hf.engine import reproduce
+from bocb_hf.engine.launch import launch_recipe
 from bocb_hf.engine.repetition import check_same, runtime_of, sections_of
 from bocb_hf.engine.run import train_run
 from bocb_hf.engine.verify import verify_run
 from bocb_hf.errors import InputError
-from bocb_hf.load_config import build_run_config
+from bocb_hf.load_config import build_run_config, load_run_config
 from bocb_hf.measurements import Correctness
 from bocb_hf.record import RunRecord, parse_record
 from bocb_hf.verification import levels, make_verification, parse_verification
 
 TRAIN = """
 from bocb_hf.engine.run import train_run
-from bocb_hf.load_config import build_run_config
+from bocb_hf.load_config import build_run_config, load_run_config
 record = train_run(build_run_config(sections, []))
 result = [record.repository(), record.sha256(), record.weights_sha256]
 """
@@ -125,10 +129,69 @@ def test_what_decides_the_last_bits_is_taken_from_the_environment() -> None:
     assert runtime_of(on_gpus)["tf32"] and runtime_of(on_gpus)["compile_model"]
     cpus = {"device": "cpu", "processes": 2, "micro_batch": 16, "threads": 10_000}
     on_cpus = record.model_copy(update={"environment": record.environment.model_copy(update=cpus)})
-    assert runtime_of(on_cpus)["accumulation"] == 4
+    assert runtime_of(on_cpus)["accumulation"] == 4 and runtime_of(on_cpus, 2)["accumulation"] == 2
     assert "threads" not in runtime_of(on_cpus)
     config = build_run_config(sections_of(record) | {"optimizer": {"name": "sgdm"}, "runtime": runtime_of(on_cpus)})
     assert isinstance(config, RunConfig) and config.runtime.deterministic
+
+
+@pytest.mark.slow
+def test_what_two_processes_trained_two_train_again(
+    sections: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", PYTHONPATH)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    sections["training"] |= {"epochs": 1, "batch_size": 20}
+    setting = tmp_path / "setting.yaml"
+    setting.write_text(strict_yaml.dump(sections), encoding="utf-8")
+    assert launch_recipe(["--config", str(setting)], cpu_processes=2) == 0
+    (folder,) = Path(sections["runtime"]["store"]).glob("models/*/*")
+    original = reproduce.read_original(str(folder), 1)
+    assert original.record.environment.processes == 2 and original.record.environment.micro_batch == 10
+    assert reproduce.warn_of_topology(original) is None
+    data = f"data.name={sections['data']['name']}"
+    config = reproduce.configure(original, tmp_path / "work", [data])
+    assert "it took" in reproduce.describe(original, config)
+    again = reproduce.train_again(original, config)
+    assert again is not None and again.environment.processes == 2
+    assert reproduce.compare(original, again, 1.0).same_weights is True
+    # one core: one process, with the same micro-batches, and that is said first
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    alone = reproduce.configure(original, tmp_path / "alone", [data])
+    assert (config.runtime.accumulation, alone.runtime.accumulation) == (1, 2)
+    assert "in one process here, the record in 2 on cpu" in str(reproduce.warn_of_topology(original))
+
+
+def test_several_processes_that_end_badly_or_early(
+    sections: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    sections["training"]["epochs"] = 1
+    record = train_run(build_run_config(sections))
+    two = record.environment.model_copy(update={"processes": 2, "micro_batch": 12})
+    original = reproduce.Original("lab/x", record.model_copy(update={"environment": two}))
+    config = reproduce.configure(original, tmp_path / "work", [f"data.name={sections['data']['name']}"])
+    asked: list[tuple[list[str], int | None]] = []
+
+    def launch(status: int) -> Any:
+        def start(words: list[str], cpu_processes: int | None = None) -> int:
+            asked.append((words, cpu_processes))
+            return status
+
+        return start
+
+    monkeypatch.setattr(reproduce, "launch_recipe", launch(130))
+    assert reproduce.train_again(original, config, ["my_rows"]) is None, "interrupted: it can be continued"
+    ((words, processes),) = asked
+    assert (words[0], words[2:], processes) == ("--config", ["--plugin", "my_rows"], 2)
+    assert load_run_config(Path(words[1])) == config, "what they train is what was configured"
+    for status in (2, 1, 0):
+        monkeypatch.setattr(reproduce, "launch_recipe", launch(status))
+        with pytest.raises(InputError, match=f"ended with status {status}"):
+            reproduce.train_again(original, config)
+    gpus = record.environment.model_copy(update={"processes": 8, "device": "NVIDIA X"})
+    on_gpus = reproduce.Original("lab/x", record.model_copy(update={"environment": gpus}))
+    assert "in one process here, the record in 8 on NVIDIA X" in str(reproduce.warn_of_topology(on_gpus))
 
 
 @pytest.mark.parametrize("status", ["diverged", "interrupted"])

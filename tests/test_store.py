@@ -125,8 +125,22 @@ def test_symbolic_links_and_hidden_files_are_ignored(store: LocalStore, tmp_path
     (folder / ".cache" / "inside").write_text("h")
     (folder.parent / "linked").symlink_to(outside)
     (folder.parent.parent / "other").symlink_to(outside)
+    (folder / "pipe").mkdir()
+    os.mkfifo(folder / "pipe" / "p")
     assert store.files("me/x") == ["a"]
     assert store.repositories() == ["me/x"]
+    for path in ("file", "folder/deep/secret", "dangling", "pipe/p", "pipe", "nothing"):
+        with pytest.raises(FileNotFoundError):
+            store.read("me/x", path)
+    assert store.read("me/x", "a") == b"1"
+
+
+def test_no_more_is_read_than_a_record_can_hold(store: LocalStore) -> None:
+    store.commit("me/x", {"a": b"1"}, parent=None, message="")
+    with (store.path("me/x") / "big.json").open("wb") as file:
+        file.truncate(20_000_001)
+    with pytest.raises(InputError, match=r"me/x/big\.json: larger than 20000000 bytes"):
+        store.read("me/x", "big.json")
 
 
 def test_a_store_is_a_folder_or_a_namespace_of_the_hub(tmp_path: Path) -> None:

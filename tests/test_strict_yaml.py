@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bocb_hf.errors import InputError
-from bocb_hf.strict_yaml import MAX_BYTES, dump, parse, parse_file
+from bocb_hf.strict_yaml import MAX_BYTES, MAX_VALUES, dump, parse, parse_file
 
 
 @pytest.mark.parametrize(
@@ -147,6 +147,14 @@ def test_the_size_is_limited_in_bytes() -> None:
     assert len(parse(fits, "x")) == (MAX_BYTES - 2) // 2
     with pytest.raises(InputError, match=r"x: larger than 1000000 bytes"):
         parse(fits + " ", "x")
+
+
+def test_the_number_of_values_is_limited() -> None:
+    """Each costs the parser far more than its two bytes: a megabyte of them took half a minute."""
+    fits = f"[{'1,' * (MAX_VALUES - 1)}]"  # the list itself is one
+    assert len(parse(fits, "x")) == MAX_VALUES - 1
+    with pytest.raises(InputError, match="x: not valid YAML: more than 50000 values"):
+        parse(fits[:-1] + "1]", "x")
 
 
 def test_nan_and_infinity_are_read_as_floats_so_that_the_field_can_refuse_them_by_name() -> None:

@@ -15,6 +15,7 @@ import pytest
 from builders import make_record
 from hub_client import HubClient
 from hub_server import HubServer
+from published import publish
 
 from bocb_hf.backbones import BACKBONES
 from bocb_hf.card_text import render_card
@@ -26,6 +27,7 @@ from bocb_hf.publication import results_card
 from bocb_hf.record import RunRecord
 from bocb_hf.resources import config_files
 from bocb_hf.retraction import make_retraction
+from bocb_hf.store.local import LocalStore
 from bocb_hf.submission.document import Submission, parse_submission
 
 RESULTS = "hf://datasets/lab/results"
@@ -193,7 +195,8 @@ def _wrong_record(hub: HubServer) -> None:
 def _tampered_card(hub: HubServer) -> None:
     push(hub, "bob", own("bob", seed=1))
     text = hub.repository(MINE).files["README.md"].content.decode()
-    hub.put(MINE, {"README.md": text.replace("test_top1: 80.0", "test_top1: 99.0").encode()})
+    better = text.replace("test_top1: 80.0", "test_top1: 99.0").replace("correct: 1600", "correct: 1980")
+    hub.put(MINE, {"README.md": better.encode()})
 
 
 def _withdrawn(hub: HubServer) -> None:
@@ -407,9 +410,9 @@ def test_hostile_files_are_named_and_stop_nothing(hub: HubServer, results: Any, 
         assert sum(line.startswith("fine: ") for line in lines) == 1, "no text of a file became a line of its own"
         assert "\x1b" not in out and "root:" not in out
     assert "z__link.json: is not a plain file" in out
-    assert f"eve__{CELL}.json: not as `bocb submit` writes it" in bocb("validate", RESULTS)[1]
+    assert f"eve__{CELL}.json: not a valid submission: duplicate key 'revision'" in bocb("validate", RESULTS)[1]
     with pytest.raises(InputError, match="not as `bocb submit` writes it"):
-        parse_submission(second.encode(), PLACE)
+        parse_submission(json.dumps(fields, indent=1).encode(), PLACE)
     status, out = bocb("validate", str(tmp_path))
     assert status == 2 and "holds no folder submissions" in out
 
@@ -466,6 +469,40 @@ def test_publishing_a_local_store_counts_submissions_beside_it(
     status, out = bocb(*command, token="hf_writer")
     assert status == 0, out
     assert sorted(table(results, "records")["repository"]) == [MINE, f"local/{mine.repository()}"]
+
+
+def test_a_reader_counts_what_was_merged_when_asked_to(hub: HubServer, results: Any, bocb: Any, tmp_path: Path) -> None:
+    mine, theirs, trial = own("lab", seed=1), own("bob", seed=2), make_record(seed=0, role="trial")
+    push(hub, "lab", mine)
+    push(hub, "bob", theirs, trial)
+    assert bocb("submit", MINE, "--to", RESULTS)[0] == 0
+    merge(results)
+    command = ["aggregate", "--store", "hf://lab", "--results", RESULTS, "--draws", "100", "--out", str(tmp_path / "o")]
+
+    def read(*words: str) -> tuple[int, str, str]:
+        """Exit status, what was printed, and the seeds of the one cell."""
+        status, out = bocb(*command, *words)
+        return status, out, pd.read_parquet(tmp_path / "o" / "coupling.parquet")["seeds"].item()
+
+    status, out, seeds = read()
+    assert (status, seeds) == (0, "1") and "1 merged submission(s) are not counted; --submissions counts them" in out
+    status, out, seeds = read("--submissions")
+    assert (status, seeds) == (0, "1 2") and "not counted" not in out
+    before = len(hub.requests)
+    status, _, seeds = read("--submissions", "--offline")
+    assert (status, seeds) == (0, "1 2") and len(hub.requests) == before, "from the cache, and nobody is asked"
+    # beside a local store too
+    command[2] = str(tmp_path / "local")
+    publish(LocalStore(tmp_path / "local"), tmp_path, make_record(seed=3))
+    assert read("--submissions")[::2] == (0, "2 3") and read()[::2] == (0, "3")
+    for words, reason in (
+        (["--submissions", "--cards"], "leave out --cards"),
+        (["--submissions", "--results", "hf://lab"], "is no data set of the Hub"),
+    ):
+        status, out, _ = read(*words)
+        assert status == 2 and reason in out
+    status, out = bocb("aggregate", "--store", "hf://lab", "--submissions")
+    assert status == 2 and "name the data set that holds them with --results" in out
 
 
 def test_a_submission_is_what_its_file_says() -> None:

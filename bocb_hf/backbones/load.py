@@ -21,7 +21,7 @@ from bocb_hf.backbones.build import BackboneSource, build_backbone
 from bocb_hf.backbones.transformers_classifier import TransformersClassifier
 from bocb_hf.config import RESERVED_ARGS
 from bocb_hf.errors import InputError
-from bocb_hf.record import RunRecord, parse_record
+from bocb_hf.record import RunRecord, read_record
 from bocb_hf.store import check_repository
 
 WEIGHTS, RECORD = "model.safetensors", "record.json"
@@ -120,7 +120,7 @@ def read_run_folder(folder: Path, seed: int) -> RunRecord:
     missing = [name for name in (RECORD, WEIGHTS) if not (folder / name).is_file()]
     if missing:
         raise InputError(f"seed {seed}: there is no {' and no '.join(missing)}; the card lists the completed seeds")
-    record = parse_record((folder / RECORD).read_bytes(), f"seed {seed}")
+    record = read_record(folder / RECORD, f"seed {seed}")
     with (folder / WEIGHTS).open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if record.seed != seed or record.weights_sha256 != found:

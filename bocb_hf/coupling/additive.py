@@ -86,6 +86,39 @@ def noise_coefficients(kept: Mask, weights: Floats | None = None) -> Floats:
     return np.stack([of_optimizer, of_backbone, rest]) / cells
 
 
+def residual_noise(kept: Mask) -> tuple[Floats, Floats]:
+    """What noise alone adds to Σ r²/(cells − 1) of each backbone and of each optimizer, per unit of each cell mean.
+
+    The residuals are those of the fit with equal weights. In a complete table with one noise variance v of all means
+    these are the (1 − 1/B)·v and (1 − 1/O)·v of the plain formulas.
+
+    Returns:
+        Shapes (B, cells) and (O, cells); NaN for those with fewer than two cells.
+    """
+    return _residual_noise(kept.shape, kept.tobytes())
+
+
+@lru_cache(maxsize=4)  # thousands of draws of one table share it
+def _residual_noise(shape: tuple[int, ...], cells: bytes) -> tuple[Floats, Floats]:
+    """``residual_noise`` of a mask given as bytes."""
+    kept = np.frombuffer(cells, np.bool_).reshape(shape)
+    rows, columns = np.nonzero(kept)
+    inverse = _projection(kept, None)
+    level, backbone, optimizer = inverse[0], inverse[1 : 1 + shape[0]], inverse[1 + shape[0] :]
+    found: list[Floats] = []
+    for side, size in ((rows, shape[0]), (columns, shape[1])):
+        noise = np.full((size, len(rows)), np.nan)
+        for i in range(size):
+            own = np.flatnonzero(side == i)
+            if len(own) < 2:
+                continue
+            response = -level - backbone[rows[own]] - optimizer[columns[own]]  # of these residuals, (own, cells)
+            response[np.arange(len(own)), own] += 1
+            noise[i] = np.square(response).sum(axis=0) / (len(own) - 1)
+        found.append(noise)
+    return found[0], found[1]
+
+
 def _projection(mask: Mask, weights: Floats | None) -> Floats:
     """The linear map from observed cells to (level, backbones, optimizers), shape (1 + B + O, cells)."""
     return _solve(mask.shape, mask.tobytes(), None if weights is None else weights.tobytes())

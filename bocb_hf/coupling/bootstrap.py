@@ -166,7 +166,7 @@ def standard_statistics(scores: ScoreTable, scale: Scale) -> dict[str, Statistic
         return 100 * found / np.where(total > 0, total, np.nan)
 
     def kappas(means: Floats, noise: Floats | None) -> tuple[Floats, Floats]:
-        return kappa_squares(fit_additive(means, kept).interaction, noise, np.ones(kept.shape, np.int64))
+        return kappa_squares(fit_additive(means, kept).interaction, noise, kept)
 
     found: dict[str, Statistic] = {
         "variances": variances,
@@ -174,10 +174,11 @@ def standard_statistics(scores: ScoreTable, scale: Scale) -> dict[str, Statistic
         "backbone": lambda means, noise: kappas(means, noise)[0],
         "optimizer": lambda means, noise: kappas(means, noise)[1],
     }
-    part = complete_part(kept)
+    part = complete_part(kept, scores.status == "diverged")
     if part is not None:
         rows, columns = part
-        found["cost"] = lambda means, noise: naive_cost(means[:, rows][:, :, columns])
+        lost = ~kept[np.ix_(rows, columns)]
+        found["cost"] = lambda means, noise: naive_cost(np.where(lost, -np.inf, means[:, rows][:, :, columns]))
     weighted = contrast_weights(scores)
     if weighted is not None:
         used = weighted != 0

@@ -74,14 +74,15 @@ class Variant:
 def contrast_variants(scores: ScoreTable) -> list[Variant]:
     """The contrast in points by means, by medians, with siblings as one, with LION among SGD, and in logits.
 
+    Siblings as one is not in the list where no two backbones of the table are siblings: it would be the means again.
     Each leaves out the backbones that lack a needed cell, as the primary contrast does; a variant that the table does
     not allow is not in the list.
     """
-    points = scores.means
+    points, siblings = scores.means, len(set(scores.clusters)) < len(scores.clusters)
     found = [
         _variant("means", "points", points, scores),
         _variant("medians", "points", points, scores, centre="median"),
-        _variant("siblings as one", "points", points, scores, clustered=True),
+        _variant("siblings as one", "points", points, scores, clustered=True) if siblings else None,
         _variant("LION among SGD", "points", points, scores, extra=("lion",)) if "lion" in scores.optimizers else None,
         _variant("logit", "logit", scores.cell_means("logit"), scores) if scores.n_test is not None else None,
     ]

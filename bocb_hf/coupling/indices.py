@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from bocb_hf.coupling.additive import fit_additive
+from bocb_hf.coupling.additive import fit_additive, residual_noise
 from bocb_hf.coupling.noise import cell_noise
 from bocb_hf.coupling.scores import Floats, Scale, ScoreTable
 from bocb_hf.coupling.spread import cell_spread, chunks
@@ -53,9 +53,7 @@ def residuals(scores: ScoreTable, scale: Scale = "points", draws: int = 4000, se
     A residual is a linear map of all cell means, so its error is √Σ coefficient²·σ²/n; the critical value is the 95 %
     quantile of the largest |r̂ − r|/error among all cells when each cell's noise follows its posterior (``spread.py``;
     the moderated t of single cells would be far too wide for the largest of 400). Noise holds what all cells of a
-    backbone share in a seed, which cancels in a residual, so intervals are then too wide rather than too narrow. They
-    are slightly too wide as well where all cells spread alike and too few scores can show it: with 5 × 4 cells and two
-    seeds they hold the truth in 98.4 ± 0.2 % of tables.
+    backbone share in a seed, which cancels in a residual, so intervals are then too wide rather than too narrow.
 
     Args:
         scores: The table.
@@ -106,8 +104,8 @@ def kappa(scores: ScoreTable, scale: Scale = "points") -> Kappa:
     """κ_b² = max(0, Σ_o r²/(O−1) − noise) and κ_o² likewise.
 
     The noise is not the table's mean σ̂² with which the plain formula would subtract (1−1/B)σ̂²/n: where spreads differ
-    by a factor of 50 that would call every noisy backbone coupled. With v_b the mean of σ̂²/n over the backbone's own
-    cells and v̄ over all, it is v_b(1−2/B) + v̄/B, the same where spreads are equal.
+    by a factor of 50 that would call every noisy backbone coupled. It is what the noise of each single cell adds, also
+    where cells are missing (``additive.residual_noise``); where spreads are equal and all cells there, both are one.
 
     Raises:
         InputError: Nothing to decompose.
@@ -116,32 +114,29 @@ def kappa(scores: ScoreTable, scale: Scale = "points") -> Kappa:
     values = np.where(kept[:, :, None], scores.on(scale), np.nan)
     fit = fit_additive(np.where(kept, scores.cell_means(scale), np.nan), kept)
     noise = cell_noise(values)
-    backbone, optimizer = kappa_squares(fit.interaction, noise, np.isfinite(values).sum(axis=2))
+    of_means = None if noise is None else noise / np.maximum(scores.n, 1)
+    backbone, optimizer = kappa_squares(fit.interaction, of_means, kept)
     return Kappa(np.sqrt(np.maximum(backbone, 0)), np.sqrt(np.maximum(optimizer, 0)), noise is None)
 
 
-def kappa_squares(r: Floats, noise: Floats | None, n: NDArray[np.int64]) -> tuple[Floats, Floats]:
+def kappa_squares(r: Floats, noise: Floats | None, kept: NDArray[np.bool_]) -> tuple[Floats, Floats]:
     """Estimates of κ², not clipped at 0, for any leading axes.
 
     Args:
         r: Interaction residuals, shape (..., B, O), NaN where there is no cell.
-        noise: Noise variances of one score, shape (..., B, O); None removes nothing.
-        n: Scores of each cell, shape (B, O).
+        noise: Noise variances of the cell means, shape (..., B, O); None removes nothing.
+        kept: The cells, shape (B, O).
 
     Returns:
         Of backbones, shape (..., B), and of optimizers, shape (..., O); NaN with fewer than two cells.
     """
+    squares = np.where(kept, np.square(r), 0.0)
     found: list[Floats] = []
-    v = None if noise is None else noise / np.maximum(n, 1)
-    overall = None if v is None else np.nanmean(v, axis=(-2, -1))
-    for axis in (-1, -2):
-        there = np.isfinite(r).sum(axis=axis)
-        square = np.nansum(np.square(r), axis=axis) / np.where(there > 1, there - 1, np.nan)
-        if v is not None and overall is not None:
-            others = r.shape[-2] if axis == -1 else r.shape[-1]
-            own = np.nansum(v, axis=axis) / np.maximum(there, 1)
-            square = square - own * (1 - 2 / others) - overall[..., None] / others
-        found.append(square)
+    for axis in (1, 0):
+        cells = kept.sum(axis=axis)
+        found.append(squares.sum(axis=axis - 2) / np.where(cells > 1, cells - 1, np.nan))
+    if noise is not None:
+        found = [square - noise[..., kept] @ part.T for square, part in zip(found, residual_noise(kept), strict=True)]
     return found[0], found[1]
 
 
@@ -155,7 +150,7 @@ class Cost:
         split: Maxima chosen on one half of the seeds and scored on the other, mean over all divisions; None when n = 1.
             Too low rather than too high, since half the seeds choose less well than all.
         divisions: How many divisions of the seeds that is.
-        backbones: Backbones that it rests on: those with every optimizer that counts.
+        backbones: Backbones that it rests on (``complete_part``).
         optimizers: Optimizers that it rests on.
     """
 
@@ -168,22 +163,24 @@ class Cost:
 
 
 def cost_of_coupling(scores: ScoreTable, scale: Scale = "points") -> Cost | None:
-    """The cost on the largest complete part of the table that keeps every optimizer or every backbone.
+    """The cost on the largest part of the table in which every cell is known (``complete_part``).
 
-    An optimizer that diverged or is missing on some backbone cannot be 'one for all' there: of the two complete parts
-    (optimizers with all cells; backbones with all cells) the one with more cells is used.
+    An optimizer that diverged on a backbone cannot be the one for all, yet it may be the best of another backbone: its
+    diverged cells count as −∞, since a diverged cell ranks last. Leaving it out would make coupling look cheaper.
 
     Returns:
-        The cost, or None when neither part has two optimizers.
+        The cost, or None when no such part has two backbones and two optimizers.
     """
-    complete = complete_part(scores.ranked)
-    if complete is None:
+    part = complete_part(scores.ranked, scores.status == "diverged")
+    if part is None:
         return None
-    rows, columns = complete
-    part = np.ix_(rows, columns)
-    means, values = scores.cell_means(scale)[part], scores.on(scale)[part]
+    rows, columns = part
+    grid = np.ix_(rows, columns)
+    lost = ~scores.ranked[grid]
+    means = np.where(lost, -np.inf, scores.cell_means(scale)[grid])
+    values = np.where(lost[:, :, None], -np.inf, scores.on(scale)[grid])
     names = [scores.optimizers[int(o)] for o in columns]
-    whole = np.asarray(np.isfinite(values).all(axis=(0, 1)))
+    whole = ~np.isnan(values).any(axis=(0, 1))
     split, divisions = None, 0
     if whole.sum() > 1:
         split, divisions = split_cost(values[:, :, whole])
@@ -197,17 +194,40 @@ def cost_of_coupling(scores: ScoreTable, scale: Scale = "points") -> Cost | None
     )
 
 
-def complete_part(ranked: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
-    """Places of the backbones and the optimizers of the larger complete part of a table (``cost_of_coupling``)."""
-    full_rows, full_columns = np.asarray(ranked.all(axis=1)), np.asarray(ranked.all(axis=0))
-    all_rows, all_columns = np.ones(len(ranked), np.bool_), np.ones(ranked.shape[1], np.bool_)
-    by_optimizer = full_columns.sum() * len(ranked) >= full_rows.sum() * ranked.shape[1]
-    rows, columns = (all_rows, full_columns) if by_optimizer else (full_rows, all_columns)
-    return (np.nonzero(rows)[0], np.nonzero(columns)[0]) if columns.sum() > 1 and rows.any() else None
+def complete_part(
+    ranked: NDArray[np.bool_], diverged: NDArray[np.bool_] | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
+    """Places of the backbones and the optimizers of the largest part of a table in which every cell is known.
+
+    Parts keep every backbone and drop optimizers, or keep every optimizer and drop backbones. A backbone on which
+    nothing completed is in none of them: there is nothing to choose for it.
+
+    Args:
+        ranked: Cells with a mean, shape (B, O).
+        diverged: Cells that are known as well, shape (B, O); no cell when None. A part then needs an optimizer without
+            one, since otherwise none can be used for all.
+
+    Returns:
+        The places, or None when no part has two backbones and two optimizers.
+    """
+    known = ranked if diverged is None else ranked | diverged
+    alive = np.asarray(ranked.any(axis=1))
+    every = np.ones(ranked.shape[1], np.bool_)
+    best: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None
+    for rows, columns in (
+        (alive, np.asarray(known[alive].all(axis=0))),
+        (alive & known.all(axis=1), every),
+        (np.asarray(ranked.all(axis=1)), every),
+    ):
+        inside = ranked[rows][:, columns]
+        usable = min(inside.shape) > 1 and inside.any(axis=1).all() and inside.all(axis=0).any()
+        if usable and (best is None or inside.size > len(best[0]) * len(best[1])):
+            best = np.nonzero(rows)[0], np.nonzero(columns)[0]
+    return best
 
 
 def naive_cost(means: Floats) -> Floats:
-    """G of complete means, shape (..., B, O) to (...)."""
+    """G of complete means, −∞ where diverged, shape (..., B, O) to (...)."""
     return means.max(axis=-1).mean(axis=-1) - means.mean(axis=-2).max(axis=-1)
 
 
@@ -215,7 +235,7 @@ def split_cost(values: Floats) -> tuple[float, int]:
     """G with choice and score on different seeds, over all divisions into halves (the smaller half chooses or scores).
 
     Args:
-        values: Shape (B, O, S), complete, S ≥ 2.
+        values: Shape (B, O, S), complete, −∞ where diverged, S ≥ 2.
 
     Returns:
         The mean over the divisions, and their number.

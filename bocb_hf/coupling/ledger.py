@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from bocb_hf.coupling.robustness import at_edge
-from bocb_hf.coupling.row import Row, Selection
+from bocb_hf.coupling.row import GRID, Row, Selection
 from bocb_hf.coupling.table import Table
 from bocb_hf.coupling.words import optimizer_label, span
 from bocb_hf.record import RunRecord
@@ -24,8 +24,9 @@ class Entry:
         decays: Distinct weight decays tried, ascending.
         lr: Chosen learning rate; None without a final run.
         weight_decay: Chosen weight decay likewise.
-        extensions: Learning rates beyond the first three.
-        edge: The chosen learning rate, or a positive weight decay, is the outermost of several; None when untuned.
+        extensions: Learning rates beyond the first three: a grid that was extended, or was larger from the start.
+        edge: The chosen learning rate is the outermost that was tried, or a positive weight decay the outermost of
+            several; None when untuned.
         selection: How the shown configuration was chosen.
         epochs: Distinct numbers of epochs of trials and final runs, ascending; more than one is an unequal budget.
         steps: Distinct numbers of update steps of a whole run, ascending.
@@ -99,7 +100,7 @@ def summarize(entries: Sequence[Entry]) -> list[Summary]:
 
 def ledger_text(entries: Sequence[Entry]) -> list[str]:
     """The ledger as aligned text, one line an optimizer; ranges are over its cells."""
-    head = ("fairness ledger", "cells", "trials", "rates", "decays", "diverged", "extended", "edge")
+    head = ("fairness ledger", "cells", "trials", "rates", "decays", "diverged", f"> {GRID} rates", "edge")
     lines: list[tuple[str, ...]] = [(*head, "epochs", "steps", "tuning s", "final s")]
     for s in summarize(entries):
         counts = (f"{s.cells}", span(s.trials), span(s.rates), span(s.decays))

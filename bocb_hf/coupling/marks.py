@@ -20,15 +20,17 @@ class Marks:
 
     Attributes:
         halves: Half widths of 95 % intervals in points, shape (B, O); NaN where there is none.
-        near: Cells inside the interval of their backbone's best, shape (B, O).
+        near: Cells that may be as good as their backbone's best, shape (B, O), by ``near_rule``.
         failed: Cells that a failure rule flags, shape (B, O); None flags none.
-        rule: The rule in words.
+        rule: The rule of ``failed`` in words.
+        near_rule: That of ``near``.
     """
 
     halves: NDArray[np.float64]
     near: NDArray[np.bool_]
     failed: NDArray[np.bool_] | None = None
     rule: str = ""
+    near_rule: str = "inside the interval of the best"
 
     @classmethod
     def of(cls, scores: ScoreTable, table: Table | None = None) -> Marks:

@@ -117,7 +117,7 @@ class RankRow:
 
     @property
     def tied(self) -> bool:
-        """Whether the formula gives it a place of its own."""
+        """Whether the formula gives it no place of its own."""
         return self.low != self.high
 
     @property

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from bocb_hf.coupling.analysis_words import label
 from bocb_hf.coupling.contrast import SGD
 from bocb_hf.coupling.failure import GAMMA, STUDY_GAMMA, Failures, equation_1, top
 from bocb_hf.coupling.paper import (
@@ -19,7 +18,7 @@ from bocb_hf.coupling.paper import (
     winners,
 )
 from bocb_hf.coupling.scores import ScoreTable
-from bocb_hf.coupling.words import optimizer_label
+from bocb_hf.coupling.words import backbone_label, optimizer_label
 
 COLUMNS = 7  # of a block in the terminal
 
@@ -33,7 +32,7 @@ def marks_table(scores: ScoreTable, failures: Failures) -> str:
     ]
     for start in range(0, len(scores.backbones), COLUMNS):
         part = range(start, min(start + COLUMNS, len(scores.backbones)))
-        grid = [["", *(label(scores, scores.backbones[b]) for b in part)]]
+        grid = [["", *(backbone_label(scores.backbones[b]) for b in part)]]
         for o, optimizer in enumerate(scores.optimizers):
             row = [optimizer_label(optimizer)]
             for b in part:
@@ -52,7 +51,7 @@ def spread_table(rows: Sequence[SpreadRow], scores: ScoreTable) -> str:
     """Mean, standard deviation and range below each column, computed and as printed."""
     lines = ["backbone   mean (printed)   std (printed)   range (printed)"]
     for backbone in dict.fromkeys(row.backbone for row in rows):
-        texts = [label(scores, backbone).ljust(9)]
+        texts = [backbone_label(backbone).ljust(9)]
         for row in rows:
             if row.backbone == backbone:
                 printed = "" if row.printed is None else f" ({row.printed:.{row.digits}f})"
@@ -75,7 +74,7 @@ def rules_text(scores: ScoreTable, failures: Failures) -> list[str]:
     if not sgd:
         return found
     cnn, modern = family_wins(scores, sgd, cnn=True), family_wins(scores, sgd, cnn=False)
-    names = ", ".join(label(scores, b) for b in cnn.won) or "none"
+    names = ", ".join(backbone_label(b) for b in cnn.won) or "none"
     found.append(
         f"What the table does not show: the SGD family ({', '.join(map(optimizer_label, sgd))}) has the highest score "
         f"on {len(cnn.won)} of {cnn.backbones} CNNs ({names}) and on {len(modern.won)} of {modern.backbones} modern "
@@ -103,7 +102,7 @@ def exceptions_text(rows: Sequence[SpreadRow], scores: ScoreTable) -> list[str]:
     if not compared:
         return []
     listed = "; ".join(
-        f"{label(scores, r.backbone)} {r.figure} printed {r.printed:g}, computed {r.computed:.2f}" for r in wrong
+        f"{backbone_label(r.backbone)} {r.figure} printed {r.printed:g}, computed {r.computed:.2f}" for r in wrong
     )
     return [
         f"{len(compared) - len(wrong)} of {len(compared)} printed figures follow from the scores: mean and population "
@@ -157,4 +156,4 @@ def _worst_gap(scores: ScoreTable, optimizer: str) -> str:
     if not np.isfinite(gaps).any():
         return ""
     b = int(np.nanargmax(gaps))
-    return f"; the largest is {gaps[b]:.1f} on {label(scores, scores.backbones[b])}"
+    return f"; the largest is {gaps[b]:.1f} on {backbone_label(scores.backbones[b])}"

@@ -21,7 +21,7 @@ class Ranking:
     """Friedman's test with Nemenyi's critical difference.
 
     Attributes:
-        backbones: Those whose cells are all completed or diverged; others cannot be ranked.
+        backbones: Those whose cells are all completed or diverged, not all of them diverged; others cannot be ranked.
         ranks: 1 is best, ties share their mean rank, diverged cells share the last; shape (backbones, O).
         mean_ranks: Over backbones, shape (O,).
         kendall_w: Agreement of the backbones, 0 to 1.

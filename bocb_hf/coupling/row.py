@@ -142,6 +142,12 @@ class Row:
         return self.estimate.interval() if self.estimate is not None and self.ranked else None
 
     @property
+    def standard_error(self) -> float | None:
+        """s̃/√n, the standard error of the mean over seeds in points; None where noise cannot be separated."""
+        found = self.estimate
+        return (found.variance / found.n) ** 0.5 if found is not None and found.variance is not None else None
+
+    @property
     def survivor_mean(self) -> float | None:
         """Mean over the seeds that did not diverge; given only for a partial failure, and never ranked."""
         return self.estimate.mean if self.estimate is not None and self.status == "partial" else None

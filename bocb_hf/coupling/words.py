@@ -49,22 +49,32 @@ def cell_text(row: Row) -> str:
 
 
 def mark(table: Table, row: Row) -> str:
-    """``*`` for the best of a backbone, ``~`` for what lies inside the best's interval, otherwise nothing."""
-    if table.best(row.cell.backbone) is row:
+    """``*`` for the best of a backbone, ties included, ``~`` inside the best's interval, otherwise nothing."""
+    best = table.best(row.cell.backbone)
+    if best is not None and row.mean == best.mean:
         return "*"
     return "~" if table.near_best(row) else ""
 
 
 def signed(value: float, digits: int = 1) -> str:
-    """``+1.2`` or ``−1.2``, with a minus sign that is as wide as the plus."""
-    return f"{value:+.{digits}f}".replace("-", "−")
+    """``+1.2`` or ``−1.2``, with a minus sign that is as wide as the plus; what rounds to zero is ``+0.0``."""
+    return f"{_rounded(value, digits):+.{digits}f}".replace("-", "−")
+
+
+def fixed(value: float, digits: int) -> str:
+    """``1.2`` or ``−1.2``; what rounds to zero has no sign."""
+    return f"{_rounded(value, digits):.{digits}f}".replace("-", "−")
+
+
+def _rounded(value: float, digits: int) -> float:
+    return round(value, digits) + 0.0  # −0.0 + 0.0 is 0.0
 
 
 def interval_text(interval: Interval | None, digits: int = 1) -> str:
     """``95 % [80.3, 83.6]``, or that there is none."""
     if interval is None:
         return "no interval (noise cannot be separated)"
-    return f"95 % [{interval.low:.{digits}f}, {interval.high:.{digits}f}]".replace("-", "−")
+    return f"95 % [{fixed(interval.low, digits)}, {fixed(interval.high, digits)}]"
 
 
 def beside_zero(interval: Interval | None) -> str:
@@ -190,7 +200,7 @@ def _fairness(shown: Sequence[Row]) -> list[str]:
         found.append(f"Trials per cell differ: {span(trials)}; the ledger lists them.")
     extended = sum(row.extensions > 0 for row in shown)
     if extended:
-        found.append(f"{extended} cell(s) had their grid extended beyond {GRID} learning rates.")
+        found.append(f"{extended} cell(s) tried more than {GRID} learning rates: a larger grid, or an extended one.")
     edges = sum(row.edge is True for row in shown)
     if edges:
         found.append(f"{edges} cell(s) use a learning rate at the edge of what was tried: a better one may lie beyond.")

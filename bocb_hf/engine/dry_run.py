@@ -41,6 +41,7 @@ def describe_run(prepared: PreparedRun, processes: int) -> str:
     optimizer, needs = prepared.build_optimizer(model), OPTIMIZERS.get(identity.optimizer.name).needs
     size, precision = identity.data.image_size, identity.training.precision
     seconds, kept = time_steps(model, optimizer, plan.micro_batch, size, needs, precision)
+    seconds *= config.runtime.accumulation  # micro-batches a step
     full, half = time_precisions(model, optimizer, plan.micro_batch, size, needs)
     state = optimizer_state_bytes(model, prepared)
     weights = sum(t.numel() * t.element_size() for t in [*model.parameters(), *model.buffers()])

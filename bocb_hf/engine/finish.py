@@ -20,6 +20,7 @@ from bocb_hf.engine.prepare import PreparedRun
 from bocb_hf.engine.sharding import is_sharded
 from bocb_hf.measurements import Correctness, Cost, Measurement, Metrics
 from bocb_hf.optim import OPTIMIZERS
+from bocb_hf.patterns import WeightPatterns, weight_patterns
 from bocb_hf.record import RunRecord, Status, parse_record
 from bocb_hf.schema import utc_now
 from bocb_hf.store import Store
@@ -51,14 +52,17 @@ def _publish(prepared: PreparedRun, store: Store, trainer: Trainer, flops: int |
     model = _whole_model(prepared, trainer) if test is not None else trainer.evaluation_model
 
     def publish() -> RunRecord:
-        weights = weights_sha256 = None
+        weights = weights_sha256 = patterns = None
         if test is not None:
             weights = prepared.state_dir / "export"  # left behind by a crash, it goes with the resume state
             with writing(weights):
                 export_model(model, prepared.identity, prepared.data.class_names, weights)
                 with (weights / "model.safetensors").open("rb") as file:
                     weights_sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        record = _make_record(prepared, trainer, status, test, flops, weights_sha256)
+            patterns = weight_patterns(
+                {name: t.detach().float().cpu().numpy() for name, t in model.state_dict().items()}
+            )
+        record = _make_record(prepared, trainer, status, test, flops, weights_sha256, patterns)
         record = publish_run(store, config.runtime.namespace, record, weights, config.runtime.supersede)
         if status != "interrupted":
             shutil.rmtree(prepared.state_dir, ignore_errors=True)
@@ -99,6 +103,7 @@ def _make_record(
     test: Evaluation | None,
     flops: int | None,
     weights_sha256: str | None,
+    patterns: WeightPatterns | None,
 ) -> RunRecord:
     config, identity, progress = prepared.config, prepared.identity, trainer.progress
     on_gpu = trainer.accelerator.device.type == "cuda"
@@ -150,6 +155,7 @@ def _make_record(
             trainer.accelerator.device, trainer.accelerator.num_processes, trainer.plan.micro_batch, config.runtime
         ),
         curve=progress.curve(),
+        patterns=patterns,
         supersedes=None,
         finished_at=utc_now(),
     )

@@ -24,7 +24,7 @@ from bocb_hf.engine.repetition import check_same, sections_of
 from bocb_hf.errors import InputError
 from bocb_hf.load_config import build_run_config, load_run_config
 from bocb_hf.plugins import load_plugins
-from bocb_hf.record import RunRecord, parse_record
+from bocb_hf.record import RunRecord, read_record
 from bocb_hf.resources import find_config
 
 EXIT_OK, EXIT_INPUT, EXIT_INTERRUPTED = 0, 2, 130
@@ -61,7 +61,7 @@ def load_config(arguments: argparse.Namespace) -> RunConfig:
         return load_run_config(find_config(arguments.config, "recipes/configs"), arguments.overrides, check_backbone)
     path: Path = arguments.reproduce
     try:
-        record = parse_record(path.read_bytes(), str(path))
+        record = read_record(path, str(path))
     except OSError as error:
         raise InputError(f"--reproduce: {path} cannot be read: {error.strerror}") from error
     return build_run_config(sections_of(record), arguments.overrides, check_backbone, source=str(path))
@@ -78,7 +78,7 @@ def _check_reproduces(arguments: argparse.Namespace, config: RunConfig) -> None:
         return
     from bocb_hf.engine.prepare import prepare_run
 
-    record = parse_record(arguments.reproduce.read_bytes(), str(arguments.reproduce))
+    record = read_record(arguments.reproduce, str(arguments.reproduce))
     check_same(prepare_run(config).identity, record, f"--reproduce: {arguments.reproduce}")
 
 

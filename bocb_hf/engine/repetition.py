@@ -35,14 +35,25 @@ def sections_of(record: RunRecord) -> dict[str, Any]:
     return sections
 
 
-def runtime_of(record: RunRecord) -> dict[str, Any]:
-    """What of a run's environment decides its last bits, for one process: micro-batches, kernels, threads.
+def cpu_processes_of(record: RunRecord) -> int:
+    """How many processes repeat a run here: on a CPU as many as it had, if there are the cores; else one."""
+    environment = record.environment
+    fits = environment.device == "cpu" and environment.processes <= (os.cpu_count() or 1)
+    return environment.processes if fits else 1
+
+
+def runtime_of(record: RunRecord, processes: int = 1) -> dict[str, Any]:
+    """What of a run's environment decides its last bits: micro-batches, kernels, threads.
 
     Threads beyond those of this machine are left out: they would only slow it down.
+
+    Args:
+        record: Of the run.
+        processes: That repeat it; several of them only for a run on a CPU, and as many as it had.
     """
     environment, batch = record.environment, record.identity.training.batch_size
     # batch norm saw one process's images on a CPU, those of all processes on GPUs (see engine/run.py)
-    seen = environment.micro_batch * (1 if environment.device == "cpu" else environment.processes)
+    seen = environment.micro_batch * (processes if environment.device == "cpu" else environment.processes)
     runtime: dict[str, Any] = {
         "accumulation": max(1, batch // seen),
         "deterministic": environment.deterministic,

@@ -1,6 +1,7 @@
 """Trains a stored run again from its record, through the one training loop, and compares the scores.
 
-The same software on the same kind of device with as many threads gives the same weights, byte for byte. Any other adds
+The same software on the same kind of device with as many processes and threads gives the same weights, byte for byte. A
+run of several processes on a CPU is repeated on as many; one of several GPUs in one process. Any other adds
 floating-point numbers in another order; the weights part after some steps, and the score is then as far from the first
 as that of another seed. So the tolerance is of the size of the spread over seeds, and the result says whether the
 weights are the same.
@@ -14,16 +15,20 @@ from typing import NamedTuple
 
 import torch
 
+from bocb_hf import strict_yaml
 from bocb_hf.backbones.definition import check_backbone
 from bocb_hf.backbones.load import RECORD, find_run_folder
 from bocb_hf.config import RunConfig
 from bocb_hf.engine.dry_run import describe_run
-from bocb_hf.engine.main import train_visibly
+from bocb_hf.engine.launch import launch_recipe
+from bocb_hf.engine.main import EXIT_INTERRUPTED, EXIT_OK, train_visibly
 from bocb_hf.engine.prepare import prepare_run
-from bocb_hf.engine.repetition import check_same, runtime_of, sections_of
+from bocb_hf.engine.repetition import check_same, cpu_processes_of, runtime_of, sections_of
 from bocb_hf.errors import InputError
 from bocb_hf.load_config import build_run_config
-from bocb_hf.record import RunRecord, parse_record
+from bocb_hf.record import RunRecord, read_record
+from bocb_hf.store import open_store
+from bocb_hf.store.publish import find_run
 from bocb_hf.verification import Verification, make_verification
 
 
@@ -51,7 +56,7 @@ def read_original(repository: str, seed: int) -> Original:
     """
     path = find_run_folder(repository, seed, files=(RECORD,)) / RECORD
     try:
-        record = parse_record(path.read_bytes(), f"{repository}, seed {seed}")
+        record = read_record(path, f"{repository}, seed {seed}")
     except FileNotFoundError:
         raise InputError(f"{repository}: there is no final run of seed {seed}; its card lists them") from None
     if record.seed != seed or record.correctness is None:
@@ -71,9 +76,28 @@ def configure(original: Original, work: Path, overrides: Sequence[str] = ()) -> 
         InputError: The record holds what cannot be configured here.
     """
     folder = work / original.record.run_id
-    runtime = runtime_of(original.record) | {"store": str(folder / "store"), "state_dir": str(folder / "state")}
+    runtime = runtime_of(original.record, processes_here(original)) | {
+        "store": str(folder / "store"),
+        "state_dir": str(folder / "state"),
+    }
     sections = sections_of(original.record) | {"runtime": runtime}
     return build_run_config(sections, overrides, check_backbone, source=f"the record of {original.repository}")
+
+
+def processes_here(original: Original) -> int:
+    """How many processes train the run again: as many as it had where this machine can, else one."""
+    return 1 if torch.cuda.is_available() else cpu_processes_of(original.record)
+
+
+def warn_of_topology(original: Original) -> str | None:
+    """What to say, before anything is trained, of a run that is repeated on other processes than it had."""
+    then, now = original.record.environment, processes_here(original)
+    if now == then.processes:
+        return None
+    return (
+        f"trains in one process here, the record in {then.processes} on {then.device}: equal batches, but sums in "
+        "another order, so the weights will part from those of the record"
+    )
 
 
 def describe(original: Original, config: RunConfig) -> str:
@@ -89,18 +113,39 @@ def describe(original: Original, config: RunConfig) -> str:
         f"it took        {cost.wall_seconds / 60:.1f} min on {place.device} × {place.processes}, {place.threads} "
         f"thread(s), torch {place.libraries.get('torch', 'unknown')}"
     )
-    return f"{describe_run(prepared, 1)}\n{took}"
+    return f"{describe_run(prepared, processes_here(original))}\n{took}"
 
 
-def train_again(original: Original, config: RunConfig) -> RunRecord:
+def train_again(original: Original, config: RunConfig, plugins: Sequence[str] = ()) -> RunRecord | None:
     """Trains the run, or returns it where it was trained here before. An interrupted run continues.
+
+    Args:
+        original: The run.
+        config: From ``configure``.
+        plugins: Modules that several processes import too.
+
+    Returns:
+        The record; None when several processes were interrupted, which keep their state and leave none.
 
     Raises:
         InputError: The run cannot be repeated here; nothing was trained then.
     """
-    record = original.record
-    check_same(prepare_run(config).identity, record, f"{original.repository}, seed {record.seed}")
-    return train_visibly(config)
+    record, prepared = original.record, prepare_run(config)
+    check_same(prepared.identity, record, f"{original.repository}, seed {record.seed}")
+    if (processes := processes_here(original)) == 1:
+        return train_visibly(config)
+    path = Path(config.runtime.state_dir) / "config.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(strict_yaml.dump(config.model_dump(mode="json")), encoding="utf-8")
+    words = [word for name in plugins for word in ("--plugin", name)]
+    status = launch_recipe(["--config", str(path), *words], cpu_processes=processes)
+    if status == EXIT_INTERRUPTED:
+        return None
+    store = open_store(config.runtime.store)
+    again = find_run(store, prepared.repository, ("final", prepared.run_id, record.seed)) if status == EXIT_OK else None
+    if again is None:
+        raise InputError(f"training again ended with status {status}; what went wrong stands above")
+    return again
 
 
 def compare(original: Original, again: RunRecord, tolerance: float) -> Verification:
@@ -115,6 +160,7 @@ def compare(original: Original, again: RunRecord, tolerance: float) -> Verificat
             f"{again.stopped_step} ({again.reason})"
         )
     place = again.environment
-    where = f"{place.device}, {place.threads} thread(s), torch {torch.__version__}, bocb-hf {place.code_version}"
+    where = f"{place.device} × {place.processes}, {place.threads} thread(s), torch {torch.__version__}"
+    where += f", bocb-hf {place.code_version}"
     bits = again.correctness.bits()
     return make_verification(original.repository, original.record, bits, tolerance, where, again.weights_sha256)

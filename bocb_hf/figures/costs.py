@@ -141,53 +141,82 @@ def _crosses(box: Bbox, a: Sequence[float], b: Sequence[float]) -> bool:
     return box.x0 < x[1] and x[0] < box.x1 and box.y0 < y[1] and y[0] < box.y1
 
 
+def _distance(box: Bbox, point: Sequence[float]) -> float:
+    """From a point to the nearest edge of a box, 0 inside it."""
+    across = max(box.x0 - point[0], 0.0, point[0] - box.x1)
+    return float(np.hypot(across, max(box.y0 - point[1], 0.0, point[1] - box.y1)))
+
+
 def _name_points(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
-    """Writes each name beside its point, where it covers neither a point nor another name."""
+    """Writes each name beside its point, where it covers neither a point nor another name.
+
+    A line leads back to the point where the name stands far away, or nearer to another point.
+    """
     figure.draw_without_rendering()  # sizes are known only then
     figure.set_layout_engine("none")
     pixel = figure.dpi / 72
-    at = [axes.transData.transform((p.cost, p.mean)) for p in points]
+    at = [tuple(axes.transData.transform((p.cost, p.mean)).tolist()) for p in points]
     taken = [Bbox.from_bounds(x - 3 * pixel, y - 3 * pixel, 6 * pixel, 6 * pixel) for x, y in at]
     drawn = [np.column_stack([line.get_xdata(), line.get_ydata()]) for line in axes.get_lines()]
     lines = [axes.transData.transform(data).tolist() for data in drawn]
     bars = [(a, b) for line in lines for a, b in pairwise(line)]
     for i in sorted(range(len(points)), key=lambda i: not points[i].on_front):
-        point, (x, y) = points[i], at[i]
         text = axes.annotate(
-            optimizer_label(point.optimizer),
-            (point.cost, point.mean),
+            optimizer_label(points[i].optimizer),
+            (points[i].cost, points[i].mean),
             xytext=(0, 0),
             textcoords="offset points",
             fontsize=SMALL,
-            color=INK if point.on_front else SOFT,
-            weight="bold" if point.on_front else "normal",
+            color=INK if points[i].on_front else SOFT,
+            weight="bold" if points[i].on_front else "normal",
             va="center",
             ha="center",
             annotation_clip=False,
         )
         size = text.get_window_extent()
-        w, h = size.width / pixel, size.height / pixel
-        best, best_cost = (0.0, 0.0), float("inf")
-        for radius in range(0, 40, 4):
-            for dx, dy in ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1)):
-                ox = dx * (w / 2 + 4 + radius) if dx else 0.0
-                oy = dy * (h / 2 + (3 if not dx else 1) + radius) if dy else 0.0
-                box = Bbox.from_bounds(x + (ox - w / 2) * pixel, y + (oy - h / 2) * pixel, w * pixel, h * pixel)
-                covered = sum(box.overlaps(other) for j, other in enumerate(taken) if j != i)
-                covered += 0.5 * sum(_crosses(box, a, b) for a, b in bars)
-                inside = axes.bbox.x0 < box.x0 and box.x1 < figure.bbox.x1 and box.y0 > axes.bbox.y0
-                cost = covered + (0 if inside else 5) + radius / 100
-                if cost < best_cost:
-                    best, best_cost = (ox, oy), cost
-        text.set_position(best)
-        ox, oy = best
-        box = Bbox.from_bounds(x + (ox - w / 2) * pixel, y + (oy - h / 2) * pixel, w * pixel, h * pixel)
+        box, stray = _free_place(figure, axes, i, (size.width, size.height), at, taken, bars)
+        centre = (box.x0 + box.x1) / 2 - at[i][0], (box.y0 + box.y1) / 2 - at[i][1]
+        text.set_position((centre[0] / pixel, centre[1] / pixel))
         taken.append(box)
-        if abs(ox) - w / 2 > 9 or abs(oy) - h / 2 > 9:  # far away: a thin line leads back
-            axes.annotate(
-                "",
-                (point.cost, point.mean),
-                xytext=(ox, oy),
-                textcoords="offset points",
-                arrowprops={"arrowstyle": "-", "color": SOFT, "linewidth": 0.4, "shrinkA": 5, "shrinkB": 3},
-            )
+        if stray:
+            end = np.clip(at[i], (box.x0, box.y0), (box.x1, box.y1))  # of the box, nearest to the point
+            ends = axes.transData.inverted().transform([at[i], end])
+            axes.plot(*ends.T, color=SOFT, linewidth=0.4, zorder=2.5, scalex=False, scaley=False, clip_on=False)
+
+
+def _free_place(
+    figure: Figure,
+    axes: Axes,
+    i: int,
+    size: tuple[float, float],
+    at: Sequence[Sequence[float]],
+    taken: Sequence[Bbox],
+    bars: Sequence[tuple[Sequence[float], Sequence[float]]],
+) -> tuple[Bbox, bool]:
+    """The best box for the name of point i, in pixels, and whether it needs a line that leads back.
+
+    Args:
+        figure: Must hold the box.
+        axes: Should hold it.
+        i: Which point.
+        size: Width and height of the name.
+        at: Where the points are.
+        taken: Boxes of the points, in their order, and of the names so far.
+        bars: Lines that run along an axis.
+    """
+    pixel, (w, h), (x, y) = figure.dpi / 72, size, at[i]
+    best, best_cost, best_stray = Bbox.null(), float("inf"), False
+    for radius in range(0, 40, 4):
+        for dx, dy in ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1)):
+            ox = dx * (w / 2 + (4 + radius) * pixel) if dx else 0.0
+            oy = dy * (h / 2 + (3 if not dx else 1) * pixel + radius * pixel) if dy else 0.0
+            box = Bbox.from_bounds(x + ox - w / 2, y + oy - h / 2, w, h)
+            covered = sum(box.overlaps(other) for j, other in enumerate(taken) if j != i)
+            covered += 0.5 * sum(_crosses(box, a, b) for a, b in bars)
+            inside = axes.bbox.x0 < box.x0 and box.x1 < figure.bbox.x1 and box.y0 > axes.bbox.y0
+            own = _distance(box, at[i])
+            nearer = any(_distance(box, other) < own + 2 * pixel for j, other in enumerate(at) if j != i)
+            cost = covered + (0 if inside else 5) + 0.3 * nearer + radius / 100
+            if cost < best_cost:
+                best, best_cost, best_stray = box, cost, nearer or own > 9 * pixel
+    return best, best_stray

@@ -9,13 +9,14 @@ from itertools import pairwise
 import matplotlib as mpl
 import numpy as np
 import scipy.cluster.hierarchy as hierarchy  # pyright: ignore[reportMissingTypeStubs]
+from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import SymLogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from bocb_hf.coupling.words import backbone_label, optimizer_label
+from bocb_hf.coupling.words import backbone_label, optimizer_label, signed
 from bocb_hf.figures.style import COLOURS, COLUMN, DPI, INK, MISSING, PAGE, SMALL, SOFT, TITLE, category, short, wrap
 
 
@@ -127,17 +128,7 @@ def interaction(
     colours = ScalarMappable(norm, mpl.colormaps["PuOr"])
     for x, b in enumerate(column_order):
         for y, o in enumerate(row_order):
-            value = residuals[b, o]
-            known = math.isfinite(value)
-            red, green, blue, _ = np.asarray(colours.to_rgba(np.array([value])))[0] if known else np.ones(4)
-            face = (float(red), float(green), float(blue)) if known else MISSING
-            axes.add_patch(Rectangle((x + 0.02, y + 0.03), 0.96, 0.94, facecolor=face, linewidth=0))
-            dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.5
-            shown = "–" if not known else "0.0" if abs(value) < 0.05 else f"{value:+.1f}".replace("-", "−")
-            ink = "white" if dark else INK
-            axes.text(x + 0.5, y + 0.54, shown, fontsize=SMALL, ha="center", va="center", color=ink)
-            if clear is not None and clear[b, o] and known:
-                axes.plot([x + 0.9], [y + 0.16], marker="o", markersize=1.8, markeredgewidth=0, color=ink)
+            _draw_residual(axes, x, y, float(residuals[b, o]), clear is not None and bool(clear[b, o]), colours)
     axes.set(xlim=(0, len(backbones)), ylim=(len(optimizers), 0))
     names = [short(backbone_label(backbones[b]), 14) for b in column_order]
     turned = {"rotation": 45, "ha": "left", "rotation_mode": "anchor"}
@@ -159,6 +150,19 @@ def interaction(
     bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
     figure.text(0.06 / width, 0.05 / height, text, fontsize=SMALL, color=SOFT, va="bottom", linespacing=1.2)
     return figure
+
+
+def _draw_residual(axes: Axes, x: int, y: int, value: float, clear: bool, colours: ScalarMappable) -> None:
+    """One cell, from the corner (x, y) downwards; NaN is a cell without a residual."""
+    known = math.isfinite(value)
+    red, green, blue, _ = np.asarray(colours.to_rgba(np.array([value])))[0] if known else np.ones(4)
+    face = (float(red), float(green), float(blue)) if known else MISSING
+    axes.add_patch(Rectangle((x + 0.02, y + 0.03), 0.96, 0.94, facecolor=face, linewidth=0))
+    ink = "white" if 0.299 * red + 0.587 * green + 0.114 * blue < 0.5 else INK
+    shown = "–" if not known else "0.0" if abs(value) < 0.05 else signed(value)
+    axes.text(x + 0.5, y + 0.54, shown, fontsize=SMALL, ha="center", va="center", color=ink)
+    if clear and known:
+        axes.plot([x + 0.9], [y + 0.16], marker="o", markersize=1.8, markeredgewidth=0, color=ink)
 
 
 def cluster(rows: NDArray[np.float64]) -> list[int]:

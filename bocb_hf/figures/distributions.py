@@ -31,6 +31,7 @@ from bocb_hf.figures.style import (
 )
 
 ROW = 0.165  # inches a row: names of 6 points keep apart
+SWARM = 4  # points above each other
 
 
 def violin(scores: ScoreTable) -> Figure:
@@ -68,8 +69,8 @@ def violin(scores: ScoreTable) -> Figure:
 def boxes(found: Robustness, by: Literal["backbone", "optimizer"], dataset: str = "") -> Figure:
     """Box plots of the tuning distance: over the optimizers of each backbone, or over the backbones of each optimizer.
 
-    Every pair is a point; a triangle is a pair whose best trial lies at the edge of its grid, so that its distance is a
-    lower bound.
+    Every pair is a point, equal ones side by side; a triangle is a pair whose best trial lies at the edge of its grid,
+    so that its distance is a lower bound.
     """
     groups = found.by_backbone if by == "backbone" else found.by_optimizer
     figure = new_figure(COLUMN, 1.05 + ROW * max(len(groups), 3))
@@ -85,7 +86,10 @@ def boxes(found: Robustness, by: Literal["backbone", "optimizer"], dataset: str 
     other = "optimizers" if by == "backbone" else "backbones"
     title(figure, f"Tuning distance of each {by}" + (f" · {dataset}" if dataset else ""))
     what = "|Δ lr| + |Δ weight decay|" if found.decay_tuned else "|Δ lr| (one weight decay was tried)"
-    text = f"{what} from the {by}'s mode; box: quartiles, bar: median; ▲: best trial at the edge of its grid."
+    text = (
+        f"{what} from the {by}'s mode, whole steps (points of one step stand side by side); box: quartiles, bar: "
+        "median; ▲: best trial at the edge of its grid."
+    )
     if found.left_out:
         text += f" {len(found.left_out)} pair(s) without a completed trial are left out."
     footnote(figure, f"{text} Right: n {other}.")
@@ -106,16 +110,32 @@ def _box(axes: Axes, y: int, group: Distances) -> None:
         boxprops=box,
         whiskerprops=line,
         capprops=line,
-        medianprops={"color": INK, "linewidth": 1.1},
+        medianprops={"linewidth": 0},
     )
-    for edge in (False, True):
-        members = [m for m in group.values if (m in group.edges) == edge]
-        # equal distances are spread over the height of the box, in a fixed order
-        at = [group.values[m] for m in members]
-        places = [y + 0.22 * (at[:i].count(x) % 5 - 2) / 2 for i, x in enumerate(at)]
-        colour, marker = (WARN, "^") if edge else (COLOURS["b"], "o")
-        axes.plot(at, places, linestyle="", marker=marker, markersize=2.6, color=colour, markeredgewidth=0, zorder=4)
+    # longer than the box is high: many points lie on the median, and would hide a shorter bar
+    axes.plot([np.median(values)] * 2, [y - 0.42, y + 0.42], color=INK, linewidth=1.6, solid_capstyle="butt", zorder=3)
+    members = sorted(group.values, key=lambda m: m in group.edges)
+    for member, (x, place) in zip(members, swarm([group.values[m] for m in members]), strict=True):
+        colour, marker = (WARN, "^") if member in group.edges else (COLOURS["b"], "o")
+        at = {"markersize": 2.2, "markeredgewidth": 0, "zorder": 4}
+        axes.plot([x], [y + place], linestyle="", marker=marker, color=colour, **at)
     _counts(axes, y, len(values), 0)
+
+
+def swarm(values: Sequence[int]) -> list[tuple[float, float]]:
+    """Where each of several whole numbers is drawn, so that equal ones stand beside each other in the same order.
+
+    Returns:
+        (x, offset across): columns of four around the number itself, offsets from −0.24 to 0.24 of a row.
+    """
+    found: list[tuple[float, float]] = []
+    for i, value in enumerate(values):
+        count, place = values.count(value), values[:i].count(value)
+        columns = -(-count // SWARM)
+        in_column = min(SWARM, count - place // SWARM * SWARM)
+        x = value + 0.075 * (place // SWARM - (columns - 1) / 2)
+        found.append((x, 0.16 * (place % SWARM - (in_column - 1) / 2)))
+    return found
 
 
 def _counts(axes: Axes, y: int, n: int, failed: int) -> None:

@@ -76,7 +76,7 @@ def draw_ranks(scores: ScoreTable, ranking: Ranking) -> Figure:
     if (scores.status == "diverged").any():
         note += " Diverged cells share the last rank."
     if len(ranking.backbones) < len(scores.backbones):
-        note += f" {len(scores.backbones) - len(ranking.backbones)} backbone(s) with missing cells are left out."
+        note += f" {len(scores.backbones) - len(ranking.backbones)} backbone(s) with cells without a rank are left out."
     ranks = dict(zip(scores.optimizers, ranking.mean_ranks.tolist(), strict=True))
     return critical_difference(ranks, ranking.critical_difference, note)
 

@@ -170,7 +170,7 @@ def _legend(scores: ScoreTable, marks: Marks, roomy: bool) -> str:
     else:
         lines.append(f"n = {n}: no interval, noise cannot be separated")
     best = "★ best" + (" ② ③ ④ next" if len(scores.optimizers) > 2 * TOP else " of the column")
-    lines.append(best + ("; ☆ inside the interval of the best" if marks.near.any() else ""))
+    lines.append(best + (f"; ☆ {marks.near_rule}" if marks.near.any() else ""))
     states = {"diverged": "hatched: diverged", "partial": "hatched, (mean of survivors): some diverged"}
     seen = [text for status, text in states.items() if (scores.status == status).any()]
     if np.isin(scores.status, ("missing", "interrupted")).any():

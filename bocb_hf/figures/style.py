@@ -115,7 +115,7 @@ def label_ends(figure: Figure, axes: Axes, ends: Sequence[tuple[str, str, float,
     if not ends:
         return
     longest = max(len(name) for name, _, _, _ in ends)
-    room = (longest * SMALL * 0.6 + 12) / 72 / figure.get_figwidth()
+    room = (longest * SMALL * 0.6 + 16) / 72 / figure.get_figwidth()
     figure.get_layout_engine().set(rect=(0, 0, 1 - room, 1))  # pyright: ignore
     figure.draw_without_rendering()  # the place of the axes is known only then
     figure.set_layout_engine("none")
@@ -126,7 +126,7 @@ def label_ends(figure: Figure, axes: Axes, ends: Sequence[tuple[str, str, float,
         axes.annotate(
             name,
             (x, y),
-            xytext=(1.045, place),
+            xytext=(1.06, place),
             textcoords="axes fraction",
             fontsize=SMALL,
             color=colour,
@@ -138,7 +138,8 @@ def label_ends(figure: Figure, axes: Axes, ends: Sequence[tuple[str, str, float,
                 "linewidth": 0.4,
                 "alpha": 0.6,
                 "relpos": (0, 0.5),
-                "shrinkA": 1,
+                "patchA": None,  # else a steep line would end early, beside another name
+                "shrinkA": 0,
                 "shrinkB": 1,
             },
         )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from bocb_hf.coupling.table import Table
@@ -28,6 +29,8 @@ from bocb_hf.figures.style import (
 from bocb_hf.record import RunRecord
 
 SMOOTHING = 30  # points of a curve that remain; the mean of the losses between two
+BANDS = 8  # optimizers up to which bands are drawn: more of them hide every line
+WHOLE = 4  # epochs from which an axis is marked in whole ones
 
 TICKS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 10, 30, 100)  # nats
 
@@ -79,7 +82,8 @@ def lines_of(table: Table, backbone: str) -> list[Line]:
 
 
 def training_curves(every: Sequence[Line], backbone: str, dataset: str) -> Figure:
-    """Training loss over epochs: the mean over the final runs of each optimizer, with the smallest and largest seed.
+    """Training loss over epochs: the mean over the final runs of each optimizer, with the smallest and largest seed
+    where there are at most eight optimizers.
 
     A run that diverged is drawn as far as it came and ends in a cross; it is in no mean. The axis is logarithmic.
     """
@@ -97,7 +101,8 @@ def training_curves(every: Sequence[Line], backbone: str, dataset: str) -> Figur
         if drawn is not None:
             epochs, low, mean, high = drawn
             axes.plot(epochs, mean, linewidth=0.9, **style)
-            axes.fill_between(epochs, low, high, color=colour, alpha=0.12, linewidth=0)
+            if len(lines) <= BANDS:
+                axes.fill_between(epochs, low, high, color=colour, alpha=0.12, linewidth=0)
         failed = [curve for trace in line.diverged if (curve := _curve(trace)) is not None]
         for x, y in failed:
             axes.plot(x, y, linewidth=0.6, alpha=0.7, **style)
@@ -111,12 +116,15 @@ def training_curves(every: Sequence[Line], backbone: str, dataset: str) -> Figur
         low, high = axes.get_ylim()
         ticks = [t for t in TICKS if low <= t <= high]
         axes.set_yticks(ticks, [f"{t:g}" for t in ticks])
+    if max((x for _, _, x, _ in ends), default=0) >= WHOLE:
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.set_xlabel("epochs", fontsize=SMALL, color=INK, labelpad=2)
     axes.set_ylabel("training loss in nats", fontsize=SMALL, color=INK, labelpad=2)
     title(figure, f"Training · {backbone_label(backbone)}, {dataset}")
     counts = sorted({len(line.completed) for line in lines if line.completed})
     n = f"n = {counts[0]}" + (f" to {counts[-1]}" if len(counts) > 1 else "") if counts else "no completed run"
-    notes = [f"Mean over completed seeds ({n}), band: smallest to largest; with label smoothing, if any."]
+    band = ", band: smallest to largest" if len(lines) <= BANDS else "; too many lines for the bands of the seeds"
+    notes = [f"Mean over completed seeds ({n}){band}; with label smoothing, if any."]
     if any(line.diverged for line in lines):
         notes.append("✕: a run diverged there; it is in no mean.")
     left_out = [line.optimizer for line in every if line not in lines]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import gradio as gr
 import uvicorn
@@ -16,15 +17,16 @@ from starlette.middleware.gzip import GZipMiddleware
 from bocb_hf.coupling.pareto import AXES
 from bocb_hf.coupling.words import optimizer_label
 from bocb_hf.errors import InputError
-from bocb_hf.leaderboard.columns import FAMILIES, backbone_name
+from bocb_hf.leaderboard.columns import backbone_name, short_revision
 from bocb_hf.leaderboard.export import TYPES, export
-from bocb_hf.leaderboard.layout import LEVELS
+from bocb_hf.leaderboard.layout import FAMILIES, LEVELS
 from bocb_hf.leaderboard.read import Board
 from bocb_hf.leaderboard.source import Source
 from bocb_hf.leaderboard.state import MOST, VIEWS, State, parse_query
 from bocb_hf.leaderboard.views import Page, render
 from bocb_hf.optim import CATEGORIES
 
+LONGEST = 8000  # letters of an address
 _HERE = Path(__file__).resolve().parent
 _TITLE = "Which optimizer for this backbone?"
 _HEADERS = {"Cache-Control": "public, max-age=300", "X-Content-Type-Options": "nosniff"}
@@ -46,8 +48,8 @@ def build_blocks(source: Source) -> gr.Blocks:
     """
     with gr.Blocks(title=_TITLE, analytics_enabled=False, fill_width=True) as blocks:
         gr.Markdown(
-            f"# {_TITLE}\nBackbone–optimizer coupling, from published records only. Colour is the distance to the best "
-            "optimizer of the same backbone. Every score has its n, and its interval where there is more than one run."
+            f"# {_TITLE}\nBackbone–optimizer coupling, from published records only. Every score has its n, and its "
+            "interval where there is more than one run."
         )
         with gr.Accordion("Filters", open=True, elem_id="filters"):
             with gr.Row():
@@ -56,14 +58,11 @@ def build_blocks(source: Source) -> gr.Blocks:
                 namespaces = gr.Dropdown(label="Namespaces", multiselect=True, elem_id="namespaces", **_FREE)
                 fewest = gr.Slider(1, 10, 1, step=1, label="n, at least", elem_id="n")
             with gr.Row():
-                families = gr.CheckboxGroup(
-                    [(text, name) for name, text in FAMILIES.items()], label="Families of backbones", elem_id="families"
-                )
+                # without choices until the address was read, which would undo what a visitor has chosen before
+                families = gr.CheckboxGroup([], label="Families of backbones", elem_id="families")
                 about = "; ".join(f"{c}: {text}" for c, text in CATEGORIES.items())
-                categories = gr.CheckboxGroup(
-                    list(CATEGORIES), label="Categories of optimizers", info=about, elem_id="categories"
-                )
-                level = gr.Radio(list(LEVELS), label="Trust, at least", elem_id="level")
+                categories = gr.CheckboxGroup([], label="Categories of optimizers", info=about, elem_id="categories")
+                level = gr.Radio([], label="Trust, at least", elem_id="level")
         with gr.Row():
             backbone = gr.Dropdown(label="Backbone", elem_id="backbone", visible=False, **_FREE)
             optimizer = gr.Dropdown(label="Optimizer", elem_id="optimizer", visible=False, **_FREE)
@@ -107,13 +106,17 @@ def build_blocks(source: Source) -> gr.Blocks:
         def change(view: str, opened: bool, *values: Any) -> list[Any]:
             return show(*chosen(view, opened, *values))
 
-        def turn(to: str, opened: bool, *values: Any) -> list[Any]:
-            if not values[0]:  # the first tab tells of itself before the address was read
+        def turn(to: str, at: str, opened: bool, *values: Any) -> list[Any]:
+            # a tab tells of itself before the address was read, and when an address or a link has already turned to it
+            if not values[0] or to == at:
                 return [gr.skip()] * (1 + len(asks) + len(views))
             return [to, *(gr.update(visible=shown) for shown in _shown(to)), *show(*chosen(to, opened, *values))]
 
         def load(request: gr.Request) -> list[Any]:
-            state, notices = parse_query(request.query_params.multi_items(), source.boards())
+            return arrive(request.query_params.multi_items())
+
+        def arrive(pairs: list[tuple[str, str]]) -> list[Any]:
+            state, notices = parse_query(pairs, source.boards())
             return [
                 *_controls(source.boards(), state),
                 state.view,
@@ -132,10 +135,9 @@ def build_blocks(source: Source) -> gr.Blocks:
             state, _ = chosen(view, False, name, *values)
             return [*_controls(source.boards(), state), False, *show(state)]
 
-        def open_cell(view: str, event: gr.EventData, *values: Any) -> list[Any]:
-            data = event._data or {}
-            state, dropped = chosen(view, True, *values[:6], data.get("backbone"), data.get("optimizer"), *values[8:])
-            return [state.backbone or gr.skip(), state.optimizer or gr.skip(), state.cell, *show(state, dropped)]
+        def follow(event: gr.EventData) -> list[Any]:
+            """A cell or a link that was clicked; both name an address."""
+            return arrive(parse_qsl(str((event._data or {}).get("query", ""))[:LONGEST]))
 
         quick: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
         blocks.load(load, None, [table, *controls, active, cell, tabs, *views], **quick)
@@ -146,8 +148,9 @@ def build_blocks(source: Source) -> gr.Blocks:
         fewest.release(change, [active, cell, *controls], views, **quick)
         ask.submit(change, [active, cell, *controls], views, **quick)
         for view, tab in made.items():
-            tab.select(partial(turn, view), [cell, *controls], [active, *asks, *views], **quick)
-        pages["table"].click(open_cell, [active, *controls], [backbone, optimizer, cell, *views], **quick)
+            tab.select(partial(turn, view), [active, cell, *controls], [active, *asks, *views], **quick)
+        for page in views:
+            page.click(follow, None, [table, *controls, active, cell, tabs, *views], **quick)
     return blocks
 
 
@@ -173,19 +176,23 @@ def _controls(boards: dict[str, Board], state: State) -> list[Any]:
     info = board.info
     datasets = list(dict.fromkeys(b.info.dataset for b in boards.values()))
     settings = [
-        (f"{b.info.setting}, {b.info.revision[:10]}" + (" (published)" if b.info.source == "published" else ""), name)
+        (
+            f"{b.info.setting}, " + ("published" if b.info.source == "published" else short_revision(b.info.revision)),
+            name,
+        )
         for name, b in boards.items()
         if b.info.dataset == info.dataset
     ]
     backbones = [("", ""), *((backbone_name(board, b), b) for b in info.backbones)]
     optimizers = [("", ""), *((optimizer_label(o), o) for o in info.optimizers)]
+    families = [(FAMILIES.get(f, f), f) for f in dict.fromkeys(info.families)]
     shown = _shown(state.view)
     return [
         gr.update(choices=datasets, value=info.dataset),
         gr.update(choices=settings, value=state.table),
-        list(state.families),
-        list(state.categories),
-        state.level,
+        gr.update(choices=families, value=list(state.families)),
+        gr.update(choices=sorted(set(info.categories)), value=list(state.categories)),
+        gr.update(choices=list(LEVELS), value=state.level),
         state.n,
         gr.update(choices=list(board.namespaces), value=list(state.namespaces)),
         gr.update(choices=backbones, value=state.backbone, visible=shown[0]),

@@ -22,4 +22,3 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=int, default=7860, help="port to listen on (default: %(default)s)")
     parser.add_argument("--deploy", metavar="ORG/SPACE", help="create or update a Space of the Hub instead of serving")
     parser.add_argument("--wheel", type=Path, help="with --deploy: our wheel, when this is no checkout")
-    parser.set_defaults(offline=False, results=None)

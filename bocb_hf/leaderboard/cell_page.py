@@ -11,7 +11,7 @@ from bocb_hf.coupling.words import optimizer_label
 from bocb_hf.leaderboard import columns as c
 from bocb_hf.leaderboard import grids as g
 from bocb_hf.leaderboard.commands import reproduce_command, train_command
-from bocb_hf.leaderboard.markup import figure, grid_table, items, join, pairs
+from bocb_hf.leaderboard.markup import address, figure, grid_table, items, join, pairs
 from bocb_hf.leaderboard.read import Board, CellRow, RunRow
 from bocb_hf.leaderboard.state import Selection, State
 from bocb_hf.store import SCHEME
@@ -57,9 +57,10 @@ def cell_page(chosen: Selection, state: State) -> Markup:
             for o in info.others
         ]
         parts.append(Markup("<h4>Other configurations, never pooled</h4>{}").format(items(lines)))
-    return Markup('<article class=cell id=cell tabindex=-1 aria-label="{0}"><h3>{0}</h3>{1}</article>').format(
-        title, join(parts)
-    )
+    return Markup(
+        '<article class=cell id=cell tabindex=-1 aria-label="{0}"><a class=close href="{1}">Close</a><h3>{0}</h3>{2}'
+        "</article>"
+    ).format(title, address(state, cell=False, backbone="", optimizer=""), join(parts))
 
 
 def _summary(cell: CellRow) -> str:

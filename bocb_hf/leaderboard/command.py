@@ -42,16 +42,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _write(arguments: argparse.Namespace, path: Path) -> Path:
-    from bocb_hf.aggregate import read_store
-    from bocb_hf.aggregate_hub import read_hub
+    from bocb_hf.counted import read_counted
     from bocb_hf.leaderboard.write import leaderboard_parquet
     from bocb_hf.outputs import write_file
-    from bocb_hf.store import SCHEME, open_store
 
-    on_hub = arguments.store.startswith(SCHEME)
-    contents = read_hub(arguments) if on_hub else read_store(open_store(arguments.store))
+    contents = read_counted(arguments.store)
     if not contents.records:
         raise InputError(f"--store: {arguments.store} holds no valid record of a run; name another")
     for item in contents.quarantined:
-        print(f"left out: {item.repository}/{item.path}: {item.reason}")
+        print(f"left out: {item}")
     return write_file(path, leaderboard_parquet(contents, arguments.draws))

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from bocb_hf.errors import InputError
+from bocb_hf.leaderboard.advice import asked, starts_grid
 from bocb_hf.leaderboard.columns import Grid
 from bocb_hf.leaderboard.commands import train_command
 from bocb_hf.leaderboard.grids import grids
@@ -54,7 +55,11 @@ def export(name: str, kind: str, state: State, boards: Mapping[str, Board]) -> b
         if kind == "tex":
             return latex_table(scores, marks).encode()
         return score_frame(scores, marks).to_csv(index=False, lineterminator="\n").encode()
-    grid = grids(name, chosen, boards.get(STUDY), state, lambda cell: train_command(board.info, cell))
+    study = boards.get(STUDY)
+    if name == "starts":
+        grid = starts_grid(state, asked(board, study))
+    else:
+        grid = grids(name, chosen, study, state, lambda cell: train_command(board.info, cell))
     if grid is None or not grid.rows:
         raise missing
     return grid_csv(grid) if kind == "csv" else grid_tex(grid)
@@ -79,6 +84,7 @@ def grid_tex(grid: Grid) -> bytes:
     lines = [" & ".join(escape_tex(column.label) for column in grid.columns)]
     lines += [" & ".join(escape_tex(column.text(row)) for column in grid.columns) for row in grid.rows]
     head, *body = (f"{line} \\\\" for line in lines)
-    caption = "% needs \\usepackage{booktabs}\n% " + " ".join(escape_tex(grid.caption).split())
+    text = f"{grid.caption} {grid.basis}".strip()
+    caption = "% needs \\usepackage{booktabs}\n% " + " ".join(escape_tex(text).split())
     parts = [caption, f"\\begin{{tabular}}{{{sides}}}", "\\toprule", head, "\\midrule", *body, "\\bottomrule"]
     return "\n".join([*parts, "\\end{tabular}\n"]).encode()

@@ -6,11 +6,11 @@ A score is never a number where the cell is not ranked, and it never stands with
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 from bocb_hf.coupling.words import optimizer_label
 from bocb_hf.leaderboard.columns import (
-    FAMILIES,
     HASH,
     SCORE,
     SEEDS,
@@ -25,9 +25,11 @@ from bocb_hf.leaderboard.columns import (
     number,
     plain,
 )
+from bocb_hf.leaderboard.layout import FAMILIES
 from bocb_hf.leaderboard.read import Board, CellRow, RunRow
 from bocb_hf.leaderboard.state import Selection, State
 from bocb_hf.leaderboard.summaries import indices_grid, ledger_grid, ranking_grid, shares_grid, study_grid
+from bocb_hf.patterns import BINS, TOP_SHARE
 
 _SHARED = ("backbone", "optimizer", "status", "mean", "low", "high", "n", "diverged")
 
@@ -68,13 +70,15 @@ def _verdict(row: Mapping[str, Any]) -> str:
     if row["mean"] is None:
         return ""
     if row["rank"] == 1:
-        return "★ best"
-    if row["candidate"]:
-        return "may be the best"
-    return "inside the best's interval" if row["near_best"] else "failed" if row["failed"] else ""
+        return "★ best" if row["low"] is not None else "★ best mean"
+    if row["candidate"] or (row["candidate"] is None and row["near_best"]):
+        return "☆ may be as good"
+    if row["failed"]:
+        return "failed"
+    return f"unknown, n = {row['n']}" if row["low"] is None else "no"
 
 
-RESIDUAL = Column("interaction, 95 % together", interval("residual", "residual_low", "residual_high"), True)
+RESIDUAL = Column("interaction [95 % for all]", interval("residual", "residual_low", "residual_high"), True)
 _COMMON = (
     SCORE,
     N,
@@ -82,8 +86,8 @@ _COMMON = (
     Column("below the best", number("gap"), True),
     Column("within noise of the best", _verdict),
     RESIDUAL,
-    Column("LR", plain("lr"), True),
-    Column("WD", plain("weight_decay"), True),
+    Column("LR", plain("lr", 3), True),
+    Column("WD", plain("weight_decay", 3), True),
     Column("trials", plain("trials"), True),
     Column("trust", plain("level")),
     HASH,
@@ -100,17 +104,19 @@ def backbone_grid(chosen: Selection, backbone: str) -> Grid:
     board = chosen.board
     cells = [chosen.cell(backbone, o) for o in chosen.optimizers]
     rows = _order([_cell(board, c) for c in cells if chosen.shown(c)])
-    caption = f"{backbone_name(board, backbone)} under {len(rows)} optimizers. {basis(board)}"
-    return Grid("backbone", caption, (Column("optimizer", plain("optimizer")), *_columns(board)), rows, _best(rows))
+    caption = f"{backbone_name(board, backbone)} under {len(rows)} optimizers, best first."
+    columns = (Column("optimizer", plain("optimizer")), *_columns(board))
+    return Grid("backbone", caption, columns, rows, _best(rows), basis(board))
 
 
 def optimizer_grid(chosen: Selection, optimizer: str) -> Grid:
     """One optimizer on all backbones, in the order of the table."""
     board = chosen.board
     rows = [_cell(board, c) for b in chosen.backbones if chosen.shown(c := chosen.cell(b, optimizer))]
-    caption = f"{optimizer_label(optimizer)} on {len(rows)} backbones. {basis(board)}"
-    columns = (Column("backbone", plain("backbone")), Column("family", plain("family")), *_columns(board))
-    return Grid("optimizer", caption, columns, rows, _best(rows))
+    caption = f"{optimizer_label(optimizer)} on {len(rows)} backbones."
+    first, *rest = _columns(board)
+    columns = (Column("backbone", plain("backbone")), first, Column("family", plain("family")), *rest)
+    return Grid("optimizer", caption, columns, rows, _best(rows), basis(board))
 
 
 def _columns(board: Board) -> tuple[Column, ...]:
@@ -151,13 +157,13 @@ def cost_grid(chosen: Selection, backbone: str, axis: Any) -> Grid | None:
         N,
         Column(unit, number("cost", 1), True),
         Column("on the front", lambda row: "yes" if row["on_front"] else "no"),
-        Column("dominated by", plain("dominated_by")),
+        Column("dominated by", plain("dominated_by"), wrap=True),
     )
     marked = frozenset(i for i, row in enumerate(rows) if row["on_front"])
     left = "".join(f" Without a place: {optimizer_label(o)} ({why})." for o, why in front.left_out.items())
     caution = "".join(f" Caution: {c}." for c in front.caveats)
-    caption = f"{backbone_name(chosen.board, backbone)}, cheapest first. {basis(chosen.board)}{left}{caution}"
-    return Grid("cost", caption, columns, rows, marked)
+    caption = f"{backbone_name(chosen.board, backbone)}, cheapest first.{left}{caution}"
+    return Grid("cost", caption, columns, rows, marked, basis(chosen.board))
 
 
 def shared_grid(chosen: Selection, study: Board) -> Grid | None:
@@ -184,7 +190,39 @@ def shared_grid(chosen: Selection, study: Board) -> Grid | None:
         N,
         Column("the study", number("study"), True),
     )
-    return Grid("shared", f"Cells that both tables have. {basis(chosen.board)}", columns, rows)
+    return Grid("shared", "Cells that both tables have.", columns, rows, basis=basis(chosen.board))
+
+
+def patterns_grid(chosen: Selection, backbone: str) -> Grid | None:
+    """Weight patterns layer by layer, means over seeds; None where no record holds any."""
+    rows: list[dict[str, Any]] = []
+    for optimizer, found in chosen.patterns(backbone).items():
+        first = [layer.name for layer in found[0].layers]
+        alike = [p for p in found if [layer.name for layer in p.layers] == first]
+        for i, name in enumerate(first):
+            row: dict[str, Any] = {"optimizer": optimizer_label(optimizer), "place": i + 1, "layer": name}
+            for measure in ("entropy", "norm", "energy", "alpha"):
+                values = [v for p in alike if (v := getattr(p.layers[i], measure)) is not None]
+                row[measure] = fmean(values) if len(values) == len(alike) else None
+                row[f"{measure}_low"] = min(values) if row[measure] is not None else None
+                row[f"{measure}_high"] = max(values) if row[measure] is not None else None
+            rows.append(row | {"n": len(alike), "diverged": 0})
+    if not rows:
+        return None
+    columns = (
+        Column("optimizer", plain("optimizer")),
+        Column("layer", plain("layer")),
+        Column("entropy, nats", interval("entropy", "entropy_low", "entropy_high"), True),
+        Column("‖w‖₂", interval("norm", "norm_low", "norm_high"), True),
+        Column("first components", interval("energy", "energy_low", "energy_high", 3), True),
+        Column("exponent α", interval("alpha", "alpha_low", "alpha_high"), True),
+        N,
+    )
+    caption = (
+        f"Weight patterns of {backbone_name(chosen.board, backbone)}: means over seeds [smallest, largest], "
+        f"{BINS} bins; share of variance in the first {100 * TOP_SHARE:g} % of components."
+    )
+    return Grid("patterns", caption, columns, rows, basis=basis(chosen.board))
 
 
 def missing_grid(chosen: Selection, command: Callable[[CellRow], str]) -> Grid:
@@ -207,7 +245,8 @@ def missing_grid(chosen: Selection, command: Callable[[CellRow], str]) -> Grid:
         Column("status", lambda row: STATUS[str(row["status"])]),
         Column("command", plain("command")),
     )
-    return Grid("missing", f"{len(rows)} cell(s) of this table without a finished run.", columns, rows)
+    counted = {0: "Every cell of this table has a finished run.", 1: "One cell has no finished run."}
+    return Grid("missing", counted.get(len(rows), f"{len(rows)} cells have no finished run."), columns, rows)
 
 
 def runs_grid(board: Board, cell: CellRow, runs: Sequence[RunRow]) -> Grid:
@@ -231,7 +270,7 @@ def runs_grid(board: Board, cell: CellRow, runs: Sequence[RunRow]) -> Grid:
     ]
     columns = (
         Column("seed", plain("seed"), True),
-        Column("status", lambda r: r["status"] + (f": {r['reason']}" if r["reason"] else "")),
+        Column("status", lambda r: r["status"] + (f": {r['reason']}" if r["reason"] else ""), wrap=True),
         Column("test score", number("mean"), True),
         Column("test loss", number("test_loss", 4), True),
         Column("train loss", number("train_loss", 4), True),
@@ -253,6 +292,8 @@ def grids(name: str, chosen: Selection, study: Board | None, state: State, comma
         return backbone_grid(chosen, state.backbone)
     if name == "optimizer" and state.optimizer in chosen.optimizers:
         return optimizer_grid(chosen, state.optimizer)
+    if name == "patterns" and on_backbone:
+        return patterns_grid(chosen, state.backbone)
     if name == "cost" and on_backbone:
         return cost_grid(chosen, state.backbone, state.axis)
     if name == "shares":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from itertools import groupby
@@ -10,7 +11,9 @@ from markupsafe import Markup
 
 from bocb_hf.coupling.words import optimizer_label
 from bocb_hf.leaderboard import columns as c
+from bocb_hf.leaderboard.layout import FAMILIES
 from bocb_hf.leaderboard.markup import address, join
+from bocb_hf.leaderboard.read import NEAR
 from bocb_hf.leaderboard.state import Selection, State
 from bocb_hf.optim import CATEGORIES
 
@@ -24,7 +27,7 @@ def heat(chosen: Selection, state: State) -> Markup:
     families = dict(zip(info.backbones, info.families, strict=True))
     groups = [(family, list(members)) for family, members in groupby(chosen.backbones, families.__getitem__)]
     top = join(
-        Markup("<th scope=colgroup colspan={}>{}</th>").format(len(members), c.FAMILIES.get(family, family))
+        Markup("<th scope=colgroup colspan={}>{}</th>").format(len(members), FAMILIES.get(family, family))
         for family, members in groups
     )
     turned = " turned" if len(chosen.backbones) > 8 else ""
@@ -47,14 +50,15 @@ def heat(chosen: Selection, state: State) -> Markup:
             )
             body.append(Markup("<tr{}>{}{}</tr>").format(Markup(" class=first") if i == 0 else "", head, Markup(cells)))
     return Markup(
-        '<div class="scroll heat{}"><table class="heat" role=grid aria-label="{}" data-backbones="{}" '
+        '<div class="scroll heat{}"><table class="heat{}" role=grid aria-label="{}" data-backbones="{}" '
         'data-optimizers="{}"><thead><tr><th rowspan=2 scope=col>optimizer</th>{}</tr><tr>{}</tr></thead>'
         "<tbody>{}</tbody></table></div>"
     ).format(
         turned,
+        " single" if board.single else "",
         f"{info.metric} in points, optimizers by backbones; arrow keys move, Enter opens a cell",
-        "|".join(chosen.backbones),
-        "|".join(chosen.optimizers),
+        json.dumps(chosen.backbones),
+        json.dumps(chosen.optimizers),
         top,
         heads,
         join(body),
@@ -86,10 +90,11 @@ def _heat_cell(chosen: Selection, backbone: str, optimizer: str, shade: Mapping[
         return "<td class=hid><b>·</b><i>filtered</i>"
     runs = f"n{cell.n}"
     if cell.mean is not None:
-        sign = "★" if cell.rank == 1 else "☆" if cell.near_best else ""
+        near = cell.near_best if cell.candidate is None else cell.candidate
+        sign = "★" if cell.rank == 1 else "☆" if near else ""
         half = f"±{(cell.high - cell.low) / 2:.1f} " if cell.low is not None and cell.high is not None else ""
-        failed = " x" if cell.failed else ""
-        return f'<td class="g{shade[cell.key]}{failed}"><b>{sign}{cell.mean:.1f}</b><i>{half}{runs}</i>'
+        mark, said = (" x", "<s>failed</s>") if cell.failed else ("", "")  # the corner, and for those who cannot see it
+        return f'<td class="g{shade[cell.key]}{mark}"><b>{sign}{cell.mean:.1f}</b><i>{half}{runs}</i>{said}'
     if cell.status == "diverged":
         return f"<td class=div><b>diverged</b><i>{cell.diverged}/{cell.diverged}</i>"
     if cell.status == "partial":
@@ -101,11 +106,11 @@ def _heat_cell(chosen: Selection, backbone: str, optimizer: str, shade: Mapping[
 
 def legend(chosen: Selection) -> Markup:
     scale = Markup("").join(Markup('<span class="g{}"></span>').format(i) for i in range(SHADES))
-    intervals = "" if chosen.board.single else " ± is half of the 95 % interval over seeds;"
+    intervals = "" if chosen.board.single else "±: half of the 95 % interval over seeds. "
+    near = "" if chosen.board.single else f", ☆ {NEAR}"
     return Markup(
-        "<p class=legend><span class=scale aria-hidden=true>{}</span> points below the best optimizer of the same "
-        "backbone, from 0 to {} on a square-root scale; colours compare within a column.{} n: completed runs. "
-        "★ best, ☆ inside the best's interval, "
-        "<span class=corner>◥</span> failed (over 2 points below the median, interval included); "
-        "hatched: diverged; dashed: not run.</p>"
-    ).format(scale, f"{_shades(chosen)[1]:.0f}", intervals)
+        "<p class=legend>0 <span class=scale aria-hidden=true>{}</span> {} points below the best optimizer of the "
+        "same backbone (square-root scale; compare within a column). {}n: completed runs. ★ best{}. "
+        "<span class=corner>◥</span> failed: over 2 points below the median, interval included. "
+        "Hatched: diverged. Dashed: not run. Click a cell for its runs.</p>"
+    ).format(scale, f"{_shades(chosen)[1]:.0f}", intervals, near)

@@ -13,12 +13,14 @@ from typing import Annotated, Any, Literal
 import pyarrow as pa
 from pydantic import Field
 
+from bocb_hf.patterns import WeightPatterns
 from bocb_hf.schema import Frozen
 
-VERSION = 1  # of this layout; in the metadata of the file
+VERSION = 2  # of this layout; in the metadata of the file
 VERSION_KEY = b"bocb_leaderboard"
 Kind = Literal["table", "cell", "front", "run"]
 LEVELS = ("self-reported", "verified", "reproduced")  # ascending
+FAMILIES = {"primary_cnn": "primary CNN", "classical_cnn": "classical CNN", "modern": "modern", "unknown": "unknown"}
 GROUP = 128  # rows of a group: what a click reads
 
 _TEXT = ("kind", "table", "backbone", "family", "optimizer", "category", "config_hash", "namespace", "repository")
@@ -26,7 +28,10 @@ SCHEMA = pa.schema(
     [
         *((name, pa.string()) for name in (*_TEXT, "level", "status", "run_id", "record_sha256")),
         *((name, pa.int64()) for name in ("n", "diverged", "seed", "trials", "rank", "memory_bytes")),
-        *((name, pa.float64()) for name in ("mean", "low", "high", "lr", "weight_decay", "test_loss", "train_loss")),
+        *(
+            (name, pa.float64())
+            for name in ("mean", "low", "high", "standard_error", "lr", "weight_decay", "test_loss", "train_loss")
+        ),
         *((name, pa.float64()) for name in ("residual", "residual_low", "residual_high", "wall_seconds")),
         *((name, pa.bool_()) for name in ("near_best", "candidate", "failed", "collapsed")),
         ("seeds", pa.list_(pa.int64())),
@@ -61,6 +66,17 @@ class LedgerRow(Frozen):
     final_hours: float
 
 
+class TriedRow(Frozen):
+    """``bocb_hf.recommend.source.Tried``, the best trial of a cell."""
+
+    backbone: Name
+    optimizer: Name
+    lr: float
+    weight_decay: float
+    trials: int
+    steps: tuple[int, int] | None
+
+
 class TableInfo(Frozen):
     """The payload of a table.
 
@@ -75,7 +91,7 @@ class TableInfo(Frozen):
         fairness: What was unequal.
         robustness: ``Robustness`` as plain data; None without trials.
         trial_curves: ``TrialCurve``s as plain data.
-        hashes: Configuration hashes behind the shown cells, how many.
+        tried: Best trials, of which a recommendation takes its starts; None for a published table.
     """
 
     id: Name
@@ -105,6 +121,7 @@ class TableInfo(Frozen):
     fairness: list[Text]
     robustness: dict[str, Any] | None
     trial_curves: list[dict[str, Any]]
+    tried: list[TriedRow] | None
 
 
 class Trial(Frozen):
@@ -145,6 +162,7 @@ class RunInfo(Frozen):
         hyperparameters: Every field of the identity, resolved, as text.
         diagnosis: What its curve shows, in words.
         steps: At which ``losses`` were logged; ``val_steps`` and ``val_top1`` likewise.
+        patterns: Of the last weights; None for a record that holds none.
     """
 
     path: Text
@@ -161,3 +179,4 @@ class RunInfo(Frozen):
     losses: list[float]
     val_steps: list[int]
     val_top1: list[float]
+    patterns: WeightPatterns | None = None

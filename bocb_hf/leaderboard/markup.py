@@ -10,6 +10,7 @@ from markupsafe import Markup
 from bocb_hf.leaderboard import columns as c
 from bocb_hf.leaderboard.state import State
 
+_KINDS = {"csv": "CSV", "tex": "LaTeX", "png": "PNG", "svg": "SVG"}
 LONGEST = 1200  # letters of a sentence on a page; the files have all of it
 
 
@@ -25,11 +26,17 @@ def items(sentences: Iterable[str]) -> Markup:
     return Markup("<ul>{}</ul>").format(lines) if found else Markup("")
 
 
-def files(name: str, kinds: Sequence[str], state: State) -> Markup:
-    """Links that download."""
+def headline(sentences: Iterable[str]) -> Markup:
+    """What to take from a view in five seconds."""
+    return join(Markup("<p class=headline>{}</p>").format(text) for text in sentences if text)
+
+
+def files(name: str, kinds: Sequence[str], state: State, *others: tuple[str, Sequence[str]]) -> Markup:
+    """Links that download; ``others`` are further files and their kinds."""
     links = [
-        Markup('<a href="export/{}.{}?{}" download>{}</a>').format(name, kind, state.query(), kind.upper())
-        for kind in kinds
+        Markup('<a href="export/{}.{}?{}" download>{}</a>').format(each, kind, state.query(), _KINDS[kind])
+        for each, its in ((name, kinds), *others)
+        for kind in its
     ]
     return Markup("<p class=files>Download {}</p>").format(Markup(" · ").join(links))
 
@@ -52,7 +59,7 @@ def grid_table(grid: c.Grid | None, state: State, link: Callable[[int], str] | N
         first = Markup('<a href="{}">{}</a>').format(link(i), texts[0]) if link else texts[0]
         cells = [Markup("<th scope=row>{}</th>").format(first)]
         cells += [
-            Markup("<td{}>{}</td>").format(Markup(" class=num") if c.number else "", text)
+            Markup("<td{}>{}</td>").format(Markup(" class=num" if c.number else " class=wrap" if c.wrap else ""), text)
             for c, text in zip(grid.columns[1:], texts[1:], strict=True)
         ]
         rows.append(Markup("<tr{}>{}</tr>").format(Markup(" class=marked") if i in grid.marked else "", join(cells)))

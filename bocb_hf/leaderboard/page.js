@@ -1,16 +1,26 @@
-// What gr.HTML runs once for each view: cells by mouse and keyboard, and the address after each change.
+// What gr.HTML runs once for each view: cells and links by mouse and keyboard, and the address after each change.
 const heat = () => element.querySelector("table.heat");
 const open = (td) => {
   const table = heat();
   const row = td.parentElement;
-  const backbones = table.dataset.backbones.split("|");
-  const optimizers = table.dataset.optimizers.split("|");
-  trigger("click", {
-    backbone: backbones[td.cellIndex - 1],
-    optimizer: optimizers[row.sectionRowIndex],
-  });
+  const backbones = JSON.parse(table.dataset.backbones);
+  const optimizers = JSON.parse(table.dataset.optimizers);
+  const params = new URLSearchParams(element.querySelector("section.bocb").dataset.query);
+  params.set("backbone", backbones[td.cellIndex - 1]);
+  params.set("optimizer", optimizers[row.sectionRowIndex]);
+  params.set("cell", "1");
+  trigger("click", { query: params.toString() });
 };
 element.addEventListener("click", (event) => {
+  const link = event.target.closest('a[href^="?"]');
+  const plain = event.button === 0 && !(event.ctrlKey || event.metaKey || event.shiftKey || event.altKey);
+  if (link && plain) { // another view of this page; the browser's way back leads to this one
+    event.preventDefault();
+    history.pushState(null, "", link.getAttribute("href"));
+    window.scrollTo(0, 0);
+    trigger("click", { query: link.search.slice(1) });
+    return;
+  }
   const td = event.target.closest("table.heat td");
   if (td) open(td);
 });
@@ -51,7 +61,7 @@ const settle = () => {
   const cell = view.querySelector("#cell");
   const params = new URLSearchParams(query);
   if (cell && params.get("cell") === "1") {
-    const key = params.get("backbone") + "|" + params.get("optimizer");
+    const key = JSON.stringify([params.get("backbone"), params.get("optimizer")]);
     if (element.dataset.opened !== key) { cell.focus({ preventScroll: true }); cell.scrollIntoView({ block: "nearest" }); }
     element.dataset.opened = key;
   } else {
@@ -61,6 +71,10 @@ const settle = () => {
 if (window.innerWidth < 640 && !window.bocbFolded) { // on a phone the table comes first
   window.bocbFolded = true;
   document.querySelector("#filters > button.label-wrap.open")?.click();
+}
+if (!window.bocbBack) {
+  window.bocbBack = true;
+  window.addEventListener("popstate", () => location.reload());
 }
 watch("value", settle);
 settle();

@@ -19,6 +19,7 @@ from bocb_hf.figures.differences import interaction
 from bocb_hf.figures.distributions import boxes, violin
 from bocb_hf.figures.draw import draw_ranks
 from bocb_hf.figures.grid import heatmap
+from bocb_hf.figures.patterns import pattern_figure
 from bocb_hf.figures.style import figure_bytes
 from bocb_hf.figures.training import Line, Trace, training_curves
 from bocb_hf.leaderboard.read import Board, RunRow
@@ -43,7 +44,9 @@ def visible(chosen: Selection) -> tuple[ScoreTable, Marks]:
         diverged=np.where(hidden, 0, part.diverged),
     )
     failed = marks.failed[grid] & ~hidden if marks.failed is not None else None
-    return part, Marks(np.where(hidden, np.nan, marks.halves[grid]), marks.near[grid] & ~hidden, failed, marks.rule)
+    return part, Marks(
+        np.where(hidden, np.nan, marks.halves[grid]), marks.near[grid] & ~hidden, failed, marks.rule, marks.near_rule
+    )
 
 
 def _heatmap(chosen: Selection, state: State) -> Figure | None:
@@ -112,6 +115,11 @@ def _line(runs: list[RunRow], optimizer: str) -> Line:
     return Line(optimizer, traces("completed"), traces("diverged"))
 
 
+def _patterns(chosen: Selection, state: State) -> Figure | None:
+    found = chosen.patterns(state.backbone) if state.backbone in chosen.backbones else {}
+    return pattern_figure(found, state.backbone, chosen.board.info.dataset) if found else None
+
+
 def _pareto(chosen: Selection, state: State) -> Figure | None:
     if state.backbone not in chosen.backbones:
         return None
@@ -142,6 +150,7 @@ PICTURES: Mapping[str, Callable[[Selection, State], Figure | None]] = {
     "critical-difference": _ranks,
     "interaction": _interaction,
     "curves": _curves,
+    "patterns": _patterns,
     "pareto": _pareto,
     "distance-by-backbone": _distances("backbone"),
     "distance-by-optimizer": _distances("optimizer"),

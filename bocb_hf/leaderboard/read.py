@@ -21,7 +21,10 @@ from bocb_hf.coupling.scores import ScoreTable
 from bocb_hf.coupling.trials import TrialCurve
 from bocb_hf.errors import InputError
 from bocb_hf.leaderboard.layout import LEVELS, SCHEMA, VERSION, VERSION_KEY, CellInfo, RunInfo, TableInfo
+from bocb_hf.patterns import WeightPatterns
+from bocb_hf.recommend.source import Source, Tried
 
+NEAR = "may be as good as the best (Hsu, 95 %)"
 _LIGHT = [name for name in SCHEMA.names if name != "payload"]
 _FRONTS = TypeAdapter(list[Front])
 _ROBUSTNESS = TypeAdapter(Robustness)
@@ -48,6 +51,7 @@ class CellRow:
     mean: float | None
     low: float | None
     high: float | None
+    standard_error: float | None
     lr: float | None
     weight_decay: float | None
     trials: int | None
@@ -151,6 +155,16 @@ class Board:
         )
 
     @cached_property
+    def source(self) -> Source:
+        """As the recommender takes it."""
+        info = self.info
+        if info.tried is None:
+            return Source(f"published ({info.origin})", self.scores)
+        errors = [[self.cells[b, o].standard_error for o in info.optimizers] for b in info.backbones]
+        tried = [Tried(**row.model_dump()) for row in info.tried]
+        return Source("the records of this table", self.scores, np.array(errors, np.float64), tried, info.fairness)
+
+    @cached_property
     def marks(self) -> Marks:
         """Intervals and flags as they were computed when the file was made."""
 
@@ -159,7 +173,8 @@ class Board:
             return np.array(rows, kind)
 
         halves = grid(lambda c: np.nan if c.low is None or c.high is None else (c.high - c.low) / 2, np.float64)
-        return Marks(halves, grid(lambda c: c.near_best, np.bool_), grid(lambda c: c.failed, np.bool_), RULE)
+        near = grid(lambda c: c.near_best if c.candidate is None else c.candidate and c.rank != 1, np.bool_)
+        return Marks(halves, near, grid(lambda c: c.failed, np.bool_), RULE, NEAR)
 
     @cached_property
     def robustness(self) -> Robustness | None:
@@ -184,6 +199,15 @@ class Board:
         place = self._fronts.get(backbone)
         fronts = _FRONTS.validate_json(self._file.payload(place)) if place is not None else []
         return next((front for front in fronts if front.axis == axis), None)
+
+    def patterns(self, backbone: str, optimizers: Sequence[str]) -> dict[str, list[WeightPatterns]]:
+        """Weight patterns of the completed runs of the shown configurations, by optimizer; those without are absent."""
+        found: dict[str, list[WeightPatterns]] = {}
+        for run in self.runs(backbone):
+            shown = run.optimizer in optimizers and run.config_hash == self.cells[backbone, run.optimizer].config_hash
+            if shown and run.info.patterns is not None and run.info.patterns.layers:
+                found.setdefault(run.optimizer, []).append(run.info.patterns)
+        return {o: found[o] for o in optimizers if o in found}
 
     def runs(self, backbone: str, optimizer: str | None = None) -> list[RunRow]:
         """Final runs of a backbone, all configurations, by optimizer and seed."""

@@ -60,6 +60,7 @@ def own_cell(row: Row, others: Sequence[Row], contents: StoreContents) -> dict[s
         "namespace": " ".join(sorted({owner for owner, _ in places})) or None,
         "repository": " ".join(sorted({f"{owner}/{name}" for owner, name in places})) or None,
         "level": min(held, key=LEVELS.index) if held else None,
+        "standard_error": row.standard_error,
         "lr": row.lr,
         "weight_decay": row.weight_decay,
         "trials": len(row.trials),
@@ -100,6 +101,7 @@ def run_row(name: str, record: RunRecord, contents: StoreContents) -> dict[str, 
         losses=[float(f"{v:.5g}") for v in record.curve.train_loss],
         val_steps=list(record.curve.val_step),
         val_top1=list(record.curve.val_top1),
+        patterns=record.patterns,
     )
     return {
         "kind": "run",

@@ -8,8 +8,9 @@ from typing import get_args
 from urllib.parse import urlencode
 
 from bocb_hf.coupling.pareto import AXES, Axis
-from bocb_hf.leaderboard.layout import LEVELS
+from bocb_hf.leaderboard.layout import FAMILIES, LEVELS
 from bocb_hf.leaderboard.read import Board, CellRow
+from bocb_hf.patterns import WeightPatterns
 
 VIEWS: Mapping[str, str] = {
     "table": "Table",
@@ -140,6 +141,10 @@ class Selection:
         """A cell, hidden or not."""
         return self.board.cells[backbone, optimizer]
 
+    def patterns(self, backbone: str) -> dict[str, list[WeightPatterns]]:
+        """Weight patterns of a backbone's runs that the filters leave, by optimizer."""
+        return self.board.patterns(backbone, [o for o in self.optimizers if self.shown(self.cell(backbone, o))])
+
     def shown(self, cell: CellRow) -> bool:
         """Whether the filters leave it."""
         return cell.key not in self.hidden
@@ -154,6 +159,15 @@ def select(board: Board, state: State) -> Selection:
         (b, o) for b in backbones for o in optimizers if _hides(state, board.cells[b, o], info.source == "published")
     )
     return Selection(board, tuple(backbones), tuple(optimizers), hidden)
+
+
+def filters_in_words(state: State) -> list[str]:
+    """The filters that are set; empty for none."""
+    found = [", ".join(FAMILIES.get(f, f) for f in state.families)] if state.families else []
+    found += [f"categories {', '.join(state.categories)}"] if state.categories else []
+    found += [f"{state.level} at least"] if state.level != LEVELS[0] else []
+    found += [f"n ≥ {state.n}"] if state.n > 1 else []
+    return found + ([f"runs of {', '.join(state.namespaces)}"] if state.namespaces else [])
 
 
 def _hides(state: State, cell: CellRow, published: bool) -> bool:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
 from bocb_hf.backbones import CNN_FAMILIES
 from bocb_hf.coupling.words import optimizer_label
 from bocb_hf.leaderboard.columns import (
-    FAMILIES,
     Column,
     Grid,
     backbone_name,
@@ -19,6 +19,7 @@ from bocb_hf.leaderboard.columns import (
     number,
     plain,
 )
+from bocb_hf.leaderboard.layout import FAMILIES
 from bocb_hf.leaderboard.read import Board
 from bocb_hf.leaderboard.state import Selection
 
@@ -46,27 +47,27 @@ def ranking_grid(chosen: Selection) -> Grid:
                 "gap": fmean(gaps) if gaps else None,
                 "worst_gap": max(gaps, default=None),
                 "failed": sum(c.failed for c in cells),
-                "kappa": points.get("kappa_optimizer", {}).get(optimizer),
+                **_index(points, "optimizer", optimizer, info.optimizers),
                 "cells": len(gaps),
             }
         )
     rows.sort(key=lambda r: (r["mean_rank"] is None, r["mean_rank"] or 0.0, r["optimizer"]))
     ranking = info.analysis["ranking"]
     cd = f" Critical difference of mean ranks {ranking['critical_difference']:.2f} (Nemenyi)." if ranking else ""
-    caption = f"Optimizers of this table; ranks over all its backbones, the rest over those shown.{cd} {basis(board)}"
+    caption = f"Optimizers of this table; ranks over all its backbones, the rest over those shown.{cd}"
     columns = (
         Column("optimizer", plain("optimizer")),
         Column("category", plain("category")),
         Column("mean rank", number("mean_rank"), True),
-        Column("best of", plain("best_of"), True),
-        Column("may be best of (Hsu)", plain("may_be_best"), True),
-        Column("mean points below the best", number("gap"), True),
-        Column("worst", number("worst_gap"), True),
-        Column("failed", plain("failed"), True),
-        Column("index κ", number("kappa"), True),
-        Column("cells", plain("cells"), True),
+        Column("best on", plain("best_of"), True),
+        Column("may be best on (Hsu)", plain("may_be_best"), True),
+        Column("points below the best, mean", number("gap"), True),
+        Column("at worst", number("worst_gap"), True),
+        Column("failed on", plain("failed"), True),
+        Column("of backbones", plain("cells"), True),
+        Column("index κ [95 %]", interval("kappa", "kappa_low", "kappa_high"), True),
     )
-    return Grid("ranking", caption, columns, rows)
+    return Grid("ranking", caption, columns, rows, basis=basis(board))
 
 
 def shares_grid(board: Board) -> Grid | None:
@@ -96,8 +97,8 @@ def shares_grid(board: Board) -> Grid | None:
         *(Column(f"{p}, %", interval(p, f"{p}_low", f"{p}_high", 1), True) for p in _PARTS),
         Column("cells", plain("cells"), True),
     )
-    caption = f"Shares of the variance with noise removed where it is known, in percent. {basis(board)}"
-    return Grid("shares", caption, columns, rows)
+    caption = "Shares of the variance with noise removed where it is known, in percent."
+    return Grid("shares", caption, columns, rows, basis=basis(board))
 
 
 def indices_grid(board: Board) -> Grid | None:
@@ -107,19 +108,33 @@ def indices_grid(board: Board) -> Grid | None:
         return None
     info = board.info
     rows = [
-        {"backbone": backbone_name(board, b), "family": FAMILIES.get(f, f), "kappa": points["kappa_backbone"].get(b)}
+        {
+            "backbone": backbone_name(board, b),
+            "family": FAMILIES.get(f, f),
+            **_index(points, "backbone", b, info.backbones),
+        }
         for b, f in zip(info.backbones, info.families, strict=True)
     ]
     rows.sort(key=lambda r: (r["kappa"] is None, -(r["kappa"] or 0.0)))
     columns = (
         Column("backbone", plain("backbone")),
         Column("family", plain("family")),
-        Column("index κ in points", number("kappa"), True),
+        Column("index κ in points [95 %]", interval("kappa", "kappa_low", "kappa_high"), True),
     )
     noise = "noise removed" if points["noise_removed"] else "noise inside"
-    return Grid(
-        "indices", f"How much the optimizer matters beyond its average, {noise}; reference: this table.", columns, rows
-    )
+    caption = f"How much the optimizer matters beyond its average, {noise}; reference: this table."
+    return Grid("indices", caption, columns, rows, basis=basis(board))
+
+
+def _index(points: Mapping[str, Any], side: str, name: str, names: Sequence[str]) -> dict[str, float | None]:
+    """κ of a row or column; its interval is the root of that of κ², which is where the bootstrap works."""
+    ends = (points.get("intervals") or {}).get(side)
+    place = names.index(name)
+    found: dict[str, float | None] = {"kappa": points.get(f"kappa_{side}", {}).get(name)}
+    for end in ("low", "high"):
+        square = ends[end][place] if ends else None
+        found[f"kappa_{end}"] = math.sqrt(max(0.0, square)) if square is not None else None
+    return found
 
 
 def study_grid(chosen: Selection, study: Board) -> Grid:
@@ -154,9 +169,9 @@ def study_grid(chosen: Selection, study: Board) -> Grid:
     )
     caption = (
         "Mean points below the best optimizer of the same backbone (number of backbones). Other backbones, data and "
-        f"budgets: compare the order, not the size. Here: {basis(chosen.board)} The study: {basis(study)}"
+        f"budgets: compare the order, not the size. The study: {basis(study)}"
     )
-    return Grid("study", caption, columns, rows)
+    return Grid("study", caption, columns, rows, basis=f"Here: {basis(chosen.board)}")
 
 
 def ledger_grid(board: Board) -> Grid | None:

@@ -12,13 +12,15 @@ from bocb_hf.coupling.words import optimizer_label
 from bocb_hf.leaderboard import columns as c
 from bocb_hf.leaderboard import grids as g
 from bocb_hf.leaderboard import summaries as w
-from bocb_hf.leaderboard.advice import advise
+from bocb_hf.leaderboard.advice import advise, asked
 from bocb_hf.leaderboard.cell_page import cell_page
 from bocb_hf.leaderboard.commands import SUBMIT, train_command
+from bocb_hf.leaderboard.headlines import backbone_headline, coupling_headline, optimizer_headline, table_headline
 from bocb_hf.leaderboard.heat import heat, legend
-from bocb_hf.leaderboard.markup import address, figure, files, grid_table, items, join, pick
+from bocb_hf.leaderboard.layout import LEVELS
+from bocb_hf.leaderboard.markup import address, figure, files, grid_table, headline, items, join, pick
 from bocb_hf.leaderboard.read import Board
-from bocb_hf.leaderboard.state import VIEWS, Selection, State, select
+from bocb_hf.leaderboard.state import VIEWS, Selection, State, filters_in_words, select
 
 STUDY = "published-cifar100"
 # what the page's own template language would read, in text as in attributes
@@ -54,7 +56,7 @@ def render(page: Page) -> str:
     chosen, state = page.chosen, page.state
     notices = [Markup("<p class=notice>{}</p>").format(text) for text in page.notices]
     if not chosen.backbones or not chosen.optimizers:
-        body = Markup("<p class=empty>No backbone or no optimizer passes these filters.</p>")
+        body = Markup("<p class=empty>No backbone or no optimizer of this table passes these filters.</p>")
     else:
         body = _VIEWS[state.view](page, chosen)
     html = Markup('<section class="bocb" data-view="{}" data-query="{}" aria-label="{}">{}{}{}</section>').format(
@@ -67,16 +69,24 @@ def _head(chosen: Selection, state: State) -> Markup:
     board = chosen.board
     info = board.info
     cells = [board.cells[b, o] for b in chosen.backbones for o in chosen.optimizers]
-    filtered = f" {len(chosen.hidden)} of {len(cells)} cells are filtered out." if chosen.hidden else ""
-    return Markup("<h2>{}</h2><p class=soft>{} backbones × {} optimizers. {}{}</p>").format(
-        info.title, len(chosen.backbones), len(chosen.optimizers), c.basis(board), filtered
+    size = f"{len(chosen.backbones)} backbones × {len(chosen.optimizers)} optimizers"
+    head = Markup("<h2>{}</h2><p class=soft title='data revision {}'>{}: {}</p>").format(
+        info.title, info.revision, size, c.basis(board, c.short_revision(info.revision))
     )
+    given = filters_in_words(state)
+    if not given:
+        return head
+    hidden = f"; {len(chosen.hidden)} of {len(cells)} cells hidden" if chosen.hidden else ""
+    return head + Markup(
+        "<p class=filters>Shown: {}{}. Ranks, stars and sentences are of the whole table. "
+        "<a href='{}'>Clear filters</a></p>"
+    ).format("; ".join(given), hidden, address(state, families=(), categories=(), level=LEVELS[0], n=1, namespaces=()))
 
 
 def _table(page: Page, chosen: Selection) -> Markup:
     state = page.state
-    parts = [heat(chosen, state), legend(chosen), files("table", ("csv", "tex"), state)]
-    parts.append(files("heatmap", ("png", "svg"), state))
+    parts = [headline(table_headline(chosen.board)), heat(chosen, state), legend(chosen)]
+    parts.append(files("table", ("csv", "tex"), state, ("heatmap", ("png", "svg"))))
     if state.cell:
         parts.append(cell_page(chosen, state))
     info = chosen.board.info
@@ -116,14 +126,21 @@ def _backbone(page: Page, chosen: Selection) -> Markup:
     by_label = {optimizer_label(o): o for o in chosen.optimizers}
     link = [address(state, view="table", optimizer=by_label[str(r["optimizer"])], cell=True) for r in grid.rows]
     name = c.backbone_name(board, state.backbone)
-    parts = [Markup("<h3>{}</h3>").format(name), grid_table(grid, state, link.__getitem__)]
+    parts = [Markup("<h3>{}</h3>").format(name), headline(backbone_headline(board, state.backbone))]
+    parts.append(grid_table(grid, state, link.__getitem__))
     if board.runs(state.backbone):
         plain = replace(state, cell=False)
         parts.append(figure("curves", f"Training loss of {name} over epochs under each optimizer", plain))
     floors = [f.text for f in board.info.floors if f.backbone in (None, state.backbone)]
     if floors:
         parts.append(Markup("<h4>Floors</h4>{}").format(items(floors)))
-    parts.append(Markup("<p class=soft>No record here holds weight patterns; none are shown.</p>"))
+    patterns = g.patterns_grid(chosen, state.backbone)
+    if patterns is not None:
+        alt = f"Weight patterns of {name} by layer and optimizer: entropy, norm, component energy, spectral exponent"
+        table = Markup("<details><summary>Layer by layer</summary>{}</details>").format(grid_table(patterns, state))
+        parts.append(Markup("<h4>Weight patterns</h4>{}{}").format(figure("patterns", alt, state), table))
+    elif board.info.source != "published":
+        parts.append(Markup("<p class=soft>No record of this backbone holds weight patterns.</p>"))
     return join(parts)
 
 
@@ -139,7 +156,9 @@ def _optimizer(page: Page, chosen: Selection) -> Markup:
     grid = g.optimizer_grid(chosen, state.optimizer)
     backbones = [b for b in chosen.backbones if chosen.shown(chosen.cell(b, state.optimizer))]
     link = [address(state, view="table", backbone=b, cell=True) for b in backbones]
-    parts = [Markup("<h3>{}</h3>").format(optimizer_label(state.optimizer)), grid_table(grid, state, link.__getitem__)]
+    parts = [Markup("<h3>{}</h3>").format(optimizer_label(state.optimizer))]
+    parts.append(headline(optimizer_headline(board, state.optimizer)))
+    parts.append(grid_table(grid, state, link.__getitem__))
     if board.robustness is not None:
         alt = "Box plots of the tuning distance of each optimizer over its backbones"
         parts.append(figure("distance-by-optimizer", alt, state))
@@ -154,11 +173,12 @@ def _coupling(page: Page, chosen: Selection) -> Markup:
     alt = "Heat map of the interaction residuals, rows and columns clustered so that alike ones stand together"
     return join(
         [
+            headline(coupling_headline(board)),
             Markup("<p class=soft>Of the whole table; filters do not change what was computed.</p>"),
-            items(board.info.sentences),
             grid_table(w.shares_grid(board), state),
             figure("interaction", alt, state),
             grid_table(w.indices_grid(board), state),
+            Markup("<h3>All results in words</h3>{}").format(items(board.info.sentences)),
         ]
     )
 
@@ -206,17 +226,21 @@ def _recommend(page: Page, chosen: Selection) -> Markup:
         )
         names = [(b, c.backbone_name(chosen.board, b)) for b in chosen.backbones]
         return pick(intro, "ask", names, state)
-    boards = [chosen.board, *([page.study] if page.study is not None and page.study is not chosen.board else [])]
-    return Markup("<pre class=answer>{}</pre>").format(advise(state.ask, boards))
+    return advise(state, asked(chosen.board, page.study))
 
 
 def _missing(page: Page, chosen: Selection) -> Markup:
     info = chosen.board.info
     grid = g.missing_grid(chosen, lambda cell: train_command(info, cell))
-    steps = ["Train it (the command of its row), with three seeds, after tuning with seed 0: `bocb sweep` does both."]
-    steps += [f"Publish: {SUBMIT[0]}", f"Open a pull request on the results data set: {SUBMIT[1]}"]
-    steps.append("A maintainer's CI runs `bocb validate` on it; once merged, the next `bocb publish` counts your runs.")
-    return grid_table(grid, page.state) + Markup("<h3>How to submit</h3>{}").format(items(steps))
+    push, submit = (Markup("<code>{}</code>").format(command) for command in SUBMIT)
+    return grid_table(grid, page.state) + Markup(
+        "<h3>How to submit</h3><ol>"
+        "<li>Tune with seed 0, train with three fresh seeds; <code>bocb sweep</code> does both. Another backbone or "
+        "optimizer makes a new column or row; further seeds of a cell make its interval narrower.</li>"
+        "<li>Publish what you trained: {}</li><li>Open a pull request on the results data set: {}</li>"
+        "<li>A maintainer's CI runs <code>bocb validate</code> on it; once merged, the next <code>bocb publish</code> "
+        "counts your runs.</li></ol>"
+    ).format(push, submit)
 
 
 _VIEWS: Mapping[str, Callable[[Page, Selection], Markup]] = {

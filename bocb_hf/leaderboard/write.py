@@ -33,9 +33,11 @@ from bocb_hf.leaderboard.layout import (
     FloorRow,
     LedgerRow,
     TableInfo,
+    TriedRow,
 )
 from bocb_hf.leaderboard.record_rows import own_cell, run_row
 from bocb_hf.outputs import table_slug
+from bocb_hf.recommend.source import tried_of
 from bocb_hf.reference import PUBLISHED, SOURCE, published
 
 DRAWS = 2000
@@ -46,7 +48,7 @@ def leaderboard_parquet(contents: StoreContents, draws: int = DRAWS) -> bytes:
     """The file of the tables of a store and of the four published ones.
 
     Args:
-        contents: From ``read_store`` or ``read_hub``; may be empty, the published tables are always there.
+        contents: From ``read_counted``; may be empty, the published tables are always there.
         draws: Bootstrap draws of each analysis.
     """
     return to_parquet([*_own(contents, draws), *_published(draws)])
@@ -139,6 +141,7 @@ def _own_info(name: str, table: Table, scores: ScoreTable, analysis: Analysis, c
             "fairness": unequal(entries),
             "robustness": plain,
             "trial_curves": [asdict(curve) for curve in trial_curves(table)],
+            "tried": [TriedRow(**asdict(best)) for best in tried_of(table)],
         }
     )
 
@@ -175,6 +178,7 @@ def _info(
         fairness=[],
         robustness=None,
         trial_curves=[],
+        tried=None,
     )
 
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bocb_hf.coupling.scores import ScoreTable
 from bocb_hf.coupling.statistics import Interval
-from bocb_hf.coupling.table import Table
 from bocb_hf.errors import InputError
 from bocb_hf.recommend.sets import (
     LARGEST_SET,
@@ -21,25 +21,11 @@ from bocb_hf.recommend.sets import (
     regrets,
     smallest_set,
 )
+from bocb_hf.recommend.source import Source
 from bocb_hf.recommend.tags import Tags, known_tags, similarity
 
 DRAWS = 200  # of the noise of the target's own cells
 PROBES = 2  # optimizers outside the set that are worth a run
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where scores come from: one published table, or one table of a store. Two sources are never pooled.
-
-    Attributes:
-        label: For people.
-        scores: The table.
-        table: The records behind it; None for a published table, which has neither trials nor seeds.
-    """
-
-    label: str
-    scores: ScoreTable
-    table: Table | None = None
 
 
 @dataclass(frozen=True)
@@ -57,7 +43,7 @@ class Answer:
         bound: In points.
         interval: 95 % of the expected regret by a bootstrap over the reference backbones; None where it is no
             cross-validation.
-        noise_known: Whether the target's own cells have a spread over seeds.
+        noise_known: Whether all completed cells of the target have a known spread over seeds.
         probes: Further optimizers by the points that they may add in expectation; a guess, made to choose a run.
         without_own: The set that would have been chosen without the target's own scores and its regret on them; None
             for a backbone that the source does not hold, or holds incompletely.
@@ -101,13 +87,11 @@ def answer(source: Source, target: Tags, bound: float, largest: int = LARGEST_SE
         largest: Size of the largest set that is looked at.
 
     Raises:
-        InputError: The source has no backbone or optimizer to compare with.
+        InputError: The source has no backbone or optimizer to compare with, or the backbone's own runs all failed.
     """
     scores = source.scores
     values = _usable(scores)
-    own = next((i for i, b in enumerate(scores.backbones) if b == (target.row or target.name)), None)
-    if own is not None and not np.isfinite(values[own]).any():
-        own = None
+    own = _own_row(scores, values, target)
     rest = [i for i in range(len(scores.backbones)) if i != own]
     columns, rows, left_out = _comparable(scores, values, rest, own)
     candidates = tuple(scores.optimizers[c] for c in columns)
@@ -125,7 +109,8 @@ def answer(source: Source, target: Tags, bound: float, largest: int = LARGEST_SE
         scenarios, scenario_weights, scenario_others, places = filled, weights, others, list(range(len(rows)))
     else:
         mine, errors = values[own, columns], _errors(source, own, columns)
-        noise_known = bool(np.isfinite(errors).all() and np.nanmax(errors) > 0)
+        told = errors[scores.ranked[own, columns]]  # holes and failures have no noise to know
+        noise_known = bool(told.size and np.isfinite(told).all() and told.max() > 0)
         holes = np.isnan(mine)
         if rows and not holes.any():
             alone = choose_sets(filled, weights, others, largest)
@@ -138,7 +123,6 @@ def answer(source: Source, target: Tags, bound: float, largest: int = LARGEST_SE
     gains = improvement(scenarios, scenario_weights, chosen.members)
     order = [int(o) for o in np.argsort(-gains, kind="stable") if gains[o] > 0.005]
     used = {names[i]: float(w) for i, w in enumerate(weights) if w > 0} if own is None or len(places) else {}
-    failed = np.isin(scores.status, ("diverged", "partial"))
     seen = [*(i for i in rows if scores.backbones[i] in used), *([own] if own is not None else [])]
     return Answer(
         source=source,
@@ -155,18 +139,42 @@ def answer(source: Source, target: Tags, bound: float, largest: int = LARGEST_SE
         probes=tuple((candidates[o], float(gains[o])) for o in order[:PROBES]),
         without_own=check,
         guessed=guessed,
-        failed=int(failed[np.ix_(seen, columns)].sum()),
+        failed=int(_failed(scores)[np.ix_(seen, columns)].sum()),
         left_out=left_out,
     )
+
+
+def _own_row(scores: ScoreTable, values: Floats, target: Tags) -> int | None:
+    """Where the target stands in a source; None where it has no score.
+
+    Raises:
+        InputError: It has runs, and all failed.
+    """
+    own = next((i for i, b in enumerate(scores.backbones) if b == (target.row or target.name)), None)
+    if own is None or np.isfinite(values[own]).any():
+        return own
+    if _failed(scores)[own].any():
+        raise InputError(
+            f"recommend: every optimizer that was tried on {target.name} in this source diverged in some run, so "
+            "nothing says which works; try smaller learning rates first"
+        )
+    return None
 
 
 def _usable(scores: ScoreTable) -> Floats:
     """Means, with chance for a cell that failed in any run, shape (B, O); NaN where there is nothing.
 
-    Chance stands for a failed cell here only, where it keeps a set from resting on it; no table shows it.
+    Chance stands for a failed cell here only, where it keeps a set from resting on it; no table shows it. A backbone on
+    which nothing completed has nothing at all: no choice loses a point there, which would make every set look good.
     """
     lowest = scores.chance if scores.chance is not None else 0.0
-    return np.where(np.isin(scores.status, ("diverged", "partial")), lowest, scores.means)
+    some = scores.ranked.any(axis=1, keepdims=True)
+    return np.where(_failed(scores) & some, lowest, scores.means)
+
+
+def _failed(scores: ScoreTable) -> NDArray[np.bool_]:
+    """Cells that diverged in some run, shape (B, O)."""
+    return np.isin(scores.status, ("diverged", "partial"))
 
 
 def _comparable(
@@ -185,7 +193,13 @@ def _comparable(
             "recommend: fewer than two optimizers were tried on enough backbones of this source; run more cells"
         )
     rows = [i for i in rest if known[i, columns].mean() >= 0.5]
-    left_out = {scores.backbones[i]: "fewer than half of its cells have a score" for i in rest if i not in rows}
+    left_out = {
+        scores.backbones[i]: "fewer than half of its cells have a score"
+        if known[i].any()
+        else "nothing completed on it"
+        for i in rest
+        if i not in rows
+    }
     if own is not None:  # holes of the target are filled from others; where nobody can, there is no candidate
         columns = [o for o in columns if known[own, o] or known[rows, o].any()]
     rows = [i for i in rows if known[i, columns].any()]
@@ -208,15 +222,7 @@ def _pairwise(tags: list[Tags]) -> Floats:
 
 def _errors(source: Source, own: int, columns: list[int]) -> Floats:
     """Standard error of each own mean over seeds, in points; NaN where noise cannot be separated."""
-    if source.table is None:
-        return np.full(len(columns), np.nan)
-    backbone = source.scores.backbones[own]
-    errors: list[float] = []
-    for column in columns:
-        row = source.table.shown(backbone, source.scores.optimizers[column])
-        known = row.estimate is not None and row.estimate.variance is not None
-        errors.append((row.estimate.variance / row.estimate.n) ** 0.5 if known else float("nan"))  # pyright: ignore
-    return np.array(errors)
+    return np.full(len(columns), np.nan) if source.errors is None else source.errors[own, columns]
 
 
 def _own_scenarios(

@@ -8,11 +8,11 @@ from pathlib import Path
 import yaml
 
 from bocb_hf.aggregate import read_store
-from bocb_hf.coupling.scores import scores_of
 from bocb_hf.coupling.table import build_tables
 from bocb_hf.errors import InputError
-from bocb_hf.recommend.answer import Answer, Source, answer
+from bocb_hf.recommend.answer import Answer, answer
 from bocb_hf.recommend.arguments import DEFAULT_STORE
+from bocb_hf.recommend.source import Source, source_of
 from bocb_hf.recommend.start import Start, find_start
 from bocb_hf.recommend.tags import Tags, find_tags
 from bocb_hf.recommend.words import answer_text, target_text
@@ -76,7 +76,7 @@ def find_sources(which: str, store: str | None) -> list[Source]:
         if not contents.records and (store is not None or which == "store"):
             raise InputError(f"--store: {uri} holds no valid record of a run; name another, or use --source paper")
         for table in build_tables(contents.records):
-            found.append(Source(f"own records in {uri}", scores_of(table, uri), table))
+            found.append(source_of(table, f"own records in {uri}", uri))
     if which != "store":
         found.append(Source(f"published ({SOURCE})", published("cifar100")))
     return found
@@ -84,10 +84,10 @@ def find_sources(which: str, store: str | None) -> list[Source]:
 
 def starts_of(given: Answer, setting: str | None) -> list[Start | None]:
     """Where to start with each member of the answer."""
-    table, target = given.source.table, given.target
-    where = setting or (table.setting if table is not None else target.setting)
+    source, target = given.source, given.target
+    where = setting or (source.scores.setting if source.tried is not None else target.setting)
     name = target.row or target.name
-    return [find_start(o, where, table, name, given.reference) for o in given.names(given.chosen)]
+    return [find_start(o, where, source.tried_with(o), name, given.reference) for o in given.names(given.chosen)]
 
 
 def write_plan(path: Path, config: str, given: Answer) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bocb_hf.coupling.robustness import Offset, best_configuration, best_offset, mode
-from bocb_hf.coupling.table import Table
+from bocb_hf.coupling.robustness import mode
 from bocb_hf.optim import OPTIMIZERS, OptimizerRow
 from bocb_hf.optim.row import DECAY_FACTOR, GRID_POINTS, LR_FACTOR, SMALLEST_DECAY
+from bocb_hf.recommend.source import Tried
 from bocb_hf.sweep.plan import Tuning, grid
 
 
@@ -31,15 +31,15 @@ class Start:
 
 
 def find_start(
-    optimizer: str, setting: str | None, table: Table | None, backbone: str, reference: Mapping[str, float]
+    optimizer: str, setting: str | None, tried: Mapping[str, Tried], backbone: str, reference: Mapping[str, float]
 ) -> Start | None:
     """The best trial of the backbone itself; else the usual best offset on comparable ones; else the row's centre.
 
     Args:
         optimizer: Its id.
         setting: Whose centre is meant; None takes the default one.
-        table: Own records; None where a source has no trials.
-        backbone: As the table calls it.
+        tried: Best trials of this optimizer by backbone; empty where a source has none.
+        backbone: As the source calls it.
         reference: Comparable backbones.
 
     Returns:
@@ -49,16 +49,16 @@ def find_start(
         return None
     row = OPTIMIZERS.get(optimizer)
     where = setting or "default"
-    rows = {r.cell.backbone: r for r in table.rows if r.shown and r.cell.optimizer == optimizer} if table else {}
-    if backbone in rows and (best := best_configuration(rows[backbone].trials)) is not None:
-        count = len(rows[backbone].trials)
-        return _start(row, *best, where, f"its best of {count} own trial(s)")
-    offsets = [o for b in reference if b in rows and isinstance(o := best_offset(rows[b]), Offset)]
+    if backbone in tried:
+        best = tried[backbone]
+        text = f"the best of its own {best.trials} trial(s) here, by validation"
+        return _start(row, best.lr, best.weight_decay, where, text)
+    offsets = [steps for b in reference if b in tried and (steps := tried[b].steps) is not None]
     centre = row.centre(where)
     if not offsets:
         kind = f"the centre of `{where}`" if where in row.centres else "the default centre"
         return _start(row, centre.lr, centre.weight_decay, where, f"{kind} ({centre.source})")
-    steps = mode([o.lr for o in offsets]), mode([o.weight_decay for o in offsets])
+    steps = mode([lr for lr, _ in offsets]), mode([decay for _, decay in offsets])
     lr = centre.lr * LR_FACTOR ** steps[0]
     if centre.weight_decay:
         decay = centre.weight_decay * DECAY_FACTOR ** steps[1]

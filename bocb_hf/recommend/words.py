@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bocb_hf.coupling.ledger import ledger, unequal
 from bocb_hf.coupling.words import backbone_label, interval_text, optimizer_label
 from bocb_hf.recommend.answer import Answer
 from bocb_hf.recommend.evaluate import HELD_OUT
@@ -16,6 +15,7 @@ from bocb_hf.recommend.tags import ENOUGH_OF_KIND, UNKNOWN, Tags, known_tags
 
 WIDTH = 112
 SHOWN_CELLS = 30
+NEXT = 4  # cells of the target that come after the answer
 
 
 def target_text(target: Tags) -> str:
@@ -33,11 +33,11 @@ def target_text(target: Tags) -> str:
 def answer_text(answer: Answer, starts: Sequence[Start | None]) -> str:
     """All that one source says."""
     blocks = [
-        _heading(answer),
-        "\n".join(map(_item, _verdict(answer))),
+        _wrap(f"== {heading(answer)}"),
+        "\n".join(map(_item, [*verdict(answer), *caveats(answer)])),
         _sizes(answer),
         _starts(answer, starts),
-        "evidence (measured, from this source only):\n" + "\n".join(map(_item, _evidence(answer))),
+        "evidence (measured, from this source only):\n" + "\n".join(map(_item, evidence(answer))),
         "what to run next:\n" + "\n".join(map(_item, next_runs(answer))),
     ]
     return "\n\n".join(blocks)
@@ -50,7 +50,7 @@ def next_runs(answer: Answer) -> list[str]:
     new = [o for o in names if not _measured(answer, o)]
     if new:
         found.append(
-            f"tune {_labels(new)} on it over the learning rates above (validation split), an equal number of trials "
+            f"tune {_labels(new)} on it over its learning rates (validation split), an equal number of trials "
             "each; extend a grid whose edge wins; then three fresh seeds of the winner"
         )
     if answer.own and not answer.noise_known:
@@ -61,8 +61,9 @@ def next_runs(answer: Answer) -> list[str]:
         )
     elif answer.own:
         found.append(f"run {_labels(_nearest(answer, 2))} with further seeds, until their intervals part")
-    if answer.probes:
-        gains = " or ".join(f"{optimizer_label(name)} ({gain:.2f} points)" for name, gain in answer.probes)
+    probes = [(name, gain) for name, gain in answer.probes if not _measured(answer, name)]
+    if probes:
+        gains = " or ".join(f"{optimizer_label(name)} ({gain:.2f} points)" for name, gain in probes)
         found.append(
             f"to learn more, also {gains}: of all others these may add most to the best score, in "
             "expectation; a guess that chooses a run, not a result"
@@ -70,61 +71,77 @@ def next_runs(answer: Answer) -> list[str]:
     return found
 
 
-def _heading(answer: Answer) -> str:
+def heading(answer: Answer) -> str:
+    """The source and its table."""
     s = answer.source.scores
     place = f"{s.dataset}, setting {s.setting}, {len(s.backbones)} backbones × {len(s.optimizers)} optimizers"
-    return _wrap(f"== {answer.source.label}: {place}, revision {s.revision[:20]}")
+    return f"{answer.source.label}: {place}, revision {s.revision[:20]}"
 
 
-def _verdict(answer: Answer) -> list[str]:
+def verdict(answer: Answer) -> list[str]:
+    """The answer itself in its first sentence, then what it rests on."""
     chosen, names = answer.chosen, _labels(answer.names(answer.chosen))
-    size = len(chosen.members)
     lines: list[str] = []
     if answer.own and not answer.reference:
-        lines.append(f"{answer.target.name} has its own column here.")
         if answer.noise_known:
             lines.append(
-                f"Try {names}: expected regret {chosen.regret:.2f} points over the noise of its seeds"
-                + ("" if answer.bounded else f", above the bound of {answer.bound:g}")
+                f"Try {names}: expected regret {chosen.regret:.2f} points over the noise of its seeds, "
+                + (_within(answer) if answer.bounded else f"above the bound of {answer.bound:g}")
                 + "."
             )
         else:
             lines.append(
-                f"Try {names}, the best of its column. Noise is unknown there (n = 1 a cell), so no regret can be "
-                "bounded: the next best may be as good."
+                f"Try {names}, the best of its column. Noise is unknown there ({_why_unknown(answer)}), so no regret "
+                "can be bounded: the next best may be as good."
             )
+        lines.append(f"{answer.target.name} has its own column here.")
         if answer.without_own is not None:
             others, regret = answer.without_own
             lines.append(
                 f"Check: without its column the answer would have been {_labels(others)}, {regret:.2f} points below "
                 "its best."
             )
-        return [*lines, *_caveats(answer)]
-    lines.append(_reference(answer))
+        return lines
     interval = f", {interval_text(answer.interval, 2)} by bootstrap over backbones" if answer.interval else ""
     expected = f"{chosen.expected:.2f} points" if chosen.expected is not None else "unknown"
-    verdict = f"Try {names}: expected regret {expected} (leave-one-backbone-out over the reference{interval})"
+    line = f"Try {names}: expected regret {expected} (leave-one-backbone-out over the reference{interval})"
     if chosen.expected is None:
-        verdict += "; one comparable backbone cannot be cross-validated"
+        line += "; one comparable backbone cannot be cross-validated"
     elif not answer.bounded:
-        verdict += f"; no set of up to {len(answer.choices)} keeps the bound of {answer.bound:g}, this comes closest"
+        line += f"; no set of up to {len(answer.choices)} keeps the bound of {answer.bound:g}, this comes closest"
     else:
-        verdict += f"; the smallest set within the bound of {answer.bound:g}" if size > 1 else ""
-    lines.append(verdict + ".")
-    if answer.own:
-        lines.append("Its own column has holes; they are guessed from comparable backbones, moved to its level.")
-    return [*lines, *_caveats(answer)]
+        line += f"; {_within(answer)}"
+    lines += [line + ".", _reference(answer)]
+    return lines
+
+
+def _within(answer: Answer) -> str:
+    """How a set keeps the bound."""
+    smallest = "the smallest set " if len(answer.chosen.members) > 1 else ""
+    return f"{smallest}within the bound of {answer.bound:g}"
+
+
+def _why_unknown(answer: Answer) -> str:
+    """Why the noise of the target's own cells is not known."""
+    s = answer.source.scores
+    n = s.n[s.backbones.index(answer.target.row or answer.target.name)]
+    return "n = 1 a cell" if n.max() < 2 else "too few cells have two scores that differ"
 
 
 def _reference(answer: Answer) -> str:
     kind = answer.target.kind
     count = len(answer.reference)
     kinds = {known_tags(b).kind for b in answer.reference}
+    if answer.own:
+        one_kind = f"{kind} " if kind != "unknown" and kinds == {kind} else ""
+        return (
+            f"Its own column lacks {answer.guessed} of the {len(answer.candidates)} candidates: these are guessed from "
+            f"{count} {one_kind}backbone(s), moved to its level, and the expected regret is over those guesses."
+        )
     if kind != "unknown" and kinds == {kind}:
         return (
-            f"It has no results here{' of its own for all candidates' if answer.own else ''}: its design tags stand "
-            f"for it. Reference: the {count} {kind} backbones, one that shares all four tags counting twice as much as "
-            "one that shares none."
+            f"It has no results here: its design tags stand for it. Reference: the {count} {kind} backbones, one that "
+            "shares all four tags counting twice as much as one that shares none."
         )
     if kind == "unknown":
         return f"Nothing is known of its design, so all {count} backbones count alike; expect more regret than that."
@@ -134,17 +151,18 @@ def _reference(answer: Answer) -> str:
     )
 
 
-def _caveats(answer: Answer) -> list[str]:
+def caveats(answer: Answer) -> list[str]:
+    """What weakens it."""
     found = [f"Note: {note}" for note in answer.source.scores.notes]
-    if answer.source.table is not None:
-        differences = unequal(ledger(answer.source.table))
-        fair = f"not equal between cells ({'; '.join(differences)})" if differences else "equal in every cell"
+    if answer.source.tried is not None:
+        differences = "; ".join(answer.source.unequal)
+        fair = f"not equal between cells ({differences})" if differences else "equal in every cell"
         found.append(f"Tuning and budget behind these scores: {fair}; `bocb aggregate` prints the ledger.")
     if answer.failed:
         found.append(
             f"{answer.failed} cell(s) diverged in some run; they count as chance, so that no set rests on them."
         )
-    if answer.guessed:
+    if answer.guessed and not answer.own:
         found.append(f"{answer.guessed} missing cell(s) were guessed (backbone + optimizer effects, by medians).")
     found += [f"{backbone_label(b)} is no reference: {reason}." for b, reason in answer.left_out.items()]
     return found
@@ -176,35 +194,42 @@ def _starts(answer: Answer, starts: Sequence[Start | None]) -> str:
     return "\n".join(lines)
 
 
-def _evidence(answer: Answer) -> list[str]:
-    """The measured cells of each member, best first, with their n and the points below the best of the backbone."""
+def evidence(answer: Answer) -> list[str]:
+    """The measured cells of each member, best first, with their n and the points below the best of the backbone.
+
+    Of a backbone with scores of its own, its next best cells as well.
+    """
     s = answer.source.scores
-    means, best = s.means, np.nanmax(np.where(np.isfinite(s.means), s.means, -np.inf), axis=1)
     own = answer.target.row or answer.target.name
     backbones = [b for b in s.backbones if b in answer.reference or (answer.own and b == own)]
+    members = answer.names(answer.chosen)
     lines: list[str] = []
-    for name in answer.names(answer.chosen):
-        o = s.optimizers.index(name)
-        cells: list[tuple[float, str]] = []
-        for backbone in backbones:
-            b = s.backbones.index(backbone)
-            if s.status[b, o] != "completed":
-                cells.append((np.inf, f"{backbone_label(backbone)} {s.status[b, o]}"))
-                continue
-            gap = float(best[b] - means[b, o])
-            text = f"{backbone_label(backbone)} {means[b, o]:.1f} ({s.n[b, o]})" + (
-                f" −{gap:.1f}" if gap > 0.05 else ""
-            )
-            cells.append((gap, text))
-        cells.sort(key=lambda cell: cell[0])
-        shown = ", ".join(text for _, text in cells[:SHOWN_CELLS])
+    for name in members:
+        cells = sorted((_cell(answer, b, name) for b in backbones), key=lambda cell: cell[0])
+        shown = ", ".join(f"{backbone_label(b)} {text}" for _, b, _, text in cells[:SHOWN_CELLS])
         more = f" and {len(cells) - SHOWN_CELLS} more" if len(cells) > SHOWN_CELLS else ""
         lines.append(f"{optimizer_label(name)}: {shown}{more}")
+    if answer.own:
+        after = [_cell(answer, own, o) for o in _nearest(answer, len(s.optimizers)) if o not in members][:NEXT]
+        if after:
+            listed = ", ".join(f"{optimizer_label(o)} {text}" for _, _, o, text in after)
+            lines.append(f"next best on {backbone_label(own)}: {listed}")
     lines.append(
         f"{s.metric} in points (n), −points below the best optimizer of the same backbone"
         + (f"; each value averages {s.trials_per_value} trials whose spread is unknown" * (s.trials_per_value > 1))
     )
     return lines
+
+
+def _cell(answer: Answer, backbone: str, optimizer: str) -> tuple[float, str, str, str]:
+    """Points below the best of the backbone, infinite without a mean; both names; the cell as text."""
+    s = answer.source.scores
+    b, o = s.backbones.index(backbone), s.optimizers.index(optimizer)
+    if s.status[b, o] != "completed":
+        return float("inf"), backbone, optimizer, str(s.status[b, o])
+    gap = float(np.nanmax(s.means[b]) - s.means[b, o])
+    text = f"{s.means[b, o]:.1f} ({s.n[b, o]})" + (f" −{gap:.1f}" if gap > 0.05 else "")
+    return gap, backbone, optimizer, text
 
 
 def _measured(answer: Answer, optimizer: str) -> bool:

@@ -93,7 +93,7 @@ class CardCache(FileCache):
             if changed > 1 + self._count("listed") // _PAGE:
                 self._read_pages(changed)
             elif changed:
-                self._keep(item for name in stale if (item := read_item(name, ("cardData", "sha"))) is not None)
+                self._take(item for name in stale if (item := read_item(name)) is not None)
         else:
             self._read_pages(None)
             changed = self._count("listed")
@@ -139,6 +139,14 @@ class CardCache(FileCache):
         if note:
             self._list(items)
         return len(new)
+
+    def _take(self, items: Iterable[Listed]) -> None:
+        """Keeps the cards of single repositories, also where the Hub's answer could not hold one."""
+        for item in items:
+            if "cardData" in item.item:
+                self._keep([item])
+            else:
+                self._read_readme({item.repository: item.sha})
 
     def _read_readme(self, heads: Mapping[str, str]) -> None:
         """Reads cards as text, where a listing does not give them; our parser allows less than the Hub's."""

@@ -8,9 +8,11 @@ from __future__ import annotations
 import functools
 import logging
 import random
+import re
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar, cast
 
 from huggingface_hub import HfApi, get_session, get_token, utils
@@ -28,6 +30,7 @@ client: Any = utils  # the client's typing leaves parts of these functions open
 
 TIMEOUT = 300.0  # seconds without a byte; the client's own default is to wait for ever
 _ATTEMPTS = 6
+_PATIENCE = 900.0  # seconds; the windows of the Hub's limits are 300, and what fails waits in a queue
 _BUSY = (408, 429, 500, 502, 503, 504)
 T = TypeVar("T")
 
@@ -108,7 +111,7 @@ def with_back_off(call: Callable[[], T], landed: Callable[[], bool] = lambda: Fa
             then raised at once, for the caller to look again.
 
     Raises:
-        HfHubHTTPError: The last failure, or one that waiting does not mend.
+        HfHubHTTPError: The last failure, one that waiting does not mend, or one that asks to wait for over 15 minutes.
     """
     for attempt in range(_ATTEMPTS):
         get_session().timeout = TIMEOUT  # the client makes a new session after some failures
@@ -119,6 +122,8 @@ def with_back_off(call: Callable[[], T], landed: Callable[[], bool] = lambda: Fa
             if (response is not None and response.status_code not in _BUSY) or attempt == _ATTEMPTS - 1 or landed():
                 raise
             seconds = wait_seconds(response.headers if response is not None else {}, attempt)
+            if seconds > _PATIENCE:
+                raise
             log.warning("the Hub is busy (%s); waiting %.0f s", response.status_code if response else "-", seconds)
             time.sleep(seconds)
     raise AssertionError("unreachable")
@@ -133,8 +138,11 @@ def wait_seconds(headers: Any, attempt: int) -> float:
     if limit is not None and limit.remaining == 0:
         return limit.reset_in_seconds + 1.0
     after = str(headers.get("retry-after", headers.get("Retry-After", ""))).strip()
-    if after.isdigit():
+    if re.fullmatch(r"[0-9]{1,9}", after):
         return int(after) + 1.0
+    with suppress(ValueError):  # the other form of RFC 9110: a date
+        then = parsedate_to_datetime(after)
+        return max(0.0, then.timestamp() - time.time()) + 1.0
     return min(60.0, 2.0**attempt) * random.uniform(1, 1.25)
 
 

@@ -6,6 +6,7 @@ a key that these do not expect ends its listing. Here a page is JSON and stays J
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, cast
 
@@ -80,8 +81,8 @@ def _fetch_page(namespace: str, url: str, params: dict[str, Any] | None) -> tupl
     return cast(list[Any], page) if isinstance(page, list) else None, response.links.get("next", {}).get("url")
 
 
-def read_item(repository: str, expand: Sequence[str]) -> Listed | None:
-    """What a listing would say of one repository; None when it is gone.
+def read_item(repository: str, expand: Sequence[str] = ("cardData", "sha")) -> Listed | None:
+    """What a listing would say of one repository, without ``cardData`` where that cannot be read; None when it is gone.
 
     Raises:
         HubError: The Hub refused.
@@ -92,7 +93,11 @@ def read_item(repository: str, expand: Sequence[str]) -> Listed | None:
         if response.status_code == 404:
             return None
         client.hf_raise_for_status(response)
-        return parse_item(response.json(), repository.split("/")[0])
+    try:
+        item = response.json()
+    except (ValueError, RecursionError):  # a card that is nested too deep, or holds a number of thousands of digits
+        return read_item(repository, ("sha",)) if "cardData" in expand else None
+    return parse_item(item, repository.split("/")[0])
 
 
 def parse_item(item: Any, namespace: str) -> Listed | None:
@@ -101,7 +106,7 @@ def parse_item(item: Any, namespace: str) -> Listed | None:
         return None
     entry = cast(dict[str, Any], item)
     repository, sha = entry.get("id"), entry.get("sha")
-    if not (isinstance(repository, str) and isinstance(sha, str) and sha.isalnum() and len(sha) == 40):
+    if not (isinstance(repository, str) and isinstance(sha, str) and re.fullmatch(r"[0-9a-f]{40}", sha)):
         return None
     try:
         check_repository(repository)

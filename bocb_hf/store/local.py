@@ -18,6 +18,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from bocb_hf.errors import InputError
+from bocb_hf.record import MAX_BYTES
 from bocb_hf.store import EVAL_RESULTS, ConflictError, CopyOf, check_path, check_repository
 
 
@@ -67,7 +68,21 @@ class LocalStore:
         return sorted([*visible, *([EVAL_RESULTS] if (root / EVAL_RESULTS).is_file() else [])])
 
     def read(self, repository: str, path: str) -> bytes:
-        return (self.path(repository) / check_path(path)).read_bytes()
+        """Content of one file of at most 20 MB. What is a link, or lies behind one, is not there.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            InputError: It is larger.
+        """
+        root = self.path(repository)
+        full = root / check_path(path)
+        if full.resolve() != root.resolve() / path or not full.is_file():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(full))
+        with full.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise InputError(f"{repository}/{path}: larger than {MAX_BYTES} bytes")
+        return content
 
     def commit(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -70,8 +71,15 @@ class Queue:
         folder = self.store.root / _QUEUE
         return [entry for path in sorted(folder.glob("*.json")) if (entry := _load(path)) is not None]
 
-    def add(self, repository: str, to: str, paths: Sequence[str], supersede: bool, reason: str | None = None) -> None:
-        """Queues records; those of the same repository and destination are kept together."""
+    def add(
+        self, repository: str, to: str, paths: Sequence[str], supersede: bool, reason: str | None = None
+    ) -> Pending:
+        """Queues records; those of the same repository and destination are kept together, and returned.
+
+        Raises:
+            InputError: What is queued for them already is damaged.
+            OSError: The queue cannot be written.
+        """
         with self._locked(repository, to) as path:
             old = _load(path)
             entry = Pending(
@@ -83,6 +91,7 @@ class Queue:
                 since=old.since if old else utc_now(),
             )
             _save(path, entry)
+            return entry
 
     def remove(self, entry: Pending) -> None:
         """Takes the paths of an entry out, and the entry with its last path."""
@@ -232,17 +241,13 @@ def push_after_training(source: Store, runtime: RuntimeConfig, repository: str, 
     if not to.startswith(SCHEME) or not isinstance(source, LocalStore):
         return
     queue = Queue(source)
-    queue.add(repository, to, [path], runtime.supersede)
-    if path.startswith("trials/"):
-        return
-    for entry in queue.entries():
-        if (entry.repository, entry.to) != (repository, to):
-            continue
-        try:
+    try:
+        entry = queue.add(repository, to, [path], runtime.supersede)
+        if not path.startswith("trials/"):
             push_repository(source, repository, to, entry.paths, entry.supersede)
-        except Exception as error:
-            reason = str(error) if isinstance(error, InputError) else type(error).__name__
-            queue.add(repository, to, [], False, reason)
-            log.warning("not pushed, but kept in %s: %s; `bocb push --pending` sends it later", source.root, reason)
-        else:
             queue.remove(entry)
+    except Exception as error:
+        reason = str(error) if isinstance(error, InputError) else type(error).__name__
+        log.warning("not pushed, but kept in %s: %s; `bocb push --pending` sends it later", source.root, reason)
+        with suppress(InputError, OSError):  # a queue that cannot be written was the reason
+            queue.add(repository, to, [], False, reason)

@@ -75,7 +75,7 @@ def parse_submission(content: bytes, path: str) -> Submission:
     submission = parse_document(Submission, content, path, "submission", MAX_BYTES)
     if submission.path() != path:
         raise InputError(f"{path}: it is a submission of {submission.repository}, so it belongs at {submission.path()}")
-    if submission.to_json().encode() != content:  # duplicate keys, for one, which a reader may take either way
+    if submission.to_json().encode() != content:  # one form only, so that equal offers have equal bytes
         raise InputError(f"{path}: not as `bocb submit` writes it; submit it again")
     return submission
 

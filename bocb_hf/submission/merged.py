@@ -11,7 +11,7 @@ from bocb_hf.card import CardBlock
 from bocb_hf.errors import InputError
 from bocb_hf.store.card_cache import CardCache, Refreshed
 from bocb_hf.store.hub_calls import HubError
-from bocb_hf.store.hub_listing import Listed, read_item
+from bocb_hf.store.hub_listing import read_item
 from bocb_hf.submission.check import changed_since, changed_text
 from bocb_hf.submission.document import Submission
 
@@ -26,13 +26,16 @@ class SubmittedCache(CardCache):
         namespace: User or organisation.
         submissions: Of its repositories.
         folder: Of all caches.
+        offline: Never ask the Hub.
 
     Raises:
         InputError: The folder cannot be written.
     """
 
-    def __init__(self, namespace: str, submissions: Sequence[Submission], folder: Path | None = None) -> None:
-        super().__init__(namespace, folder)
+    def __init__(
+        self, namespace: str, submissions: Sequence[Submission], folder: Path | None = None, offline: bool = False
+    ) -> None:
+        super().__init__(namespace, folder, offline)
         self.submissions: Mapping[str, Submission] = {s.repository: s for s in submissions}
 
     def refresh(self) -> Refreshed:
@@ -41,34 +44,24 @@ class SubmittedCache(CardCache):
         Raises:
             HubError: The Hub refused.
         """
+        if self.offline:
+            return Refreshed(len(self.repositories()), 0, 0)
         changed = gone = 0
         for name in self.submissions:
-            item = self._read_item(name)
+            try:
+                item = read_item(name)
+            except HubError as error:
+                if error.status not in (401, 403, 404):  # one that was closed must not stop all others
+                    raise
+                item = None
             if item is None or item.repository != name:  # the Hub follows what was moved; an allow-list does not
                 gone += 1
                 with self.base:
                     self.base.execute("DELETE FROM cards WHERE repository = ?", (name,))
             elif self.revision(name) != item.sha:
                 changed += 1
-                if "cardData" in item.item:
-                    self._keep([item])
-                else:
-                    self._read_readme({name: item.sha})
+                self._take([item])
         return Refreshed(len(self.submissions) - gone, changed, gone)
-
-    def _read_item(self, name: str) -> Listed | None:
-        """The card and head of a repository, or the head alone where the card's metadata cannot be read as JSON."""
-        try:
-            try:
-                return read_item(name, ("cardData", "sha"))
-            except HubError as error:
-                if error.status is not None:
-                    raise
-                return read_item(name, ("sha",))
-        except HubError as error:
-            if error.status in (401, 403, 404):  # one that was closed must not stop all others
-                return None
-            raise
 
     def cards(self) -> Iterator[tuple[str, str, CardBlock | str]]:
         return (card for card in super().cards() if card[0] in self.submissions)
@@ -96,13 +89,14 @@ class SubmittedCache(CardCache):
         for repository, submission in self.submissions.items():
             block = blocks.get(repository)
             if block is None:
-                yield Quarantined(repository, "", "was submitted, but is gone, private or moved")
+                gone = "was never read; run it once without --offline" if self.offline else "is gone, private or moved"
+                yield Quarantined(repository, "", f"was submitted, but {gone}")
             elif not isinstance(block, str) and (digests := changed_since(submission, block)):
                 yield Quarantined(repository, "", changed_text(submission, digests))
 
 
 def open_submitted(
-    stack: ExitStack, submissions: Sequence[Submission], folder: Path | None = None
+    stack: ExitStack, submissions: Sequence[Submission], folder: Path | None = None, offline: bool = False
 ) -> list[SubmittedCache]:
     """A cache for each namespace that has submitted something, read anew.
 
@@ -110,6 +104,7 @@ def open_submitted(
         stack: Closes them.
         submissions: That were merged.
         folder: Of all caches.
+        offline: Never ask the Hub.
 
     Raises:
         HubError: The Hub refused.
@@ -117,6 +112,6 @@ def open_submitted(
     caches: list[SubmittedCache] = []
     for namespace in sorted({s.namespace for s in submissions}):
         own = [s for s in submissions if s.namespace == namespace]
-        caches.append(stack.enter_context(closing(SubmittedCache(namespace, own, folder))))
+        caches.append(stack.enter_context(closing(SubmittedCache(namespace, own, folder, offline))))
         caches[-1].refresh()
     return caches

@@ -8,13 +8,12 @@ from typing import NamedTuple
 from bocb_hf import verification
 from bocb_hf.aggregate import read_store
 from bocb_hf.errors import InputError
+from bocb_hf.results import VERIFICATIONS, MergedFiles
 from bocb_hf.store.pinned import PinnedStore
 from bocb_hf.submission.check import check_submission
 from bocb_hf.submission.document import FOLDER, MAX_BYTES, PLACE, Submission, parse_submission
 from bocb_hf.submission.known import KnownRuns
 from bocb_hf.submission.source import Source
-
-_VERIFICATIONS = "verifications"
 
 
 class Judgement(NamedTuple):
@@ -34,7 +33,7 @@ def review(source: Source) -> Iterator[Judgement]:
     Raises:
         InputError: The Hub refused, so that nothing can be said.
     """
-    paths = [p for p in source.paths() if p.startswith((f"{FOLDER}/", f"{_VERIFICATIONS}/"))]
+    paths = [p for p in source.paths() if p.startswith((f"{FOLDER}/", f"{VERIFICATIONS}/"))]
     changes = source.changes
     proposed = set(paths if changes is None else [*changes.added, *changes.replaced])
     replaced = set(changes.replaced if changes is not None else [])
@@ -46,7 +45,7 @@ def review(source: Source) -> Iterator[Judgement]:
     submissions: dict[str, Submission] = {}
     for path in paths:
         try:
-            if path.startswith(f"{_VERIFICATIONS}/"):
+            if path.startswith(f"{VERIFICATIONS}/"):
                 if path in replaced:
                     raise InputError(f"{path}: was merged already; a pull request must not replace it")
                 if path in proposed:
@@ -100,7 +99,7 @@ def known_runs(source: Source, in_question: Collection[str]) -> KnownRuns:
     return known
 
 
-def read_merged(source: Source) -> tuple[list[Submission], list[tuple[str, str]]]:
+def read_merged(source: MergedFiles) -> tuple[list[Submission], list[tuple[str, str]]]:
     """The valid submissions, and (path, reason) of every other file in their place."""
     found, damaged = list[Submission](), list[tuple[str, str]]()
     for path in source.paths():
@@ -113,7 +112,7 @@ def read_merged(source: Source) -> tuple[list[Submission], list[tuple[str, str]]
     return found, damaged
 
 
-def _read_submission(source: Source, path: str) -> Submission:
+def _read_submission(source: MergedFiles, path: str) -> Submission:
     if not PLACE.fullmatch(path):
         raise InputError(f"{path}: not named <namespace>__<repository>.json")
     return parse_submission(source.read(path, MAX_BYTES), path)

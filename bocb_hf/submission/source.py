@@ -10,7 +10,7 @@ from typing import Protocol
 from huggingface_hub import HfApi, RepoFile, hf_hub_download
 
 from bocb_hf.errors import InputError
-from bocb_hf.results import RECORDS, dataset_name
+from bocb_hf.results import RECORDS, VERIFICATIONS, MergedFiles, dataset_name
 from bocb_hf.store import SCHEME, hub_calls
 from bocb_hf.store.hub import download
 from bocb_hf.store.hub_calls import explained, make_api, with_back_off
@@ -29,8 +29,8 @@ class Changes:
     removed: list[str] = field(default_factory=list[str])
 
 
-class Source(Protocol):
-    """The files of a results data set.
+class Source(MergedFiles, Protocol):
+    """All files of a results data set.
 
     Attributes:
         name: What the user called it.
@@ -39,14 +39,6 @@ class Source(Protocol):
 
     name: str
     changes: Changes | None
-
-    def paths(self) -> list[str]:
-        """Every file, sorted."""
-        ...
-
-    def read(self, path: str, limit: int) -> bytes:
-        """One file; raises InputError when it is longer than ``limit`` bytes."""
-        ...
 
     def published(self) -> Path | None:
         """``records.parquet``; None when there is none."""
@@ -88,7 +80,7 @@ class FolderSource:
         self.name, self.root = str(root), root
 
     def paths(self) -> list[str]:
-        found = ((self.root / FOLDER).rglob("*"), (self.root / "verifications").rglob("*"))
+        found = ((self.root / FOLDER).rglob("*"), (self.root / VERIFICATIONS).rglob("*"))
         return sorted(
             p.relative_to(self.root).as_posix() for each in found for p in each if p.is_symlink() or not p.is_dir()
         )

@@ -142,4 +142,4 @@ def _time_step(config: RunConfig) -> tuple[float, int]:
     needs = OPTIMIZERS.get(config.optimizer.name).needs
     optimizer = prepared.build_optimizer(model)
     seconds, _ = time_steps(model, optimizer, plan.micro_batch, config.data.image_size, needs)
-    return seconds, plan.total_steps
+    return seconds * config.runtime.accumulation, plan.total_steps

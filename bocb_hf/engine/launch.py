@@ -1,0 +1,34 @@
+"""Starts ``recipes/train.py`` through accelerate's launcher and waits for it. Importing this needs no torch."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from bocb_hf.resources import resource
+
+
+def launch_recipe(arguments: Sequence[str], cpu_processes: int | None = None) -> int:
+    """Trains in processes of their own; returns the exit status of the recipe.
+
+    Args:
+        arguments: Of the recipe.
+        cpu_processes: So many on this machine's CPU; None leaves it to the launcher and its configuration.
+    """
+    # --quiet: the recipe has printed what is wrong; the launcher's own traceback would bury it
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--quiet"]
+    environment = dict(os.environ)
+    if cpu_processes is not None:
+        # the launcher has no other word for several local processes; the variable makes them use the CPU
+        command += ["--multi_gpu", "--num_processes", str(cpu_processes), "--num_machines", "1"]
+        command += ["--mixed_precision", "no", "--dynamo_backend", "no"]  # its defaults, which it warns of
+        environment["ACCELERATE_USE_CPU"] = "true"
+    command += [str(resource("recipes/train.py")), *arguments]
+    with subprocess.Popen(command, env=environment) as launcher:
+        while True:
+            try:
+                return launcher.wait()
+            except KeyboardInterrupt:  # the terminal has told the launcher too; wait while the run saves
+                continue

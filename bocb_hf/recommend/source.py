@@ -1,0 +1,75 @@
+"""What a recommendation rests on: one table with its noise and its tuning, whether from records or from a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bocb_hf.coupling.ledger import ledger, unequal
+from bocb_hf.coupling.robustness import Offset, best_configuration, best_offset
+from bocb_hf.coupling.scores import ScoreTable, scores_of
+from bocb_hf.coupling.table import Table
+from bocb_hf.recommend.sets import Floats
+
+
+@dataclass(frozen=True)
+class Tried:
+    """The best trial of one cell, by validation.
+
+    Attributes:
+        trials: How many were run, diverged ones included.
+        steps: (lr, weight decay) from the centre of the optimizer's own grid; None where only one was tried.
+    """
+
+    backbone: str
+    optimizer: str
+    lr: float
+    weight_decay: float
+    trials: int
+    steps: tuple[int, int] | None
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where scores come from: one published table, or one table of records. Two sources are never pooled.
+
+    Attributes:
+        label: For people.
+        scores: The table.
+        errors: Standard error of each mean over seeds in points, shape (B, O), NaN where noise cannot be separated;
+            None for a published table, which has no seeds.
+        tried: Best trials; None for a published table, which has none.
+        unequal: What differed in tuning and budget between its cells.
+    """
+
+    label: str
+    scores: ScoreTable
+    errors: Floats | None = None
+    tried: Sequence[Tried] | None = None
+    unequal: Sequence[str] = ()
+
+    def tried_with(self, optimizer: str) -> Mapping[str, Tried]:
+        """Best trials of an optimizer by backbone."""
+        return {t.backbone: t for t in self.tried or () if t.optimizer == optimizer}
+
+
+def source_of(table: Table, label: str, uri: str) -> Source:
+    """The source that a table of records is."""
+    scores = scores_of(table, uri)
+    errors = [[table.shown(b, o).standard_error for o in scores.optimizers] for b in scores.backbones]
+    return Source(label, scores, np.array(errors, np.float64), tried_of(table), unequal(ledger(table)))
+
+
+def tried_of(table: Table) -> list[Tried]:
+    """The best trial of every cell in which one completed."""
+    found: list[Tried] = []
+    for row in (row for row in table.rows if row.shown):
+        best = best_configuration(row.trials)
+        if best is None:
+            continue
+        offset = best_offset(row)
+        steps = (offset.lr, offset.weight_decay) if isinstance(offset, Offset) else None
+        found.append(Tried(row.cell.backbone, row.cell.optimizer, *best, len(row.trials), steps))
+    return found
