@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import torch
+from accelerate import Accelerator
 
 from bocb_hf.data.source import TrainSource
 from bocb_hf.engine.progress import Progress
@@ -19,7 +21,7 @@ class Costs:
     """The meters of one session.
 
     Args:
-        device: That trains.
+        accelerator: Device and processes.
         source: Counts how long the loop waited for it.
         progress: Of all sessions.
 
@@ -28,13 +30,14 @@ class Costs:
         energy_source: The counter of energy, or None.
     """
 
-    def __init__(self, device: torch.device, source: TrainSource, progress: Progress) -> None:
+    def __init__(self, accelerator: Accelerator, source: TrainSource, progress: Progress) -> None:
+        self._accelerator, device = accelerator, accelerator.device
         self.timer, self._energy = StepTimer(device), EnergyMeter(device)
         self.energy_source: EnergySource | None = self._energy.source
         self._source, self._progress = source, progress
 
     def collect(self) -> None:
-        """Brings what was measured since the last call into progress."""
+        """Brings what was measured since the last call into progress; all processes do so at the same steps."""
         progress = self._progress
         self.timer.collect()
         for part, seconds in self.timer.seconds.items():
@@ -42,9 +45,21 @@ class Costs:
             self.timer.seconds[part] = 0.0
         progress.waited_seconds += self._source.waited_seconds
         self._source.waited_seconds = 0.0
-        joules = self._energy.joules()
+        joules = self._joules()
         if joules is not None:
             progress.energy_joules = (progress.energy_joules or 0.0) + joules
+
+    def _joules(self) -> float | None:
+        """Energy of all devices since the last call, or None if one of them cannot be read.
+
+        Each process has its own GPU; the processors of a machine are shared by its processes, and counted by one.
+        """
+        accelerator, own = self._accelerator, self._energy.joules()
+        counts = accelerator.device.type == "cuda" or accelerator.is_local_main_process
+        part = (own or 0.0, float(own is None)) if counts else (0.0, 0.0)
+        found: Any = accelerator.reduce(torch.tensor(part, device=accelerator.device), "sum")
+        total, unread = found.tolist()
+        return None if unread else total
 
     def say_waited(self) -> None:
         """Says in the log what share of the time the device had to wait for images."""

@@ -104,7 +104,7 @@ class Trainer:
         if self.ema is not None:
             accelerator.register_for_checkpointing(self.ema)
         self._unread: list[Tensor] = []  # (2,) tensors of loss and hits, still on the device
-        self.costs = Costs(device, source, self.progress)
+        self.costs = Costs(accelerator, source, self.progress)
         self._watch: StepWatch | None = None
 
     @property

@@ -83,7 +83,7 @@ class EnergyMeter:
 
 def _nvml_counter(device: torch.device) -> Callable[[], float] | None:
     try:
-        import pynvml  # type: ignore[import-not-found]
+        import pynvml
     except ImportError:
         return None
     nvml: Any = pynvml
