@@ -152,6 +152,13 @@ def test_equal_seeds_give_equal_intervals():
     assert residuals(table, draws=300).critical == residuals(table, draws=300).critical
 
 
+def test_cells_that_spread_exactly_alike_have_a_spread():
+    means = np.random.default_rng(3).normal(70, 3, (5, 4))
+    found = fit_spread(means[..., None] + np.array([-1.0, 1.0]), np.ones((5, 4), bool))
+    assert found is not None
+    assert np.sqrt(found.mean_square) == pytest.approx(np.full((5, 4), 2**0.5), rel=0.25)
+
+
 def test_spread_recovers_what_it_can():
     """Many scores leave no doubt about σ; one score gets what the others say; rounding is a floor."""
     rng = np.random.default_rng(5)

@@ -3,10 +3,9 @@
 Intervals for one cell take the moderated variance of Smyth (2004), which supposes that the variances of all cells
 follow a scaled inverse χ² distribution. For the largest of 400 cells, or a sum that three loud cells rule, that tail
 is too heavy: with two seeds and spreads that differ by a factor of 50, simultaneous intervals built on it hold the
-truth in every table. Here log σ² follows a normal or a nearly uniform distribution instead, around a line that rises
-with how deep a cell has fallen; which of them, its slope, location and width are not plugged in but drawn from what all
-cells leave possible, which matters in a table of 20 cells; and each cell's σ is drawn from what they and its own s²
-leave possible. ``benchmarks/coverage.txt`` shows how often the
+truth in every table. Here log σ² follows a normal or a nearly uniform distribution instead; which of them, its location
+and its width are not plugged in but drawn from what all cells leave possible, which matters in a table of 20 cells; and
+each cell's σ is drawn from what they and its own s² leave possible. ``benchmarks/coverage.txt`` shows how often the
 intervals built on it hold the truth.
 """
 
@@ -26,7 +25,6 @@ LEVELS = 128  # at which each cell's posterior is tabulated for drawing
 HYPER = 24  # draws of location and width
 MIN_CELLS = 5  # to estimate a distribution from
 MIN_TREND = 20  # to estimate a slope from
-SLOPES = (-2.0, -1.2, -0.4, 0.4, 1.2, 2.0)  # in standard errors of the least-squares slope
 EQUAL = 0.5  # the prior probability that all cells spread alike, but for their depth
 NARROW = 0.25  # otherwise the prior density of a width w of log σ² is 1/(w + NARROW)
 
@@ -99,10 +97,18 @@ def fit_spread(values: Floats, kept: NDArray[np.bool_], resolution: float | Floa
         return None
     rounding = np.square(np.broadcast_to(np.asarray(resolution, np.float64), kept.shape)[kept]) / 12
     own = np.maximum(own, np.maximum(rounding, 1e-5 * float(np.median(own[informing & (own > 0)]))))
-    means = np.nansum(values, axis=-1) / np.maximum(np.isfinite(values).sum(-1), 1)
-    depth = _depth(np.where(kept, means, np.nan))[kept]
-    sigma = _posterior(np.log(own), depth, n, informing)
-    return Spread(sigma.astype(np.float32), kept)
+    d = (n[informing] - 1) / 2
+    unbiased = np.log(own[informing]) - digamma(d) + np.log(d)  # of log σ²
+    depth = _depth(np.where(kept, np.nansum(values, axis=-1) / np.maximum(np.isfinite(values).sum(-1), 1), np.nan))[
+        kept
+    ]
+    slope, error = _slope(depth[informing], unbiased)
+    drawn: list[NDArray[np.float32]] = []
+    for part, z in ((HYPER // 4, -1.22), (HYPER // 2, 0.0), (HYPER // 4, 1.22)):  # a normal's three-point quadrature
+        trend = (slope + z * error) * depth
+        sigma = _posterior(np.log(own) - trend, unbiased - trend[informing], n, informing, part)
+        drawn.append((sigma * np.exp(trend / 2)[:, None]).astype(np.float32))
+    return Spread(np.concatenate(drawn), kept)
 
 
 def _depth(means: Floats) -> Floats:
@@ -125,68 +131,47 @@ def _slope(depth: Floats, log_variance: Floats) -> tuple[float, float]:
     return slope, float(np.square(rest).sum() / (len(depth) - 2) / square) ** 0.5
 
 
-def _posterior(log_own: Floats, depth: Floats, n: NDArray[np.int64], informing: NDArray[np.bool_]) -> Floats:
-    """Quantiles of σ for draws of slope, location and width of log σ², shape (HYPER, cells, LEVELS).
+def _posterior(
+    log_own: Floats, unbiased: Floats, n: NDArray[np.int64], informing: NDArray[np.bool_], hyper: int
+) -> NDArray[np.float64]:
+    """Quantiles of σ for several draws of location and width of log σ², shape (hyper, cells, LEVELS).
 
     Args:
         log_own: log s² of each cell, shape (cells,).
-        depth: ``_depth`` of each cell, shape (cells,).
+        unbiased: Unbiased estimates of log σ² of the informing cells.
         n: Scores of each cell.
         informing: Cells with two scores.
+        hyper: How many draws.
     """
-    d = (n[informing] - 1) / 2
-    unbiased = log_own[informing] - digamma(d) + np.log(d)  # of log σ²
-    slope, error = _slope(depth[informing], unbiased)
-    slopes = [slope + error * z for z in SLOPES] if error > 0 else [0.0]
-    grid, prior, preference = _widths(unbiased - slope * depth[informing], float(trigamma(d).mean()))
-    likelihoods: list[Floats] = []
-    evidence: list[Floats] = []
-    trends = [float((unbiased - s * depth[informing]).mean()) + s * depth for s in slopes]
-    for trend in trends:
-        ratio: Floats = (log_own - trend)[:, None] - grid
-        # log density of s² given σ², up to what does not depend on σ²; 0 where n = 1
-        logs: Floats = np.maximum(n - 1, 0)[:, None] / 2 * (ratio - np.exp(ratio))
-        top = logs.max(axis=1, keepdims=True)
-        likelihoods.append(np.exp(logs - top))  # (cells, POINTS)
-        found = np.log(np.maximum(likelihoods[-1][informing] @ prior.T, 1e-300)) + top[informing]
-        evidence.append(found.sum(axis=0) + preference)
-    share = np.cumsum(np.exp(np.concatenate(evidence) - np.max(evidence)))
-    picked: NDArray[np.int64] = np.searchsorted(share / share[-1], (np.arange(HYPER) + 0.5) / HYPER)
-    levels = (np.arange(LEVELS) + 0.5) / LEVELS
-    drawn: list[Floats] = []
-    for place in picked:
-        which, pair = divmod(int(place), len(prior))
-        drawn.append(np.exp((_quantiles(likelihoods[which] * prior[pair], grid, levels) + trends[which][:, None]) / 2))
-    return np.stack(drawn)
-
-
-def _widths(log_variance: Floats, noise: float) -> tuple[Floats, Floats, Floats]:
-    """Distributions that log σ² could follow around its trend.
-
-    Args:
-        log_variance: Unbiased estimates of log σ², less the trend, shape (informing cells,).
-        noise: Their mean sampling variance.
-
-    Returns:
-        A grid of log σ² less its mean, shape (POINTS,); the distributions on it, shape (distributions, POINTS); and the
-        log of their prior probabilities, up to a constant, shape (distributions,).
-    """
-    variance = float(log_variance.var(ddof=1))
-    error = (variance / len(log_variance)) ** 0.5
+    location, variance = float(unbiased.mean()), float(unbiased.var(ddof=1))
+    sampling = float(trigamma((n[informing] - 1) / 2).mean())
+    error = (max(variance, sampling) / len(unbiased)) ** 0.5
     # Var has a relative error of about √(2/cells), more for such skewed logarithms
-    widest = (max(variance - noise, 0.0) + 4 * variance / len(log_variance) ** 0.5) ** 0.5
-    grid: Floats = (3 * error + 3 * widest) * np.linspace(-1, 1, POINTS)
-    # none narrower than the grid can tell
+    widest = (max(variance - sampling, 0.0) + 4 * variance / len(unbiased) ** 0.5) ** 0.5
+    locations = location + error * np.linspace(-3, 3, 13)
+    edge = 3 * error + 3 * widest
+    grid: Floats = location + edge * np.linspace(-1, 1, POINTS)
+    ratio: Floats = log_own[:, None] - grid
+    # log density of s² given σ², up to what does not depend on σ²; 0 where n = 1
+    log_likelihood: Floats = np.maximum(n - 1, 0)[:, None] / 2 * (ratio - np.exp(ratio))
+    likelihood: Floats = np.exp(log_likelihood - log_likelihood.max(axis=1, keepdims=True))  # (cells, POINTS)
+    # every pair of location and width, but none narrower than the grid can tell
     widths = np.maximum(widest * np.linspace(0.02, 1, 25), 0.7 * float(grid[1] - grid[0]))
-    pairs = np.array([(location, width) for location in error * np.linspace(-3, 3, 13) for width in widths])
+    pairs = np.array([(location, width) for location in locations for width in widths])
     z: Floats = np.abs(grid - pairs[:, :1]) / pairs[:, 1:]
     # normal, or nearly uniform with the same standard deviation: the cells decide
-    shapes: Floats = np.exp(-np.concatenate([z**2 / 2, (z / 1.77) ** 6]))
+    prior: Floats = np.exp(-np.concatenate([z**2 / 2, (z / 1.77) ** 6]))  # (2 · pairs, POINTS)
+    prior /= prior.sum(axis=1, keepdims=True)
+    evidence = np.log(np.maximum(likelihood[informing] @ prior.T, 1e-300)).sum(axis=0)
     # two seeds leave any width possible; without even odds for equal spreads every interval would be too wide there
     weights = 1 / (widths + NARROW)
     weights *= (1 - EQUAL) / weights.sum()
     weights[0] += EQUAL
-    return grid, shapes / shapes.sum(axis=1, keepdims=True), np.log(np.tile(weights, len(shapes) // len(widths)))
+    evidence += np.log(np.tile(weights, len(prior) // len(weights)))
+    share = np.cumsum(np.exp(evidence - evidence.max()))
+    picked = np.searchsorted(share / share[-1], (np.arange(hyper) + 0.5) / hyper)
+    levels = (np.arange(LEVELS) + 0.5) / LEVELS
+    return np.stack([np.exp(_quantiles(likelihood * prior[pair], grid, levels) / 2) for pair in picked])
 
 
 def chunks(draws: int, size: int, numbers: int = 4_000_000) -> list[int]:
