@@ -136,13 +136,27 @@ def test_contrast_weights_by_hand():
 
 
 def test_the_interval_of_a_maximum_is_symmetric_about_the_estimate_without_bias():
-    _, table = simulate(np.random.default_rng(5), 6, 5, 2, "factor 50")
+    _, table = simulate(np.random.default_rng(5), 6, 5, 2, "factor 50", interaction=6.0)
     found = bootstrap(table, draws=300)
     assert found is not None
     cost, shares = found.intervals["cost"], found.intervals["shares"]
     assert cost.estimate < cost.plain  # the luck of the best is taken off
+    assert cost.low > 0
     assert cost.high - cost.estimate == pytest.approx(cost.estimate - cost.low)
     assert not np.allclose(shares.high - shares.estimate, shares.estimate - shares.low)
+
+
+def test_intervals_stay_where_the_truth_can_be():
+    """Noise that is larger than every effect: without bounds, shares below 0 and above 100."""
+    values = np.random.default_rng(8).normal(70, 1, (4, 3, 2))
+    found = bootstrap(make_scores(values, list("abcd"), ["sgdm", "adamw", "lars"], unit="percent", checked=True))
+    assert found is not None
+    for name in ("shares", "variances", "backbone", "optimizer", "cost"):
+        interval = found.intervals[name]
+        for end in (interval.low, interval.estimate, interval.high):
+            assert (end >= 0).all(), name
+            assert name != "shares" or (end <= 100).all()
+    assert (found.intervals["shares"].low == 0).any()
 
 
 def test_few_draws_do_not_make_intervals_narrow():

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-
 import numpy as np
 
 from bocb_hf.coupling.analysis import PARTS, Analysis, ScaleAnalysis
@@ -90,8 +87,7 @@ def _cost(scores: ScoreTable, found: ScaleAnalysis) -> list[str]:
         text += f"; chosen on half of the seeds and scored on the other {fixed(cost.split, 2)}"
     if found.bootstrap is not None and "cost" in found.bootstrap.intervals:
         i = found.bootstrap.intervals["cost"]
-        # a cost is never negative, and where luck explains more than all of it, nothing is left
-        text += f"; without the luck {max(0.0, float(i.estimate)):.2f}, {_range(found.bootstrap, 'cost')}"
+        text += f"; without the luck {float(i.estimate):.2f}, {_range(found.bootstrap, 'cost')}"
     left_out = [backbone_label(b) for b in scores.backbones if b not in cost.backbones]
     left_out += [optimizer_label(o) for o in scores.optimizers if o not in cost.optimizers]
     if left_out:
@@ -125,8 +121,7 @@ def _decompositions(found: ScaleAnalysis) -> list[str]:
         if name == "observed" and isinstance(version, Decomposition):
             if found.bootstrap is not None and version.shares is not None:
                 text += (
-                    f"; interaction {_range(found.bootstrap, 'shares', 2, 0, 100)} % "
-                    f"(varied: {_varied(found.bootstrap)})"
+                    f"; interaction {_range(found.bootstrap, 'shares', 2, 0)} % (varied: {_varied(found.bootstrap)})"
                 )
             if version.sigma_int is not None and version.noise is not None:
                 text += f"; σ_int = {version.sigma_int:.2f}, noise of one run {version.noise**0.5:.2f} points"
@@ -226,9 +221,8 @@ def _varied(found: Bootstrap) -> str:
     return " and ".join(found.sources) + (", conditional on these backbones" if found.conditional else "")
 
 
-def _range(found: Bootstrap, name: str, place: int | None = None, digits: int = 2, most: float = math.inf) -> str:
-    """``95 % [low, high]`` of a statistic that lies between 0 and ``most``."""
+def _range(found: Bootstrap, name: str, place: int | None = None, digits: int = 2) -> str:
+    """``95 % [low, high]`` of a statistic."""
     i = found.intervals[name]
-    ends: Sequence[float] = [float(e if place is None else e[place]) for e in (i.low, i.high)]
-    low, high = (min(max(0.0, end), most) for end in ends)
+    low, high = (float(e if place is None else e[place]) for e in (i.low, i.high))
     return f"95 % [{low:.{digits}f}, {high:.{digits}f}]"

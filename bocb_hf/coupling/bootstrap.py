@@ -33,6 +33,13 @@ from bocb_hf.coupling.spread import chunks
 from bocb_hf.coupling.statistics import LEVEL
 from bocb_hf.coupling.world import Kind, World, image_shifts, logit_slope
 
+BOUNDS = {  # what the truth can be; estimates without bias go beyond
+    "variances": (0.0, np.inf),
+    "shares": (0.0, 100.0),
+    "backbone": (0.0, np.inf),
+    "optimizer": (0.0, np.inf),
+    "cost": (0.0, np.inf),
+}
 MAXIMA = frozenset({"cost"})  # statistics that are ruled by which mean is highest; drawn around the observed means
 # takes cell means (D, B, O) and noise variances of a mean (D, B, O) or None for no noise, and gives (D, ...)
 Statistic = Callable[[Floats, Floats | None], Floats]
@@ -53,6 +60,11 @@ class Interval:
     plain: Floats
     low: Floats
     high: Floats
+
+    def inside(self, least: float, most: float) -> Interval:
+        """The same where the truth cannot lie outside these bounds; an interval that held it still does."""
+        estimate, low, high = (np.clip(x, least, most) for x in (self.estimate, self.low, self.high))
+        return Interval(estimate, self.plain, low, high)
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +137,7 @@ def bootstrap(
             drawn[name].append(f(means + (world.means - world.truth) if name in MAXIMA else means, noise))
         start += chunk
     intervals = {
-        name: make_interval(np.concatenate(parts) - truth[name], plain[name], symmetric=name in MAXIMA)
+        name: make_interval(name, np.concatenate(parts) - truth[name], plain[name], symmetric=name in MAXIMA)
         for name, parts in drawn.items()
     }
     varied = {"seeds": world.has_seeds, "test images": shifts is not None}
@@ -202,12 +214,15 @@ def contrast_weights(scores: ScoreTable) -> Floats | None:
     return rows[:, None] * columns
 
 
-def make_interval(deviations: Floats, plain: Floats, wider: float = 1.0, symmetric: bool = False) -> Interval:
+def make_interval(
+    name: str, deviations: Floats, plain: Floats, wider: float = 1.0, symmetric: bool = False
+) -> Interval:
     """The interval from draw − truth.
 
     Quantiles are those of (draws + 1), so that few draws do not make it too narrow (Davison and Hinkley 1997, 5.2).
 
     Args:
+        name: Of the statistic, for its ``BOUNDS``.
         deviations: Shape (draws, ...).
         plain: The estimate as it is, shape (...).
         wider: Factor of both sides.
@@ -222,4 +237,4 @@ def make_interval(deviations: Floats, plain: Floats, wider: float = 1.0, symmetr
         high = np.maximum(-low, high)
         low = -high
     centre = plain - bias
-    return Interval(centre, plain, centre + low, centre + high)
+    return Interval(centre, plain, centre + low, centre + high).inside(*BOUNDS.get(name, (-np.inf, np.inf)))

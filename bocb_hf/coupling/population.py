@@ -80,7 +80,7 @@ def population_bootstrap(
         start += chunk
     wider = t_quantile(0.975, int(is_cnn.sum() + modern.sum()) - 2) / t_quantile(0.975, np.inf)
     wider *= (smaller / (smaller - 1)) ** 0.5
-    intervals = {n: make_interval(np.concatenate(parts) - plain[n], plain[n], wider) for n, parts in drawn.items()}
+    intervals = {n: make_interval(n, np.concatenate(parts) - plain[n], plain[n], wider) for n, parts in drawn.items()}
     varied = {"seeds": noise is not None, "test images": shifts is not None, "backbones": True}
     return Bootstrap(scale, draws, tuple(k for k, v in varied.items() if v), False, intervals)
 

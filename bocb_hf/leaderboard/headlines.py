@@ -38,7 +38,7 @@ def _cost(board: Board) -> str:
     ends = (points["intervals"] or {}).get("cost")
     if ends is None:
         return text + f"{cost['naive']:.2f} points below the best of each backbone (noise inside)."
-    low, estimate, high = (max(0.0, ends[name]) for name in ("low", "estimate", "high"))
+    low, estimate, high = (ends[name] for name in ("low", "estimate", "high"))
     return text + f"{estimate:.2f} points below the best of each backbone, 95 % [{low:.2f}, {high:.2f}]."
 
 
