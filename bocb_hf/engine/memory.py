@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import sys
 from typing import Any
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
@@ -19,6 +20,6 @@ def keep_freed_memory() -> bool:
     Returns:
         Whether this process has glibc's allocator.
     """
-    mallopt: Any = getattr(ctypes.CDLL(None), "mallopt", None)
+    mallopt: Any = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     # both, since setting one of them ends glibc's own adjustment of the other
     return mallopt is not None and mallopt(_MMAP_THRESHOLD, _LARGEST) == mallopt(_TRIM_THRESHOLD, _NEVER) == 1
