@@ -21,6 +21,7 @@ IMPORT_NAMES = {
     "accelerate": "accelerate",
     "datasets": "datasets",
     "evaluate": "evaluate",
+    "nvidia-ml-py": "pynvml",
     "pillow": None,
     "psutil": "psutil",
     "safetensors": "safetensors",

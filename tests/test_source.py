@@ -292,6 +292,20 @@ def test_workers_that_are_killed_are_said(photographs: Any) -> None:
     signal.signal(signal.SIGCHLD, torchs)
 
 
+@pytest.mark.parametrize("how", [RuntimeError("worker"), ConnectionResetError(104, "reset"), EOFError()])
+def test_a_worker_may_die_while_it_hands_over_a_tensor(
+    photographs: Any, monkeypatch: pytest.MonkeyPatch, how: Exception
+) -> None:
+    def died(*_: Any, **__: Any) -> Any:
+        raise how
+        yield
+
+    monkeypatch.setattr("bocb_hf.data.decode.DataLoader", died)
+    source = LoaderSource(encoded(photographs, Centre(16)), Order(50, 10, seed=0), workers=1)
+    with pytest.raises(InputError, match=rf"runtime.workers: .* has ended \({type(how).__name__}"):
+        next(source.steps(0, 0))
+
+
 def test_workers_end_with_their_source(photographs: Any) -> None:
     source = LoaderSource(encoded(photographs, Centre(16)), Order(50, 10, seed=0), workers=2)
     list(source.steps(0, 0))

@@ -213,12 +213,13 @@ def decode(decoder: Decoder, chunks: Iterator[Chunk], workers: int, ahead: int =
     while True:
         try:
             pixels = next(decoded, None)
-        except RuntimeError as error:  # torch's word for a worker that was killed
+        # torch's word for a worker that was killed; or it died while its tensor was handed over
+        except (RuntimeError, ConnectionError, EOFError) as error:
             if workers == 0:
                 raise
             raise InputError(
-                f"runtime.workers: a process that decodes has ended ({error}); if memory or shared memory is short, "
-                "choose fewer"
+                f"runtime.workers: a process that decodes has ended ({type(error).__name__}: {error}); if memory or "
+                "shared memory is short, choose fewer"
             ) from error
         if pixels is None:
             return
