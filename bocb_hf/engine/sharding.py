@@ -60,4 +60,5 @@ def fit_to_shards(accelerator: Accelerator, optimizer: Optimizer) -> None:
     if isinstance(optimizer, torch.optim.SGD | torch.optim.Adagrad):
         for group in optimizer.param_groups:
             group["fused"] = False
+        # torch's own mark of a fused step, which its stubs do not have
         optimizer._step_supports_amp_scaling = False  # type: ignore[union-attr]

@@ -74,6 +74,7 @@ def pattern_figure(runs: Mapping[str, Sequence[WeightPatterns]], backbone: str, 
     handles = [Line2D([], [], linewidth=0.9, **style) for style in styles.values()]
     labels = [optimizer_label(o) for o in styles]
     options = {"loc": "outside right upper", "fontsize": SMALL, "frameon": False, "handlelength": 2.6}
+    # matplotlib's stubs know no dictionary of options
     figure.legend(handles, labels, **options)  # pyright: ignore[reportArgumentType]
     title(figure, f"Weight patterns · {backbone_label(backbone)}, {dataset}")
     counts = sorted({len(found) for found in alike.values()})
