@@ -2,8 +2,8 @@
 
     python benchmarks/coverage.py > benchmarks/coverage.txt
 
-(``--only intervals``, ``population``, ``alternative`` or ``tests`` prints one part; three quarters of an hour of one
-core, with a line on stderr for each column)
+(``--only intervals``, ``images``, ``population``, ``alternative`` or ``tests`` prints one part; an hour and a half of
+one core, columns divided among ``--jobs`` processes, with a line on stderr for each)
 
 Tables and counting are in tests/simulated.py, which the tests share.
 """
@@ -12,15 +12,29 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import os
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-from simulated import DRAWS, REGIMES, Regime, Share, coverage, false_positives, family_errors, population_coverage
+from simulated import (
+    DRAWS,
+    IMAGES,
+    REGIMES,
+    Regime,
+    Share,
+    coverage,
+    false_positives,
+    family_errors,
+    image_coverage,
+    population_coverage,
+)
 
 from bocb_hf.coupling.world import Kind
 
@@ -28,12 +42,17 @@ NAMES = {
     "cell": "cell mean (Smyth 2004)",
     "residuals": "interaction residuals, all of a table",
     "best": "best set (Hsu), all of a backbone",
-    "shares": "shares of variance",
-    "variances": "variances",
+    "shares optimizer": "share of optimizers",
+    "shares backbone": "share of backbones",
+    "shares interaction": "share of interaction",
+    "variances optimizer": "variance of optimizers",
+    "variances backbone": "variance of backbones",
+    "variances interaction": "variance of interaction",
     "backbone": "index of a backbone",
     "optimizer": "index of an optimizer",
     "cost": "cost of coupling",
     "contrast": "family contrast",
+    "primary": "the same, primary",
 }
 SEEDS = (2, 3, 5)
 # few cells can hardly tell a factor of 5 from equal spreads, so they are tried on it as well
@@ -43,7 +62,8 @@ INTERVALS: dict[tuple[int, int], tuple[Regime, ...]] = {
 }
 FAMILIES = ((2, 2), (2, 5), (5, 6), (7, 13))
 RATIOS = (0.2, 1.0, 5.0)
-PARTS = ("intervals", "population", "alternative", "tests")
+Column = tuple[Regime, int]  # and the seeds
+PARTS = ("intervals", "images", "population", "alternative", "tests")
 FAMILY_TESTS = ("claim", "Welch", "permutation", "permutation of C")
 COVERAGE, ERRORS = (92.0, 98.0), (0.0, 6.0)  # limits in percent
 MORE = 4  # times the tables of a column in which a figure lies outside
@@ -54,6 +74,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tables", type=int, default=1000, help="for each column")
     parser.add_argument("--only", choices=PARTS, help="one of these parts")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes")
     arguments = parser.parse_args()
     parts = (arguments.only,) if arguments.only else PARTS
     print(f"{datetime.date.today()}, {arguments.tables} tables a column, seeded; {MORE} times as many where a figure")
@@ -61,27 +82,26 @@ def main() -> None:
     print("95.3(7) stands for 95.3 with a standard error of 0.7; ! lies beyond the limits by more than 1.96 of these")
     if "intervals" in parts:
         print(f"\nPercent of 95 % intervals that hold the truth, {DRAWS} draws each; limits: 92 to 98")
-        _intervals(arguments.tables, "parametric")
+        _intervals(arguments.tables, "parametric", arguments.jobs)
+    if "images" in parts:
+        print(f"\nThe same of intervals over seeds and {IMAGES} test images together, for the truth of all images")
+        _images(arguments.tables, arguments.jobs)
     if "population" in parts:
         print("\nThe same of intervals for further backbones, half of them CNNs, with these optimizers")
-        _population(arguments.tables)
+        _population(arguments.tables, arguments.jobs)
     if "alternative" in parts:
         fewer = max(1, arguments.tables // 4)
         print(f"\nThe same, {fewer} tables a column, if the bootstrap draws rescaled residuals: why it does not")
-        _intervals(fewer, "residual")
+        _intervals(fewer, "residual", arguments.jobs)
     if "tests" in parts:
-        _tests(arguments.tables)
+        _tests(arguments.tables, arguments.jobs)
 
 
-def _intervals(tables: int, kind: Kind) -> None:
+def _intervals(tables: int, kind: Kind, jobs: int) -> None:
     for (backbones, optimizers), regimes in INTERVALS.items():
-        columns: list[tuple[Regime, int]] = [(regime, seeds) for regime in regimes for seeds in SEEDS]
-        found: list[dict[str, Share]] = []
-        for regime, seeds in columns:
-            started = time.perf_counter()
-            count = partial(coverage, backbones, optimizers, seeds, regime, kind=kind)
-            found.append(count(tables) if kind == "residual" else _count(count, tables, *COVERAGE))
-            _progress(f"{kind} {backbones}x{optimizers} {regime} {seeds}", found[-1], started)
+        columns: list[Column] = [(regime, seeds) for regime in regimes for seeds in SEEDS]
+        count = partial(_interval_column, kind, backbones, optimizers, tables)
+        found = _each(count, columns, f"{kind} {backbones}x{optimizers}", jobs)
         print()
         _head(f"{backbones} backbones × {optimizers} optimizers", list(regimes), "seeds", SEEDS)
         for name, text in NAMES.items():
@@ -89,15 +109,23 @@ def _intervals(tables: int, kind: Kind) -> None:
                 _line(text, [x[name] for x in found], *COVERAGE)
 
 
-def _population(tables: int) -> None:
+def _images(tables: int, jobs: int) -> None:
+    columns: list[Column] = [(regime, seeds) for regime in REGIMES for seeds in SEEDS]
+    for backbones, optimizers in INTERVALS:
+        count = partial(_image_column, backbones, optimizers, tables)
+        found = _each(count, columns, f"images {backbones}x{optimizers}", jobs)
+        print()
+        _head(f"{backbones} backbones × {optimizers} optimizers", list(REGIMES), "seeds", SEEDS)
+        for name, text in NAMES.items():
+            if name in found[0]:
+                _line(text, [x[name] for x in found], *COVERAGE)
+
+
+def _population(tables: int, jobs: int) -> None:
     for backbones, optimizers in ((20, 8), (10, 8)):
-        columns: list[tuple[Regime, int]] = [(regime, seeds) for regime in REGIMES for seeds in SEEDS]
-        found: list[dict[str, Share]] = []
-        for regime, seeds in columns:
-            started = time.perf_counter()
-            count = partial(population_coverage, backbones, optimizers, seeds, regime)
-            found.append(_count(count, tables, *COVERAGE))
-            _progress(f"population {backbones}x{optimizers} {regime} {seeds}", found[-1], started)
+        columns: list[Column] = [(regime, seeds) for regime in REGIMES for seeds in SEEDS]
+        count = partial(_population_column, backbones, optimizers, tables)
+        found = _each(count, columns, f"population {backbones}x{optimizers}", jobs)
         print()
         _head(f"{backbones} backbones × {optimizers} optimizers", list(REGIMES), "seeds", SEEDS)
         for name, text in (
@@ -108,14 +136,10 @@ def _population(tables: int) -> None:
             _line(text, [x[name] for x in found], *COVERAGE)
 
 
-def _tests(tables: int) -> None:
-    print("\nFalse positives in percent at p ≤ 0.05; limit: 6\n")
-    columns: list[tuple[Regime, int]] = [(regime, seeds) for regime in REGIMES[:2] for seeds in SEEDS]
-    found: list[dict[str, Share]] = []
-    for regime, seeds in columns:
-        started = time.perf_counter()
-        found.append(_count(partial(false_positives, 10, 8, seeds, regime), tables, *ERRORS))
-        _progress(f"tests {regime} {seeds}", found[-1], started)
+def _tests(tables: int, jobs: int) -> None:
+    print("\nFalse positives in percent: p ≤ 0.05, or a 95 % interval that excludes what is there; limit: 6\n")
+    columns: list[Column] = [(regime, seeds) for regime in REGIMES[:2] for seeds in SEEDS]
+    found = _each(partial(_test_column, tables), columns, "tests", jobs)
     _head("10 backbones × 8 optimizers", list(REGIMES[:2]), "seeds", SEEDS)
     for name in found[0]:
         _line(name, [x[name] for x in found], *ERRORS)
@@ -128,7 +152,40 @@ def _tests(tables: int) -> None:
         for ratio in RATIOS:
             errors = family_errors(cnn, modern, ratio, 4 * tables)
             cells = [_cell(errors[what], 0, 6 if what in ("claim", "Welch") else 100) for what in FAMILY_TESTS]
-            print(f"{f'{cnn}, {modern}, {ratio:g}':<{LABEL}}" + "".join(f"{cell:>20}" for cell in cells), flush=True)
+            line = f"{f'{cnn}, {modern}, {ratio:g}':<{LABEL}}" + "".join(f"{cell:>20}" for cell in cells)
+            print(line.rstrip(), flush=True)
+
+
+def _each(
+    count: Callable[[Column], dict[str, Share]], columns: list[Column], what: str, jobs: int
+) -> list[dict[str, Share]]:
+    """The count of each column, in their order."""
+    started = time.perf_counter()
+    found: list[dict[str, Share]] = []
+    with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
+        for column, shares in zip(columns, pool.map(count, columns), strict=True):
+            found.append(shares)
+            texts = ", ".join(f"{name} {share.value:.1f} ± {share.error:.1f}" for name, share in shares.items())
+            name = f"{what} {column[0]} {column[1]}"
+            print(f"{time.perf_counter() - started:.0f} s, {name}: {texts}", file=sys.stderr, flush=True)
+    return found
+
+
+def _interval_column(kind: Kind, backbones: int, optimizers: int, tables: int, column: Column) -> dict[str, Share]:
+    count = partial(coverage, backbones, optimizers, column[1], column[0], kind=kind)
+    return count(tables) if kind == "residual" else _count(count, tables, *COVERAGE)
+
+
+def _image_column(backbones: int, optimizers: int, tables: int, column: Column) -> dict[str, Share]:
+    return _count(partial(image_coverage, backbones, optimizers, column[1], column[0]), tables, *COVERAGE)
+
+
+def _population_column(backbones: int, optimizers: int, tables: int, column: Column) -> dict[str, Share]:
+    return _count(partial(population_coverage, backbones, optimizers, column[1], column[0]), tables, *COVERAGE)
+
+
+def _test_column(tables: int, column: Column) -> dict[str, Share]:
+    return _count(partial(false_positives, 10, 8, column[1], column[0]), tables, *ERRORS)
 
 
 def _count(count: Callable[[int], dict[str, Share]], tables: int, low: float, high: float) -> dict[str, Share]:
@@ -144,18 +201,14 @@ def _head(title: str, groups: list[str], what: str, columns: tuple[float, ...]) 
 
 def _line(name: str, shares: list[Share], low: float, high: float) -> None:
     """One row of figures."""
-    print(f"{name:<{LABEL}}" + "".join(f"{_cell(share, low, high):>{WIDTH}}" for share in shares), flush=True)
+    line = f"{name:<{LABEL}}" + "".join(f"{_cell(share, low, high):>{WIDTH}}" for share in shares)
+    print(line.rstrip(), flush=True)
 
 
 def _cell(share: Share, low: float, high: float) -> str:
     """``95.3(7)``, with a mark where it lies beyond the limits by more than its error."""
     outside = share.value < low - 1.96 * share.error or share.value > high + 1.96 * share.error
     return f"{share.value:.1f}({max(1, round(10 * share.error))}){'!' if outside else ' '}"
-
-
-def _progress(column: str, found: dict[str, Share], started: float) -> None:
-    shares = ", ".join(f"{name} {share.value:.1f} ± {share.error:.1f}" for name, share in found.items())
-    print(f"{column}, {time.perf_counter() - started:.0f} s: {shares}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ The quick versions here allow for the luck of few tables, three standard errors 
 from __future__ import annotations
 
 import pytest
-from simulated import REGIMES, coverage, false_positives, family_errors, population_coverage
+from simulated import REGIMES, coverage, false_positives, family_errors, image_coverage, population_coverage
 
 TABLES = 25
 # what counts each cell, backbone or optimizer has many trials in a table
@@ -18,13 +18,23 @@ MANY = ("cell", "backbone", "optimizer", "best")
 @pytest.mark.parametrize("regime", REGIMES)
 def test_intervals_hold_the_truth(regime, seeds):
     found = coverage(8, 6, seeds, regime, TABLES, "parametric")
-    assert len(found) == 9
+    assert len(found) == 14
     for name, share in found.items():
         trials = TABLES * (4 if name in MANY else 1)
         low = 0.92 - 3 * (0.92 * 0.08 / trials) ** 0.5
         assert share.value >= 100 * low, f"{name}: {share.value:.1f}"
     # too wide is wrong as well; what counts whole tables cannot show it with 25 of them
     assert all(found[name].value < 99.5 for name in MANY[:3])
+
+
+@pytest.mark.parametrize("regime", REGIMES)
+def test_intervals_over_seeds_and_images_hold_the_truth_of_all_images(regime):
+    found = image_coverage(6, 5, 2, regime, TABLES)
+    assert len(found) == 11
+    for name, share in found.items():
+        trials = TABLES * (4 if name in MANY else 1)
+        assert share.value >= 100 * (0.92 - 3 * (0.92 * 0.08 / trials) ** 0.5), f"{name}: {share.value:.1f}"
+    assert all(found[name].value < 99.5 for name in ("backbone", "optimizer"))
 
 
 @pytest.mark.parametrize("regime", REGIMES)
@@ -57,5 +67,6 @@ def test_a_permutation_alone_does_not_keep_it_where_spreads_differ():
 @pytest.mark.parametrize("regime", REGIMES)
 def test_intervals_hold_the_truth_in_many_tables(regime, seeds):
     found = coverage(10, 8, seeds, regime, 600, "parametric")
+    found |= {f"{n}, images": s for n, s in image_coverage(10, 8, seeds, regime, 300).items()}
     outside = {n: s for n, s in found.items() if not 92 - 1.96 * s.error <= s.value <= 98 + 1.96 * s.error}
     assert outside == {}

@@ -171,6 +171,34 @@ def test_spread_recovers_what_it_can():
     some = fit_spread(values, kept)
     assert some is not None and 0.4 < some.mean_square[0, 0] < 4
     assert fit_spread(np.ones((6, 6, 3)), kept) is None and fit_spread(values[:, :, :1], kept) is None
-    draws = some.draw(rng, 500)
+    draws = some.draw_table(rng, 500)
     assert draws.shape == (500, 6, 6) and (draws > 0).all()
     assert np.square(draws).mean(axis=0) == pytest.approx(some.mean_square, rel=0.5)
+    two = np.zeros((6, 6), bool)
+    two[1, 2] = two[4, 0] = True
+    part = some.draw(rng, 500, two)
+    assert part.shape == (500, 2)
+    assert np.square(part).mean(axis=0) == pytest.approx(some.mean_square[two], rel=0.5)
+
+
+def test_a_residual_tells_of_the_spread_only_where_it_is_asked():
+    """A mean far from what backbone and optimizer lead to expect may be noise; one close to it is hardly loud."""
+    rng = np.random.default_rng(8)
+    sigma = np.where(rng.random((10, 8)) < 0.5, 0.1, 5.0)
+    values = 70 + 3 * rng.normal(size=(10, 1, 1)) + sigma[..., None] * rng.normal(size=(10, 8, 2))
+    kept = np.ones((10, 8), bool)
+    alone, both = fit_spread(values, kept), fit_spread(values, kept, residuals=True)
+    assert alone is not None and both is not None
+
+    def error(found):
+        return np.abs(np.log(np.sqrt(found.mean_square) / sigma)).mean()
+
+    assert error(both) < 0.9 * error(alone)
+    # cells in blocks that share nothing have no residuals; neither has a table without interaction and noise of means
+    blocks = np.zeros((10, 8), bool)
+    blocks[:5, :4] = blocks[5:, 4:] = True
+    apart, same = fit_spread(values, blocks, residuals=True), fit_spread(values, blocks)
+    assert apart is not None and same is not None and np.array_equal(apart.table, same.table)
+    exact = np.zeros((10, 8, 1)) + sigma[..., None] * np.array([-1.0, 1.0])
+    apart, same = fit_spread(exact, kept, residuals=True), fit_spread(exact, kept)
+    assert apart is not None and same is not None and np.array_equal(apart.table, same.table)

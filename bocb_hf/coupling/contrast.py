@@ -8,7 +8,7 @@ momentum and in neither set.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -16,10 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bocb_hf.backbones import CNN_FAMILIES
+from bocb_hf.coupling.combination import Combination, combine
 from bocb_hf.coupling.family_test import ENOUGH_BACKBONES, FamilyTest, compare_families
 from bocb_hf.coupling.row import Row
-from bocb_hf.coupling.statistics import Estimate, Interval, combine, estimate, pool, t_quantile
+from bocb_hf.coupling.scores import Floats, ScoreTable, scores_of
+from bocb_hf.coupling.statistics import Interval, t_quantile
 from bocb_hf.coupling.table import Table
+from bocb_hf.coupling.world import image_luck
 
 SGD = ("sgdm", "sgdp")
 ADAPTIVE = "b"
@@ -30,8 +33,8 @@ class Contrast:
     """The primary contrast with everything that is needed to read it.
 
     Attributes:
-        points: C in points, with the variance that the spread over seeds gives it.
-        logit: The same on the logit scale.
+        points: C in points, with the error that the spread over seeds gives it.
+        logit: The same on the logit scale; None where runs were tested on different numbers of images.
         image_error: Standard error of C in points from the choice of test images; None without common images.
         sgd: Optimizers of S.
         adaptive: Optimizers of A.
@@ -42,8 +45,8 @@ class Contrast:
         test: Whether the families differ, backbone by backbone.
     """
 
-    points: Estimate
-    logit: Estimate
+    points: Combination
+    logit: Combination | None
     image_error: float | None
     sgd: tuple[str, ...]
     adaptive: tuple[str, ...]
@@ -56,22 +59,12 @@ class Contrast:
     @property
     def interval(self) -> Interval | None:
         """The primary 95 % interval: seeds only."""
-        return self.points.interval()
+        return self.points.interval
 
     @property
     def wide_interval(self) -> Interval | None:
-        """95 % for seeds and test images together.
-
-        The half widths of both sources, added as independent errors: the seeds' with its few degrees of freedom, the
-        images' as a normal one whose variance is known. So it is never narrower than that of the seeds, which added
-        degrees of freedom (Satterthwaite 1946) could make it. It is slightly too wide, since the images' part contains
-        some of the seeds' noise.
-        """
-        seeds = self.interval
-        if seeds is None or self.image_error is None:
-            return None
-        half = math.hypot(seeds.half_width, t_quantile(0.975, math.inf) * self.image_error)
-        return Interval(self.points.mean - half, self.points.mean + half)
+        """95 % for seeds and test images together."""
+        return with_images(self.points, self.image_error)
 
     @property
     def conditional(self) -> bool:
@@ -109,27 +102,19 @@ def family_contrast(table: Table) -> Contrast | NotAvailable:
     for is_cnn, name in ((True, "CNN"), (False, "modern backbone")):
         if not groups[is_cnn]:
             return NotAvailable(f"no {name} has all cells that it needs ({', '.join((*sgd, *adaptive))})", left_out)
-    weights = {
-        (backbone, o): family_sign * side_sign / len(groups[is_cnn]) / len(side)
-        for is_cnn, family_sign in ((True, 1.0), (False, -1.0))
-        for backbone in groups[is_cnn]
-        for side, side_sign in ((sgd, 1.0), (adaptive, -1.0))
-        for o in side
-    }
-    rows = [shown[key] for key in weights]
-    means = {key: row.estimate.mean for key, row in zip(weights, rows, strict=True) if row.estimate is not None}
-    d = {
-        b: fmean(means[b, o] for o in sgd) - fmean(means[b, o] for o in adaptive)
-        for b in (*groups[True], *groups[False])
-    }
-    values = list(weights.values())
+    scores = scores_of(table)
+    weights = contrast_weights(scores)
+    assert weights is not None  # both families have a backbone with all cells
+    means = dict(zip(table.backbones, scores.means, strict=True))
+    columns = [[table.optimizers.index(o) for o in side] for side in (sgd, adaptive)]
+    d = {b: fmean(means[b][columns[0]]) - fmean(means[b][columns[1]]) for b in (*groups[True], *groups[False])}
     return Contrast(
-        points=combine(values, [row.estimate for row in rows if row.estimate is not None]),
-        logit=combine(values, _logit_estimates(table, rows)),
-        image_error=image_error(values, rows),
+        points=combine(scores, weights),
+        logit=None if scores.n_test is None else combine(scores, weights, "logit"),
+        image_error=image_error(scores, weights),
         sgd=sgd,
         adaptive=adaptive,
-        runs=tuple(sorted({row.n for row in rows})),
+        runs=tuple(sorted(set(scores.n[weights != 0].tolist()))),
         cnn={b: d[b] for b in groups[True]},
         modern={b: d[b] for b in groups[False]},
         left_out=left_out,
@@ -137,33 +122,58 @@ def family_contrast(table: Table) -> Contrast | NotAvailable:
     )
 
 
-def image_error(weights: Sequence[float], rows: Sequence[Row]) -> float | None:
+def contrast_weights(scores: ScoreTable) -> Floats | None:
+    """Weights of the cells in the family contrast, shape (B, O); None when a side has no backbone or optimizer."""
+    sgd = np.array([o in SGD for o in scores.optimizers])
+    adaptive = np.array([category == ADAPTIVE for category in scores.categories])
+    is_cnn = np.array([family in CNN_FAMILIES for family in scores.families])
+    modern = np.array([family == "modern" for family in scores.families])
+    if not sgd.any() or not adaptive.any():
+        return None
+    whole: NDArray[np.bool_] = np.asarray(scores.ranked[:, sgd | adaptive].all(axis=1), np.bool_)
+    if not (is_cnn & whole).any() or not (modern & whole).any():
+        return None
+    rows: Floats = (is_cnn & whole) / (is_cnn & whole).sum() - (modern & whole) / (modern & whole).sum()
+    columns: Floats = sgd / sgd.sum() - adaptive / adaptive.sum()
+    return rows[:, None] * columns
+
+
+def image_error(scores: ScoreTable, weights: Floats) -> float | None:
     """Standard error of Σ c·ȳ in points from the test images, which all runs share and seeds cannot show.
 
     Every image has its own contrast, Σ c · (share of the cell's seeds that are right on it); the error is their
-    standard deviation over √N.
+    standard deviation over √N, less what it holds of the differences between seeds: those are in the error over seeds.
 
     Args:
-        weights: c of each cell.
-        rows: The cells, with completed final runs.
+        scores: The table; cells with a weight must be ranked.
+        weights: c of each cell, shape (B, O).
 
     Returns:
         The error, or None when runs were tested on different numbers of images.
     """
-    cells = [[r.correctness.bits() for r in row.completed if r.correctness is not None] for row in rows]
-    sizes = {len(bits) for cell in cells for bits in cell}
-    if len(sizes) != 1 or min(sizes) < 2:
+    if scores.packed is None or scores.n_test is None or scores.n_test < 2:
         return None
-    shares = np.stack([np.mean(np.stack(cell), axis=0, dtype=np.float64) for cell in cells])  # (cells, images)
-    contrasts: NDArray[np.float64] = np.asarray(weights) @ shares
-    return 100 * float(contrasts.std(ddof=1)) / math.sqrt(len(contrasts))
+    contrasts = np.zeros(scores.n_test)
+    for b, o in np.argwhere(weights != 0).tolist():
+        right = np.unpackbits(scores.packed[b, o], axis=1, count=scores.n_test).sum(axis=0) / scores.n[b, o]
+        contrasts += weights[b, o] * right
+    variance = 1e4 * float(contrasts.var(ddof=1)) / scores.n_test
+    if (luck := image_luck(scores)) is not None:
+        variance -= float((np.square(weights) * np.nan_to_num(luck) / np.maximum(scores.n, 1)).sum())
+    return math.sqrt(max(variance, 0.0))
 
 
-def _logit_estimates(table: Table, rows: Sequence[Row]) -> list[Estimate]:
-    """Means of the rows on the logit scale, moderated by the same cells as in points."""
-    informing = [row.scores for row in table.rows if row.shown and row.ranked]
-    prior = pool([[s.logit for s in x] for x in informing], [max(s.logit_step for s in x) for x in informing])
-    return [estimate([s.logit for s in row.scores], prior) for row in rows]
+def with_images(points: Combination, error: float | None) -> Interval | None:
+    """95 % for seeds and test images together: the half widths of both, added as those of independent errors.
+
+    Args:
+        points: The sum, with its error over seeds.
+        error: ``image_error`` of the same weights; None gives no interval.
+    """
+    if points.interval is None or error is None:
+        return None
+    half = math.hypot(points.interval.half_width, t_quantile(0.975, math.inf) * error)
+    return Interval(points.mean - half, points.mean + half)
 
 
 def _of(shown: Mapping[tuple[str, str], Row], backbone: str | None = None, optimizer: str | None = None) -> list[Row]:

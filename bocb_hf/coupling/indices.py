@@ -78,7 +78,7 @@ def residuals(scores: ScoreTable, scale: Scale = "points", draws: int = 4000, se
     generator = np.random.default_rng(seed)
     largest: list[Floats] = []
     for chunk in chunks(draws, kept.size):
-        noise = generator.standard_normal((chunk, *kept.shape)) * spread.draw(generator, chunk) / np.sqrt(n)
+        noise = generator.standard_normal((chunk, *kept.shape)) * spread.draw_table(generator, chunk) / np.sqrt(n)
         shifted = fit_additive(np.where(kept, noise, np.nan), kept).interaction
         largest.append(np.abs(shifted[:, usable] / error[usable]).max(axis=1))
     critical = float(np.quantile(np.concatenate(largest), LEVEL, method="weibull"))  # as in ``bootstrap.py``

@@ -68,7 +68,7 @@ def interaction_test(scores: ScoreTable, scale: Scale = "points", seed: int = 0)
     generator = np.random.default_rng(seed)
     larger = 0
     for chunk in chunks(DRAWS, backbones * optimizers):
-        e = generator.standard_normal((chunk, backbones, optimizers)) * spread.draw(generator, chunk) / seeds**0.5
+        e = generator.standard_normal((chunk, backbones, optimizers)) * spread.draw_table(generator, chunk) / seeds**0.5
         squares = np.square(fit_additive(e).interaction).sum(axis=(-2, -1))
         larger += int((squares >= float(np.square(interaction).sum())).sum())
     return Test(f, df1, df2, (1 + larger) / (1 + DRAWS), DRAWS)

@@ -17,17 +17,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bocb_hf.backbones import CNN_FAMILIES
-from bocb_hf.coupling.bootstrap import Bootstrap, make_interval, standard_statistics
+from bocb_hf.coupling.bootstrap import Bootstrap, guard_shares, make_interval, standard_statistics
 from bocb_hf.coupling.family_test import ENOUGH_BACKBONES
 from bocb_hf.coupling.indices import complete_part
 from bocb_hf.coupling.noise import cell_noise
 from bocb_hf.coupling.scores import Floats, Scale, ScoreTable
 from bocb_hf.coupling.spread import chunks
 from bocb_hf.coupling.statistics import t_quantile
-from bocb_hf.coupling.world import image_shifts, logit_slope
+from bocb_hf.coupling.world import image_shifts, image_slope
 from bocb_hf.errors import InputError
 
-STATISTICS = ("shares", "contrast")
+STATISTICS = ("variances", "shares", "contrast")  # of variances only whether they are above 0
 
 
 def population_bootstrap(
@@ -68,7 +68,7 @@ def population_bootstrap(
     plain = {name: f(means[None], None if noise is None else noise[None])[0] for name, f in wanted.items()}
     if images and shifts is None:
         shifts = image_shifts(scores, draws, seed)
-    slope = 1.0 if scale == "points" or scores.n_test is None else logit_slope(scores.means, scores.n_test)
+    slope = image_slope(scores, scale)
     generator = np.random.default_rng(seed)
     drawn: dict[str, list[Floats]] = {name: [] for name in wanted}
     start = 0
@@ -81,6 +81,8 @@ def population_bootstrap(
     wider = t_quantile(0.975, int(is_cnn.sum() + modern.sum()) - 2) / t_quantile(0.975, np.inf)
     wider *= (smaller / (smaller - 1)) ** 0.5
     intervals = {n: make_interval(n, np.concatenate(parts) - plain[n], plain[n], wider) for n, parts in drawn.items()}
+    intervals = guard_shares(intervals)
+    intervals.pop("variances")
     varied = {"seeds": noise is not None, "test images": shifts is not None, "backbones": True}
     return Bootstrap(scale, draws, tuple(k for k, v in varied.items() if v), False, intervals)
 

@@ -122,12 +122,14 @@ def best_sets(scores: ScoreTable, scale: Scale = "points", draws: int = 4000, se
             candidates[b, places] = True
         if len(places) < 2:
             continue
+        row = np.zeros(shape, np.bool_)
+        row[b] = ranked[b]
         generator = np.random.default_rng((seed, b))
         s = np.sqrt(spreads[b, places][:, None] + spreads[b, places][None, :])  # (k, k)
         np.fill_diagonal(s, 1.0)
         largest: list[Floats] = []
         for chunk in chunks(draws, len(places) ** 2, 2_000_000):
-            sigma = spread.draw_backbone(generator, chunk, b)
+            sigma = spread.draw(generator, chunk, row)
             e = generator.standard_normal((chunk, len(places))) * sigma / np.sqrt(scores.n[b, places])
             t = (e[:, None, :] - e[:, :, None]) / s  # [draw, i, j]: (e_j − e_i)/s_ij
             t[:, range(len(places)), range(len(places))] = -np.inf

@@ -230,24 +230,3 @@ def pool(samples: Sequence[Sequence[float]], steps: Sequence[float]) -> Prior | 
         [len(scores) - 1.0 for scores, _ in informing],
         [step for _, step in informing],
     )
-
-
-def combine(weights: Sequence[float], estimates: Sequence[Estimate]) -> Estimate:
-    """The weighted sum Σ c·ȳ of independent cells.
-
-    Its variance is Σ c²·s̃²/n. Its degrees of freedom are those of the cell with the fewest, which is the lower bound of
-    the formula of Satterthwaite (1946). His own (Σ v)² / Σ(v²/df) with v = c²·s̃²/n is far too sure here, because the
-    s̃² are drawn to one s₀² and so err together: in simulations like the demo (20 cells of two runs, 12 of them in the
-    contrast) its 95 % intervals held the truth in 85 % of tables where spreads differ by a factor of 50 and in 92 to
-    95 % elsewhere; with the fewest degrees of freedom it is 95 to 97 % (tests/test_statistics.py).
-
-    Returns:
-        An estimate with n = 1, whose variance is that of the sum; without a variance if any cell lacks one.
-    """
-    total = sum(c * e.mean for c, e in zip(weights, estimates, strict=True))
-    variance = 0.0
-    for c, e in zip(weights, estimates, strict=True):
-        if e.variance is None:
-            return Estimate(total, 1, None, 0.0)
-        variance += c * c * e.variance / e.n
-    return Estimate(total, 1, variance, min(e.df for e in estimates))

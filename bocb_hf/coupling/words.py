@@ -238,7 +238,7 @@ def contrast_text(contrast: Contrast | NotAvailable) -> list[str]:
     sentences = [
         f"Primary contrast, SGD ({sgd}) minus adaptive ({adaptive}), CNNs minus modern backbones: "
         f"{signed(contrast.points.mean)} points, {interval_text(interval)}"
-        + (f" over seeds (t with {contrast.points.df:.0f} degrees of freedom)" if interval else "")
+        + (" over seeds" if interval else "")
         + f", n = {span(contrast.runs)} per cell.",
     ]
     if interval is None:
@@ -250,10 +250,11 @@ def contrast_text(contrast: Contrast | NotAvailable) -> list[str]:
     else:
         better, other = ("CNNs", "modern backbones") if contrast.points.mean > 0 else ("modern backbones", "CNNs")
         sentences.append(f"The interval excludes zero: here {better} live better with SGD than {other} do.")
-    sentences.append(
-        f"On the logit scale: {signed(contrast.logit.mean, 2)}, {interval_text(contrast.logit.interval(), 2)}"
-        f"{beside_zero(contrast.logit.interval())}."
-    )
+    if contrast.logit is not None:
+        sentences.append(
+            f"On the logit scale: {signed(contrast.logit.mean, 2)}, {interval_text(contrast.logit.interval, 2)}"
+            f"{beside_zero(contrast.logit.interval)}."
+        )
     if contrast.image_error is not None:
         sentences.append(
             f"The choice of test images adds a standard error of {contrast.image_error:.1f} points; seeds and images "

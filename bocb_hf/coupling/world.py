@@ -21,6 +21,12 @@ Kind = Literal["parametric", "residual"]
 class World:
     """What tables are drawn from.
 
+    Args:
+        scores: The table.
+        scale: Points or logit.
+        kind: How seeds are drawn.
+        images: Leave out of the means what ``image_shifts`` brings in.
+
     Attributes:
         means: Observed cell means, shape (B, O).
         noise: Estimated noise variance of each mean, shape (1, B, O); None when n = 1 everywhere.
@@ -28,18 +34,20 @@ class World:
         has_seeds: Whether scores vary over seeds.
     """
 
-    def __init__(self, scores: ScoreTable, scale: Scale, kind: Kind) -> None:
+    def __init__(self, scores: ScoreTable, scale: Scale, kind: Kind, images: bool = False) -> None:
         kept = scores.ranked
         values = np.where(kept[:, :, None], scores.on(scale), np.nan)
         self._n = np.where(kept, scores.n, 1)
         self.means = np.where(kept, scores.cell_means(scale), np.nan)
         self._kept, self._kind = kept, kind
-        self._spread = cell_spread(scores, scale)
+        self._spread = cell_spread(scores, scale, residuals=True)
         noise = cell_noise(values)
         self.noise = None if noise is None else (noise / self._n)[None]
         self.has_seeds = self._spread is not None
         self.truth = self.means
-        self._block = 0.0
+        self._block, self._luck = 0.0, np.zeros(kept.shape)
+        if images and (luck := image_luck(scores)) is not None:
+            self._luck = np.nan_to_num(luck * np.square(image_slope(scores, scale)))
         if self._spread is None or self.noise is None:
             return
         fit = fit_additive(self.means, kept)
@@ -62,8 +70,9 @@ class World:
             return np.repeat(self.truth[None], draws, axis=0), None
         if self._kind == "residual":
             return self._draw_residuals(generator, draws)
-        sigma = self._spread.draw(generator, draws)
-        means = self.truth + generator.standard_normal(shape) * sigma / np.sqrt(self._n)
+        sigma = self._spread.draw_table(generator, draws)
+        of_means = np.sqrt(np.maximum(np.square(sigma) - self._luck, 0) / self._n)
+        means = self.truth + generator.standard_normal(shape) * of_means
         means += self._block * generator.standard_normal((draws, len(self._kept), 1))
         several = self._n > 1
         # a variance from n scores is σ²·χ²/(n−1), and independent of their mean
@@ -115,7 +124,28 @@ def image_shifts(scores: ScoreTable, draws: int, seed: int = 0) -> NDArray[np.fl
     return shifts
 
 
-def logit_slope(means: Floats, n_test: int) -> Floats:
-    """What one point of a mean is on the logit scale."""
-    share = means / 100
-    return (1 / (share + 0.5 / n_test) + 1 / (1 - share + 0.5 / n_test)) / 100
+def image_luck(scores: ScoreTable) -> Floats | None:
+    """Variance of one score, in points², from each run's own luck with the test images.
+
+    Seeds differ by it, and a mean moves by it when images are drawn again; what takes both together must take it once.
+
+    Returns:
+        Shape (B, O), the mean of the others where n = 1; None without correctness bits, or when n = 1 everywhere.
+    """
+    if scores.packed is None or scores.n_test is None or scores.single:
+        return None
+    found = np.full(scores.ranked.shape, np.nan)
+    for b, o in np.argwhere(scores.ranked & (scores.n > 1)).tolist():
+        n = int(scores.n[b, o])
+        right = np.unpackbits(scores.packed[b, o], axis=1, count=scores.n_test).sum(axis=0, dtype=np.int64)
+        found[b, o] = (right * (n - right)).mean() / (n * (n - 1))  # p(1 − p)·n/(n − 1), unbiased
+    found = np.where(np.isnan(found) & scores.ranked, np.nanmean(found), found)
+    return 1e4 * found / scores.n_test
+
+
+def image_slope(scores: ScoreTable, scale: Scale) -> Floats | float:
+    """What one point of a cell's mean is on a scale, shape (B, O) or for all."""
+    if scale == "points" or scores.n_test is None:
+        return 1.0
+    share = scores.means / 100
+    return (1 / (share + 0.5 / scores.n_test) + 1 / (1 - share + 0.5 / scores.n_test)) / 100
