@@ -2,8 +2,8 @@
 
     python benchmarks/coverage.py > benchmarks/coverage.txt
 
-(``--only intervals``, ``images``, ``population``, ``alternative`` or ``tests`` prints one part; an hour and a half of
-one core, columns divided among ``--jobs`` processes, with a line on stderr for each)
+(``--only`` prints one part: ``intervals``, ``images``, ``logit``, ``population``, ``alternative`` or ``tests``; an hour
+and a half of one core, columns divided among ``--jobs`` processes, with a line on stderr for each)
 
 Tables and counting are in tests/simulated.py, which the tests share.
 """
@@ -33,6 +33,7 @@ from simulated import (
     false_positives,
     family_errors,
     image_coverage,
+    logit_coverage,
     population_coverage,
 )
 
@@ -53,6 +54,7 @@ NAMES = {
     "cost": "cost of coupling",
     "contrast": "family contrast",
     "primary": "the same, primary",
+    "welch": "the same, Welch",
 }
 SEEDS = (2, 3, 5)
 # few cells can hardly tell a factor of 5 from equal spreads, so they are tried on it as well
@@ -63,7 +65,8 @@ INTERVALS: dict[tuple[int, int], tuple[Regime, ...]] = {
 FAMILIES = ((2, 2), (2, 5), (5, 6), (7, 13))
 RATIOS = (0.2, 1.0, 5.0)
 Column = tuple[Regime, int]  # and the seeds
-PARTS = ("intervals", "images", "population", "alternative", "tests")
+Coverage = Callable[[int, int, int, Regime, int], dict[str, Share]]
+PARTS = ("intervals", "images", "logit", "population", "alternative", "tests")
 FAMILY_TESTS = ("claim", "Welch", "permutation", "permutation of C")
 COVERAGE, ERRORS = (92.0, 98.0), (0.0, 6.0)  # limits in percent
 MORE = 4  # times the tables of a column in which a figure lies outside
@@ -86,6 +89,9 @@ def main() -> None:
     if "images" in parts:
         print(f"\nThe same of intervals over seeds and {IMAGES} test images together, for the truth of all images")
         _images(arguments.tables, arguments.jobs)
+    if "logit" in parts:
+        print("\nThe same on the logit scale, of what the logits of scores would be on average")
+        _logit(arguments.tables, arguments.jobs)
     if "population" in parts:
         print("\nThe same of intervals for further backbones, half of them CNNs, with these optimizers")
         _population(arguments.tables, arguments.jobs)
@@ -110,30 +116,29 @@ def _intervals(tables: int, kind: Kind, jobs: int) -> None:
 
 
 def _images(tables: int, jobs: int) -> None:
-    columns: list[Column] = [(regime, seeds) for regime in REGIMES for seeds in SEEDS]
     for backbones, optimizers in INTERVALS:
-        count = partial(_image_column, backbones, optimizers, tables)
-        found = _each(count, columns, f"images {backbones}x{optimizers}", jobs)
-        print()
-        _head(f"{backbones} backbones × {optimizers} optimizers", list(REGIMES), "seeds", SEEDS)
-        for name, text in NAMES.items():
-            if name in found[0]:
-                _line(text, [x[name] for x in found], *COVERAGE)
+        _regimes(image_coverage, backbones, optimizers, tables, jobs)
+
+
+def _logit(tables: int, jobs: int) -> None:
+    _regimes(logit_coverage, 10, 8, tables, jobs)
+
+
+def _regimes(count: Coverage, backbones: int, optimizers: int, tables: int, jobs: int) -> None:
+    """One block: ``count`` in each regime with each number of seeds."""
+    columns: list[Column] = [(regime, seeds) for regime in REGIMES for seeds in SEEDS]
+    column = partial(_column, count, backbones, optimizers, tables)
+    found = _each(column, columns, f"{count.__name__} {backbones}x{optimizers}", jobs)
+    print()
+    _head(f"{backbones} backbones × {optimizers} optimizers", list(REGIMES), "seeds", SEEDS)
+    for name, text in NAMES.items():
+        if name in found[0]:
+            _line(text, [x[name] for x in found], *COVERAGE)
 
 
 def _population(tables: int, jobs: int) -> None:
     for backbones, optimizers in ((20, 8), (10, 8)):
-        columns: list[Column] = [(regime, seeds) for regime in REGIMES for seeds in SEEDS]
-        count = partial(_population_column, backbones, optimizers, tables)
-        found = _each(count, columns, f"population {backbones}x{optimizers}", jobs)
-        print()
-        _head(f"{backbones} backbones × {optimizers} optimizers", list(REGIMES), "seeds", SEEDS)
-        for name, text in (
-            ("shares", "shares of variance"),
-            ("contrast", "family contrast"),
-            ("welch", "the same, Welch"),
-        ):
-            _line(text, [x[name] for x in found], *COVERAGE)
+        _regimes(population_coverage, backbones, optimizers, tables, jobs)
 
 
 def _tests(tables: int, jobs: int) -> None:
@@ -176,12 +181,8 @@ def _interval_column(kind: Kind, backbones: int, optimizers: int, tables: int, c
     return count(tables) if kind == "residual" else _count(count, tables, *COVERAGE)
 
 
-def _image_column(backbones: int, optimizers: int, tables: int, column: Column) -> dict[str, Share]:
-    return _count(partial(image_coverage, backbones, optimizers, column[1], column[0]), tables, *COVERAGE)
-
-
-def _population_column(backbones: int, optimizers: int, tables: int, column: Column) -> dict[str, Share]:
-    return _count(partial(population_coverage, backbones, optimizers, column[1], column[0]), tables, *COVERAGE)
+def _column(count: Coverage, backbones: int, optimizers: int, tables: int, column: Column) -> dict[str, Share]:
+    return _count(partial(count, backbones, optimizers, column[1], column[0]), tables, *COVERAGE)
 
 
 def _test_column(tables: int, column: Column) -> dict[str, Share]:

@@ -21,7 +21,7 @@ from bocb_hf.coupling.indices import residuals
 from bocb_hf.coupling.interaction_tests import interaction_test, tukey_one_df
 from bocb_hf.coupling.population import population_bootstrap
 from bocb_hf.coupling.ranks import best_sets, rank_optimizers
-from bocb_hf.coupling.scores import ScoreTable, make_scores
+from bocb_hf.coupling.scores import Scale, ScoreTable, make_scores
 from bocb_hf.coupling.statistics import moderate, t_quantile
 from bocb_hf.coupling.world import Kind
 
@@ -67,8 +67,7 @@ def simulate(
         effects: Of the optimizers, where several tables share them, shape (O,).
     """
     truth, sigma = _world(generator, backbones, optimizers, regime, interaction, same, effects)
-    values = truth[..., None] + sigma[..., None] * generator.normal(size=(*truth.shape, seeds))
-    return truth, _table(np.clip(values, 0, 100))
+    return truth, _table(_scores(generator, truth, sigma, seeds))
 
 
 def simulate_images(
@@ -124,6 +123,13 @@ def _world(
     return truth, sigma
 
 
+def _scores(
+    generator: np.random.Generator, truth: NDArray[np.float64], sigma: NDArray[np.float64], seeds: int
+) -> NDArray[np.float64]:
+    """Scores in points around true means, shape (B, O, S)."""
+    return np.clip(truth[..., None] + sigma[..., None] * generator.normal(size=(*truth.shape, seeds)), 0, 100)
+
+
 def _table(values: NDArray[np.float64], n_test: int | None = None) -> ScoreTable:
     """Scores in points, shape (B, O, S); the first half of the backbones are CNNs."""
     backbones, optimizers = values.shape[:2]
@@ -151,7 +157,7 @@ def coverage(backbones: int, optimizers: int, seeds: int, regime: Regime, tables
         truth, table = simulate(generator, backbones, optimizers, seeds, regime)
         found = bootstrap(table, draws=DRAWS, seed=i, kind=kind)
         assert found is not None
-        _count(hits, found, truth, table)
+        _count(hits, found, _truths(truth, table))
         if kind == "residual":
             continue
         variance, df = moderate(table.values)
@@ -179,7 +185,7 @@ def image_coverage(backbones: int, optimizers: int, seeds: int, regime: Regime, 
         truth, table = simulate_images(generator, backbones, optimizers, seeds, regime)
         found = bootstrap(table, draws=DRAWS, seed=i)
         assert found is not None and "test images" in found.sources
-        _count(hits, found, truth, table)
+        _count(hits, found, _truths(truth, table))
         weights = contrast_weights(table)
         assert weights is not None
         wide = with_images(combine(table, weights, draws=DRAWS, seed=i), image_error(table, weights))
@@ -187,10 +193,37 @@ def image_coverage(backbones: int, optimizers: int, seeds: int, regime: Regime, 
     return _shares(hits)
 
 
-def _count(hits: Mapping[str, list[float]], found: Bootstrap, truth: NDArray[np.float64], table: ScoreTable) -> None:
+def logit_coverage(backbones: int, optimizers: int, seeds: int, regime: Regime, tables: int) -> dict[str, Share]:
+    """How often intervals on the logit scale hold the truth: of what the logits of scores would be on average."""
+    generator = np.random.default_rng(7)
+    z, weight = np.polynomial.hermite_e.hermegauss(60)  # a normal's quadrature
+    hits: dict[str, list[float]] = defaultdict(list)
+    for i in range(tables):
+        means, sigma = _world(generator, backbones, optimizers, regime)
+        table = _table(_scores(generator, means, sigma, seeds), 10 * IMAGES)
+        k = np.clip(means[..., None] + sigma[..., None] * z, 0, 100) / 10 * IMAGES
+        truth = np.log((k + 0.5) / (10 * IMAGES - k + 0.5)) @ weight / weight.sum()
+        found = bootstrap(table, "logit", draws=DRAWS, seed=i)
+        assert found is not None
+        _count(hits, found, _truths(truth, table, "logit"))
+        weights = contrast_weights(table)
+        assert weights is not None
+        primary = combine(table, weights, "logit", draws=DRAWS, seed=i).interval
+        hits["primary"].append(float(primary is not None and primary.holds(float((weights * truth).sum()))))
+        r, true = residuals(table, "logit", draws=DRAWS, seed=i), fit_additive(truth).interaction
+        hits["residuals"].append(float(((r.low <= true) & (true <= r.high)).all()))
+    return _shares(hits)
+
+
+def _truths(truth: NDArray[np.float64], table: ScoreTable, scale: Scale = "points") -> dict[str, NDArray[np.float64]]:
+    """What each statistic of a bootstrap is for true means."""
+    return {name: f(truth[None], None)[0] for name, f in standard_statistics(table, scale).items()}
+
+
+def _count(hits: Mapping[str, list[float]], found: Bootstrap, truths: Mapping[str, NDArray[np.float64]]) -> None:
     """Which intervals of a bootstrap hold the truth."""
-    for name, statistic in standard_statistics(table, "points").items():
-        true, interval = statistic(truth[None], None)[0], found.intervals[name]
+    for name, true in truths.items():
+        interval = found.intervals[name]
         inside = (interval.low <= true) & (true <= interval.high)
         if name in ("variances", "shares"):
             for part, hit in zip(PARTS, inside.tolist(), strict=True):
@@ -208,9 +241,8 @@ def population_coverage(backbones: int, optimizers: int, seeds: int, regime: Reg
         truth, population = simulate(generator, 2000, optimizers, 1, regime, effects=effects)
         _, table = simulate(generator, backbones, optimizers, seeds, regime, effects=effects)
         statistics = standard_statistics(population, "points")
-        for name, interval in population_bootstrap(table, draws=DRAWS, seed=i).intervals.items():
-            true = statistics[name](truth[None], None)[0]
-            hits[name].append(float(((interval.low <= true) & (true <= interval.high)).mean()))
+        found = population_bootstrap(table, draws=DRAWS, seed=i)
+        _count(hits, found, {name: statistics[name](truth[None], None)[0] for name in found.intervals})
         weights, half = contrast_weights(table), backbones // 2
         assert weights is not None
         parts = (table.means * weights).sum(axis=1)  # of C, which each backbone's d adds to with 1/m or −1/n

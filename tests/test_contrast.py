@@ -73,6 +73,8 @@ def test_a_sum_of_normal_means_has_the_interval_of_a_normal():
     assert found.mean == pytest.approx(float((weights * scores.means).sum()))
     assert found.error == pytest.approx(0.5 * (1.3125 / 200) ** 0.5, rel=0.05)
     assert found.critical == pytest.approx(1.96, rel=0.05)
+    four = scores.select(scores.backbones[:2], scores.optimizers[:2])  # the smallest table with a contrast
+    assert combine(four, np.array([[1.0, -1.0], [-1.0, 1.0]])).error == pytest.approx(0.5 * (4 / 200) ** 0.5, rel=0.1)
     single = combine(make_scores(scores.values[:, :, :1], scores.backbones, scores.optimizers, unit="percent"), weights)
     assert single.interval is None and with_images(single, 1.0) is None
 

@@ -176,7 +176,7 @@ def test_spread_recovers_what_it_can():
     assert np.square(draws).mean(axis=0) == pytest.approx(some.mean_square, rel=0.5)
     two = np.zeros((6, 6), bool)
     two[1, 2] = two[4, 0] = True
-    part = some.draw(rng, 500, two)
+    part = some.draw_cells(rng, 500, two)
     assert part.shape == (500, 2)
     assert np.square(part).mean(axis=0) == pytest.approx(some.mean_square[two], rel=0.5)
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from scipy import special
 
-from bocb_hf.coupling.row import Score
 from bocb_hf.coupling.statistics import (
     Interval,
     Prior,
@@ -148,13 +147,6 @@ def test_coverage(n, spread):
 
 def test_pool_ignores_single_scores():
     assert pool([[70.0], [71.0, 72.0], [73.0, 75.0]], [0.05] * 3) == pool([[71.0, 72.0], [73.0, 75.0]], [0.05] * 2)
-
-
-def test_logit_by_hand():
-    assert Score(1600, 2000).logit == pytest.approx(math.log(1600.5 / 400.5))
-    assert Score(0, 10).logit == pytest.approx(-math.log(21)) and Score(10, 10).logit == pytest.approx(math.log(21))
-    step = Score(1601, 2000).logit - Score(1600, 2000).logit
-    assert Score(1600, 2000).logit_step == pytest.approx(step, rel=1e-2)
 
 
 def test_interval_holds_its_ends():

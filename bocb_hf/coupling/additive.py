@@ -75,15 +75,22 @@ def noise_coefficients(kept: Mask, weights: Floats | None = None) -> Floats:
         parts = np.array([*each, (1 - 1 / backbones) * (1 - 1 / optimizers)])
         return np.repeat(parts[:, None] / cells, cells, axis=1)
     inverse = _projection(kept, weights)
-    rows, columns = np.nonzero(kept)
     design = _design(kept)
     # column sums of (I − H)², where H = design · inverse maps means to fitted means
-    place = np.arange(cells)
-    leverage = inverse[0] + inverse[1 + rows, place] + inverse[1 + backbones + columns, place]
-    rest = 1 - 2 * leverage + np.einsum("pi,pi->i", inverse, (design.T @ design) @ inverse)
+    rest = 1 - 2 * leverages(kept, weights) + np.einsum("pi,pi->i", inverse, (design.T @ design) @ inverse)
     of_backbone = kept.sum(axis=1) @ np.square(inverse[1 : 1 + backbones])
     of_optimizer = kept.sum(axis=0) @ np.square(inverse[1 + backbones :])
     return np.stack([of_optimizer, of_backbone, rest]) / cells
+
+
+def leverages(kept: Mask, weights: Floats | None = None) -> Floats:
+    """How much each observed mean moves its own fit, shape (cells,): the diagonal of the projection."""
+    backbones, optimizers = kept.shape
+    if kept.all() and weights is None:
+        return np.full(kept.size, 1 - (1 - 1 / backbones) * (1 - 1 / optimizers))
+    inverse, place = _projection(kept, weights), np.arange(int(kept.sum()))
+    rows, columns = np.nonzero(kept)
+    return inverse[0] + inverse[1 + rows, place] + inverse[1 + backbones + columns, place]
 
 
 def residual_noise(kept: Mask) -> tuple[Floats, Floats]:

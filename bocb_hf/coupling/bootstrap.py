@@ -122,12 +122,14 @@ def bootstrap(
         InputError: Nothing to decompose.
     """
     images = images and scores.packed is not None
-    world = World(scores, scale, kind, images)
+    world = World(scores, scale, kind, images=images)
     if not world.has_seeds and not images:
         return None
     wanted = dict(standard_statistics(scores, scale) if statistics is None else statistics)
     generator = np.random.default_rng(seed)
-    if images and shifts is None:
+    if not images:
+        shifts = None
+    elif shifts is None:
         shifts = image_shifts(scores, draws, seed)
     slope = image_slope(scores, scale)
     plain = {name: f(world.means[None], world.noise)[0] for name, f in wanted.items()}
@@ -146,13 +148,12 @@ def bootstrap(
     intervals: dict[str, Interval] = {}
     for name, f in wanted.items():
         deviations = np.concatenate(drawn[name]) - f(world.truth[None], None)[0]
-        intervals[name] = make_interval(name, deviations, plain[name], symmetric=name in MAXIMA)
+        intervals[name] = make_interval(deviations, plain[name], symmetric=name in MAXIMA)
         if name in MAXIMA:
             deviations = np.concatenate(apart[name]) - f(world.means[None], None)[0]
-            intervals[name] = intervals[name].hull(make_interval(name, deviations, plain[name], symmetric=True))
-    intervals = guard_shares(intervals)
+            intervals[name] = intervals[name].hull(make_interval(deviations, plain[name], symmetric=True))
     varied = {"seeds": world.has_seeds, "test images": shifts is not None}
-    return Bootstrap(scale, draws, tuple(k for k, v in varied.items() if v), True, intervals)
+    return Bootstrap(scale, draws, tuple(k for k, v in varied.items() if v), True, within_bounds(intervals))
 
 
 def standard_statistics(scores: ScoreTable, scale: Scale) -> dict[str, Statistic]:
@@ -209,15 +210,12 @@ def standard_statistics(scores: ScoreTable, scale: Scale) -> dict[str, Statistic
     return found
 
 
-def make_interval(
-    name: str, deviations: Floats, plain: Floats, wider: float = 1.0, symmetric: bool = False
-) -> Interval:
+def make_interval(deviations: Floats, plain: Floats, wider: float = 1.0, symmetric: bool = False) -> Interval:
     """The interval from draw − truth.
 
     Quantiles are those of (draws + 1), so that few draws do not make it too narrow (Davison and Hinkley 1997, 5.2).
 
     Args:
-        name: Of the statistic, for its ``BOUNDS``.
         deviations: Shape (draws, ...).
         plain: The estimate as it is, shape (...).
         wider: Factor of both sides.
@@ -232,17 +230,17 @@ def make_interval(
         high = np.maximum(-low, high)
         low = -high
     centre = plain - bias
-    return Interval(centre, plain, centre + low, centre + high).inside(*BOUNDS.get(name, (-np.inf, np.inf)))
+    return Interval(centre, plain, centre + low, centre + high)
 
 
-def guard_shares(intervals: Mapping[str, Interval]) -> dict[str, Interval]:
-    """The same, but a share begins at 0 where the interval of its variance does.
+def within_bounds(intervals: Mapping[str, Interval]) -> dict[str, Interval]:
+    """The same where the truth can be (``BOUNDS``), and a share begins at 0 where the interval of its variance does.
 
     Variances without noise that come out below 0 count as 0 in a share, so its draws never lie below: without this,
     10 to 20 % of tables without interaction had a share of it above 0.
     """
-    guarded = dict(intervals)
+    guarded = {name: i.inside(*BOUNDS[name]) if name in BOUNDS else i for name, i in intervals.items()}
     if "variances" in guarded and "shares" in guarded:
-        shares = guarded["shares"]
-        guarded["shares"] = replace(shares, low=np.where(guarded["variances"].low > 0, shares.low, 0.0))
+        shares, may_be_none = guarded["shares"], guarded["variances"].low <= 0
+        guarded["shares"] = replace(shares, low=np.where(may_be_none, np.minimum(shares.low, 0.0), shares.low))
     return guarded

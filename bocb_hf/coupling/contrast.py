@@ -34,8 +34,9 @@ class Contrast:
 
     Attributes:
         points: C in points, with the error that the spread over seeds gives it.
-        logit: The same on the logit scale; None where runs were tested on different numbers of images.
-        image_error: Standard error of C in points from the choice of test images; None without common images.
+        logit: The same on the logit scale; None where runs of the table were tested on different numbers of images.
+        image_error: Standard error of C in points from the choice of test images, beyond what ``points`` holds of it;
+            None where runs of the table were tested on different numbers of images.
         sgd: Optimizers of S.
         adaptive: Optimizers of A.
         runs: The numbers of final runs that its cells have, ascending; one number when all have as many.
@@ -149,7 +150,7 @@ def image_error(scores: ScoreTable, weights: Floats) -> float | None:
         weights: c of each cell, shape (B, O).
 
     Returns:
-        The error, or None when runs were tested on different numbers of images.
+        The error, or None when runs of the table were tested on different numbers of images.
     """
     if scores.packed is None or scores.n_test is None or scores.n_test < 2:
         return None

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bocb_hf.backbones import CNN_FAMILIES
-from bocb_hf.coupling.bootstrap import Bootstrap, guard_shares, make_interval, standard_statistics
+from bocb_hf.coupling.bootstrap import Bootstrap, make_interval, standard_statistics, within_bounds
 from bocb_hf.coupling.family_test import ENOUGH_BACKBONES
 from bocb_hf.coupling.indices import complete_part
 from bocb_hf.coupling.noise import cell_noise
@@ -46,7 +46,7 @@ def population_bootstrap(
         scale: Points or logit.
         draws: Tables to draw.
         seed: Of the draws.
-        images: Draw test images as well, as ``bootstrap`` does.
+        images: Draw test images as well, as far as they move all backbones of a family.
         shifts: ``image_shifts`` with as many draws; drawn when None.
 
     Raises:
@@ -66,23 +66,28 @@ def population_bootstrap(
     noise = None if noise is None else noise / np.maximum(scores.n, 1)
     wanted = {name: f for name, f in standard_statistics(scores, scale).items() if name in STATISTICS}
     plain = {name: f(means[None], None if noise is None else noise[None])[0] for name, f in wanted.items()}
-    if images and shifts is None:
+    if not images:
+        shifts = None
+    elif shifts is None:
         shifts = image_shifts(scores, draws, seed)
-    slope = image_slope(scores, scale)
+    if shifts is not None:
+        shifts = shifts * np.asarray(image_slope(scores, scale), np.float32)
+        # what backbones owe to images each by itself is among the differences between them already
+        for group in (is_cnn, modern):
+            shifts[:, group] = shifts[:, group].mean(axis=1, keepdims=True)
     generator = np.random.default_rng(seed)
     drawn: dict[str, list[Floats]] = {name: [] for name in wanted}
     start = 0
     for chunk in chunks(draws, means.size * 4):
         rows = _resample((is_cnn, modern), generator, chunk)
-        moved = 0.0 if shifts is None else np.take_along_axis(shifts[start : start + chunk] * slope, rows[..., None], 1)
+        moved = 0.0 if shifts is None else np.take_along_axis(shifts[start : start + chunk], rows[..., None], 1)
         for name, f in wanted.items():
             drawn[name].append(f(means[rows] + moved, None if noise is None else noise[rows]))
         start += chunk
     wider = t_quantile(0.975, int(is_cnn.sum() + modern.sum()) - 2) / t_quantile(0.975, np.inf)
     wider *= (smaller / (smaller - 1)) ** 0.5
-    intervals = {n: make_interval(n, np.concatenate(parts) - plain[n], plain[n], wider) for n, parts in drawn.items()}
-    intervals = guard_shares(intervals)
-    intervals.pop("variances")
+    found = {n: make_interval(np.concatenate(parts) - plain[n], plain[n], wider) for n, parts in drawn.items()}
+    intervals = {n: interval for n, interval in within_bounds(found).items() if n != "variances"}
     varied = {"seeds": noise is not None, "test images": shifts is not None, "backbones": True}
     return Bootstrap(scale, draws, tuple(k for k, v in varied.items() if v), False, intervals)
 

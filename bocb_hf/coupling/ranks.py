@@ -129,7 +129,7 @@ def best_sets(scores: ScoreTable, scale: Scale = "points", draws: int = 4000, se
         np.fill_diagonal(s, 1.0)
         largest: list[Floats] = []
         for chunk in chunks(draws, len(places) ** 2, 2_000_000):
-            sigma = spread.draw(generator, chunk, row)
+            sigma = spread.draw_cells(generator, chunk, row)
             e = generator.standard_normal((chunk, len(places))) * sigma / np.sqrt(scores.n[b, places])
             t = (e[:, None, :] - e[:, :, None]) / s  # [draw, i, j]: (e_j − e_i)/s_ij
             t[:, range(len(places)), range(len(places))] = -np.inf

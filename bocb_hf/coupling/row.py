@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from statistics import fmean, median
 from typing import Literal
@@ -46,15 +45,6 @@ class Score:
     @property
     def top1_step(self) -> float:
         return 100 / self.n
-
-    @property
-    def logit(self) -> float:
-        """log((k + ½)/(n − k + ½)), finite at 0 and at n."""
-        return math.log((self.k + 0.5) / (self.n - self.k + 0.5))
-
-    @property
-    def logit_step(self) -> float:
-        return 1 / (self.k + 0.5) + 1 / (self.n - self.k + 0.5)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from bocb_hf.coupling.additive import fit_additive
+from bocb_hf.coupling.additive import fit_additive, leverages
 from bocb_hf.coupling.scores import Floats, Scale, ScoreTable, resolution
 from bocb_hf.coupling.statistics import digamma, trigamma
 from bocb_hf.errors import InputError
@@ -31,7 +31,7 @@ from bocb_hf.errors import InputError
 POINTS = 96  # of the grid of log σ²
 LEVELS = 128  # at which each cell's posterior is tabulated for drawing
 HYPER = 24  # draws of location and width
-MIN_CELLS = 5  # to estimate a distribution from
+MIN_CELLS = 4  # to estimate a distribution from: a table of two backbones and two optimizers
 MIN_TREND = 20  # to estimate a slope from
 EQUAL = 0.5  # the prior probability that all cells spread alike, but for their depth
 NARROW = 0.25  # otherwise the prior density of a width w of log σ² is 1/(w + NARROW)
@@ -59,7 +59,7 @@ class Spread:
         found[self.kept] = np.square(self.table, dtype=np.float64).mean(axis=(0, 2))
         return found
 
-    def draw(self, generator: np.random.Generator, draws: int, cells: NDArray[np.bool_]) -> Floats:
+    def draw_cells(self, generator: np.random.Generator, draws: int, cells: NDArray[np.bool_]) -> Floats:
         """σ of some kept cells, shape (draws, cells). One draw has one location and width for all.
 
         Args:
@@ -75,11 +75,11 @@ class Spread:
     def draw_table(self, generator: np.random.Generator, draws: int) -> Floats:
         """σ of each cell, shape (draws, B, O); 0 outside ``kept``."""
         drawn = np.zeros((draws, *self.kept.shape))
-        drawn[:, self.kept] = self.draw(generator, draws, self.kept)
+        drawn[:, self.kept] = self.draw_cells(generator, draws, self.kept)
         return drawn
 
 
-@lru_cache(maxsize=4)  # points and logits of one table, which several analyses ask for
+@lru_cache(maxsize=4)  # points and logits of one table, with residuals and without
 def cell_spread(scores: ScoreTable, scale: Scale, residuals: bool = False) -> Spread | None:
     """What σ each ranked cell could have; one image more or less is the resolution of a score."""
     values = np.where(scores.ranked[:, :, None], scores.on(scale), np.nan)
@@ -135,8 +135,8 @@ class _Residual:
 
     Attributes:
         square: r², shape (cells,).
-        typical: Of r², the cell's own noise aside.
-        own: What σ² = 1 of the cell adds to r², shape (cells,).
+        typical: Of r², the noise of a typical cell inside.
+        own: What the noise of a mean adds to r² where all cells spread alike, for σ² = 1, shape (cells,).
     """
 
     square: Floats
@@ -150,10 +150,10 @@ class _Residual:
             square = np.square(fit_additive(means, kept).interaction[kept])
         except InputError:  # in blocks that share nothing
             return None
-        rows, columns = np.nonzero(kept)
-        own = (1 - 1 / kept.sum(axis=1)[rows]) * (1 - 1 / kept.sum(axis=0)[columns])
         typical = float(np.median(square)) / CHI2_MEDIAN
-        return cls(square, typical, own / np.maximum(n, 1)) if typical > 0 else None
+        if typical <= 1e-20 * float(np.nanmax(np.abs(means))) ** 2:  # nothing but rounding
+            return None
+        return cls(square, typical, (1 - leverages(kept)) / np.maximum(n, 1))
 
     def log_likelihood(self, log_variance: Floats) -> Floats:
         """Of r given log σ², both shape (cells, POINTS), up to a constant."""

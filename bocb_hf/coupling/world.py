@@ -25,7 +25,8 @@ class World:
         scores: The table.
         scale: Points or logit.
         kind: How seeds are drawn.
-        images: Leave out of the means what ``image_shifts`` brings in.
+        images: Leave out of the means what runs owe to their luck with images, which ``image_shifts`` brings in
+            (parametric draws only).
 
     Attributes:
         means: Observed cell means, shape (B, O).
@@ -34,7 +35,7 @@ class World:
         has_seeds: Whether scores vary over seeds.
     """
 
-    def __init__(self, scores: ScoreTable, scale: Scale, kind: Kind, images: bool = False) -> None:
+    def __init__(self, scores: ScoreTable, scale: Scale, kind: Kind, *, images: bool = False) -> None:
         kept = scores.ranked
         values = np.where(kept[:, :, None], scores.on(scale), np.nan)
         self._n = np.where(kept, scores.n, 1)
@@ -130,12 +131,13 @@ def image_luck(scores: ScoreTable) -> Floats | None:
     Seeds differ by it, and a mean moves by it when images are drawn again; what takes both together must take it once.
 
     Returns:
-        Shape (B, O), the mean of the others where n = 1; None without correctness bits, or when n = 1 everywhere.
+        Shape (B, O), the mean of the others where n = 1; None without correctness bits, or when no ranked cell has two.
     """
-    if scores.packed is None or scores.n_test is None or scores.single:
+    several = scores.ranked & (scores.n > 1)
+    if scores.packed is None or scores.n_test is None or not several.any():
         return None
     found = np.full(scores.ranked.shape, np.nan)
-    for b, o in np.argwhere(scores.ranked & (scores.n > 1)).tolist():
+    for b, o in np.argwhere(several).tolist():
         n = int(scores.n[b, o])
         right = np.unpackbits(scores.packed[b, o], axis=1, count=scores.n_test).sum(axis=0, dtype=np.int64)
         found[b, o] = (right * (n - right)).mean() / (n * (n - 1))  # p(1 − p)·n/(n − 1), unbiased
@@ -145,7 +147,8 @@ def image_luck(scores: ScoreTable) -> Floats | None:
 
 def image_slope(scores: ScoreTable, scale: Scale) -> Floats | float:
     """What one point of a cell's mean is on a scale, shape (B, O) or for all."""
-    if scale == "points" or scores.n_test is None:
+    if scale == "points":
         return 1.0
+    assert scores.n_test is not None  # there are no logits without it
     share = scores.means / 100
     return (1 / (share + 0.5 / scores.n_test) + 1 / (1 - share + 0.5 / scores.n_test)) / 100
