@@ -92,8 +92,7 @@ def backbone_name(board: Board, backbone: str) -> str:
 
 def gap_of(board: Board, cell: CellRow) -> float | None:
     """Points below the best of the backbone, over all optimizers of the table."""
-    means = [m for o in board.info.optimizers if (m := board.cells[cell.backbone, o].mean) is not None]
-    return max(means) - cell.mean if cell.mean is not None and means else None
+    return None if cell.mean is None else board.best[cell.backbone] - cell.mean
 
 
 def short_revision(revision: str) -> str:

@@ -74,11 +74,9 @@ def _shades(chosen: Selection) -> tuple[dict[tuple[str, str], int], float]:
     board = chosen.board
     gaps: dict[tuple[str, str], float] = {}
     for b in chosen.backbones:
-        means = [m for o in board.info.optimizers if (m := board.cells[b, o].mean) is not None]
-        best = max(means, default=0.0)
         for o in chosen.optimizers:
-            if (mean := board.cells[b, o].mean) is not None:
-                gaps[b, o] = best - mean
+            if (gap := c.gap_of(board, board.cells[b, o])) is not None:
+                gaps[b, o] = gap
     most = max(5.0, max(gaps.values(), default=0.0))
     return {key: min(SHADES - 1, int(SHADES * math.sqrt(gap / most))) for key, gap in gaps.items()}, most
 

@@ -118,6 +118,15 @@ class Board:
         return all(cell.n < 2 for cell in self.cells.values())
 
     @cached_property
+    def best(self) -> Mapping[str, float]:
+        """The highest mean of each backbone that has one, over all optimizers."""
+        found: dict[str, float] = {}
+        for cell in self.cells.values():
+            if cell.mean is not None:
+                found[cell.backbone] = max(cell.mean, found.get(cell.backbone, cell.mean))
+        return found
+
+    @cached_property
     def scores(self) -> ScoreTable:
         """As the figures take it."""
         info = self.info
