@@ -182,7 +182,8 @@ def _noise(table: Table, shown: Sequence[Row]) -> list[str]:
     agreement = "d₀ = ∞, the cells differ no more than chance makes them" if isinf(prior.df) else f"d₀ = {prior.df:.1f}"
     found = [
         f"Intervals of cells: moderated variances (Smyth 2004) of {prior.cells} cells, s₀ = "
-        f"{prior.variance**0.5:.2f} points, {agreement}; over seeds only, the choice of test images is not included."
+        f"{prior.variance**0.5:.2f} points, {agreement}; that of the contrast takes the spread of each cell from its "
+        "posterior. Over seeds only: the choice of test images is not included."
     ]
     if 1 in counts:
         found.append(
