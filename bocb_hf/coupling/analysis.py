@@ -127,7 +127,7 @@ def _analyse_scale(
             weakest = None
     population = None
     try:
-        population = population_bootstrap(scores, scale, draws=draws, seed=seed, shifts=shifts)
+        population = population_bootstrap(scores, scale, draws=draws, seed=seed)
     except InputError:  # too few backbones: statements are conditional on these
         population = None
     return ScaleAnalysis(
