@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -125,6 +126,7 @@ def image_shifts(scores: ScoreTable, draws: int, seed: int = 0) -> NDArray[np.fl
     return shifts
 
 
+@lru_cache(maxsize=2)  # points and logits of one table ask for it
 def image_luck(scores: ScoreTable) -> Floats | None:
     """Variance of one score, in points², from each run's own luck with the test images.
 
