@@ -53,6 +53,7 @@ MODULES = (
     "bocb_hf.config",
     "bocb_hf.analysis_outputs",
     "bocb_hf.coupling.analysis_words",
+    "bocb_hf.coupling.combination",
     "bocb_hf.coupling.contrast",
     "bocb_hf.coupling.ledger",
     "bocb_hf.coupling.marks",
