@@ -49,6 +49,7 @@ NAMES = {
     "variances optimizer": "variance of optimizers",
     "variances backbone": "variance of backbones",
     "variances interaction": "variance of interaction",
+    "interaction": "share of interaction",
     "backbone": "index of a backbone",
     "optimizer": "index of an optimizer",
     "cost": "cost of coupling",

@@ -242,7 +242,8 @@ def population_coverage(backbones: int, optimizers: int, seeds: int, regime: Reg
         _, table = simulate(generator, backbones, optimizers, seeds, regime, effects=effects)
         statistics = standard_statistics(population, "points")
         found = population_bootstrap(table, draws=DRAWS, seed=i)
-        _count(hits, found, {name: statistics[name](truth[None], None)[0] for name in found.intervals})
+        shares = statistics["shares"](truth[None], None)[0]
+        _count(hits, found, {"interaction": shares[2], "contrast": statistics["contrast"](truth[None], None)[0]})
         weights, half = contrast_weights(table), backbones // 2
         assert weights is not None
         parts = (table.means * weights).sum(axis=1)  # of C, which each backbone's d adds to with 1/m or −1/n

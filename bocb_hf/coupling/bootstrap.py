@@ -66,6 +66,10 @@ class Interval:
         estimate, low, high = (np.clip(x, least, most) for x in (self.estimate, self.low, self.high))
         return Interval(estimate, self.plain, low, high)
 
+    def at(self, place: int) -> Interval:
+        """One place of the arrays."""
+        return Interval(*(np.asarray(x[place]) for x in (self.estimate, self.plain, self.low, self.high)))
+
     def hull(self, other: Interval) -> Interval:
         """The interval that holds both, with the mean of their estimates."""
         middle = (self.estimate + other.estimate) / 2
