@@ -194,12 +194,17 @@ def image_coverage(backbones: int, optimizers: int, seeds: int, regime: Regime, 
 
 
 def logit_coverage(backbones: int, optimizers: int, seeds: int, regime: Regime, tables: int) -> dict[str, Share]:
-    """How often intervals on the logit scale hold the truth: of what the logits of scores would be on average."""
+    """How often intervals on the logit scale hold the truth: of what the logits of scores would be on average.
+
+    No cell spreads more than a sixth of its distance from 0 and 100. Without that, scores near 0 have logits so skewed
+    that intervals of the variance of the interaction hold the truth in 89 to 91 % of tables with collapsed cells.
+    """
     generator = np.random.default_rng(7)
     z, weight = np.polynomial.hermite_e.hermegauss(60)  # a normal's quadrature
     hits: dict[str, list[float]] = defaultdict(list)
     for i in range(tables):
         means, sigma = _world(generator, backbones, optimizers, regime)
+        sigma = np.minimum(sigma, np.minimum(means, 100 - means) / 6)
         table = _table(_scores(generator, means, sigma, seeds), 10 * IMAGES)
         k = np.clip(means[..., None] + sigma[..., None] * z, 0, 100) / 10 * IMAGES
         truth = np.log((k + 0.5) / (10 * IMAGES - k + 0.5)) @ weight / weight.sum()
