@@ -106,14 +106,8 @@ def main() -> None:
 
 def _intervals(tables: int, kind: Kind, jobs: int) -> None:
     for (backbones, optimizers), regimes in INTERVALS.items():
-        columns: list[Column] = [(regime, seeds) for regime in regimes for seeds in SEEDS]
         count = partial(_interval_column, kind, backbones, optimizers, tables)
-        found = _each(count, columns, f"{kind} {backbones}x{optimizers}", jobs)
-        print()
-        _head(f"{backbones} backbones × {optimizers} optimizers", list(regimes), "seeds", SEEDS)
-        for name, text in NAMES.items():
-            if name in found[0]:
-                _line(text, [x[name] for x in found], *COVERAGE)
+        _block(count, regimes, backbones, optimizers, kind, jobs)
 
 
 def _images(tables: int, jobs: int) -> None:
@@ -126,12 +120,23 @@ def _logit(tables: int, jobs: int) -> None:
 
 
 def _regimes(count: Coverage, backbones: int, optimizers: int, tables: int, jobs: int) -> None:
-    """One block: ``count`` in each regime with each number of seeds."""
-    columns: list[Column] = [(regime, seeds) for regime in REGIMES for seeds in SEEDS]
     column = partial(_column, count, backbones, optimizers, tables)
-    found = _each(column, columns, f"{count.__name__} {backbones}x{optimizers}", jobs)
+    _block(column, REGIMES, backbones, optimizers, count.__name__, jobs)
+
+
+def _block(
+    count: Callable[[Column], dict[str, Share]],
+    regimes: tuple[Regime, ...],
+    backbones: int,
+    optimizers: int,
+    what: str,
+    jobs: int,
+) -> None:
+    """``count`` in each regime with each number of seeds."""
+    columns: list[Column] = [(regime, seeds) for regime in regimes for seeds in SEEDS]
+    found = _each(count, columns, f"{what} {backbones}x{optimizers}", jobs)
     print()
-    _head(f"{backbones} backbones × {optimizers} optimizers", list(REGIMES), "seeds", SEEDS)
+    _head(f"{backbones} backbones × {optimizers} optimizers", list(regimes), "seeds", SEEDS)
     for name, text in NAMES.items():
         if name in found[0]:
             _line(text, [x[name] for x in found], *COVERAGE)

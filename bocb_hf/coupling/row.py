@@ -29,9 +29,9 @@ class Cell:
 
 @dataclass(frozen=True)
 class Score:
-    """``k`` correct of ``n`` test images, on the two scales of the analysis.
+    """``k`` correct of ``n`` test images.
 
-    A ``step`` is what one more correct image adds: no two scores of a cell differ by less, unless they are equal.
+    ``top1_step`` is what one more correct image adds: no two scores of a cell differ by less, unless they are equal.
     """
 
     k: int
