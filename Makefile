@@ -30,17 +30,18 @@ check: lint types tests  ## ruff, pyright, pytest
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo
 
 types: $(VENV)/.installed
 	$(BIN)/pyright
 
 tests: $(VENV)/.installed
 	$(BIN)/pytest -n 2 --dist loadfile
-	@if command -v chromium >/dev/null; then $(BIN)/pytest -m browser tests/test_leaderboard_browser.py; \
+	@if command -v chromium >/dev/null; then $(BIN)/pytest -m browser tests/leaderboard/test_leaderboard_browser.py; \
 	else echo "no chromium here, so the browser tests did not run: apt-get install chromium, then make test-browser"; fi
 
 test-browser: $(VENV)/.installed  ## the leaderboard in chromium
-	$(BIN)/pytest -m browser tests/test_leaderboard_browser.py
+	$(BIN)/pytest -m browser tests/leaderboard/test_leaderboard_browser.py
 
 test-slow: $(VENV)/.installed  ## the tests that take minutes, which the gate leaves out
 	$(BIN)/pytest -m slow

@@ -31,9 +31,9 @@ from torch import Tensor
 from torch.nn import functional
 from torchvision import transforms
 
-from bocb_hf.config import AugmentationConfig, TrainingConfig
 from bocb_hf.data.augment import Augmenter, Part
 from bocb_hf.engine.feed import count_together
+from bocb_hf.runs.config import AugmentationConfig, TrainingConfig
 
 CLASSES, SMOOTHING = 100, 0.1
 MEAN, STD = (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)

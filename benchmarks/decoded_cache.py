@@ -100,12 +100,12 @@ def measure(folder: Path, cache: Path, way: str) -> dict[str, float]:
         cache: Folder of the decoded file.
         way: ``file``, or ``workers`` for a budget that the split does not fit.
     """
-    from bocb_hf.config import RuntimeConfig
     from bocb_hf.data.batches import open_source
     from bocb_hf.data.decode import Centre
     from bocb_hf.data.hold import find_limits, hold_split
     from bocb_hf.data.load import open_data, read_labels
     from bocb_hf.data.source import Order
+    from bocb_hf.runs.config import RuntimeConfig
 
     started = time.perf_counter()
     data = open_data(str(folder), None, streaming=False)

@@ -53,8 +53,8 @@ import torch
 from turns import Running, Turn, alternate
 
 from bocb_hf.backbones import BACKBONES
-from bocb_hf.config import RunConfig
 from bocb_hf.data.source import Batch
+from bocb_hf.runs.config import RunConfig
 
 MEAN = STD = (0.5, 0.5, 0.5)
 PRECISIONS = ("fp32", "bf16")
@@ -159,6 +159,7 @@ def train_ours(job: Job, folder: str, loop: str) -> None:
     trainer = Trainer(
         model=model,
         optimizer=prepared.build_optimizer(model),
+        row=prepared.optimizer.row,
         identity=prepared.identity,
         seed=0,
         runtime=prepared.config.runtime,
@@ -295,8 +296,8 @@ def write_images(folder: Path) -> None:
     """The embedded images as class folders of 32×32 PNG."""
     from PIL import Image
 
-    from bocb_hf.config import DataConfig
     from bocb_hf.data.images import Images, load_images
+    from bocb_hf.runs.config import DataConfig
 
     data = load_images(DataConfig(name="fashion_mnist_subset", image_size=32), trial=False)
     for split, images, count in (("train", data.train, len(data.train)), ("test", data.test, 100)):
@@ -324,8 +325,8 @@ def show(turns: dict[str, list[Turn]], by: str) -> None:
 def find_faster(network: str, batch: int) -> str:
     """The precision in which a step takes less, as ``--dry-run`` measures it for a user to choose by."""
     from bocb_hf.backbones.build import build_backbone, resolve_backbone
-    from bocb_hf.config import BackboneConfig
     from bocb_hf.engine.dry_run import time_precisions
+    from bocb_hf.runs.config import BackboneConfig
 
     torch.set_num_threads(1)
     source = resolve_backbone(BackboneConfig(name=network, args=ARGS[network]), 0.0, 32)

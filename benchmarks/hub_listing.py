@@ -30,8 +30,8 @@ from builders import make_record  # noqa: E402 - of the tests
 from hub_server import HubServer  # noqa: E402 - of the tests
 from hub_state import card_data  # noqa: E402 - of the tests
 
-from bocb_hf.card_text import render_card  # noqa: E402 - after the path of the tests
-from bocb_hf.naming import repository_name  # noqa: E402 - after the path of the tests
+from bocb_hf.runs.naming import repository_name  # noqa: E402 - after the path of the tests
+from bocb_hf.store.cards.text import render_card  # noqa: E402 - after the path of the tests
 
 _MEASURE = """
 import json, os, sys, threading, time
@@ -59,7 +59,7 @@ NAIVE = (
     " found = sum(len(ModelCard.load(name).data.bocb['runs']) for name in names)",
 )
 OURS = (
-    "from bocb_hf.cli import main\nimport bocb_hf.aggregate_hub, bocb_hf.store.card_cache, pandas, pyarrow.parquet",
+    "from bocb_hf.cli import main\nimport bocb_hf.store.card_cache, pandas, pyarrow.parquet",
     "main(['aggregate', '--store', 'hf://lab', '--cards', '--out', os.environ['OUT']]);"
     " found = pyarrow.parquet.read_metadata(os.environ['OUT'] + '/runs.parquet').num_rows",
 )

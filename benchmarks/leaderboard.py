@@ -38,9 +38,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from builders import make_record
 
-from bocb_hf.aggregate import StoreContents
 from bocb_hf.leaderboard.write import leaderboard_parquet
-from bocb_hf.record import Curve
+from bocb_hf.runs.record import Curve
+from bocb_hf.store.contents import StoreContents
 
 SIZES = ((20, 20), (100, 60))
 SEEDS = (1, 2, 3)

@@ -29,13 +29,13 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch.nn import functional
 
-from bocb_hf.config import RunConfig
 from bocb_hf.data.augment import normalize
 from bocb_hf.data.source import Order
 from bocb_hf.data.splits import Images
 from bocb_hf.engine.interrupt import StopSignal
 from bocb_hf.engine.loop import Trainer
 from bocb_hf.engine.prepare import PreparedRun, prepare_run
+from bocb_hf.runs.config import RunConfig
 
 
 def configure(network: str, precision: str, batch: int, folder: str) -> RunConfig:
@@ -118,6 +118,7 @@ def compare(network: str, precision: str, batch: int, rounds: int, seconds: floa
         trainer = Trainer(
             model=model,
             optimizer=prepared.build_optimizer(model),
+            row=prepared.optimizer.row,
             identity=prepared.identity,
             seed=0,
             runtime=prepared.config.runtime,

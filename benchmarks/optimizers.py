@@ -27,11 +27,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bocb_hf.config import OptimizerConfig
 from bocb_hf.optim import OPTIMIZERS
-from bocb_hf.optim.build import build_optimizer, resolve_optimizer
+from bocb_hf.optim.build import build_optimizer
 from bocb_hf.optim.compiled import compile_step
 from bocb_hf.optim.param_groups import split_parameters
+from bocb_hf.optim.resolve import resolve_row
 from bocb_hf.optim.row import OptimizerRow
 
 BATCH = 128
@@ -66,10 +66,10 @@ class Stepper:
 
     def __init__(self, row: OptimizerRow, model: nn.Module, compiled: bool = False) -> None:
         # a rate this small leaves the weights where they are: only time is of interest
-        identity = resolve_optimizer(OptimizerConfig(name=row.id, lr=1e-7), "default")
+        resolved = resolve_row(row, "default", lr=1e-7)
         self.row = row
         self.parameters = [p for p in model.parameters() if p.requires_grad]
-        self.optimizer = build_optimizer(identity, split_parameters(model, "norms_biases_embeddings"))
+        self.optimizer = build_optimizer(resolved, split_parameters(model, "norms_biases_embeddings"))
         if compiled:
             compile_step(self.optimizer, row)
         generator = torch.Generator(device=self.parameters[0].device).manual_seed(0)

@@ -11,7 +11,7 @@ import textwrap
 
 import numpy as np
 
-from bocb_hf.coupling.words import backbone_label
+from bocb_hf.coupling.published import published
 from bocb_hf.recommend.evaluate import (
     FIXED,
     RULES,
@@ -23,7 +23,7 @@ from bocb_hf.recommend.evaluate import (
     nested_regrets,
     single_regrets,
 )
-from bocb_hf.reference import published
+from bocb_hf.report.words.tables import backbone_label
 
 SIZES = (1, 2, 3)
 HELD: dict[Held, str] = {

@@ -28,7 +28,7 @@ EMPTY = "import torch, timm, accelerate"
 FIRST_STEP = """
 import os
 from bocb_hf.engine.loop import Trainer
-from bocb_hf.engine.main import main
+from bocb_hf.commands.train import main
 
 step = Trainer._step
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from bocb_hf._timm_hook import register_with_timm
 
 if TYPE_CHECKING:
-    from bocb_hf.backbones.load import TrainedClassifier
+    from bocb_hf.engine.trained import TrainedClassifier
 
 __version__ = "0.1.0"
 
@@ -20,9 +20,9 @@ register_with_timm()
 
 
 def load_backbone(repository: str, *, seed: int, revision: str | None = None) -> TrainedClassifier:
-    """The trained network of one seed, ready to evaluate; see ``bocb_hf.backbones.load.load_backbone``."""
+    """The trained network of one seed, ready to evaluate; see ``bocb_hf.engine.trained.load_backbone``."""
     try:
-        from bocb_hf.backbones.load import load_backbone as load
+        from bocb_hf.engine.trained import load_backbone as load
     except ImportError as error:
         from bocb_hf.errors import missing_extra
 

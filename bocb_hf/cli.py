@@ -56,22 +56,22 @@ def build_parser() -> argparse.ArgumentParser:
     _add_sweep_arguments(sweep)
 
     aggregate = commands.add_parser("aggregate", help="read a store's records and print the coupling table")
-    from bocb_hf import aggregate as aggregation
+    from bocb_hf.commands import aggregate as aggregation
 
     aggregation.add_arguments(aggregate)
 
     figures = commands.add_parser("figures", help="draw every figure of a table and write its numbers")
-    from bocb_hf.figures import arguments as drawing
+    from bocb_hf.commands import figures_arguments as drawing
 
     drawing.add_arguments(figures)
 
     recommend = commands.add_parser("recommend", help="name the optimizers to try on a backbone, with the evidence")
-    from bocb_hf.recommend import arguments as recommendation
+    from bocb_hf.commands import recommend_arguments as recommendation
 
     recommendation.add_arguments(recommend)
 
     leaderboard = commands.add_parser("leaderboard", help="look at the tables in a browser, or deploy them as a Space")
-    from bocb_hf.leaderboard import arguments as looking
+    from bocb_hf.commands import leaderboard_arguments as looking
 
     looking.add_arguments(leaderboard)
 
@@ -94,7 +94,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     evaluation.add_argument("--no-eval-results", action="store_true", help="no longer keep it")
 
-    from bocb_hf import hub_commands, submit_commands, trust_commands
+    from bocb_hf.commands import hub_commands, submit_commands, trust_commands
 
     for module in (hub_commands, submit_commands, trust_commands):
         _COMMANDS.update(module.register(commands))
@@ -153,7 +153,7 @@ def _positive(text: str) -> int:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    from bocb_hf.listing import list_rows
+    from bocb_hf.commands.listing import list_rows
 
     print(list_rows(arguments.what))
     return 0
@@ -161,7 +161,7 @@ def _list(arguments: argparse.Namespace) -> int:
 
 def _train(arguments: list[str]) -> int:
     """Trains in this process, or through accelerate's launcher where that would start several or is configured."""
-    from bocb_hf.engine.main import main as train
+    from bocb_hf.commands.train import main as train
 
     if {"--help", "-h"} & set(arguments):  # answered at once, without torch
         return train(arguments, prog="bocb train")
@@ -213,37 +213,37 @@ def _sweep(arguments: argparse.Namespace) -> int:
 
 
 def _aggregate(arguments: argparse.Namespace) -> int:
-    from bocb_hf.aggregate import run
+    from bocb_hf.commands.aggregate import run
 
     return run(arguments)
 
 
 def _figures(arguments: argparse.Namespace) -> int:
-    from bocb_hf.figures.command import run
+    from bocb_hf.commands.figures import run
 
     return run(arguments)
 
 
 def _recommend(arguments: argparse.Namespace) -> int:
-    from bocb_hf.recommend.command import run
+    from bocb_hf.commands.recommend import run
 
     return run(arguments)
 
 
 def _leaderboard(arguments: argparse.Namespace) -> int:
-    from bocb_hf.leaderboard.command import run
+    from bocb_hf.commands.leaderboard import run
 
     return run(arguments)
 
 
 def _check_optimizer(arguments: argparse.Namespace) -> int:
-    from bocb_hf.listing import describe_optimizer
+    from bocb_hf.commands.listing import describe_optimizer
     from bocb_hf.optim import OPTIMIZERS
 
     row = OPTIMIZERS.get(arguments.id)
     print(describe_optimizer(row), flush=True)
     try:
-        from bocb_hf.optim.conformance import run_checks
+        from bocb_hf.optim.conformance.suite import run_checks
     except ImportError as error:
         raise missing_extra(error.name or "torch", "train") from None
     failed = 0

@@ -22,6 +22,8 @@ def _printable(text: str) -> str:
 
 # what others write is shown in cards, pages and terminals: nothing in it may be obeyed there
 Printable = Annotated[str, AfterValidator(_printable)]
+DEFAULT_STORE = "outputs/store"  # a local folder
+HUB_SCHEME = "hf://"  # how the address of anything on the Hub begins
 Role = Literal["trial", "final"]
 Count = Annotated[int, Field(ge=0, le=2**63 - 1)]  # what a column of a table can hold
 Positive = Annotated[int, Field(ge=1, le=2**63 - 1)]

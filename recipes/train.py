@@ -21,7 +21,7 @@ Two processes on a CPU (``--cpu --num_processes 2`` gives one)::
     ACCELERATE_USE_CPU=true accelerate launch --multi_gpu --num_processes 2 recipes/train.py --config ...
 """
 
-from bocb_hf.engine.main import main
+from bocb_hf.commands.train import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -10,8 +10,8 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from bocb_hf.config import AugmentationConfig, TrainingConfig
 from bocb_hf.data.augment import Augmenter, normalize
+from bocb_hf.runs.config import AugmentationConfig, TrainingConfig
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.25, 0.2, 0.3)
 CLASSES = 7

@@ -11,11 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from builders import make_record
 
-from bocb_hf.aggregate import StoreContents
 from bocb_hf.coupling.scores import make_scores
 from bocb_hf.leaderboard.layout import SCHEMA
 from bocb_hf.leaderboard.write import leaderboard_parquet, score_rows, to_parquet
-from bocb_hf.record import RunRecord
+from bocb_hf.runs.record import RunRecord
+from bocb_hf.store.contents import StoreContents
 
 HOSTILE = (
     "a|b<img src=x onerror='window.pwned=1'>${window.pwned=2}{{window.pwned=3}}`\"</script>"

@@ -8,13 +8,13 @@ from typing import Any, Literal
 import numpy as np
 
 from bocb_hf.backbones import BACKBONES, OWN_ARCHITECTURES, Family
-from bocb_hf.config import AugmentationConfig, TrainingConfig
-from bocb_hf.identity import BackboneIdentity, DataIdentity, Identity, OptimizerIdentity
-from bocb_hf.measurements import Correctness, Cost, Curve, Environment, Measurement, Metrics
-from bocb_hf.naming import make_run_id
 from bocb_hf.optim import OPTIMIZERS
-from bocb_hf.patterns import LayerPattern, WeightPatterns
-from bocb_hf.record import BaselineRecord, RunRecord, Status
+from bocb_hf.runs.config import AugmentationConfig, TrainingConfig
+from bocb_hf.runs.identity import BackboneIdentity, DataIdentity, Identity, OptimizerIdentity
+from bocb_hf.runs.measurements import Correctness, Cost, Curve, Environment, Measurement, Metrics
+from bocb_hf.runs.naming import make_run_id
+from bocb_hf.runs.patterns import LayerPattern, WeightPatterns
+from bocb_hf.runs.record import BaselineRecord, RunRecord, Status
 from bocb_hf.schema import Role, Scalar
 
 IMAGES = 2000

@@ -7,10 +7,10 @@ from typing import Any
 import yaml
 from builders import make_data, make_record
 
-from bocb_hf.card_text import render_card
-from bocb_hf.naming import make_run_id
-from bocb_hf.record import RunRecord
+from bocb_hf.runs.naming import make_run_id
+from bocb_hf.runs.record import RunRecord
 from bocb_hf.schema import Frozen
+from bocb_hf.store.cards.text import render_card
 
 Records = tuple[list[RunRecord], list[RunRecord]]
 

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as vision
 
-from bocb_hf.config import AugmentationConfig
 from bocb_hf.data.augment.draws import COLUMNS, FLIP, PLACE
 from bocb_hf.data.sampling import step_uniforms
 from bocb_hf.data.splits import Images
+from bocb_hf.runs.config import AugmentationConfig
 
 
 def decoded(images: object) -> Images:

@@ -7,8 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bocb_hf.card import parse_card
-from bocb_hf.record import RunRecord
+from bocb_hf.runs.card import parse_card
+from bocb_hf.runs.record import RunRecord
 from bocb_hf.store.local import LocalStore
 from bocb_hf.store.publish import WEIGHT_FILES, publish_run
 

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from bocb_hf.config import RunConfig
 from bocb_hf.engine.interrupt import StopSignal
-from bocb_hf.load_config import build_run_config
-from bocb_hf.record import RunRecord
+from bocb_hf.runs.config import RunConfig
+from bocb_hf.runs.load_config import build_run_config
+from bocb_hf.runs.record import RunRecord
 
 
 def make(sections: dict[str, Any], *overrides: str) -> RunConfig:

@@ -21,7 +21,7 @@ from runs import StopAfter
 
 from bocb_hf.engine import evaluation
 from bocb_hf.engine.run import train_run
-from bocb_hf.load_config import load_run_config
+from bocb_hf.runs.load_config import load_run_config
 
 SMALL_BATCH = 50  # of evaluation: of 101 images two processes take 51 and 50, which are two batches and one
 

@@ -45,14 +45,14 @@ sys.meta_path.insert(0, Blocker())
 
 MODULES = (
     "bocb_hf",
-    "bocb_hf.aggregate",
-    "bocb_hf.card",
-    "bocb_hf.card_text",
-    "bocb_hf.eval_results",
+    "bocb_hf.commands.aggregate",
+    "bocb_hf.runs.card",
+    "bocb_hf.store.cards.text",
+    "bocb_hf.store.cards.eval_results",
     "bocb_hf.cli",
-    "bocb_hf.config",
-    "bocb_hf.analysis_outputs",
-    "bocb_hf.coupling.analysis_words",
+    "bocb_hf.runs.config",
+    "bocb_hf.report.analysis",
+    "bocb_hf.report.words.analysis",
     "bocb_hf.coupling.combination",
     "bocb_hf.coupling.contrast",
     "bocb_hf.coupling.ledger",
@@ -63,32 +63,32 @@ MODULES = (
     "bocb_hf.coupling.statistics",
     "bocb_hf.coupling.table",
     "bocb_hf.coupling.trials",
-    "bocb_hf.figures.command",
-    "bocb_hf.listing",
-    "bocb_hf.outputs",
-    "bocb_hf.recommend.command",
+    "bocb_hf.commands.figures",
+    "bocb_hf.commands.listing",
+    "bocb_hf.report.outputs",
+    "bocb_hf.commands.recommend",
     "bocb_hf.recommend.evaluate",
-    "bocb_hf.record",
-    "bocb_hf.reference",
-    "bocb_hf.report",
-    "bocb_hf.aggregate_hub",
-    "bocb_hf.hub_commands",
+    "bocb_hf.runs.record",
+    "bocb_hf.coupling.published",
+    "bocb_hf.report.html",
+    "bocb_hf.commands.aggregate_hub",
+    "bocb_hf.commands.hub_commands",
     "bocb_hf.engine.repetition",
-    "bocb_hf.trust_commands",
-    "bocb_hf.results",
-    "bocb_hf.retraction",
+    "bocb_hf.commands.trust_commands",
+    "bocb_hf.results.dataset",
+    "bocb_hf.runs.retraction",
     "bocb_hf.store.card_cache",
     "bocb_hf.store.hub",
     "bocb_hf.store.local",
     "bocb_hf.store.peers",
     "bocb_hf.store.publish",
     "bocb_hf.store.push",
-    "bocb_hf.verification",
-    "bocb_hf.publication",
-    "bocb_hf.submission.review",
-    "bocb_hf.submit_commands",
+    "bocb_hf.runs.verification",
+    "bocb_hf.commands.publication",
+    "bocb_hf.results.submission.review",
+    "bocb_hf.commands.submit_commands",
     "bocb_hf.sweep.plan",
-    "bocb_hf.tables",
+    "bocb_hf.report.tables",
 )
 
 
@@ -234,7 +234,7 @@ def test_a_first_step_needs_nothing_that_is_needed_only_later(tmp_path: Path) ->
     code = f"""
 import json, sys
 from bocb_hf.engine.loop import Trainer
-from bocb_hf.engine.main import main
+from bocb_hf.commands.train import main
 
 def loaded():
     return [name for name in {SLOW!r} if name in sys.modules]

@@ -10,11 +10,11 @@ import pytest
 from builders import make_baseline, make_record
 
 from bocb_hf.errors import InputError
-from bocb_hf.record import BaselineRecord, RunRecord, parse_record
-from bocb_hf.retraction import Retraction, make_retraction, parse_retraction
+from bocb_hf.results.submission.document import Submission, parse_submission
+from bocb_hf.runs.record import BaselineRecord, RunRecord, parse_record
+from bocb_hf.runs.retraction import Retraction, make_retraction, parse_retraction
+from bocb_hf.runs.verification import Verification, parse_verification
 from bocb_hf.schema import Document, canonical_json, one_line
-from bocb_hf.submission.document import Submission, parse_submission
-from bocb_hf.verification import Verification, parse_verification
 
 RECORD = make_record()
 SUBMISSION = Submission(schema_version=1, repository="bob/x", revision="a" * 40, records=[RECORD.sha256()])

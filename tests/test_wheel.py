@@ -74,7 +74,9 @@ def test_the_wheel_holds_all_that_is_not_code(wheel: Path) -> None:
     templates = [p.relative_to(ROOT).as_posix() for p in (ROOT / "bocb_hf/templates").glob("*.jinja")]
     assert templates
     assert set(templates) <= names
-    tables = [p.relative_to(ROOT).as_posix() for p in (ROOT / "bocb_hf/reference").glob("*.*") if p.suffix != ".py"]
+    tables = [
+        p.relative_to(ROOT).as_posix() for p in (ROOT / "bocb_hf/coupling/published").glob("*.*") if p.suffix != ".py"
+    ]
     assert len(tables) == 6
     assert set(tables) <= names
     modules = {p.relative_to(ROOT).as_posix() for p in (ROOT / "bocb_hf").rglob("*.py")}
@@ -111,7 +113,7 @@ def test_a_dry_run_works_from_an_empty_directory(site: Path, tmp_path: Path) -> 
 def test_a_card_is_rendered_from_an_empty_directory(site: Path, tmp_path: Path) -> None:
     code = (
         f"import sys; sys.path.append({str(ROOT / 'tests')!r}); from builders import make_record; "
-        "from bocb_hf.card_text import render_card; print(render_card('me/x', [make_record()], []))"
+        "from bocb_hf.store.cards.text import render_card; print(render_card('me/x', [make_record()], []))"
     )
     environment = os.environ | {"PYTHONPATH": str(site)}
     text = finish([sys.executable, "-P", "-c", code], tmp_path, environment).stdout

@@ -1,4 +1,7 @@
-"""The backbones as rows. Importing this needs no torch; ``bocb_hf.backbones.build`` builds them."""
+"""Backbones: rows, definitions and the networks that we write; may import ``runs`` and what lies below it.
+
+Importing this needs no torch; ``bocb_hf.backbones.build`` builds the networks.
+"""
 
 from __future__ import annotations
 

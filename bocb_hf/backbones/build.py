@@ -14,9 +14,9 @@ from torch import nn
 
 from bocb_hf.backbones import OWN_ARCHITECTURES, SMALL_IMAGE, BackboneRow, Family
 from bocb_hf.backbones.definition import TRANSFORMERS, define_backbone, fetch
-from bocb_hf.config import BackboneConfig
 from bocb_hf.errors import InputError
-from bocb_hf.identity import BackboneIdentity
+from bocb_hf.runs.config import BackboneConfig
+from bocb_hf.runs.identity import BackboneIdentity
 
 WEIGHTS = "model.safetensors"
 

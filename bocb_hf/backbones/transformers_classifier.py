@@ -13,7 +13,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES
 
 from bocb_hf.errors import InputError
-from bocb_hf.identity import DataIdentity
+from bocb_hf.runs.identity import DataIdentity
 
 PREFIX = "transformers:"
 

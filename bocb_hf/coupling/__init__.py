@@ -1,1 +1,4 @@
-"""From records to the coupling table and what may be said about it: pure functions without torch, files or pandas."""
+"""Coupling: pure functions from records to tables and tests; may import ``backbones``, ``data`` and what lies below.
+
+Nothing here needs torch or pandas, and only ``published`` reads files.
+"""

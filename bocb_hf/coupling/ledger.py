@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from bocb_hf.coupling.robustness import at_edge
-from bocb_hf.coupling.row import GRID, Row, Selection
+from bocb_hf.coupling.row import Row, Selection
 from bocb_hf.coupling.table import Table
-from bocb_hf.coupling.words import optimizer_label, span
-from bocb_hf.record import RunRecord
+from bocb_hf.runs.record import RunRecord
 
 
 @dataclass(frozen=True)
@@ -96,30 +94,6 @@ def summarize(entries: Sequence[Entry]) -> list[Summary]:
         for optimizer in dict.fromkeys(e.optimizer for e in entries)
         for own in [[e for e in entries if e.optimizer == optimizer]]
     ]
-
-
-def ledger_text(entries: Sequence[Entry]) -> list[str]:
-    """The ledger as aligned text, one line an optimizer; ranges are over its cells."""
-    head = ("fairness ledger", "cells", "trials", "rates", "decays", "diverged", f"> {GRID} rates", "edge")
-    lines: list[tuple[str, ...]] = [(*head, "epochs", "steps", "tuning s", "final s")]
-    for s in summarize(entries):
-        counts = (f"{s.cells}", span(s.trials), span(s.rates), span(s.decays))
-        lines.append(
-            (
-                *(optimizer_label(s.optimizer), *counts, f"{s.diverged}", f"{s.extended}", f"{s.edges}"),
-                *(span(s.epochs), span(s.steps), f"{s.tuning_seconds:,.0f}", f"{s.final_seconds:,.0f}"),
-            )
-        )
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    text = ["  ".join(map(_justify, range(len(widths)), line, widths)) for line in lines]
-    found = unequal(entries)
-    verdict = f"not equal: {'; '.join(found)}" if found else "equal trials, grids and epochs in every cell"
-    closing = f"{verdict}. Trials, rates and decays are a cell's; seconds are sums over cells."
-    return [*text, *textwrap.wrap(closing, 112)]
-
-
-def _justify(place: int, cell: str, width: int) -> str:
-    return cell.rjust(width) if place else cell.ljust(width)
 
 
 def unequal(entries: Sequence[Entry]) -> list[str]:

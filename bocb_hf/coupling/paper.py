@@ -1,6 +1,6 @@
 """The study's own rules, applied as printed, beside what it printed: where the two agree, and where they cannot.
 
-Pure functions of a score table and of printed figures; the printed figures themselves are in ``bocb_hf.reference``.
+Pure functions of a score table and of printed figures, which are in ``bocb_hf.coupling.published``.
 """
 
 from __future__ import annotations

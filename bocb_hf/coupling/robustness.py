@@ -17,7 +17,7 @@ from bocb_hf.coupling.row import Row
 from bocb_hf.coupling.table import Table, validation_score
 from bocb_hf.optim import OPTIMIZERS
 from bocb_hf.optim.row import DECAY_FACTOR, LR_FACTOR, SMALLEST_DECAY
-from bocb_hf.record import RunRecord
+from bocb_hf.runs.record import RunRecord
 
 
 @dataclass(frozen=True)

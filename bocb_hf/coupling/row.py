@@ -7,7 +7,7 @@ from statistics import fmean, median
 from typing import Literal
 
 from bocb_hf.coupling.statistics import Estimate, Interval
-from bocb_hf.record import RunRecord, wilson_interval
+from bocb_hf.runs.record import RunRecord, wilson_interval
 
 GRID = 3  # learning rates of a grid before any extension
 

@@ -19,7 +19,7 @@ from bocb_hf.coupling.table import Table
 from bocb_hf.coupling.units import Unit, check_unit
 from bocb_hf.errors import InputError
 from bocb_hf.optim import OPTIMIZERS
-from bocb_hf.record import RunRecord
+from bocb_hf.runs.record import RunRecord
 
 Scale = Literal["points", "logit"]
 Floats = NDArray[np.float64]

@@ -14,7 +14,7 @@ from statistics import fmean
 from bocb_hf.backbones import CNN_FAMILIES
 from bocb_hf.coupling.row import Cell, Row, Selection
 from bocb_hf.coupling.statistics import Interval, Prior, estimate, pool
-from bocb_hf.record import BaselineRecord, RunRecord, wilson_interval
+from bocb_hf.runs.record import BaselineRecord, RunRecord, wilson_interval
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from bocb_hf.coupling.statistics import Interval, t_quantile
 from bocb_hf.coupling.table import Table
-from bocb_hf.record import RunRecord
+from bocb_hf.runs.record import RunRecord
 
 
 @dataclass(frozen=True)

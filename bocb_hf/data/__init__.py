@@ -1,4 +1,7 @@
-"""The data sets as rows. Importing this needs no torch; ``bocb_hf.data.images`` loads and decodes them."""
+"""Data: data sets as rows, their images, splits and augmentation; may import ``runs`` and what lies below it.
+
+Importing this needs no torch; ``bocb_hf.data.images`` loads and decodes the images.
+"""
 
 from __future__ import annotations
 

@@ -21,7 +21,6 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-from bocb_hf.config import AugmentationConfig, DataConfig, RuntimeConfig
 from bocb_hf.data.decode import Centre, Native, RandomCrop, SizeRule
 from bocb_hf.data.facts import Statistics, find_one_size, find_statistics
 from bocb_hf.data.hold import Limits, describe_pixels, find_limits, hash_rows, hold_split, keep_decoded
@@ -37,7 +36,8 @@ from bocb_hf.data.load import (
 from bocb_hf.data.splits import Images, TestImages, TrainImages
 from bocb_hf.data.stream import stream_split, stream_to_decode
 from bocb_hf.errors import InputError
-from bocb_hf.identity import DataIdentity
+from bocb_hf.runs.config import AugmentationConfig, DataConfig, RuntimeConfig
+from bocb_hf.runs.identity import DataIdentity
 
 log = logging.getLogger(__name__)
 

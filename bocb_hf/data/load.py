@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bocb_hf.config import DataConfig
 from bocb_hf.data import DATASETS, DatasetRow, content_revision
 from bocb_hf.data.encoded import DatasetTable, read_parquet_splits
 from bocb_hf.errors import InputError
+from bocb_hf.runs.config import DataConfig
 
 _SPLIT_SEED = 0
 

@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from bocb_hf.identity import RANDOM_SCHEME
+from bocb_hf.runs.identity import RANDOM_SCHEME
 
 Purpose = Literal["init", "order", "augmentation", "erasing", "mix", "forward", "hessian"]
 

@@ -1,1 +1,4 @@
-"""Training: one loop, its schedule, evaluation, resume state and export. Needs the extra ``train``."""
+"""Engine: trains, evaluates and repeats one run, in the only loop; may import ``store`` and what lies below it.
+
+It needs the extra ``train``.
+"""

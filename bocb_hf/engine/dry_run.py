@@ -13,14 +13,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import Optimizer
 
-from bocb_hf import strict_yaml
 from bocb_hf.data.splits import Images
 from bocb_hf.engine.environment import count_flops
 from bocb_hf.engine.plan import make_plan
 from bocb_hf.engine.prepare import PreparedRun
-from bocb_hf.optim import OPTIMIZERS
 from bocb_hf.optim.param_groups import split_parameters
 from bocb_hf.optim.row import Need
+from bocb_hf.runs import strict_yaml
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
@@ -33,12 +32,12 @@ def describe_run(prepared: PreparedRun, processes: int) -> str:
     config, identity, data = prepared.config, prepared.identity, prepared.data
     if config.runtime.threads is not None:
         torch.set_num_threads(config.runtime.threads)
-    plan = make_plan(identity, config.runtime, len(data.train), processes)
+    plan = make_plan(identity, prepared.optimizer.row, config.runtime, len(data.train), processes)
     model = prepared.build_model()
     groups = split_parameters(model, identity.training.no_decay)
     parameters = sum(p.numel() for _, p in groups.decay + groups.no_decay)
     flops = count_flops(model, identity.data.image_size)
-    optimizer, needs = prepared.build_optimizer(model), OPTIMIZERS.get(identity.optimizer.name).needs
+    optimizer, needs = prepared.build_optimizer(model), prepared.optimizer.row.needs
     size, precision = identity.data.image_size, identity.training.precision
     seconds, kept = time_steps(model, optimizer, plan.micro_batch, size, needs, precision)
     seconds *= config.runtime.accumulation  # micro-batches a step

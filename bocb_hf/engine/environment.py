@@ -17,8 +17,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import bocb_hf
-from bocb_hf.config import RuntimeConfig
-from bocb_hf.measurements import Environment
+from bocb_hf.runs.config import RuntimeConfig
+from bocb_hf.runs.measurements import Environment
 
 _LIBRARIES = ("torch", "torchvision", "timm", "transformers", "accelerate", "datasets", "evaluate", "numpy")
 

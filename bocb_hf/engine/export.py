@@ -9,7 +9,7 @@ import torch
 from timm.models import save_for_hf
 from torch import nn
 
-from bocb_hf.identity import Identity
+from bocb_hf.runs.identity import Identity
 
 
 def export_model(model: nn.Module, identity: Identity, class_names: tuple[str, ...], folder: Path) -> None:

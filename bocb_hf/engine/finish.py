@@ -18,10 +18,9 @@ from bocb_hf.engine.export import export_model
 from bocb_hf.engine.loop import Trainer
 from bocb_hf.engine.prepare import PreparedRun
 from bocb_hf.engine.sharding import is_sharded
-from bocb_hf.measurements import Correctness, Cost, Measurement, Metrics
-from bocb_hf.optim import OPTIMIZERS
-from bocb_hf.patterns import WeightPatterns, weight_patterns
-from bocb_hf.record import RunRecord, Status, parse_record
+from bocb_hf.runs.measurements import Correctness, Cost, Measurement, Metrics
+from bocb_hf.runs.patterns import WeightPatterns, weight_patterns
+from bocb_hf.runs.record import RunRecord, Status, parse_record
 from bocb_hf.schema import utc_now
 from bocb_hf.store import Store
 from bocb_hf.store.publish import publish_run
@@ -125,7 +124,7 @@ def _make_record(
         identity=identity,
         requires=prepared.source.module,
         family=prepared.source.family,
-        category=OPTIMIZERS.get(identity.optimizer.name).category,
+        category=prepared.optimizer.row.category,
         stopped_step=stopped,
         reason=None if status == "completed" else progress.reason,
         total_steps=trainer.plan.total_steps,

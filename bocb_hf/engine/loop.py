@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from bocb_hf.config import RuntimeConfig
 from bocb_hf.data.augment import Augmenter, loss
 from bocb_hf.data.sampling import hessian_uniforms, seed_forward
 from bocb_hf.data.source import Batch, TrainSource
@@ -33,12 +32,14 @@ from bocb_hf.engine.processes import agree_to_stop, share_buffers
 from bocb_hf.engine.progress import Progress
 from bocb_hf.engine.schedule import learning_rate
 from bocb_hf.engine.sharding import check_sharding, fit_to_shards
-from bocb_hf.engine.step import RECALIBRATION_BATCHES, batch_gradient, evaluation_weights, sampled_label_loss
+from bocb_hf.engine.step import RECALIBRATION_BATCHES, batch_gradient
 from bocb_hf.engine.watch import StepWatch
-from bocb_hf.identity import Identity
-from bocb_hf.optim import OPTIMIZERS
 from bocb_hf.optim.compiled import compile_step, set_lr
 from bocb_hf.optim.param_groups import train_mode
+from bocb_hf.optim.protocols import evaluation_weights, sampled_label_loss
+from bocb_hf.optim.row import OptimizerRow
+from bocb_hf.runs.config import RuntimeConfig
+from bocb_hf.runs.identity import Identity
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +65,7 @@ class Trainer:
         self,
         model: nn.Module,
         optimizer: Optimizer,
+        row: OptimizerRow,
         identity: Identity,
         seed: int,
         runtime: RuntimeConfig,
@@ -75,8 +77,7 @@ class Trainer:
         self.identity, self.seed, self.runtime, self.accelerator = identity, seed, runtime, accelerator
         self.source, self.validation, self.state_dir = source, validation, state_dir
         training, data, device = identity.training, identity.data, accelerator.device
-        self.plan = make_plan(identity, runtime, source.images, accelerator.num_processes)
-        row = OPTIMIZERS.get(identity.optimizer.name)
+        self.plan = make_plan(identity, row, runtime, source.images, accelerator.num_processes)
         check_sharding(accelerator, row, training)
         self.needs = row.needs
         self.format = torch.channels_last if runtime.channels_last else torch.contiguous_format

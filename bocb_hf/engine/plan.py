@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bocb_hf.config import RuntimeConfig
 from bocb_hf.data.augment import check_micro_batch
 from bocb_hf.engine.step import check_precision
 from bocb_hf.errors import InputError
-from bocb_hf.identity import Identity
+from bocb_hf.optim.row import OptimizerRow
+from bocb_hf.runs.config import RuntimeConfig
+from bocb_hf.runs.identity import Identity
 
 
 @dataclass(frozen=True)
@@ -30,14 +31,14 @@ class Plan:
     stretch: int
 
 
-def make_plan(identity: Identity, runtime: RuntimeConfig, train_images: int, processes: int) -> Plan:
+def make_plan(identity: Identity, row: OptimizerRow, runtime: RuntimeConfig, train_images: int, processes: int) -> Plan:
     """Derives the sizes; the last incomplete batch of an epoch is left out, and every epoch has another order.
 
     Raises:
         InputError: The batch is larger than the training split, does not divide over processes and accumulation, or
             tears mixed pairs apart; or the optimizer cannot work at this precision.
     """
-    check_precision(identity)
+    check_precision(identity, row)
     training = identity.training
     batch, parts = training.batch_size, processes * runtime.accumulation
     if batch % parts:

@@ -10,15 +10,16 @@ from torch import nn
 from torch.optim import Optimizer
 
 from bocb_hf.backbones.build import BackboneSource, build_backbone, resolve_backbone
-from bocb_hf.config import RunConfig
 from bocb_hf.data.batches import open_source
 from bocb_hf.data.images import ImageData, load_images
 from bocb_hf.data.sampling import init_seed
 from bocb_hf.data.source import Order, TrainSource
-from bocb_hf.identity import RANDOM_SCHEME, Identity
-from bocb_hf.naming import make_run_id, repository_name
-from bocb_hf.optim.build import build_optimizer, resolve_optimizer
+from bocb_hf.optim.build import build_optimizer
 from bocb_hf.optim.param_groups import freeze_backbone, split_parameters, train_mode
+from bocb_hf.optim.resolve import ResolvedOptimizer, resolve_optimizer
+from bocb_hf.runs.config import RunConfig
+from bocb_hf.runs.identity import RANDOM_SCHEME, Identity, OptimizerIdentity
+from bocb_hf.runs.naming import make_run_id, repository_name
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class PreparedRun:
     identity: Identity
     source: BackboneSource
     data: ImageData
+    optimizer: ResolvedOptimizer
 
     @property
     def run_id(self) -> str:
@@ -58,9 +60,7 @@ class PreparedRun:
     def build_optimizer(self, model: nn.Module) -> Optimizer:
         """The optimizer over the model's parameter groups."""
         training = self.identity.training
-        return build_optimizer(
-            self.identity.optimizer, split_parameters(model, training.no_decay, training.layer_decay)
-        )
+        return build_optimizer(self.optimizer, split_parameters(model, training.no_decay, training.layer_decay))
 
     def train_source(self, accelerator: Accelerator) -> TrainSource:
         """The training images of this process."""
@@ -85,13 +85,20 @@ def prepare_run(config: RunConfig) -> PreparedRun:
     """
     source = resolve_backbone(config.backbone, config.training.drop_path, config.data.image_size)
     data = load_images(config.data, config.role == "trial", config.augmentation, config.runtime)
+    given = config.optimizer
+    optimizer = resolve_optimizer(given.name, config.setting, given.lr, given.weight_decay, given.hyperparameters)
     identity = Identity(
         random_scheme=RANDOM_SCHEME,
         setting=config.setting,
         backbone=source.identity,
-        optimizer=resolve_optimizer(config.optimizer, config.setting),
+        optimizer=OptimizerIdentity(
+            name=optimizer.row.id,
+            lr=optimizer.lr,
+            weight_decay=optimizer.weight_decay,
+            hyperparameters=optimizer.hyperparameters,
+        ),
         training=config.training,
         augmentation=config.augmentation,
         data=data.identity,
     )
-    return PreparedRun(config, identity, source, data)
+    return PreparedRun(config, identity, source, data, optimizer)

@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from bocb_hf.measurements import Curve, Measurement
+from bocb_hf.runs.measurements import Curve, Measurement
 
 # A mean loss this much above the first one, over the stated stretch, is divergence; noise around chance is not.
 DIVERGED_ABOVE = 1.05

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from bocb_hf.config import RESERVED_ARGS
 from bocb_hf.errors import InputError
-from bocb_hf.identity import Identity, flatten
-from bocb_hf.record import RunRecord
+from bocb_hf.runs.config import RESERVED_ARGS
+from bocb_hf.runs.identity import Identity, flatten
+from bocb_hf.runs.record import RunRecord
 
 
 def sections_of(record: RunRecord) -> dict[str, Any]:

@@ -15,21 +15,21 @@ from typing import NamedTuple
 
 import torch
 
-from bocb_hf import strict_yaml
 from bocb_hf.backbones.definition import check_backbone
-from bocb_hf.backbones.load import RECORD, find_run_folder
-from bocb_hf.config import RunConfig
+from bocb_hf.engine.console import EXIT_INTERRUPTED, EXIT_OK, train_visibly
 from bocb_hf.engine.dry_run import describe_run
 from bocb_hf.engine.launch import launch_recipe
-from bocb_hf.engine.main import EXIT_INTERRUPTED, EXIT_OK, train_visibly
 from bocb_hf.engine.prepare import prepare_run
 from bocb_hf.engine.repetition import check_same, cpu_processes_of, runtime_of, sections_of
+from bocb_hf.engine.trained import RECORD, find_run_folder
 from bocb_hf.errors import InputError
-from bocb_hf.load_config import build_run_config
-from bocb_hf.record import RunRecord, read_record
+from bocb_hf.runs import strict_yaml
+from bocb_hf.runs.config import RunConfig
+from bocb_hf.runs.load_config import build_run_config
+from bocb_hf.runs.record import RunRecord, read_record
+from bocb_hf.runs.verification import Verification, make_verification
 from bocb_hf.store import open_store
 from bocb_hf.store.publish import find_run
-from bocb_hf.verification import Verification, make_verification
 
 
 class Original(NamedTuple):

@@ -17,15 +17,15 @@ from filelock import FileLock, Timeout
 from timm.layers.norm_act import convert_sync_batchnorm
 from torch import nn
 
-from bocb_hf.config import RunConfig, RuntimeConfig
 from bocb_hf.engine.environment import count_flops, set_numerics
 from bocb_hf.engine.finish import finish_run, from_main
 from bocb_hf.engine.interrupt import StopSignal
 from bocb_hf.engine.loop import OnStep, Trainer
 from bocb_hf.engine.prepare import PreparedRun, prepare_run
 from bocb_hf.errors import InputError, missing_extra
-from bocb_hf.identity import flatten
-from bocb_hf.record import RunRecord
+from bocb_hf.runs.config import RunConfig, RuntimeConfig
+from bocb_hf.runs.identity import flatten
+from bocb_hf.runs.record import RunRecord
 from bocb_hf.store import Store, open_training_store
 from bocb_hf.store.publish import check_free, find_run
 
@@ -167,6 +167,7 @@ def _train(
     trainer = Trainer(
         model=model,
         optimizer=prepared.build_optimizer(model),
+        row=prepared.optimizer.row,
         identity=prepared.identity,
         seed=prepared.config.seed,
         runtime=prepared.config.runtime,

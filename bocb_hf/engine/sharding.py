@@ -12,9 +12,9 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedType
 from torch.optim import Optimizer
 
-from bocb_hf.config import TrainingConfig
 from bocb_hf.errors import InputError
 from bocb_hf.optim.row import OptimizerRow
+from bocb_hf.runs.config import TrainingConfig
 
 
 def is_sharded(accelerator: Accelerator) -> bool:

@@ -1,26 +1,21 @@
-"""What some optimizers need in a step beside one gradient: other passes over the batch, and other weights to evaluate.
+"""What some optimizers need in a step beside one gradient: other passes over the batch.
 
 A row of the registry says so (``needs``). For all other optimizers nothing here runs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import TypeVar
 
-import torch
 from accelerate import Accelerator
-from accelerate.optimizer import AcceleratedOptimizer
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.optim.swa_utils import update_bn
 
 from bocb_hf.errors import InputError
-from bocb_hf.identity import Identity
-from bocb_hf.optim import OPTIMIZERS
-from bocb_hf.optim.param_groups import train_mode
+from bocb_hf.optim.row import OptimizerRow
+from bocb_hf.runs.identity import Identity
 
 Part = TypeVar("Part")
 
@@ -28,15 +23,14 @@ Part = TypeVar("Part")
 RECALIBRATION_BATCHES = 50
 
 
-def check_precision(identity: Identity) -> None:
+def check_precision(identity: Identity, row: OptimizerRow) -> None:
     """Refuses what cannot work.
 
     Raises:
         InputError: fp16, whose gradient scaling knows one gradient a step, with an optimizer that takes more.
     """
-    name = identity.optimizer.name
-    if identity.training.precision == "fp16" and OPTIMIZERS.get(name).needs & {"closure", "hessian"}:
-        raise InputError(f"training.precision: {name} takes several gradients a step, which fp16 cannot; choose bf16")
+    if identity.training.precision == "fp16" and row.needs & {"closure", "hessian"}:
+        raise InputError(f"training.precision: {row.id} takes several gradients a step, which fp16 cannot; choose bf16")
 
 
 def batch_gradient(
@@ -54,53 +48,6 @@ def batch_gradient(
         for i, part in enumerate(parts):
             with nullcontext() if i == len(parts) - 1 else accelerator.no_sync(network):
                 accelerator.backward(loss_of(part))
-
-
-def sampled_label_loss(logits: Tensor, uniforms: Tensor) -> Tensor:
-    """Mean cross-entropy with labels drawn from the model's own predictions (Gauss-Newton-Bartlett estimator).
-
-    Args:
-        logits: (B, K).
-        uniforms: (B,) in [0, 1), from which labels are drawn by inversion.
-    """
-    with torch.no_grad():
-        below = logits.softmax(dim=1).cumsum(dim=1) <= uniforms[:, None]  # (B, K)
-        labels = below.sum(dim=1).clamp_(max=logits.shape[1] - 1)  # rounding may leave the sum of all below 1
-    return functional.cross_entropy(logits, labels)
-
-
-@contextmanager
-def evaluation_weights(
-    optimizer: AcceleratedOptimizer, model: nn.Module, batches: Callable[[], Iterable[Tensor]]
-) -> Iterator[None]:
-    """Puts the weights that count into the model, and afterwards exactly those from before.
-
-    The optimizer's own way back rounds, and training would then depend on how often it was evaluated.
-
-    Args:
-        optimizer: With ``train`` and ``eval``.
-        model: Without wrappers.
-        batches: Gives training inputs for batch norm's statistics, which belong to the training weights otherwise.
-    """
-    kept = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    training = model.training
-    optimizer.eval()
-    try:
-        if any(isinstance(module, _BatchNorm) for module in model.modules()):
-            update_bn(batches(), model)
-        _restore_mode(model, training)
-        yield
-    finally:
-        optimizer.train()
-        model.load_state_dict(kept)
-        _restore_mode(model, training)
-
-
-def _restore_mode(model: nn.Module, training: bool) -> None:
-    if training:
-        train_mode(model)
-    else:
-        model.eval()
 
 
 @contextmanager

@@ -6,13 +6,13 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
-from bocb_hf.backbones.load import load_backbone
-from bocb_hf.config import DataConfig
 from bocb_hf.data.images import load_images
 from bocb_hf.engine.evaluation import evaluate
+from bocb_hf.engine.trained import load_backbone
 from bocb_hf.errors import InputError
-from bocb_hf.record import RunRecord
-from bocb_hf.verification import Verification, check_tolerance, make_verification
+from bocb_hf.runs.config import DataConfig
+from bocb_hf.runs.record import RunRecord
+from bocb_hf.runs.verification import Verification, check_tolerance, make_verification
 
 
 def verify_run(repository: str, seed: int, tolerance: float, data: str | None = None) -> Verification:

@@ -15,7 +15,6 @@ from gradio.themes import Default
 from starlette.middleware.gzip import GZipMiddleware
 
 from bocb_hf.coupling.pareto import AXES
-from bocb_hf.coupling.words import optimizer_label
 from bocb_hf.errors import InputError
 from bocb_hf.leaderboard.columns import backbone_name, short_revision
 from bocb_hf.leaderboard.export import TYPES, export
@@ -25,6 +24,7 @@ from bocb_hf.leaderboard.source import Source
 from bocb_hf.leaderboard.state import MOST, VIEWS, State, parse_query
 from bocb_hf.leaderboard.views import Page, render
 from bocb_hf.optim import CATEGORIES
+from bocb_hf.report.words.tables import optimizer_label
 
 LONGEST = 8000  # letters of an address
 _HERE = Path(__file__).resolve().parent

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from huggingface_hub import constants
 from markupsafe import Markup
 
-from bocb_hf.coupling.words import optimizer_label
 from bocb_hf.leaderboard import columns as c
 from bocb_hf.leaderboard import grids as g
 from bocb_hf.leaderboard.commands import reproduce_command, train_command
 from bocb_hf.leaderboard.markup import address, figure, grid_table, items, join, pairs
 from bocb_hf.leaderboard.read import Board, CellRow, RunRow
 from bocb_hf.leaderboard.state import Selection, State
-from bocb_hf.store import SCHEME
+from bocb_hf.report.words.tables import optimizer_label
+from bocb_hf.schema import HUB_SCHEME
 
 
 def cell_page(chosen: Selection, state: State) -> Markup:
@@ -82,7 +82,7 @@ def _why_no_runs(board: Board) -> str:
 def _details(board: Board, runs: Sequence[RunRow]) -> Markup:
     run = runs[0]
     parts: list[Markup] = []
-    if board.info.origin.startswith(SCHEME):
+    if board.info.origin.startswith(HUB_SCHEME):
         links = [
             Markup('<li><a href="{}" rel=noopener target=_blank>{}, seed {}</a></li>').format(
                 f"{constants.ENDPOINT}/{r.repository}/tree/main/{r.info.path.rpartition('/')[0]}", r.repository, r.seed

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bocb_hf.coupling.words import backbone_label
 from bocb_hf.leaderboard.read import Board, CellRow
+from bocb_hf.report.words.tables import backbone_label
 
 _HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 STATUS = {"missing": "not run", "interrupted": "not finished", "diverged": "diverged", "partial": "partly diverged"}

@@ -8,7 +8,7 @@ from bocb_hf.backbones import BACKBONES
 from bocb_hf.leaderboard.layout import TableInfo
 from bocb_hf.leaderboard.read import CellRow, RunRow
 from bocb_hf.resources import config_files
-from bocb_hf.store import SCHEME
+from bocb_hf.schema import HUB_SCHEME
 
 SUBMIT = (
     "bocb push --to hf://<you>",
@@ -31,6 +31,6 @@ def train_command(info: TableInfo, cell: CellRow) -> str:
 def reproduce_command(info: TableInfo, run: RunRow) -> str:
     """Trains a run again from its record."""
     path = shlex.quote(run.info.path)
-    if info.origin.startswith(SCHEME):
+    if info.origin.startswith(HUB_SCHEME):
         return f"hf download {shlex.quote(run.repository)} {path} --local-dir .\nbocb train --reproduce {path}"
     return f"bocb train --reproduce {shlex.quote(f'{info.origin}/models/{run.repository}/{run.info.path}')}"

@@ -26,12 +26,13 @@ from huggingface_hub.utils.sha import git_hash
 from packaging.metadata import RawMetadata, parse_email
 from packaging.requirements import InvalidRequirement, Requirement
 
-from bocb_hf import strict_yaml
 from bocb_hf.errors import InputError, missing_extra
 from bocb_hf.leaderboard.read import LeaderboardFile
 from bocb_hf.resources import resource, resource_root
-from bocb_hf.results import LEADERBOARD, dataset_name
-from bocb_hf.store import SCHEME, hub_calls
+from bocb_hf.results.dataset import LEADERBOARD, dataset_name
+from bocb_hf.runs import strict_yaml
+from bocb_hf.schema import HUB_SCHEME
+from bocb_hf.store import hub_calls
 from bocb_hf.store.hub_calls import HubError, check_writable, explained, make_api, with_back_off
 
 DATA = "leaderboard.parquet"  # the copy in the Space of a local file
@@ -123,7 +124,7 @@ def check_source(source: str) -> None:
     Raises:
         InputError: It is no local leaderboard, and no public data set with one.
     """
-    if not source.startswith(SCHEME):
+    if not source.startswith(HUB_SCHEME):
         LeaderboardFile(Path(source))
         return
     name, api = dataset_name(source), make_api()
@@ -189,7 +190,7 @@ def space_files(source: str, wheel: Path) -> dict[str, bytes]:
     except PackageNotFoundError:
         raise missing_extra("gradio", EXTRA) from None
     metadata = _read_metadata(wheel)
-    on_hub = source.startswith(SCHEME)
+    on_hub = source.startswith(HUB_SCHEME)
     files = {
         "README.md": _card(source if on_hub else None, gradio, metadata.get("version", "")).encode(),
         "requirements.txt": ("\n".join(_requirements(metadata)) + "\n").encode(),

@@ -16,7 +16,7 @@ from bocb_hf.leaderboard.pictures import PICTURES, picture, visible
 from bocb_hf.leaderboard.read import Board
 from bocb_hf.leaderboard.state import State, select
 from bocb_hf.leaderboard.views import STUDY
-from bocb_hf.tables import escape_tex, latex_table, score_frame
+from bocb_hf.report.tables import escape_tex, latex_table, score_frame
 
 TYPES: Mapping[str, str] = {
     "csv": "text/csv; charset=utf-8",

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from bocb_hf.coupling.words import optimizer_label
 from bocb_hf.leaderboard.columns import (
     HASH,
     SCORE,
@@ -29,7 +28,8 @@ from bocb_hf.leaderboard.layout import FAMILIES
 from bocb_hf.leaderboard.read import Board, CellRow, RunRow
 from bocb_hf.leaderboard.state import Selection, State
 from bocb_hf.leaderboard.summaries import indices_grid, ledger_grid, ranking_grid, shares_grid, study_grid
-from bocb_hf.patterns import BINS, TOP_SHARE
+from bocb_hf.report.words.tables import optimizer_label
+from bocb_hf.runs.patterns import BINS, TOP_SHARE
 
 _SHARED = ("backbone", "optimizer", "status", "mean", "low", "high", "n", "diverged")
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from statistics import fmean, median
 
-from bocb_hf.coupling.words import optimizer_label
 from bocb_hf.leaderboard.columns import backbone_name, gap_of, interval
 from bocb_hf.leaderboard.read import Board, CellRow
+from bocb_hf.report.words.tables import optimizer_label
 
 CLOSE = 1.0  # points: what is named where noise is unknown
 NAMED = 6  # optimizers in a sentence; the table below has all

@@ -9,13 +9,13 @@ from itertools import groupby
 
 from markupsafe import Markup
 
-from bocb_hf.coupling.words import optimizer_label
 from bocb_hf.leaderboard import columns as c
 from bocb_hf.leaderboard.layout import FAMILIES
 from bocb_hf.leaderboard.markup import address, join
 from bocb_hf.leaderboard.read import NEAR
 from bocb_hf.leaderboard.state import Selection, State
 from bocb_hf.optim import CATEGORIES
+from bocb_hf.report.words.tables import optimizer_label
 
 SHADES = 12  # classes g0 (the best) to g11 of the style sheet
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import pyarrow as pa
 from pydantic import Field
 
-from bocb_hf.patterns import WeightPatterns
+from bocb_hf.runs.patterns import WeightPatterns
 from bocb_hf.schema import Frozen
 
 VERSION = 2  # of this layout; in the metadata of the file

@@ -14,16 +14,16 @@ from matplotlib.figure import Figure
 from bocb_hf.coupling.marks import Marks
 from bocb_hf.coupling.ranks import Ranking
 from bocb_hf.coupling.scores import ScoreTable
-from bocb_hf.figures.costs import pareto_front, trial_figure
-from bocb_hf.figures.differences import interaction
-from bocb_hf.figures.distributions import boxes, violin
-from bocb_hf.figures.draw import draw_ranks
-from bocb_hf.figures.grid import heatmap
-from bocb_hf.figures.patterns import pattern_figure
-from bocb_hf.figures.style import figure_bytes
-from bocb_hf.figures.training import Line, Trace, training_curves
 from bocb_hf.leaderboard.read import Board, RunRow
 from bocb_hf.leaderboard.state import Selection, State, select
+from bocb_hf.report.figures.costs import pareto_front, trial_figure
+from bocb_hf.report.figures.differences import interaction
+from bocb_hf.report.figures.distributions import boxes, violin
+from bocb_hf.report.figures.draw import draw_ranks
+from bocb_hf.report.figures.grid import heatmap
+from bocb_hf.report.figures.patterns import pattern_figure
+from bocb_hf.report.figures.style import figure_bytes
+from bocb_hf.report.figures.training import Line, Trace, training_curves
 
 _LOCK = threading.Lock()  # matplotlib's fonts and parsers are shared by all threads
 

@@ -21,8 +21,8 @@ from bocb_hf.coupling.scores import ScoreTable
 from bocb_hf.coupling.trials import TrialCurve
 from bocb_hf.errors import InputError
 from bocb_hf.leaderboard.layout import LEVELS, SCHEMA, VERSION, VERSION_KEY, CellInfo, RunInfo, TableInfo
-from bocb_hf.patterns import WeightPatterns
 from bocb_hf.recommend.source import Source, Tried
+from bocb_hf.runs.patterns import WeightPatterns
 
 NEAR = "may be as good as the best (Hsu, 95 %)"
 _LIGHT = [name for name in SCHEMA.names if name != "payload"]

@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from bocb_hf.aggregate import StoreContents
 from bocb_hf.coupling.row import Row
-from bocb_hf.diagnosis import diagnose
-from bocb_hf.identity import flatten
 from bocb_hf.leaderboard.layout import (
     LEVELS,
     CellInfo,
@@ -16,8 +13,11 @@ from bocb_hf.leaderboard.layout import (
     RunInfo,
     Trial,
 )
-from bocb_hf.record import RunRecord
-from bocb_hf.report import environment_text
+from bocb_hf.report.html import environment_text
+from bocb_hf.runs.diagnosis import diagnose
+from bocb_hf.runs.identity import flatten
+from bocb_hf.runs.record import RunRecord
+from bocb_hf.store.contents import StoreContents
 
 
 def own_cell(row: Row, others: Sequence[Row], contents: StoreContents) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntr
 
 from bocb_hf.errors import InputError
 from bocb_hf.leaderboard.read import Board, LeaderboardFile
-from bocb_hf.results import LEADERBOARD, dataset_name
+from bocb_hf.results.dataset import LEADERBOARD, dataset_name
 
 HUB = "hf://"
 EVERY = 300.0  # seconds between two looks for a newer file

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from bocb_hf.coupling.pareto import AXES, Axis
 from bocb_hf.leaderboard.layout import FAMILIES, LEVELS
 from bocb_hf.leaderboard.read import Board, CellRow
-from bocb_hf.patterns import WeightPatterns
+from bocb_hf.runs.patterns import WeightPatterns
 
 VIEWS: Mapping[str, str] = {
     "table": "Table",

@@ -8,7 +8,6 @@ from statistics import fmean
 from typing import Any
 
 from bocb_hf.backbones import CNN_FAMILIES
-from bocb_hf.coupling.words import optimizer_label
 from bocb_hf.leaderboard.columns import (
     Column,
     Grid,
@@ -22,6 +21,7 @@ from bocb_hf.leaderboard.columns import (
 from bocb_hf.leaderboard.layout import FAMILIES
 from bocb_hf.leaderboard.read import Board
 from bocb_hf.leaderboard.state import Selection
+from bocb_hf.report.words.tables import optimizer_label
 
 _PARTS = ("backbone", "optimizer", "interaction")
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from markupsafe import Markup
 
 from bocb_hf.coupling.pareto import AXES
-from bocb_hf.coupling.words import optimizer_label
 from bocb_hf.leaderboard import columns as c
 from bocb_hf.leaderboard import grids as g
 from bocb_hf.leaderboard import summaries as w
@@ -21,6 +20,7 @@ from bocb_hf.leaderboard.layout import LEVELS
 from bocb_hf.leaderboard.markup import address, figure, files, grid_table, headline, items, join, pick
 from bocb_hf.leaderboard.read import Board
 from bocb_hf.leaderboard.state import VIEWS, Selection, State, filters_in_words, select
+from bocb_hf.report.words.tables import optimizer_label
 
 STUDY = "published-cifar100"
 # what the page's own template language would read, in text as in attributes

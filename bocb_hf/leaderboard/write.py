@@ -12,20 +12,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bocb_hf.aggregate import StoreContents
 from bocb_hf.coupling.analysis import Analysis, analyse, to_plain
-from bocb_hf.coupling.analysis_words import analysis_text
 from bocb_hf.coupling.contrast import family_contrast
 from bocb_hf.coupling.ledger import ledger, summarize, unequal
 from bocb_hf.coupling.marks import Marks
 from bocb_hf.coupling.pareto import AXES, pareto
+from bocb_hf.coupling.published import PUBLISHED, SOURCE, published
 from bocb_hf.coupling.robustness import robustness
 from bocb_hf.coupling.row import Row
 from bocb_hf.coupling.scores import ScoreTable, scores_of
 from bocb_hf.coupling.table import Table, build_tables, floors
 from bocb_hf.coupling.trials import trial_curves
-from bocb_hf.coupling.words import contrast_text, floor_text, notes, span
-from bocb_hf.figures.grid import ranks
 from bocb_hf.leaderboard.layout import (
     GROUP,
     SCHEMA,
@@ -36,9 +33,12 @@ from bocb_hf.leaderboard.layout import (
     TriedRow,
 )
 from bocb_hf.leaderboard.record_rows import own_cell, run_row
-from bocb_hf.outputs import table_slug
 from bocb_hf.recommend.source import tried_of
-from bocb_hf.reference import PUBLISHED, SOURCE, published
+from bocb_hf.report.figures.grid import ranks
+from bocb_hf.report.outputs import table_slug
+from bocb_hf.report.words.analysis import analysis_text
+from bocb_hf.report.words.tables import contrast_text, floor_text, notes, span
+from bocb_hf.store.contents import StoreContents
 
 DRAWS = 2000
 _Row = dict[str, Any]

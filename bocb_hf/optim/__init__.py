@@ -1,4 +1,7 @@
-"""The optimizers as rows. Importing this needs no torch; ``bocb_hf.optim.build`` builds them."""
+"""Optimizers: rows, builders, algorithms and their conformance suite; may import only what lies at the package's top.
+
+Importing this needs no torch; ``bocb_hf.optim.build`` builds the optimizers.
+"""
 
 from __future__ import annotations
 

@@ -72,8 +72,8 @@ class OptimizerRow:
         compiles: Whether ``torch.compile`` takes its step (``runtime.compile_optimizer``). The others run fused kernels
             or look at numbers on the way.
         exceptions: Checks of the conformance suite that do not apply, each with its reason.
-        reference: For a plug-in, its update in numpy (``bocb_hf.optim.reference``) as ``module:function``. Those of the
-            rows of this package are in ``tests/references``.
+        reference: For a plug-in, its update in numpy (``bocb_hf.optim.conformance.reference``) as
+            ``module:function``. Those of the rows of this package are in ``tests/references``.
         tolerance: Of the comparison with that reference.
     """
 

@@ -1,1 +1,1 @@
-"""Which optimizers to try on a backbone, with which evidence: answers from tables, never a new number for a table."""
+"""Recommend: which optimizers to try on a backbone, with the evidence; may import ``report`` and what lies below it."""

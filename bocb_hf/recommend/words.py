@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bocb_hf.coupling.words import backbone_label, interval_text, optimizer_label
 from bocb_hf.recommend.answer import Answer
 from bocb_hf.recommend.evaluate import HELD_OUT
 from bocb_hf.recommend.start import Start
 from bocb_hf.recommend.tags import ENOUGH_OF_KIND, UNKNOWN, Tags, known_tags
+from bocb_hf.report.words.tables import backbone_label, interval_text, optimizer_label
 
 WIDTH = 112
 SHOWN_CELLS = 30

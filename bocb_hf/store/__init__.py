@@ -1,4 +1,4 @@
-"""Where repositories live: one interface; a local folder and the Hub with the same layout."""
+"""Stores: a local folder or the Hub in one layout, with cards; may import ``coupling`` and what lies below."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Protocol
 
 from bocb_hf.errors import InputError
+from bocb_hf.schema import HUB_SCHEME
 
-# The one hidden file of ours: a score as the Hub's benchmark pages read it (bocb_hf/eval_results.py).
+# The one hidden file of ours: a score as the Hub's benchmark pages read it (bocb_hf/store/cards/eval_results.py).
 EVAL_RESULTS = ".eval_results/bocb.yaml"
 # visible parts with one slash between them, so that no file has two names, and a letter or digit somewhere
 _PATH = re.compile(r"(?=.*[A-Za-z0-9])[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
@@ -114,19 +115,16 @@ def check_repository(repository: str) -> str:
     return check_path(repository)
 
 
-SCHEME = "hf://"
-
-
 def open_store(uri: str) -> Store:
     """Opens the store that a user named: a folder, or ``hf://<namespace>``.
 
     Raises:
         InputError: The scheme is not supported.
     """
-    if uri.startswith(SCHEME):
+    if uri.startswith(HUB_SCHEME):
         from bocb_hf.store.hub import HubStore
 
-        return HubStore(uri.removeprefix(SCHEME))
+        return HubStore(uri.removeprefix(HUB_SCHEME))
     if "://" in uri:
         raise InputError(f"store: {uri!r} is not supported; give a local folder or hf://<user or organisation>")
     from bocb_hf.store.local import LocalStore
@@ -148,9 +146,9 @@ def open_training_store(uri: str, local: str) -> tuple[Store, Store | None]:
         InputError: The Hub does not let us write there, which is found before anything is trained.
     """
     store = open_store(uri)
-    if not uri.startswith(SCHEME):
+    if not uri.startswith(HUB_SCHEME):
         return store, None
     from bocb_hf.store.hub_calls import check_writable
 
-    check_writable(uri.removeprefix(SCHEME))
+    check_writable(uri.removeprefix(HUB_SCHEME))
     return open_store(local), store

@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-from bocb_hf.card import CardBlock, parse_card, parse_metadata
 from bocb_hf.errors import InputError
-from bocb_hf.naming import repository_name
-from bocb_hf.record import MAX_BYTES
+from bocb_hf.runs.card import CardBlock, parse_card, parse_metadata
+from bocb_hf.runs.naming import repository_name
+from bocb_hf.runs.record import MAX_BYTES
 from bocb_hf.store.file_cache import FileCache
 from bocb_hf.store.hub import HubStore, download
 from bocb_hf.store.hub_listing import Listed, list_pages, list_repositories, parse_item, read_item

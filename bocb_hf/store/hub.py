@@ -14,7 +14,7 @@ from huggingface_hub import CommitOperationAdd, CommitOperationCopy, CommitOpera
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 
 from bocb_hf.errors import InputError
-from bocb_hf.record import MAX_BYTES
+from bocb_hf.runs.record import MAX_BYTES
 from bocb_hf.store import ConflictError, CopyOf, check_path, check_repository, hub_calls, is_path
 from bocb_hf.store.hub_calls import client, explained, make_api, with_back_off
 from bocb_hf.store.hub_listing import list_repositories

@@ -18,7 +18,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from bocb_hf.errors import InputError
-from bocb_hf.record import MAX_BYTES
+from bocb_hf.runs.record import MAX_BYTES
 from bocb_hf.store import EVAL_RESULTS, ConflictError, CopyOf, check_path, check_repository
 
 

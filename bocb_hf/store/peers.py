@@ -5,8 +5,8 @@ from __future__ import annotations
 import datetime
 from collections.abc import Mapping, Sequence
 
-from bocb_hf.card import CardBlock, PeerEntry, Peers
 from bocb_hf.errors import InputError
+from bocb_hf.runs.card import CardBlock, PeerEntry, Peers
 from bocb_hf.store import ReadStore
 from bocb_hf.store.read import read_card
 

@@ -6,14 +6,14 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from bocb_hf.card import CardBlock, Peers
-from bocb_hf.card_curves import CURVES, draw_curves
-from bocb_hf.card_text import render_card
 from bocb_hf.errors import InputError
-from bocb_hf.eval_results import benchmark_dataset, render_eval_results
-from bocb_hf.record import RunRecord, parse_record
-from bocb_hf.retraction import Retraction, make_retraction
+from bocb_hf.runs.card import CardBlock, Peers
+from bocb_hf.runs.record import RunRecord, parse_record
+from bocb_hf.runs.retraction import Retraction, make_retraction
 from bocb_hf.store import EVAL_RESULTS, ConflictError, CopyOf, Store
+from bocb_hf.store.cards.curves import CURVES, draw_curves
+from bocb_hf.store.cards.eval_results import benchmark_dataset, render_eval_results
+from bocb_hf.store.cards.text import render_card
 from bocb_hf.store.read import CARD, RepositoryContents, read_repository
 
 log = logging.getLogger(__name__)

@@ -11,12 +11,12 @@ from typing import Annotated, Literal
 from filelock import FileLock
 from pydantic import Field, ValidationError
 
-from bocb_hf.card import CardBlock
-from bocb_hf.config import RuntimeConfig
 from bocb_hf.errors import InputError
-from bocb_hf.record import BaselineRecord, RunRecord
-from bocb_hf.schema import Frozen, canonical_json, describe_errors, utc_now
-from bocb_hf.store import SCHEME, ConflictError, Store, check_repository, open_store
+from bocb_hf.runs.card import CardBlock
+from bocb_hf.runs.config import RuntimeConfig
+from bocb_hf.runs.record import BaselineRecord, RunRecord
+from bocb_hf.schema import HUB_SCHEME, Frozen, canonical_json, describe_errors, utc_now
+from bocb_hf.store import ConflictError, Store, check_repository, open_store
 from bocb_hf.store.local import LocalStore
 from bocb_hf.store.publish import WEIGHT_FILES, publish_runs
 from bocb_hf.store.read import CARD, read_repository
@@ -59,7 +59,7 @@ class Queue:
         self.store = store
 
     def _file(self, repository: str, to: str) -> Path:
-        name = f"{to.removeprefix(SCHEME)}__{check_repository(repository).replace('/', '__')}.json"
+        name = f"{to.removeprefix(HUB_SCHEME)}__{check_repository(repository).replace('/', '__')}.json"
         return self.store.root / _QUEUE / name
 
     def entries(self) -> list[Pending]:
@@ -146,7 +146,7 @@ def push_repository(
     Raises:
         InputError: A record is damaged, a place is taken, or the Hub refused.
     """
-    target, namespace = open_store(to), to.removeprefix(SCHEME)
+    target, namespace = open_store(to), to.removeprefix(HUB_SCHEME)
     contents = read_repository(source, repository)
     if contents.damaged:
         path, reason = contents.damaged[0]
@@ -227,7 +227,7 @@ def push_after_training(source: Store, runtime: RuntimeConfig, repository: str, 
         path: Of the record in it.
     """
     to = runtime.store
-    if not to.startswith(SCHEME) or not isinstance(source, LocalStore):
+    if not to.startswith(HUB_SCHEME) or not isinstance(source, LocalStore):
         return
     queue = Queue(source)
     try:

@@ -6,10 +6,10 @@ import re
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar, runtime_checkable
 
-from bocb_hf.card import CardBlock, parse_card
 from bocb_hf.errors import InputError
-from bocb_hf.record import BaselineRecord, RunRecord, parse_record
-from bocb_hf.retraction import Retraction, parse_retraction
+from bocb_hf.runs.card import CardBlock, parse_card
+from bocb_hf.runs.record import BaselineRecord, RunRecord, parse_record
+from bocb_hf.runs.retraction import Retraction, parse_retraction
 from bocb_hf.store import ReadStore
 
 RUN = re.compile(r"seeds/.+/record\.json|trials/.+\.json")  # a deeper one is damaged, not overlooked

@@ -1,1 +1,1 @@
-"""Sweeps: a plan in YAML, the tuning rule, and the executors that run it."""
+"""Sweeps: plans, the tuning rule, workers and floors; may import ``engine`` and what lies below it."""

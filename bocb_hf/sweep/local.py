@@ -15,10 +15,9 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing.synchronize import Event
 from typing import Any, Literal
 
-from bocb_hf.config import RunConfig
-from bocb_hf.optim import OPTIMIZERS
 from bocb_hf.plugins import load_plugins
-from bocb_hf.record import RunRecord
+from bocb_hf.runs.config import RunConfig
+from bocb_hf.runs.record import RunRecord
 
 Floor = Literal["logistic_regression", "frozen_backbone"]
 
@@ -118,9 +117,9 @@ def _train(config: RunConfig) -> RunRecord:
 
 
 def _baseline(config: RunConfig, floor: Floor) -> None:
-    from bocb_hf.baseline import publish_frozen_backbone, publish_logistic_regression
     from bocb_hf.store import open_training_store
     from bocb_hf.store.push import push_after_training
+    from bocb_hf.sweep.floors import publish_frozen_backbone, publish_logistic_regression
 
     runtime = config.runtime
     store, _ = open_training_store(runtime.store, runtime.local_store)
@@ -138,8 +137,7 @@ def _time_step(config: RunConfig) -> tuple[float, int]:
 
     prepared = prepare_run(config)
     model = prepared.build_model()
-    plan = make_plan(prepared.identity, config.runtime, len(prepared.data.train), 1)
-    needs = OPTIMIZERS.get(config.optimizer.name).needs
+    plan = make_plan(prepared.identity, prepared.optimizer.row, config.runtime, len(prepared.data.train), 1)
     optimizer = prepared.build_optimizer(model)
-    seconds, _ = time_steps(model, optimizer, plan.micro_batch, config.data.image_size, needs)
+    seconds, _ = time_steps(model, optimizer, plan.micro_batch, config.data.image_size, prepared.optimizer.row.needs)
     return seconds * config.runtime.accumulation, plan.total_steps

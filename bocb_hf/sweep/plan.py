@@ -9,10 +9,10 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field, ValidationError, field_validator
 
-from bocb_hf import strict_yaml
 from bocb_hf.errors import InputError
 from bocb_hf.optim import OPTIMIZERS
-from bocb_hf.record import RunRecord
+from bocb_hf.runs import strict_yaml
+from bocb_hf.runs.record import RunRecord
 from bocb_hf.schema import Frozen, Seed, Slug, describe_errors, parse_strict
 
 

@@ -15,13 +15,13 @@ from typing import Any
 from tqdm import tqdm
 
 from bocb_hf.backbones.definition import check_backbone
-from bocb_hf.config import RunConfig
 from bocb_hf.errors import InputError
-from bocb_hf.load_config import load_run_config
-from bocb_hf.naming import repository_name
 from bocb_hf.optim import OPTIMIZERS
-from bocb_hf.record import RunRecord
 from bocb_hf.resources import find_config
+from bocb_hf.runs.config import RunConfig
+from bocb_hf.runs.load_config import load_run_config
+from bocb_hf.runs.naming import repository_name
+from bocb_hf.runs.record import RunRecord
 from bocb_hf.store import open_training_store
 from bocb_hf.store.read import read_repository
 from bocb_hf.sweep.local import Floor, LocalExecutor

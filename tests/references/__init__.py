@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bocb_hf.optim.reference import Reference
+from bocb_hf.optim.conformance.reference import Reference
 
 
 def references() -> Mapping[str, tuple[Reference, float]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bocb_hf.optim.reference import Array, Reference, State, each
+from bocb_hf.optim.conformance.reference import Array, Reference, State, each
 from references.fixed import mask, project
 
 

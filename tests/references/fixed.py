@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bocb_hf.optim.reference import Array, Case, Reference, State, Trajectory, each
+from bocb_hf.optim.conformance.reference import Array, Case, Reference, State, Trajectory, each
 
 
 @each

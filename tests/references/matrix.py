@@ -7,7 +7,7 @@ import random
 import numpy as np
 import torch
 
-from bocb_hf.optim.reference import Array, Case, Reference, State, Trajectory, each
+from bocb_hf.optim.conformance.reference import Array, Case, Reference, State, Trajectory, each
 from references.adaptive import adam_step
 
 

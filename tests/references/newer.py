@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from bocb_hf.optim.reference import Array, Case, Reference, State, Trajectory, each
+from bocb_hf.optim.conformance.reference import Array, Case, Reference, State, Trajectory, each
 from references.adaptive import adam_step
 
 

@@ -13,10 +13,10 @@ import torch
 from scipy import special
 from torch import Tensor
 
-from bocb_hf.config import AugmentationConfig
 from bocb_hf.data.augment.draws import pick
 from bocb_hf.data.sampling import derive_seed
 from bocb_hf.errors import InputError
+from bocb_hf.runs.config import AugmentationConfig
 
 
 @dataclass(frozen=True)

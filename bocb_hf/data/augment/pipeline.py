@@ -14,7 +14,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from bocb_hf.config import AugmentationConfig, TrainingConfig
 from bocb_hf.data.augment.crop import crop_box, flip_some, padded_crop, resized_crop
 from bocb_hf.data.augment.draws import COLUMNS, FLIP, OPERATIONS, PLACE, pick
 from bocb_hf.data.augment.erasing import draw_noise, erase
@@ -23,6 +22,7 @@ from bocb_hf.data.augment.randaugment import apply_layer, choose_layers
 from bocb_hf.data.augment.targets import soft_targets
 from bocb_hf.data.sampling import step_uniforms
 from bocb_hf.errors import InputError
+from bocb_hf.runs.config import AugmentationConfig, TrainingConfig
 
 # Values of the inputs that a CPU augments at once: 16 images of 224 pixels, which its caches still help with.
 _BLOCK = 16 * 3 * 224**2

@@ -1,0 +1,48 @@
+"""A run as a person starts it: log, progress bar, signals and exit status.
+
+torch is imported only when a run trains, so that a mistake in the arguments is answered at once.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import signal
+import sys
+
+from tqdm import tqdm
+
+from bocb_hf.engine.interrupt import StopSignal
+from bocb_hf.runs.config import RunConfig
+from bocb_hf.runs.record import RunRecord
+
+EXIT_OK, EXIT_INPUT, EXIT_INTERRUPTED = 0, 2, 130
+
+
+def stop_with_launcher() -> None:
+    """Gets SIGTERM when accelerate's launcher dies, which does not pass a signal on to its only child (Linux)."""
+    launched = "ACCELERATE_MIXED_PRECISION" in os.environ  # set by the launcher, never by a user's shell
+    if launched and sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
+
+
+def show_log(level: int) -> None:
+    """Prints what the run says about itself, and of its libraries only what is wrong."""
+    logging.basicConfig(level=level, format="%(message)s")
+    for noisy in ("httpx", "timm", "accelerate"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def train_visibly(config: RunConfig, main_process: bool = True) -> RunRecord:
+    """``train_run`` with a progress bar, stopped by SIGTERM and SIGINT."""
+    from bocb_hf.engine.run import train_run
+
+    with StopSignal() as stop, tqdm(unit="step", disable=not main_process, file=sys.stderr) as bar:
+
+        def on_step(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        return train_run(config, stop, on_step)

@@ -1,0 +1,142 @@
+"""What the checks of the conformance suite share: small problems, and an optimizer that is stepped as the loop does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from bocb_hf.optim.build import build_optimizer
+from bocb_hf.optim.param_groups import ParamGroups
+from bocb_hf.optim.resolve import resolve_row
+from bocb_hf.optim.row import OptimizerRow
+from bocb_hf.schema import Scalar
+
+BATCH_SIZE = 8  # that a Hessian estimate is told
+SMALL: Mapping[str, tuple[int, ...]] = {"matrix": (4, 3), "vector": (5,), "convolution": (4, 3, 2, 2)}
+# both axes above 16, where AdaFactor factors
+WIDE: Mapping[str, tuple[int, ...]] = {"matrix": (20, 18), "vector": (17,), "convolution": (18, 17, 2, 2)}
+
+
+class NonConformance(AssertionError):
+    """A check failed; the message says what was expected and what was found."""
+
+
+class NotApplicable(Exception):
+    """A check does not apply to this row; the message says why."""
+
+
+def require(condition: bool, message: str) -> None:
+    """Raises ``NonConformance`` with the message unless the condition holds."""
+    if not condition:
+        raise NonConformance(message)
+
+
+@dataclass
+class Bench:
+    """An optimizer over a few tensors.
+
+    Attributes:
+        row: Its row.
+        parameters: By name; those with one axis are exempt from decay.
+        optimizer: Over them.
+        steps: Steps done.
+    """
+
+    row: OptimizerRow
+    parameters: dict[str, nn.Parameter]
+    optimizer: Optimizer
+    steps: int = 0
+
+    def step(self, fill: Callable[[], None], fill_hessian: Callable[[], None] | None = None) -> None:
+        """One step in the order of the training loop.
+
+        Args:
+            fill: Sets the gradients at the parameters' present values.
+            fill_hessian: Likewise with sampled labels; ``fill`` serves when None.
+        """
+        optimizer: Any = self.optimizer
+        if "hessian" in self.row.needs and self.steps % optimizer.hessian_interval == 0:
+            (fill_hessian or fill)()
+            optimizer.update_hessian(BATCH_SIZE)
+            optimizer.zero_grad()
+        fill()
+        optimizer.step(fill if "closure" in self.row.needs else None)
+        optimizer.zero_grad()
+        self.steps += 1
+
+    def values(self) -> dict[str, Tensor]:
+        """Copies of the parameters."""
+        return {name: p.detach().clone() for name, p in self.parameters.items()}
+
+
+def make_bench(
+    row: OptimizerRow,
+    tensors: Mapping[str, Tensor],
+    weight_decay: float | None = None,
+    lr: float | None = None,
+    hyperparameters: Mapping[str, Scalar] | None = None,
+) -> Bench:
+    """Builds the row's optimizer over copies of tensors; None takes the defaults of the row."""
+    parameters = {name: nn.Parameter(t.clone()) for name, t in tensors.items()}
+    return Bench(row, parameters, make_optimizer(row, parameters, weight_decay, lr, hyperparameters))
+
+
+def make_optimizer(
+    row: OptimizerRow,
+    parameters: Mapping[str, nn.Parameter],
+    weight_decay: float | None = None,
+    lr: float | None = None,
+    hyperparameters: Mapping[str, Scalar] | None = None,
+) -> Optimizer:
+    """Builds the row's optimizer; parameters with one axis are exempt from decay, all others are hidden matrices."""
+    wide = [(name, p) for name, p in parameters.items() if p.ndim > 1]
+    narrow = [(name, p) for name, p in parameters.items() if p.ndim <= 1]
+    groups = ParamGroups(wide, narrow, frozenset(name for name, _ in wide))
+    return build_optimizer(resolve_row(row, "default", lr, weight_decay, hyperparameters), groups)
+
+
+def start(shapes: Mapping[str, Sequence[int]], dtype: torch.dtype = torch.float64) -> dict[str, Tensor]:
+    """Random tensors, always the same."""
+    generator = torch.Generator().manual_seed(1)
+    return {
+        name: torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype) for name, shape in shapes.items()
+    }
+
+
+def noise(shape: Sequence[int], step: int, purpose: int = 0) -> Tensor:
+    """A random gradient that depends on shape, step and purpose alone, float64."""
+    generator = torch.Generator().manual_seed(1000 * step + purpose)
+    return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+
+def fill_noise(bench: Bench, slope: float = 0.5, scale: float = 1.0) -> Callable[[], None]:
+    """A function that sets gradients to noise of the present step plus ``slope`` times the parameters."""
+
+    def fill() -> None:
+        for i, p in enumerate(bench.parameters.values()):
+            p.grad = scale * (noise(p.shape, bench.steps, i).to(p.dtype) + slope * p.detach())
+
+    return fill
+
+
+def run_noise(bench: Bench, steps: int, slope: float = 0.5) -> dict[str, Tensor]:
+    """Steps through noise and returns the parameters."""
+    for _ in range(steps):
+        bench.step(fill_noise(bench, slope))
+    return bench.values()
+
+
+def state_numbers(state: Mapping[str, Any]) -> int:
+    """Numbers in the tensors of one parameter's state, those inside lists included, single ones (counters) not."""
+
+    def count(value: Any) -> int:
+        if isinstance(value, Tensor):
+            return value.numel() if value.numel() > 1 else 0
+        return sum(count(item) for item in value) if isinstance(value, list | tuple) else 0
+
+    return sum(count(value) for value in state.values())

@@ -1,0 +1,77 @@
+"""What some optimizers ask of a training loop beside one gradient: sampled labels, and other weights to evaluate.
+
+The loop (``bocb_hf/engine/loop.py``) and the conformance suite both go by these functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim.swa_utils import update_bn
+
+from bocb_hf.optim.param_groups import train_mode
+
+
+def sampled_label_loss(logits: Tensor, uniforms: Tensor) -> Tensor:
+    """Mean cross-entropy with labels drawn from the model's own predictions (Gauss-Newton-Bartlett estimator).
+
+    Args:
+        logits: (B, K).
+        uniforms: (B,) in [0, 1), from which labels are drawn by inversion.
+    """
+    with torch.no_grad():
+        below = logits.softmax(dim=1).cumsum(dim=1) <= uniforms[:, None]  # (B, K)
+        labels = below.sum(dim=1).clamp_(max=logits.shape[1] - 1)  # rounding may leave the sum of all below 1
+    return functional.cross_entropy(logits, labels)
+
+
+class AveragingOptimizer(Protocol):
+    """An optimizer that evaluates at other weights than it trains at, such as schedule-free ones."""
+
+    def train(self) -> None:
+        """Puts the training weights into the parameters."""
+        ...
+
+    def eval(self) -> None:
+        """Puts the weights that count into the parameters."""
+        ...
+
+
+@contextmanager
+def evaluation_weights(
+    optimizer: AveragingOptimizer, model: nn.Module, batches: Callable[[], Iterable[Tensor]]
+) -> Iterator[None]:
+    """Puts the weights that count into the model, and afterwards exactly those from before.
+
+    The optimizer's own way back rounds, and training would then depend on how often it was evaluated.
+
+    Args:
+        optimizer: With ``train`` and ``eval``.
+        model: Without wrappers.
+        batches: Gives training inputs for batch norm's statistics, which belong to the training weights otherwise.
+    """
+    kept = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    training = model.training
+    optimizer.eval()
+    try:
+        if any(isinstance(module, _BatchNorm) for module in model.modules()):
+            update_bn(batches(), model)
+        _restore_mode(model, training)
+        yield
+    finally:
+        optimizer.train()
+        model.load_state_dict(kept)
+        _restore_mode(model, training)
+
+
+def _restore_mode(model: nn.Module, training: bool) -> None:
+    if training:
+        train_mode(model)
+    else:
+        model.eval()

@@ -1,0 +1,40 @@
+"""Writes an answer as a plan for ``bocb sweep``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+
+from bocb_hf.errors import InputError
+from bocb_hf.recommend.answer import Answer
+from bocb_hf.resources import find_config
+from bocb_hf.sweep.plan import load_plan
+
+
+def write_plan(path: Path, config: str, given: Answer) -> None:
+    """Writes the members and the most promising other optimizer as a plan for the backbone.
+
+    Raises:
+        InputError: An unknown setting, an optimizer without a row, or a path that cannot be written.
+    """
+    find_config(config, "recipes/configs")
+    optimizers = [*given.names(given.chosen), *(name for name, _ in given.probes[:1])]
+    plan = {
+        "name": "recommended",
+        "config": config,
+        "backbones": [given.target.name],
+        "optimizers": optimizers,
+        "tuning": {"points": 3, "factor": 3.0, "seed": 0, "max_extensions": 2},
+        "final_seeds": [1, 2, 3],
+    }
+    head = (
+        f"# Purpose:  {given.target.name} with the optimizers that `bocb recommend` names, from {given.source.label}\n"
+        f"# Command:  bocb sweep {path}\n"
+    )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(head + yaml.safe_dump(plan, sort_keys=False), encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"--plan: cannot write {path}: {error.strerror}; choose another path") from error
+    load_plan(path)

@@ -1,0 +1,91 @@
+"""All figures of a table, by file name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+
+from matplotlib.figure import Figure
+
+from bocb_hf.coupling.indices import residuals
+from bocb_hf.coupling.marks import Marks
+from bocb_hf.coupling.pareto import AXES, pareto
+from bocb_hf.coupling.ranks import Ranking, rank_optimizers
+from bocb_hf.coupling.robustness import robustness
+from bocb_hf.coupling.scores import ScoreTable
+from bocb_hf.coupling.table import Table
+from bocb_hf.coupling.trials import trial_curves
+from bocb_hf.report.figures.costs import pareto_front, trial_figure
+from bocb_hf.report.figures.differences import critical_difference, interaction
+from bocb_hf.report.figures.distributions import boxes, violin
+from bocb_hf.report.figures.grid import heatmap
+from bocb_hf.report.figures.training import lines_of, training_curves
+
+Drawing = Callable[[], Figure]
+
+
+def draw_scores(scores: ScoreTable, marks: Marks, split: str = "test") -> Iterator[tuple[str, Drawing]]:
+    """The figures that need scores only, published ones included; each is drawn when it is called."""
+    yield "heatmap", partial(heatmap, scores, marks, split)
+    yield "violin", partial(violin, scores)
+    if min(scores.means.shape) > 1:
+        yield "interaction", partial(_interaction, scores)
+    ranking = rank_optimizers(scores)
+    if ranking is not None:
+        yield "critical-difference", partial(draw_ranks, scores, ranking)
+
+
+def draw_records(table: Table) -> Iterator[tuple[str, Drawing]]:
+    """The figures that need trials, costs or curves; those without anything to show are left out."""
+    found = robustness(table)
+    if found.offsets:
+        yield "distance-by-backbone", partial(boxes, found, "backbone", table.dataset)
+        yield "distance-by-optimizer", partial(boxes, found, "optimizer", table.dataset)
+    curves = trial_curves(table)
+    if curves:
+        yield "trials", partial(trial_figure, curves, table.dataset)
+    for backbone, name in slugs(table.backbones).items():
+        for axis in AXES:
+            front = pareto(table, backbone, axis)
+            if front.points:
+                yield f"pareto-{axis}-{name}", partial(pareto_front, front)
+        if any(row.finals for row in table.column(backbone)):
+            yield f"curves-{name}", partial(training_curves, lines_of(table, backbone), backbone, table.dataset)
+
+
+def _interaction(scores: ScoreTable) -> Figure:
+    found = residuals(scores)
+    clear, note = None, ""
+    if found.critical is not None:
+        clear = found.clear
+        note = (
+            f"Simultaneous 95 % over all {int(scores.ranked.sum())} cells (max |t| = {found.critical:.1f}), over seeds."
+        )
+    return interaction(found.r, scores.backbones, scores.optimizers, clear, note, scores.dataset)
+
+
+def draw_ranks(scores: ScoreTable, ranking: Ranking) -> Figure:
+    """The critical-difference diagram of a table."""
+    p = f"p = {ranking.p:.2g}" if ranking.p >= 1e-4 else "p < 0.0001"
+    agreement = f"Kendall's W = {ranking.kendall_w:.2f}"
+    note = (
+        f"{scores.dataset}, n = {len(ranking.backbones)} backbones. Friedman: {p}, {agreement}."
+        " A bar joins optimizers that Nemenyi's test (95 %, all pairs) does not tell apart."
+    )
+    if (scores.status == "diverged").any():
+        note += " Diverged cells share the last rank."
+    if len(ranking.backbones) < len(scores.backbones):
+        note += f" {len(scores.backbones) - len(ranking.backbones)} backbone(s) with cells without a rank are left out."
+    ranks = dict(zip(scores.optimizers, ranking.mean_ranks.tolist(), strict=True))
+    return critical_difference(ranks, ranking.critical_difference, note)
+
+
+def slugs(names: tuple[str, ...]) -> Mapping[str, str]:
+    """A file name for each backbone; two that read alike get a number."""
+    found: dict[str, str] = {}
+    for name in names:
+        slug = re.sub(r"[^a-z0-9_]+", "-", name.lower()).strip("-") or "x"
+        taken = sum(other == slug or other.startswith(f"{slug}-copy") for other in found.values())
+        found[name] = f"{slug}-copy{taken + 1}" if taken else slug
+    return found

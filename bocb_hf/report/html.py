@@ -1,0 +1,154 @@
+"""The HTML report: one file that needs nothing else and asks nobody."""
+
+from __future__ import annotations
+
+import base64
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from bocb_hf.coupling.contrast import Contrast, NotAvailable
+from bocb_hf.coupling.ledger import ledger, unequal
+from bocb_hf.coupling.row import Row
+from bocb_hf.coupling.table import Floor, Table
+from bocb_hf.report.words.tables import (
+    backbone_label,
+    cell_text,
+    contrast_text,
+    interval_text,
+    mark,
+    notes,
+    optimizer_label,
+    seeds_text,
+    span,
+)
+from bocb_hf.runs.record import RunRecord
+
+_TEMPLATES = Path(__file__).resolve().parent / "templates"
+_SELECTION = {"validation": "validation", "not_best": "validation, not the best trial", "untuned": "untuned"}
+
+
+@dataclass(frozen=True)
+class Section:
+    """One table with what belongs to it.
+
+    Attributes:
+        table: The table.
+        floors: Its floor rows.
+        contrast: Its primary contrast, or why there is none.
+        figure: Its heat map as SVG.
+        tuning: Figures of its trials as SVG, by what they show; empty where it has none.
+    """
+
+    table: Table
+    floors: Sequence[Floor]
+    contrast: Contrast | NotAvailable
+    figure: bytes
+    tuning: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
+
+
+def render_report(
+    sections: Sequence[Section],
+    quarantined: Sequence[tuple[str, str, str]],
+    store: str,
+    places: Mapping[tuple[str, str], str],
+) -> str:
+    """Renders the report.
+
+    Args:
+        sections: At least one; the first one leads.
+        quarantined: (repository, path, reason) of everything that was left out.
+        store: As the user named it, for the commands.
+        places: ``namespace/name/path`` of each record by (role, run id).
+
+    Returns:
+        One HTML document with inline style and figures; equal input gives equal text.
+    """
+    example = _example(sections[0].table)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"optimizer": optimizer_label, "backbone": backbone_label, "number": _number}
+    return environment.get_template("report.html.jinja").render(
+        sections=[_section(section) for section in sections],
+        quarantined=quarantined,
+        environments=_environments(r for s in sections for r in s.table.records),
+        store=store,
+        example=example,
+        example_place=places.get((example.completed[0].role, example.completed[0].run_id)) if example else None,
+        mark=mark,
+        cell_text=cell_text,
+        interval_text=interval_text,
+        selection=_SELECTION,
+    )
+
+
+def _section(section: Section) -> dict[str, Any]:
+    """What the template shows of one table."""
+    table = section.table
+    runs = Counter(record.status for record in table.records)
+    entries = ledger(table)
+    return {
+        "table": table,
+        "summary": {
+            "backbones": len(table.backbones),
+            "optimizers": len(table.optimizers),
+            "finals": ", ".join(f"{count} {status}" for status, count in sorted(runs.items())) or "none",
+            "trials": sum(len(row.trials) for row in table.rows if row.shown),
+            "epochs": span(record.identity.training.epochs for record in table.records),
+            "parameters": span(record.cost.parameters for record in table.records),
+            "seeds": seeds_text(row for row in table.rows if row.shown),
+            "hours": sum(record.cost.wall_seconds for record in table.records) / 3600,
+        },
+        "floors": [floor for floor in section.floors if floor.backbone is None],
+        "frozen": {floor.backbone: floor for floor in section.floors if floor.backbone is not None},
+        "contrast": contrast_text(section.contrast),
+        "notes": notes(table, section.floors),
+        "figure": _inline(section.figure),
+        "tuning": {title: _inline(svg) for title, svg in section.tuning.items()},
+        "ledger": entries,
+        "unequal": "; ".join(unequal(entries)),
+    }
+
+
+def _inline(svg: bytes) -> str:
+    """A figure as an address that holds it."""
+    return "data:image/svg+xml;base64," + base64.b64encode(svg).decode("ascii")
+
+
+def _environments(records: Iterable[RunRecord]) -> list[dict[str, Any]]:
+    """Every combination of device and software, with the number of final runs on it, the most frequent first."""
+    counts = Counter(environment_text(record) for record in records)
+    return [
+        {"runs": count, "text": text} for text, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    ]
+
+
+def environment_text(record: RunRecord) -> str:
+    """Device and software of a run in one line."""
+    e = record.environment
+    libraries = ", ".join(f"{name} {version}" for name, version in sorted(e.libraries.items()))
+    commit = f" ({e.code_commit[:12]}{'-dirty' * e.code_commit.endswith('-dirty')})" if e.code_commit else ""
+    return (
+        f"{e.device}, {e.processes} process(es) of {e.threads} thread(s), "
+        f"{'deterministic' if e.deterministic else 'not deterministic'}; {e.platform}; Python {e.python}, {libraries}; "
+        f"bocb-hf {e.code_version}{commit}"
+    )
+
+
+def _example(table: Table) -> Row | None:
+    """The row whose training command the report prints: the first completed one."""
+    return next((row for row in table.rows if row.shown and row.n), None)
+
+
+def _number(value: float | None, digits: int = 1) -> str:
+    """A number with fixed digits, or a dash where there is none."""
+    return "–" if value is None else f"{value:,.{digits}f}"

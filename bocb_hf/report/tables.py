@@ -1,0 +1,269 @@
+"""One table of scores in five formats: CSV, Parquet, JSON, Markdown and LaTeX, with the same numbers in each.
+
+CSV, Parquet and JSON hold one row a cell and every digit. Markdown and LaTeX hold optimizers × backbones, rounded to
+two digits; a cell is mean ± half of its 95 % interval (n), and never a number where nothing completed.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import pandas as pd
+
+from bocb_hf.coupling.ledger import ledger
+from bocb_hf.coupling.marks import Marks
+from bocb_hf.coupling.pareto import AXES, pareto
+from bocb_hf.coupling.robustness import robustness
+from bocb_hf.coupling.scores import ScoreTable
+from bocb_hf.coupling.table import Table
+from bocb_hf.coupling.trials import expected_best, trial_curves, trial_scores
+from bocb_hf.report.words.tables import backbone_label, optimizer_label
+
+DIGITS = 2
+ACROSS = 6  # backbones beside each other in Markdown and LaTeX; further ones follow in a table of their own
+_TEX = str.maketrans(
+    {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}"}
+    | {"^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
+)
+
+
+def table_files(scores: ScoreTable, marks: Marks, name: str = "scores") -> dict[str, bytes]:
+    """All five formats by file name; equal tables give equal bytes."""
+    frame = score_frame(scores, marks)
+    return {
+        f"{name}.csv": frame.to_csv(index=False, lineterminator="\n").encode(),
+        f"{name}.parquet": frame.to_parquet(index=False),
+        f"{name}.json": json_rows(frame),
+        f"{name}.md": markdown_table(scores, marks).encode(),
+        f"{name}.tex": latex_table(scores, marks).encode(),
+    }
+
+
+def score_frame(scores: ScoreTable, marks: Marks) -> pd.DataFrame:
+    """One row a cell; a cell that is not ranked has a status and no mean."""
+    rows: list[dict[str, Any]] = []
+    for b, backbone in enumerate(scores.backbones):
+        for o, optimizer in enumerate(scores.optimizers):
+            mean, half = float(scores.means[b, o]), float(marks.halves[b, o])
+            known = math.isfinite(mean)
+            rows.append(
+                {
+                    "source": scores.source,
+                    "dataset": scores.dataset,
+                    "setting": scores.setting,
+                    "revision": scores.revision,
+                    "metric": scores.metric,
+                    "backbone": backbone,
+                    "family": scores.families[b],
+                    "optimizer": optimizer,
+                    "category": scores.categories[o],
+                    "config_hash": str(scores.config_hashes[b, o]) or None,
+                    "status": str(scores.status[b, o]),
+                    "n": int(scores.n[b, o]),
+                    "diverged": int(scores.diverged[b, o]),
+                    "seeds": _seeds(scores, b, o),
+                    "mean": mean if known else None,
+                    "low": mean - half if known and math.isfinite(half) else None,
+                    "high": mean + half if known and math.isfinite(half) else None,
+                    "failed": bool(marks.failed[b, o]) if marks.failed is not None else None,
+                }
+            )
+    kinds = {"n": "Int64", "diverged": "Int64", "failed": "boolean"} | dict.fromkeys(("mean", "low", "high"), "Float64")
+    columns = {k: pd.array([row[k] for row in rows], dtype=kinds.get(k, "string")) for k in rows[0]}  # pyright: ignore
+    return pd.DataFrame(columns)
+
+
+def tuning_files(table: Table) -> dict[str, bytes]:
+    """The ledger, tuning distances, expected best of k trials and Pareto fronts of a table as CSV."""
+    entries = [
+        {key: " ".join(map(str, value)) if isinstance(value, tuple) else value for key, value in asdict(e).items()}
+        for e in ledger(table)
+    ]
+    found = robustness(table)
+    distances = [
+        {
+            **asdict(offset),
+            "distance_in_backbone": by_backbone[offset.backbone].values[offset.optimizer],
+            "distance_in_optimizer": by_optimizer[offset.optimizer].values[offset.backbone],
+        }
+        for by_backbone in [{d.name: d for d in found.by_backbone}]
+        for by_optimizer in [{d.name: d for d in found.by_optimizer}]
+        for offset in found.offsets
+    ]
+    frames = {
+        "ledger.csv": entries,
+        "distances.csv": distances,
+        "trials.csv": [*_cell_trials(table), *_mean_trials(table)],
+        "pareto.csv": _fronts(table),
+    }
+    filled = {name: pd.DataFrame(rows) for name, rows in frames.items() if rows}
+    return {name: frame.to_csv(index=False, lineterminator="\n").encode() for name, frame in filled.items()}
+
+
+def _cell_trials(table: Table) -> list[dict[str, Any]]:
+    """Expected best of k trials of each cell, with the range that holds 95 % of the draws."""
+    return [
+        {
+            "backbone": row.cell.backbone,
+            "optimizer": row.cell.optimizer,
+            "k": best.k,
+            "val_top1": best.mean,
+            "low": best.range.low if best.range else None,
+            "high": best.range.high if best.range else None,
+            "no_result": best.no_result,
+            "n": best.trials,
+        }
+        for row in table.rows
+        if row.shown and row.trials
+        for best in expected_best(*trial_scores(row.trials))
+    ]
+
+
+def _mean_trials(table: Table) -> list[dict[str, Any]]:
+    """The curves of the figure: shortfall averaged over backbones, with its 95 % interval over them."""
+    return [
+        {
+            "backbone": "mean over backbones",
+            "optimizer": curve.optimizer,
+            "k": point.k,
+            "shortfall": point.shortfall,
+            "low": point.interval.low if point.interval else None,
+            "high": point.interval.high if point.interval else None,
+            "no_result": point.no_result,
+            "n": point.backbones,
+        }
+        for curve in trial_curves(table)
+        for point in curve.points
+    ]
+
+
+def _fronts(table: Table) -> list[dict[str, Any]]:
+    return [
+        {
+            "backbone": front.backbone,
+            "axis": axis,
+            "optimizer": point.optimizer,
+            "mean": point.mean,
+            "low": point.interval.low if point.interval else None,
+            "high": point.interval.high if point.interval else None,
+            "n": point.n,
+            "cost": point.cost,
+            "on_front": point.on_front,
+            "dominated_by": " ".join(point.dominated_by),
+        }
+        for backbone in table.backbones
+        for axis in AXES
+        for front in [pareto(table, backbone, axis)]
+        for point in front.points
+    ]
+
+
+def json_rows(frame: pd.DataFrame) -> bytes:
+    """A list of objects with every digit; what is missing is null."""
+    columns = {name: frame[name].astype(object).tolist() for name in frame.columns}
+    rows = [
+        {name: None if pd.isna(values[i]) else values[i] for name, values in columns.items()} for i in range(len(frame))
+    ]
+    return (json.dumps(rows, ensure_ascii=False, indent=1, allow_nan=False) + "\n").encode()
+
+
+def markdown_table(scores: ScoreTable, marks: Marks) -> str:
+    """Pipe tables, the best of each column in bold."""
+    blocks: list[str] = []
+    for block in _blocks(scores):
+        head = ["optimizer", *(backbone_label(scores.backbones[b]).replace("|", r"\|") for b in block)]
+        lines = [head, ["---", *["---:"] * len(block)]]
+        for o, optimizer in enumerate(scores.optimizers):
+            cells = [cell_text(scores, marks, b, o) for b in block]
+            shown = [f"**{c}**" if is_best(scores, b, o) else c for b, c in zip(block, cells, strict=True)]
+            lines.append([optimizer_label(optimizer).replace("|", r"\|"), *shown])
+        blocks.append("\n".join("| " + " | ".join(line) + " |" for line in lines))
+    return "\n\n".join([*blocks, caption(scores, marks)]) + "\n"
+
+
+def latex_table(scores: ScoreTable, marks: Marks) -> str:
+    """``tabular`` environments for the package booktabs, the best of each column in bold."""
+    blocks = ["% needs \\usepackage{booktabs}\n% " + caption(scores, marks)]
+    for block in _blocks(scores):
+        head = " & ".join(["Optimizer", *(backbone_label(scores.backbones[b]).translate(_TEX) for b in block)])
+        lines = [f"\\begin{{tabular}}{{l{'r' * len(block)}}}", "\\toprule", f"{head} \\\\", "\\midrule"]
+        previous = scores.categories[0]
+        for o, optimizer in enumerate(scores.optimizers):
+            if scores.categories[o] != previous:
+                lines.append("\\addlinespace")
+                previous = scores.categories[o]
+            cells = [optimizer_label(optimizer).translate(_TEX)]
+            for b in block:
+                text = cell_text(scores, marks, b, o)
+                tex = escape_tex(text)
+                cells.append(f"\\textbf{{{tex}}}" if is_best(scores, b, o) else tex)
+            lines.append(" & ".join(cells) + " \\\\")
+        blocks.append("\n".join([*lines, "\\bottomrule", "\\end{tabular}"]))
+    return "\n\n".join(blocks) + "\n"
+
+
+def cell_text(scores: ScoreTable, marks: Marks, b: int, o: int) -> str:
+    """``84.40 ± 1.20 (2)``, ``84.40 (1)`` without an interval, or why there is no number."""
+    status, n, diverged = str(scores.status[b, o]), int(scores.n[b, o]), int(scores.diverged[b, o])
+    if status == "completed":
+        half = float(marks.halves[b, o])
+        interval = f" ± {half:.{DIGITS}f}" if math.isfinite(half) else ""
+        return f"{scores.means[b, o]:.{DIGITS}f}{interval} ({n})"
+    if status == "partial":
+        return f"{diverged} of {n + diverged} diverged"
+    return {"diverged": "diverged", "interrupted": "interrupted"}.get(status, "–")
+
+
+def is_best(scores: ScoreTable, b: int, o: int) -> bool:
+    """Whether a ranked cell has the highest mean of its backbone, ties included."""
+    means = scores.means[b]
+    known = means[~pd.isna(means)]
+    return bool(known.size and means[o] == known.max())
+
+
+def caption(scores: ScoreTable, marks: Marks) -> str:
+    """What a reader of the table must know, in one line."""
+    counts = sorted({int(n) for n in scores.n[scores.ranked].ravel()})
+    n = " to ".join(str(v) for v in dict.fromkeys([counts[0], counts[-1]])) if counts else "0"
+    interval = "mean ± half of the 95 % interval over seeds (n)"
+    if not pd.notna(marks.halves).any():
+        interval = "mean (n); no interval, for noise cannot be separated"
+    averaged = f", each the mean of {scores.trials_per_value} trials" if scores.trials_per_value > 1 else ""
+    return (
+        f"{scores.metric} in points, {interval}; bold: best of the backbone; n = {n}{averaged}; "
+        f"{scores.dataset}, setting {scores.setting}, revision {scores.revision}; source: {scores.source}."
+    )
+
+
+def escape_tex(text: str) -> str:
+    """Text as LaTeX shows it; the signs of our tables included."""
+    plain = text.translate(_TEX)
+    for sign, tex in (
+        ("±", "$\\pm$"),
+        ("–", "--"),
+        ("κ", "$\\kappa$"),
+        ("α", "$\\alpha$"),
+        ("‖w‖₂", "$\\Vert w\\Vert_2$"),
+        ("−", "$-$"),
+        ("★ ", ""),
+        ("…", "\\ldots{}"),
+        ("×", "$\\times$"),
+    ):
+        plain = plain.replace(sign, tex)
+    return " ".join(plain.splitlines())
+
+
+def _blocks(scores: ScoreTable) -> Sequence[range]:
+    count = len(scores.backbones)
+    return [range(start, min(start + ACROSS, count)) for start in range(0, count, ACROSS)]
+
+
+def _seeds(scores: ScoreTable, b: int, o: int) -> str | None:
+    """Seeds of a cell's scores; None where the source does not tell them."""
+    if scores.trials_per_value > 1:
+        return None
+    return " ".join(str(s) for s, v in zip(scores.seeds, scores.values[b, o], strict=True) if math.isfinite(v)) or None

@@ -1,0 +1,1 @@
+"""Numbers as sentences. Part of ``report``, and may import what that may."""

@@ -1,0 +1,228 @@
+"""The analysis in sentences: what the terminal prints. Every number comes with what it rests on."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bocb_hf.coupling.analysis import PARTS, Analysis, ScaleAnalysis
+from bocb_hf.coupling.bootstrap import Bootstrap
+from bocb_hf.coupling.contrast_variants import Variant
+from bocb_hf.coupling.decomposition import Decomposition
+from bocb_hf.coupling.failure import GAMMA
+from bocb_hf.coupling.scores import ScoreTable
+from bocb_hf.report.words.tables import backbone_label, family_test_text, fixed, optimizer_label, signed, span
+
+SHOWN = 5  # of a list that is ordered by importance
+MANY = 8  # seeds, or names that are left out, that are still listed
+MANY_SETS = 20  # backbones whose sets are still listed
+
+
+def analysis_text(analysis: Analysis) -> list[str]:
+    """Sentences about coupling, most important first."""
+    scores, points = analysis.scores, analysis.points
+    lines = [_basis(scores)]
+    if isinstance(points, str):
+        return [*lines, f"No decomposition: {points.removeprefix('scores: ')}.", *_failures(analysis), *scores.notes]
+    backbones, optimizers = (int(scores.ranked.any(axis=axis).sum()) for axis in (1, 0))
+    if min(backbones, optimizers) < 2:
+        lines.append(
+            "No coupling can be seen: it takes two backbones and two optimizers with scores, and here are "
+            f"{backbones} and {optimizers}."
+        )
+        return [*lines, *_failures(analysis), *(_best(scores, points) if optimizers > 1 else []), *scores.notes]
+    lines += [*_cost(scores, points), *_failures(analysis)]
+    lines += _decompositions(points)
+    lines.append(
+        f"On the logit scale: not available; {analysis.logit.removeprefix('scores: ')}."
+        if isinstance(analysis.logit, str)
+        else f"On the logit scale: {_shares(analysis.logit.decompositions['observed'])}."
+    )
+    lines += [*_structure(points), *_indices(scores, points), *_best(scores, points)]
+    lines += [*_ranking(analysis), *map(variant_text, analysis.variants)]
+    return [*lines, *scores.notes]
+
+
+def variant_text(variant: Variant) -> str:
+    """One way to look at the family contrast."""
+    digits = 2
+    sentence = (
+        f"Family contrast, {variant.name}: CNNs {signed(variant.cnn_centre, digits)} ({len(variant.cnn)}), modern "
+        f"{signed(variant.modern_centre, digits)} ({len(variant.modern)}), C = {signed(variant.value, digits)} "
+        f"{variant.unit}; {family_test_text(variant.test)}"
+    )
+    if variant.population is not None:
+        low, high = signed(variant.population.low, digits), signed(variant.population.high, digits)
+        sentence += f"; 95 % for further backbones of these families [{low}, {high}] (Welch)"
+    return sentence + "."
+
+
+def _basis(scores: ScoreTable) -> str:
+    """What everything below rests on."""
+    counts = [int(n) for n in scores.n[scores.ranked]]
+    place = ", ".join(filter(None, (scores.source, scores.dataset, scores.setting and f"setting {scores.setting}")))
+    seeds = sorted({s for s, v in zip(scores.seeds, scores.values.T, strict=True) if np.isfinite(v).any()})
+    listed = ", ".join(map(str, seeds)) if len(seeds) <= MANY else f"{len(seeds)} different ones"
+    known = (scores.config_hashes != "").any()  # a table that tells no configurations tells no seeds either
+    text = (
+        f"Coupling of {len(scores.backbones)} backbone(s) × {len(scores.optimizers)} optimizer(s) ({place}), "
+        f"{scores.metric}: {len(counts)} cell(s) with a mean, n = {span(counts)}"
+        + (f", seeds {listed}" if known and seeds else "")
+        + f", data revision {scores.revision or 'unknown'}."
+    )
+    if counts and scores.single:
+        text += " n = 1 everywhere: noise cannot be separated from interaction, and no interval over seeds exists."
+    return text
+
+
+def _cost(scores: ScoreTable, found: ScaleAnalysis) -> list[str]:
+    if found.cost is None:
+        return ["Cost of coupling: not available; no two optimizers can be compared on two backbones."]
+    cost = found.cost
+    text = (
+        f"Cost of coupling, G: using {optimizer_label(cost.optimizer)} for all of {len(cost.backbones)} backbones "
+        f"loses {cost.naive:.2f} points against the best of {len(cost.optimizers)} optimizers for each (too high: the "
+        "best of noisy means is partly luck)"
+    )
+    if cost.split is not None:
+        text += f"; chosen on half of the seeds and scored on the other {fixed(cost.split, 2)}"
+    if found.bootstrap is not None and "cost" in found.bootstrap.intervals:
+        i = found.bootstrap.intervals["cost"]
+        text += f"; without the luck {float(i.estimate):.2f}, {_range(found.bootstrap, 'cost')}"
+    left_out = [backbone_label(b) for b in scores.backbones if b not in cost.backbones]
+    left_out += [optimizer_label(o) for o in scores.optimizers if o not in cost.optimizers]
+    if left_out:
+        text += f". Left out (not run, partly diverged, or nothing completed): {', '.join(left_out[:MANY])}"
+        text += f" and {len(left_out) - MANY} more" if len(left_out) > MANY else ""
+    return [text + "."]
+
+
+def _failures(analysis: Analysis) -> list[str]:
+    f = analysis.failures
+    text = (
+        f"Failed (diverged, or clearly more than {GAMMA:g} points below the backbone's median): {int(f.failed.sum())} "
+        f"cell(s); collapsed (more than half of the way down to chance): {int(f.collapsed.sum())}"
+    )
+    if f.marked.any():
+        text += f"; {int(f.marked.sum())} cell(s) have n = 1 and are judged without an interval"
+    return [text + "."]
+
+
+def _decompositions(found: ScaleAnalysis) -> list[str]:
+    labels = {
+        "observed": "Shares of variance",
+        "diverged = chance": "Sensitivity, diverged cells as chance",
+        "without collapse": f"Without cells that collapsed or lie more than {GAMMA:g} points below the median "
+        "(truncates: a lower bound)",
+        "median polish": "By median polish",
+    }
+    lines: list[str] = []
+    for name, version in found.decompositions.items():
+        text = f"{labels[name]}: {_shares(version)}"
+        if name == "observed" and isinstance(version, Decomposition):
+            if found.bootstrap is not None and version.shares is not None:
+                text += (
+                    f"; interaction {_range(found.bootstrap, 'shares', 2, 0)} % (varied: {_varied(found.bootstrap)})"
+                )
+            if version.sigma_int is not None and version.noise is not None:
+                text += f"; σ_int = {version.sigma_int:.2f}, noise of one run {version.noise**0.5:.2f} points"
+            if found.test is not None:
+                text += f"; F = {found.test.f:.1f}, p = {found.test.p:.2g} ({found.test.draws} simulations)"
+        lines.append(text + ".")
+    if found.without_weakest is not None:
+        name, version = found.without_weakest
+        lines.append(f"Without {optimizer_label(name)}, the weakest on average: {_shares(version)}.")
+    return lines
+
+
+def _structure(found: ScaleAnalysis) -> list[str]:
+    lines: list[str] = []
+    shown = 3
+    if found.components is not None and len(found.components) > shown + 1:  # the last one is always 0
+        lines.append(
+            f"{shown} components carry {float(found.components[:shown].sum()):.1f} % of the interaction, noise inside; "
+            f"the first {float(found.components[0]):.0f} %."
+        )
+    if found.tukey is not None:
+        lines.append(
+            f"Tukey's test, interaction as a product of the two effects: {found.tukey.share:.1f} % of it, "
+            f"p = {found.tukey.p:.2g}."
+        )
+    return lines
+
+
+def _indices(scores: ScoreTable, found: ScaleAnalysis) -> list[str]:
+    lines: list[str] = []
+    sides = (
+        ("backbone", [backbone_label(b) for b in scores.backbones], found.kappa.backbone),
+        ("optimizer", [optimizer_label(o) for o in scores.optimizers], found.kappa.optimizer),
+    )
+    inside = ", noise inside" if found.kappa.noisy else ""
+    for what, names, values in sides:
+        order = [i for i in np.argsort(-np.nan_to_num(values, nan=-1.0)).tolist() if values[i] >= 0.05][:SHOWN]
+        listed = ", ".join(f"{names[i]} {values[i]:.1f}" for i in order)
+        if listed:
+            lines.append(f"Most coupled {what}s (κ in points{inside}, reference: this table): {listed}.")
+        elif np.isfinite(values).any():
+            beyond = "" if found.kappa.noisy else " beyond the noise"
+            lines.append(f"No {what} is coupled{beyond} (κ below 0.05 points, reference: this table).")
+    if found.residuals.critical is not None:
+        clear = found.residuals.clear
+        lines.append(
+            f"Interaction of {int(clear.sum())} of {int(np.isfinite(found.residuals.r).sum())} cells differs from 0, "
+            "all intervals together at 95 %."
+        )
+    return lines
+
+
+def _best(scores: ScoreTable, found: ScaleAnalysis) -> list[str]:
+    if found.best is None:
+        why = "noise cannot be separated" if scores.single else "too few cells have two scores that differ"
+        return [f"Which optimizers may be the best of a backbone cannot be said: {why}."]
+    listed: list[str] = []
+    for b, row in zip(scores.backbones, found.best.candidates, strict=True):
+        names = [optimizer_label(o) for i, o in enumerate(scores.optimizers) if row[i]]
+        ranked = int(scores.ranked[scores.backbones.index(b)].sum())
+        told = ", ".join(names) if len(names) < max(ranked, 2) else f"all {ranked}"
+        listed += [f"{backbone_label(b)}: {told}"] if names else []
+    more = f"; {len(listed) - MANY_SETS} more backbones are in analysis.json" if len(listed) > MANY_SETS else ""
+    return [f"Not told apart from the best (Hsu, 95 % for each backbone): {'; '.join(listed[:MANY_SETS])}{more}."]
+
+
+def _ranking(analysis: Analysis) -> list[str]:
+    ranking, scores = analysis.ranking, analysis.scores
+    if ranking is None:
+        return []
+    ranked = sorted(zip(ranking.mean_ranks.tolist(), scores.optimizers, strict=True))
+    names = ", ".join(f"{optimizer_label(optimizer)} {rank:.1f}" for rank, optimizer in ranked[:SHOWN])
+    left_out = len(scores.backbones) - len(ranking.backbones)
+    p = f"p = {ranking.p:.2g}" if ranking.p > 0 else "p < 1e-300"  # too small for a number
+    return [
+        f"Mean ranks over {len(ranking.backbones)} backbones"
+        + (f" ({left_out} left out for cells without a rank)" if left_out else "")
+        + f": {names}{' …' if len(ranked) > SHOWN else ''}; Friedman {p}, Kendall's W = "
+        f"{ranking.kendall_w:.2f}; mean ranks no further apart than {ranking.critical_difference:.2f} are not told "
+        "apart (Nemenyi)."
+    ]
+
+
+def _shares(version: Decomposition | str) -> str:
+    if isinstance(version, str):
+        return f"not available; {version.removeprefix('scores: ')}"
+    cells = f"({version.cells} cells{'' if version.noise is not None else ', noise inside'})"
+    if version.shares is None:
+        effects = (version.fit.backbone, version.fit.optimizer, version.fit.interaction)
+        differs = max(float(np.nanmax(np.abs(effect))) for effect in effects) > 1e-9
+        return f"{'nothing differs by more than the noise' if differs else 'nothing differs'} {cells}"
+    parts = ", ".join(f"{name} {share:.0f} %" for name, share in zip(PARTS, version.shares, strict=True))
+    return f"{parts} {cells}"
+
+
+def _varied(found: Bootstrap) -> str:
+    return " and ".join(found.sources) + (", conditional on these backbones" if found.conditional else "")
+
+
+def _range(found: Bootstrap, name: str, place: int | None = None, digits: int = 2) -> str:
+    """``95 % [low, high]`` of a statistic."""
+    i = found.intervals[name]
+    low, high = (float(e if place is None else e[place]) for e in (i.low, i.high))
+    return f"95 % [{low:.{digits}f}, {high:.{digits}f}]"

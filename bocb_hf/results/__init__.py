@@ -1,0 +1,1 @@
+"""Results: the published data set, what counts in it, and submissions; may import ``store`` and what lies below."""

@@ -1,0 +1,301 @@
+"""What a user writes to describe one run. What the run *is* follows from it: ``bocb_hf.runs.identity``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+from typing import Annotated, Any, Literal, cast
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from bocb_hf.optim import OPTIMIZERS
+from bocb_hf.optim.resolve import resolve_hyperparameters
+from bocb_hf.schema import HUB_SCHEME, Arguments, Frozen, Name, Role, Scalar, Seed, Slug, later
+
+# Arguments of timm.create_model that would load weights past our checks, and those that have another home here.
+RESERVED_ARGS = frozenset(
+    (
+        *("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir", "scriptable"),
+        *("exportable", "no_jit", "device", "dtype", "num_classes", "in_chans", "drop_path_rate"),
+    )
+)
+
+
+class BackboneConfig(Frozen):
+    """Which network, and where its weights start.
+
+    Attributes:
+        name: A row of ``bocb list backbones``, any timm model name, ``hf-hub:<org>/<name>`` (the timm model that its
+            config.json describes), ``transformers:<org>/<name>`` or ``transformers:<folder>`` (an image classifier of
+            transformers). Weights come from ``pretrained`` only.
+        args: Extra arguments of the model, over those of the row or of the configuration.
+        pretrained: None (from scratch), a timm tag (``a1_in1k``), a Hub id (``org/name``) or a local directory.
+    """
+
+    name: Name
+    args: Arguments = Field(default_factory=dict)
+    pretrained: str | None = None
+
+    @field_validator("args")
+    @classmethod
+    def _plain(cls, args: dict[str, Any]) -> dict[str, Any]:
+        reserved = sorted(RESERVED_ARGS & args.keys())
+        if reserved:
+            raise ValueError(
+                f"{', '.join(reserved)} cannot be given here: weights come from backbone.pretrained, which checks and "
+                "hashes them, the classes from the data, stochastic depth from training.drop_path"
+            )
+        return args
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str, info: ValidationInfo) -> str:
+        context = cast(Mapping[str, Callable[[str], None]] | None, info.context)
+        if context is not None and "check_backbone" in context:
+            context["check_backbone"](name)
+        return name
+
+
+class OptimizerConfig(Frozen):
+    """Which optimizer; learning rate and weight decay default to the centre of the row's grid."""
+
+    name: str
+    lr: float | None = Field(default=None, gt=0)
+    weight_decay: float | None = Field(default=None, ge=0)
+    hyperparameters: dict[str, Scalar] = Field(default_factory=dict)
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        OPTIMIZERS.get(name)
+        return name
+
+    @field_validator("hyperparameters")
+    @classmethod
+    def _usable(cls, given: dict[str, Scalar], info: ValidationInfo) -> dict[str, Scalar]:
+        name = info.data.get("name")
+        if isinstance(name, str):
+            resolve_hyperparameters(OPTIMIZERS.get(name), given)
+        return given
+
+
+class DataConfig(Frozen):
+    """Which images.
+
+    Attributes:
+        name: A row of ``bocb list datasets``, a Hub id, or a local folder (Parquet, or class folders of images).
+        revision: Commit sha of a Hub id, where a row does not pin it. For a folder or a row it may be given, and must
+            be that of the content.
+        image_size: Side of the square that the network is trained on, in pixels.
+        test_image_size: The same for evaluation; ``image_size`` when None.
+        test_crop_ratio: Side of the centre crop over the side that an image is resized to, for evaluation.
+        streaming: Read from the Hub while training, in the order of the shards with a shuffle buffer, for what neither
+            memory nor disk holds. A run that is interrupted then replays its epoch.
+        validation_fraction: Share of train that tuning reads, for a data set without a validation split (then 0.1
+            unless given); an error for any other.
+        image_column: Column of the images; found by its type when None.
+        label_column: Column of the labels; found by its type when None.
+        evaluation_split: Split that is read as test when it is not called ``test`` (ImageNet: ``validation``).
+    """
+
+    name: str = Field(min_length=1, max_length=500)
+    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{7,64}$")] | None = None
+    image_size: int = Field(ge=8, le=1024)
+    test_image_size: int | None = Field(default=None, ge=8, le=1024)
+    test_crop_ratio: float = Field(default=1.0, gt=0, le=1)
+    streaming: bool = False
+    validation_fraction: float | None = Field(default=None, gt=0, lt=0.5)
+    image_column: str | None = None
+    label_column: str | None = None
+    evaluation_split: str = "test"
+
+
+class AugmentationConfig(Frozen):
+    """Augmentation of the training images, in the order in which it is applied.
+
+    Attributes:
+        repeats: Copies of an image in the order of an epoch, each augmented anew, while the length of the epoch stays
+            (repeated augmentation, Hoffer et al. 2020); 1 is none.
+        crop_scale: Share of the area that a random resized crop takes, smallest and largest; None crops otherwise.
+        crop_aspect: Its width over its height, smallest and largest.
+        crop_padding: Pixels of padding on each side before a random crop of the image's size.
+        crop_padding_mode: What the padding holds.
+        horizontal_flip: For half of the images.
+        randaugment_magnitude: Of RandAugment's two operations an image, 0 to 10 (Cubuk et al. 2020; timm's increasing
+            set of 15 operations, each applied with probability 0.5); None applies none.
+        randaugment_std: Of the normal noise on that magnitude.
+        random_erasing: Probability that a rectangle of an image becomes noise (Zhong et al. 2020).
+        mixup_alpha: Of the beta distribution of mixup's share (Zhang et al. 2018); 0 is none.
+        cutmix_alpha: Of the beta distribution of cutmix's area (Yun et al. 2019); 0 is none. With both, each batch
+            takes one or the other with equal probability.
+    """
+
+    repeats: int = later(1, ge=1, le=10)
+    crop_scale: tuple[float, float] | None = later(None)
+    crop_aspect: tuple[float, float] = later((0.75, 4 / 3))
+    crop_padding: int = Field(default=0, ge=0, le=64)
+    crop_padding_mode: Literal["zeros", "reflect"] = later("zeros")
+    horizontal_flip: bool = False
+    randaugment_magnitude: float | None = later(None, ge=0, le=10)
+    randaugment_std: float = later(0.5, ge=0, le=10)
+    random_erasing: float = later(0.0, ge=0, le=1)
+    mixup_alpha: float = later(0.0, ge=0)
+    cutmix_alpha: float = later(0.0, ge=0)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> AugmentationConfig:
+        if self.crop_scale is not None:
+            if not 0 < self.crop_scale[0] <= self.crop_scale[1] <= 1:
+                raise ValueError(f"crop_scale {list(self.crop_scale)} must rise within (0, 1]")
+            if self.crop_padding:
+                raise ValueError("crop_padding and crop_scale are two kinds of crop; give one of them")
+        if not 0 < self.crop_aspect[0] <= self.crop_aspect[1]:
+            raise ValueError(f"crop_aspect {list(self.crop_aspect)} must be positive and rise")
+        for name, used, by in (
+            ("crop_aspect", self.crop_scale is not None, "crop_scale"),
+            ("crop_padding_mode", bool(self.crop_padding), "crop_padding"),
+            ("randaugment_std", self.randaugment_magnitude is not None, "randaugment_magnitude"),
+        ):
+            if not used and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name} is of no use without {by}")
+        return self
+
+
+class TrainingConfig(Frozen):
+    """How the weights move. Epochs count passes over the training images; learning rates change every step.
+
+    Attributes:
+        warmup_epochs: Linear warm-up from a first step's share of the learning rate.
+        min_lr: Where a cosine schedule ends.
+        step_epochs: Where a step schedule multiplies the learning rate by ``step_factor``.
+        decay_epochs: Last epochs of a ``wsd`` (warm-up, stable, decay) schedule, which fall linearly to zero.
+        loss: Cross-entropy, or binary cross-entropy of every class, averaged over them.
+        bce_target_threshold: Makes every target of a mixed image above it a full positive (Wightman et al. 2021).
+        drop_path: Probability of stochastic depth.
+        clip_grad_norm: Largest global gradient norm.
+        ema_decay: Decay a step of the averaged weights, which are then the ones that count; None averages nothing.
+        no_decay: What weight decay leaves alone.
+        layer_decay: Factor on the learning rate from each block to the one before it, for fine-tuning.
+        linear_probe: Train the head only; the rest stays as it was and is in evaluation mode.
+        precision: Of the forward pass. It decides the result and so belongs to the hash: no machine chooses it.
+            ``--dry-run`` measures which is the faster one for this network on this machine.
+        divergence_epochs: A mean loss above its start over so many epochs ends the run as diverged.
+    """
+
+    epochs: int = Field(ge=1, le=10_000)
+    batch_size: int = Field(ge=1, le=1_000_000)
+    schedule: Literal["cosine", "step", "constant", "wsd"] = "cosine"
+    warmup_epochs: float = Field(default=0.0, ge=0)
+    min_lr: float = Field(default=0.0, ge=0)
+    step_epochs: tuple[float, ...] = later(())
+    step_factor: float = later(0.1, gt=0, lt=1)
+    decay_epochs: float = later(0.0, ge=0)
+    loss: Literal["ce", "bce"] = later("ce")
+    bce_target_threshold: float | None = later(None, ge=0, lt=1)
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    drop_path: float = Field(default=0.0, ge=0, lt=1)
+    clip_grad_norm: float | None = Field(default=None, gt=0)
+    ema_decay: float | None = Field(default=None, gt=0, lt=1)
+    no_decay: Literal["nothing", "norms_biases_embeddings"] = "nothing"
+    layer_decay: float | None = later(None, gt=0, le=1)
+    linear_probe: bool = later(False)
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    divergence_epochs: float = Field(default=1.0, gt=0)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> TrainingConfig:
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(f"warmup_epochs {self.warmup_epochs} must be less than epochs {self.epochs}")
+        for name, kind in (("min_lr", "cosine"), ("step_epochs", "step"), ("decay_epochs", "wsd")):
+            if getattr(self, name) and self.schedule != kind:
+                raise ValueError(f"{name} belongs to the schedule {kind!r}; {self.schedule!r} cannot use it")
+        if self.schedule == "step":
+            ends = (self.warmup_epochs, *self.step_epochs, self.epochs)
+            if not self.step_epochs or any(b <= a for a, b in pairwise(ends)):
+                raise ValueError("step_epochs must rise between warmup_epochs and epochs, and hold at least one")
+        if self.schedule == "wsd" and not 0 < self.decay_epochs <= self.epochs - self.warmup_epochs:
+            raise ValueError("decay_epochs: a wsd schedule needs them, at most epochs - warmup_epochs")
+        if self.bce_target_threshold is not None and self.loss != "bce":
+            raise ValueError("bce_target_threshold needs loss: bce")
+        if self.linear_probe and self.layer_decay is not None:
+            raise ValueError("layer_decay is of no use when linear_probe trains the head only")
+        return self
+
+
+class RuntimeConfig(Frozen):
+    """Where and how a run executes, which is not what it is: none of this is hashed.
+
+    Processes and accumulation cut a batch into micro-batches. That changes the result only for a network with batch
+    norm or with a random forward pass (dropout, stochastic depth); the record's environment holds the micro-batch.
+
+    Attributes:
+        store: Folder that holds ``models/<namespace>/<repository>``, or ``hf://<namespace>``: then runs are kept in
+            ``local_store`` and pushed from there.
+        local_store: That folder; of no use when ``store`` is one.
+        namespace: User or organisation that owns the repositories.
+        state_dir: Folder for resume state, outside the store.
+        cache_dir: Folder of decoded images, shared by all runs; None is ``bocb_hf`` in the user's cache folder.
+        memory_budget_gb: Largest decoded split that is held as one memory-mapped tensor; a larger one is decoded
+            while training.
+        workers: Processes that decode images while training; None chooses by the cores.
+        threads: CPU threads a process; None leaves torch's choice.
+        accumulation: Micro-batches a step.
+        channels_last: Memory format of the network and its input; pays with bf16 or on a GPU.
+        compile_model: ``torch.compile`` the network.
+        compile_optimizer: ``torch.compile`` the optimizer's step.
+        deterministic: Only deterministic kernels.
+        tf32: TensorFloat-32 in fp32 matrix products and convolutions of a GPU.
+        tracker: Where the curve is also sent while training (``Accelerator.log``); ``none`` sends nothing, ``auto`` is
+            trackio, which keeps it in a local file, where that is installed.
+        log_every: Steps between two points of the curve.
+        save_every: Steps between two saves of the resume state; None saves after every epoch.
+        supersede: Replace a finished run of this seed.
+    """
+
+    store: str = "outputs/store"
+    local_store: str = "outputs/store"
+    namespace: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,95}$")] = "local"
+    state_dir: str = "outputs/state"
+    cache_dir: str | None = None
+    memory_budget_gb: float = Field(default=8.0, gt=0)
+    workers: int | None = Field(default=None, ge=0, le=256)
+    threads: int | None = Field(default=None, ge=1)
+    accumulation: int = Field(default=1, ge=1)
+    channels_last: bool = False
+    compile_model: bool = False
+    compile_optimizer: bool = False
+    deterministic: bool = False
+    tf32: bool = False
+    tracker: Literal["auto", "none", "trackio", "tensorboard", "wandb"] = "auto"
+    log_every: int = Field(default=10, ge=1)
+    save_every: int | None = Field(default=None, ge=1)
+    supersede: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _namespace_of_the_hub(cls, data: Any) -> Any:
+        """``hf://<namespace>`` names the namespace already."""
+        if not isinstance(data, dict):
+            return data
+        given = cast(dict[str, Any], data)
+        store = given.get("store")
+        if not isinstance(store, str) or not store.startswith(HUB_SCHEME):
+            return given
+        named = store.removeprefix(HUB_SCHEME)
+        if given.get("namespace", named) != named:
+            raise ValueError(f"namespace is {given['namespace']}, but store {store} names {named}; leave one out")
+        return given | {"namespace": named}
+
+
+class RunConfig(Frozen):
+    """One run as a user writes it."""
+
+    setting: Slug
+    backbone: BackboneConfig
+    optimizer: OptimizerConfig
+    data: DataConfig
+    training: TrainingConfig
+    augmentation: AugmentationConfig = AugmentationConfig()
+    seed: Seed = 0
+    role: Role = "final"
+    runtime: RuntimeConfig = RuntimeConfig()

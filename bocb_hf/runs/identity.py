@@ -1,0 +1,122 @@
+"""What one run is: the scientific fields that are hashed, every default resolved.
+
+Device, number of processes, paths and store are in neither the identity nor its hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated, Any, Literal, cast
+
+from pydantic import Field, model_validator
+
+from bocb_hf.runs.config import AugmentationConfig, TrainingConfig
+from bocb_hf.schema import Arguments, Frozen, Name, Printable, Scalar, Sha256, Slug, canonical_json, later
+
+# Raised when initialisation, data order or augmentation are drawn differently from before: runs of two schemes
+# are not paired (see bocb_hf/data/sampling.py). 1: augmentation by sample and epoch; 2: by place in the batch and step.
+RANDOM_SCHEME = 2
+
+DataRevision = Annotated[str, Field(min_length=7, max_length=64, pattern=r"^[0-9a-f]+$")]
+
+
+class BackboneIdentity(Frozen):
+    """The network as it was built; ``pretrained_sha256`` is the hash of the weights it started from."""
+
+    name: Name
+    architecture: Name
+    args: Arguments
+    pretrained: Annotated[Printable, Field(max_length=200)] | None
+    pretrained_sha256: Sha256 | None
+
+    @model_validator(mode="after")
+    def _hashed(self) -> BackboneIdentity:
+        if (self.pretrained is None) != (self.pretrained_sha256 is None):
+            raise ValueError("pretrained and pretrained_sha256 go together")
+        return self
+
+
+class OptimizerIdentity(Frozen):
+    """The optimizer with every hyper-parameter resolved."""
+
+    name: Slug
+    lr: float = Field(gt=0)
+    weight_decay: float = Field(ge=0)
+    hyperparameters: dict[str, Scalar]
+
+
+class DataIdentity(Frozen):
+    """The data with its revision, columns, splits and preprocessing.
+
+    Attributes:
+        validation_fraction: Share of train that was drawn for validation; None when the data set has its own split.
+        validation_indices_sha256: Hash of the drawn indices (little-endian int64), which pins the draw.
+        evaluation_split: The split that test metrics are read on.
+        test_image_size: Side of the input in evaluation; ``image_size`` when None.
+        test_crop_ratio: Side of the centre crop over the side that an image is resized to, in evaluation.
+        streaming: Whether the order of an epoch came from shards and a shuffle buffer.
+        mean: Mean of each channel that inputs are normalised with, in 0..1.
+        std: Standard deviation likewise.
+    """
+
+    name: Name
+    revision: DataRevision
+    image_column: Annotated[Printable, Field(min_length=1, max_length=100)]
+    label_column: Annotated[Printable, Field(min_length=1, max_length=100)]
+    image_size: int = Field(ge=8, le=1024)
+    num_classes: int = Field(ge=2, le=1_000_000)
+    validation_fraction: float | None = Field(gt=0, lt=0.5)
+    validation_indices_sha256: Sha256 | None
+    evaluation_split: Annotated[Printable, Field(min_length=1, max_length=100)]
+    test_image_size: int | None = later(None, ge=8, le=1024)
+    test_crop_ratio: float = later(1.0, gt=0, le=1)
+    streaming: bool = later(False)
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    @property
+    def split_rule(self) -> str:
+        """How validation and test come about, in words."""
+        if self.streaming:
+            rule = (
+                "validation: the data set's own split, if it has one (a stream is not split); final runs train on train"
+            )
+        elif self.validation_fraction is None:
+            rule = "validation: the data set's own split; final runs train on train"
+        else:
+            rule = f"validation: a stratified {self.validation_fraction:.0%} of train; final runs train on all of train"
+        if self.evaluation_split == "validation":
+            return f"{rule}; the validation split of the data set counts as test"
+        return rule
+
+
+class Identity(Frozen):
+    """Everything that decides the result of a run, except the seed."""
+
+    random_scheme: Literal[1, 2]
+    setting: Slug
+    backbone: BackboneIdentity
+    optimizer: OptimizerIdentity
+    training: TrainingConfig
+    augmentation: AugmentationConfig
+    data: DataIdentity
+
+    def config_hash(self) -> str:
+        """First 12 hexadecimal digits of the SHA-256 of the canonical JSON of all fields (see ``schema.later``)."""
+        return hashlib.sha256(canonical_json(self.model_dump(mode="json")).encode()).hexdigest()[:12]
+
+    def cell(self) -> tuple[str, str, str, str]:
+        """(data set, setting, backbone, optimizer)."""
+        return (self.data.name, self.setting, self.backbone.name, self.optimizer.name)
+
+
+def flatten(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested sections as dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in data.items():
+        flat |= (
+            flatten(cast(dict[str, Any], value), f"{prefix}{key}.")
+            if isinstance(value, dict)
+            else {f"{prefix}{key}": value}
+        )
+    return flat

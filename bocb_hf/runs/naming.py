@@ -1,0 +1,43 @@
+"""Where things lie: ids of runs, names of repositories, paths of floors."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Any
+
+from bocb_hf.runs.identity import BackboneIdentity, DataIdentity
+from bocb_hf.schema import canonical_json
+
+
+def make_run_id(config_hash: str, seed: int) -> str:
+    """``<config hash>-<seed>``."""
+    return f"{config_hash}-{seed}"
+
+
+def repository_name(dataset: str, setting: str, backbone: str, optimizer: str) -> str:
+    """Name of a cell's repository, within the Hub's rules (at most 96 characters of ``[A-Za-z0-9._-]``)."""
+    raw = [dataset, setting, backbone, optimizer]
+    parts = [re.sub(r"[^a-z0-9_]+", "-", part.lower().split(":", 1)[-1]).strip("-") or "x" for part in raw]
+    name = "-".join(["bocb", *parts])
+    if len(name) > 90 or parts != raw or any("-" in part for part in parts):
+        # what was shortened or rewritten, or holds the separator, could collide with another cell
+        digest = hashlib.sha256("\0".join(raw).encode()).hexdigest()[:6]
+        name = f"{name[:83].rstrip('-')}-{digest}"
+    return name
+
+
+def baseline_repository_name(dataset: str) -> str:
+    """Name of the repository of a data set's floors."""
+    return repository_name(dataset, "baselines", "pixels", "none").replace("-pixels-none", "")
+
+
+def baseline_path(
+    kind: str, data: DataIdentity, backbone: BackboneIdentity | None = None, seed: int | None = None
+) -> str:
+    """Where the floor of exactly these data, and of this untrained network, lies in the repository of its data set."""
+    what: Any = data.model_dump(mode="json")
+    if backbone is not None:
+        what = [what, backbone.model_dump(mode="json"), seed]
+    digest = hashlib.sha256(canonical_json(what).encode()).hexdigest()[:12]
+    return f"baselines/{kind}-{digest}.json"

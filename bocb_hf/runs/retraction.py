@@ -1,0 +1,54 @@
+"""Tombstones: a run that its owner has withdrawn stays where it is, and no table counts it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from bocb_hf.errors import InputError
+from bocb_hf.runs.record import RunRecord
+from bocb_hf.schema import Document, Printable, RunId, Sha256, UtcTime, parse_document, utc_now
+
+MAX_BYTES = 10_000
+
+
+class Retraction(Document):
+    """One withdrawn run. Lies at ``retracted/<first 12 digits of the record's SHA-256>.json`` of its repository."""
+
+    schema_version: Literal[1]
+    run_id: RunId
+    record_sha256: Sha256
+    reason: Annotated[Printable, Field(min_length=1, max_length=500)]
+    retracted_at: UtcTime
+
+    def path(self) -> str:
+        """Where it lies in its repository."""
+        return f"retracted/{self.record_sha256[:12]}.json"
+
+
+def make_retraction(record: RunRecord, reason: str) -> Retraction:
+    """The tombstone of a record.
+
+    Raises:
+        InputError: No reason, one that is too long, or one that is not plain text.
+    """
+    reason = " ".join(reason.split())
+    if not 1 <= len(reason) <= 500 or not reason.isprintable():
+        raise InputError("--reason: say in 1 to 500 plain characters why the run is withdrawn")
+    return Retraction(
+        schema_version=1,
+        run_id=record.run_id,
+        record_sha256=record.sha256(),
+        reason=reason,
+        retracted_at=utc_now(),
+    )
+
+
+def parse_retraction(content: bytes, source: str) -> Retraction:
+    """Reads and validates a tombstone.
+
+    Raises:
+        InputError: It is not one.
+    """
+    return parse_document(Retraction, content, source, "tombstone", MAX_BYTES)

@@ -1,0 +1,156 @@
+"""Levels of trust: what somebody else has measured again.
+
+``self-reported`` is what a card says. ``verified`` says that a maintainer has measured these weights again; it says
+nothing about how they were trained. ``reproduced`` says that the run was trained again from its record. Both are files
+of the results data set, and count once a maintainer has merged them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from bocb_hf.errors import InputError
+from bocb_hf.runs.record import RunRecord
+from bocb_hf.schema import (
+    Count,
+    Document,
+    Positive,
+    Printable,
+    RepositoryId,
+    RunId,
+    Sha256,
+    UtcTime,
+    later,
+    parse_document,
+    utc_now,
+)
+
+Level = Literal["self-reported", "verified", "reproduced"]
+MAX_BYTES = 10_000
+_ORDER: tuple[Level, ...] = ("self-reported", "verified", "reproduced")
+
+
+class Verification(Document):
+    """One measurement of somebody else's run. It names the record by its SHA-256, so no copy or later run inherits it.
+
+    Attributes:
+        level: What was done.
+        repository: Where the run lies.
+        run_id: Of the run.
+        record_sha256: Of its record.
+        weights_sha256: Of the weights that were measured: those of the run, or those that training again gave.
+        same_weights: Whether training again gave the weights of the run, byte for byte; None where nothing was trained.
+        claimed: Correct test images according to the record.
+        measured: Correct test images as measured again.
+        differing: Test images on which the two disagree; None in files from before it was counted for both levels.
+        images: Test images.
+        tolerance: Largest difference of the two scores that counts as the same, in points.
+        measured_on: Device and version of torch.
+        measured_at: UTC.
+    """
+
+    schema_version: Literal[1]
+    level: Literal["verified", "reproduced"]
+    repository: RepositoryId
+    run_id: RunId
+    record_sha256: Sha256
+    weights_sha256: Sha256
+    same_weights: bool | None = later(None)
+    claimed: Count
+    measured: Count
+    differing: Count | None
+    images: Positive
+    tolerance: float = Field(gt=0, le=5)
+    measured_on: Annotated[Printable, Field(max_length=200)]
+    measured_at: UtcTime
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Verification:
+        if max(self.claimed, self.measured, self.differing or 0) > self.images:
+            raise ValueError("more images are counted than there are")
+        if not 100 * abs(self.claimed - self.measured) / self.images <= self.tolerance:
+            raise ValueError(
+                f"{self.measured} of {self.images} images are correct, but the record claims {self.claimed}: further "
+                f"apart than {self.tolerance:g} points"
+            )
+        return self
+
+    def path(self) -> str:
+        """Where it lies in the results data set."""
+        return f"verifications/{self.record_sha256[:16]}-{self.level}.json"
+
+
+def check_tolerance(points: float) -> None:
+    """Raises InputError for a tolerance under which everything, or nothing, would count as the same."""
+    if not 0 < points <= 5:
+        raise InputError(f"--tolerance: {points:g} points must be above 0 and at most 5")
+
+
+def make_verification(
+    repository: str, record: RunRecord, right: NDArray[np.bool_], tolerance: float, measured_on: str, again: str | None
+) -> Verification:
+    """Compares the test images that are right now with those of a record.
+
+    Args:
+        repository: ``namespace/name`` on the Hub, or the folder of a repository.
+        record: Of a completed final run.
+        right: Shape (N,), in the order of the test split.
+        tolerance: Largest difference of the two scores, in points.
+        measured_on: Device and software.
+        again: SHA-256 of the weights that training again gave; None where those of the run were measured.
+
+    Raises:
+        InputError: The scores are further apart, or the split has another size.
+    """
+    check_tolerance(tolerance)
+    claimed, weights = record.correctness, record.weights_sha256
+    if claimed is None or weights is None:
+        raise InputError(f"{repository}: run {record.run_id} has no test score to compare with")
+    if len(right) != claimed.n:
+        raise InputError(f"{repository}: {len(right)} test images here, {claimed.n} in the record")
+    measured = int(right.sum())
+    if not 100 * abs(claimed.k - measured) / claimed.n <= tolerance:
+        raise InputError(
+            f"{repository}: seed {record.seed} is not {'verified' if again is None else 'reproduced'}: {measured} of "
+            f"{claimed.n} images are correct, the record claims {claimed.k}: further apart than {tolerance:g} points"
+        )
+    return Verification(
+        schema_version=1,
+        level="verified" if again is None else "reproduced",
+        repository=f"local/{record.repository()}" if Path(repository).is_dir() else repository,
+        run_id=record.run_id,
+        record_sha256=record.sha256(),
+        weights_sha256=again or weights,
+        same_weights=None if again is None else again == weights,
+        claimed=claimed.k,
+        measured=measured,
+        differing=int((right != claimed.bits()).sum()),
+        images=claimed.n,
+        tolerance=tolerance,
+        measured_on=measured_on,
+        measured_at=utc_now(),
+    )
+
+
+def parse_verification(content: bytes, source: str) -> Verification:
+    """Reads and validates a verification.
+
+    Raises:
+        InputError: It is not one.
+    """
+    return parse_document(Verification, content, source, "verification", MAX_BYTES)
+
+
+def levels(verifications: Iterable[Verification]) -> Mapping[str, Level]:
+    """The highest level of each record, by its SHA-256; one that is not here is self-reported."""
+    found: dict[str, Level] = {}
+    for item in verifications:
+        if _ORDER.index(item.level) > _ORDER.index(found.get(item.record_sha256, "self-reported")):
+            found[item.record_sha256] = item.level
+    return found

@@ -1,0 +1,164 @@
+"""The model card of a cell's repository: metadata for the Hub and text for people.
+
+Both are rendered from records only, through the one template.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import jinja2
+
+from bocb_hf.backbones import BACKBONES
+from bocb_hf.coupling.statistics import estimate
+from bocb_hf.data import DATASETS
+from bocb_hf.optim import CATEGORIES, OPTIMIZERS
+from bocb_hf.resources import resource
+from bocb_hf.runs import strict_yaml
+from bocb_hf.runs.card import CardBlock, PeerEntry, Peers, make_block
+from bocb_hf.runs.record import RunRecord, wilson_interval
+from bocb_hf.runs.retraction import Retraction
+
+
+def render_card(
+    repository: str,
+    finals: Sequence[RunRecord],
+    trials: Sequence[RunRecord],
+    retracted: Sequence[tuple[RunRecord, Retraction]] = (),
+    peers: Peers | None = None,
+    eval_task: str | None = None,
+) -> str:
+    """The whole README.md of a cell.
+
+    Args:
+        repository: ``namespace/name``.
+        finals: Valid records of final runs, one a seed.
+        trials: Valid records of trials.
+        retracted: Withdrawn runs with their tombstones.
+        peers: The other optimizers of this backbone.
+        eval_task: See ``CardBlock``.
+
+    Raises:
+        ValueError: No record, or records of several cells.
+    """
+    block = make_block(finals, trials, retracted, peers, eval_task)
+    metadata = _metadata(repository, block, finals)
+    environment = jinja2.Environment(
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        finalize=_plain,
+    )
+    template = environment.from_string(resource("model_cards/model_card.md.jinja").read_text(encoding="utf-8"))
+    shown = [*finals, *trials] or [record for record, _ in retracted]
+    body = template.render(**_context(repository, block, finals, shown))
+    return f"---\n{strict_yaml.dump(metadata)}---\n{body}"
+
+
+# signs that could begin a tag, a link, a cell or a code span, by others that look alike
+_SIGNS = str.maketrans({"<": "‹", ">": "›", "|": "¦", "`": "ʼ", "[": "⟦", "]": "⟧", "\\": "∖"})
+
+
+def _plain(value: Any) -> Any:
+    """A value as one line of text without markup: records hold what other people wrote."""
+    if isinstance(value, bool | int | float):
+        return value
+    return re.sub(r"\s+", " ", str(value).translate(_SIGNS))
+
+
+def _metadata(repository: str, block: CardBlock, finals: Sequence[RunRecord]) -> dict[str, Any]:
+    """The card's YAML: what the Hub knows, then our block."""
+    dataset = DATASETS.get(block.dataset).hub_id if block.dataset in DATASETS else block.dataset
+    name = repository.split("/")[-1]
+    results = [
+        {
+            "task": {"type": "image-classification"},
+            "dataset": {"type": dataset, "name": block.dataset, "split": record.identity.data.evaluation_split}
+            | {"revision": record.identity.data.revision},
+            "metrics": [
+                {"type": "accuracy", "value": entry.test_top1, "name": f"top-1 (%), last weights, seed {entry.seed}"}
+            ],
+        }
+        for entry, record in zip(block.runs, sorted(finals, key=lambda r: r.seed), strict=True)
+        if entry.test_top1 is not None
+    ]
+    library = "timm" if _loads_with_timm(block.backbone) else "transformers"
+    metadata: dict[str, Any] = {
+        "library_name": library,
+        "pipeline_tag": "image-classification",
+        "license": "apache-2.0",
+        "metrics": ["accuracy"],
+        "tags": ["bocb", library, "image-classification", f"backbone:{block.backbone}", f"optimizer:{block.optimizer}"],
+    }
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", dataset) and not dataset.startswith("local/"):
+        metadata["datasets"] = [dataset]
+    sources = {record.identity.backbone.pretrained for record in finals}
+    if len(sources) == 1 and re.fullmatch(r"[\w.-]+/[\w.-]+", source := str(sources.pop())):
+        metadata["base_model"] = source
+    if results:
+        metadata["model-index"] = [{"name": name, "results": results}]
+    return metadata | {"bocb": block.model_dump(mode="json")}
+
+
+def _context(
+    repository: str, block: CardBlock, finals: Sequence[RunRecord], shown: Sequence[RunRecord]
+) -> dict[str, Any]:
+    """What the template shows."""
+    records = sorted(finals, key=lambda r: r.seed) or sorted(shown, key=lambda r: r.run_id)
+    completed = [r for r in finals if r.status == "completed"]
+    record = min(completed, key=lambda r: r.seed) if completed else records[0]
+    rows = [
+        {
+            "entry": entry,
+            "record": record,
+            "interval": wilson_interval(record.correctness.k, record.correctness.n) if record.correctness else None,
+        }
+        for entry, record in zip(block.runs, sorted(finals, key=lambda r: r.seed), strict=True)
+    ]
+    scores = [entry.test_top1 for entry in block.runs if entry.test_top1 is not None]
+    # several configurations are shown side by side, never pooled
+    pooled = estimate(scores, None) if scores and len({r.config_hash for r in completed}) == 1 else None
+    return {
+        "repository": repository,
+        "block": block,
+        "rows": rows,
+        "mean": pooled.mean if pooled else None,
+        "seed_interval": pooled.interval() if pooled else None,
+        "places": _places(repository, block, pooled.mean if pooled else None, len(scores)),
+        "chosen": {r.config_hash for r in finals} & {trial.config_hash for trial in block.trials},
+        "curves": any(r.curve.step for r in finals),
+        "devices": sorted({f"{r.environment.device} × {r.environment.processes}" for r in finals}),
+        "wall_seconds": sum(r.cost.wall_seconds for r in finals),
+        "energy_joules": sum(r.cost.energy_joules or 0 for r in finals)
+        if finals and all(r.cost.energy_joules is not None for r in finals)
+        else None,
+        "seeds": [r.seed for r in sorted(completed, key=lambda r: r.seed)],
+        "record": record,
+        "completed": bool(completed),
+        "backbone": BACKBONES.get(block.backbone) if block.backbone in BACKBONES else None,
+        "optimizer": OPTIMIZERS.get(block.optimizer) if block.optimizer in OPTIMIZERS else None,
+        "category": CATEGORIES.get(block.category, ""),
+        "with_timm": _loads_with_timm(block.backbone),
+        "dataset": DATASETS.get(block.dataset) if block.dataset in DATASETS else None,
+    }
+
+
+def _places(repository: str, block: CardBlock, mean: float | None, n: int) -> list[dict[str, Any]]:
+    """This cell among the other optimizers of its backbone, best mean first, those without one last."""
+    if block.peers is None:
+        return []
+    own = PeerEntry(repository=repository, optimizer=block.optimizer, n=n, top1=mean)
+    entries = [own, *(entry for entry in block.peers.entries if entry.repository != repository)]
+    ranked = sorted(entries, key=lambda e: (e.top1 is None, -(e.top1 or 0.0), e.optimizer))
+    return [
+        {"entry": e, "own": e is own, "label": OPTIMIZERS.get(o).short if (o := e.optimizer) in OPTIMIZERS else o}
+        for e in ranked
+    ]
+
+
+def _loads_with_timm(backbone: str) -> bool:
+    """Every backbone is a timm model, except an image classifier of transformers."""
+    return not backbone.startswith("transformers:")

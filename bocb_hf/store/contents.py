@@ -1,0 +1,127 @@
+"""What a store holds and what of it counts. Each card and record is checked, and a bad one never hides the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from bocb_hf.errors import InputError
+from bocb_hf.runs.card import CardBlock, make_block
+from bocb_hf.runs.record import BaselineRecord, RunRecord
+from bocb_hf.schema import one_line
+from bocb_hf.store import ReadStore
+from bocb_hf.store.read import CARD, RUN, CardSource, read_repository, reason_text
+
+DISAGREE = "card and record disagree; `bocb render` rebuilds the card from the records"
+
+
+class Quarantined(NamedTuple):
+    """Something that no table counts."""
+
+    repository: str
+    path: str
+    reason: str
+
+    def __str__(self) -> str:
+        return one_line(f"{self.repository}/{self.path}: {self.reason}", 2000)
+
+
+@dataclass
+class StoreContents:
+    """What a store holds.
+
+    Attributes:
+        uri: The store.
+        records: Valid records of runs, each run once.
+        baselines: Valid records of floors.
+        quarantined: What was left out, and why.
+        places: ``namespace/name/path`` of each record by (role, run id).
+        levels: Level of trust by SHA-256 of a record; one that is not here is self-reported.
+    """
+
+    uri: str
+    records: list[RunRecord] = field(default_factory=list[RunRecord])
+    baselines: list[BaselineRecord] = field(default_factory=list[BaselineRecord])
+    quarantined: list[Quarantined] = field(default_factory=list[Quarantined])
+    places: dict[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str])
+    levels: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+def read_store(*stores: ReadStore) -> StoreContents:
+    """Reads and checks every card and record of the stores.
+
+    A record counts when it is valid, lies where its identity says, and the card of its repository lists it as it is.
+    Of a run that lies in several namespaces the first one counts.
+    """
+    contents = StoreContents(", ".join(store.uri for store in stores))
+    seen: dict[tuple[str, str], str] = {}
+
+    def is_first(key: tuple[str, str], repository: str, path: str) -> bool:
+        first = seen.setdefault(key, repository)
+        if first != repository:
+            reason = f"a copy of what {first} holds; a copy is not a second run"
+            contents.quarantined.append(Quarantined(repository, path, reason))
+        return first == repository
+
+    for store, repository in ((each, name) for each in stores for name in each.repositories()):
+        runs, baselines = _read_repository(store, repository, contents.quarantined)
+        kept = [r for r in runs if is_first((r.role, r.run_id), repository, r.path())]
+        contents.records += kept
+        contents.places |= {(r.role, r.run_id): f"{repository}/{r.path()}" for r in kept}
+        contents.baselines += [b for b in baselines if is_first((b.kind, b.path()), repository, b.path())]
+    return contents
+
+
+def _read_repository(
+    store: ReadStore, repository: str, quarantined: list[Quarantined]
+) -> tuple[list[RunRecord], list[BaselineRecord]]:
+    """The records of one repository that count; adds what does not to ``quarantined``."""
+
+    def quarantine(path: str, reason: str) -> None:
+        quarantined.append(Quarantined(repository, path, reason))
+
+    try:
+        contents = read_repository(store, repository)
+    except (InputError, OSError) as error:
+        quarantine("", reason_text(error, repository, ""))
+        return [], []
+    for path, reason in contents.damaged:
+        quarantine(path, reason)
+    for path, (record, tombstone) in contents.retracted.items():
+        quarantine(path, f"run {record.run_id} is withdrawn: {tombstone.reason}")
+    bad = {path for path, _ in contents.damaged if RUN.fullmatch(path)} | set(contents.retracted)
+    baselines = list(contents.baselines.values())
+    if not isinstance(contents.card, Exception):
+        if isinstance(store, CardSource):  # which has no tombstones of its own
+            for entry in contents.card.retracted:
+                quarantine(CARD, f"run {entry.run_id} is withdrawn: {entry.reason}")
+        return _check_card(contents.card, contents.records, bad, quarantine), baselines
+    missing = isinstance(contents.card, FileNotFoundError)
+    reason = "there is no card" if missing else reason_text(contents.card, repository, CARD)
+    if isinstance(store, CardSource):
+        if not missing:
+            quarantine(CARD, reason)
+    elif contents.records or bad:  # without runs it is a repository of baselines, or none of ours
+        quarantine(CARD, f"{reason}; {DISAGREE}")
+    return [], baselines
+
+
+def _check_card(
+    card: CardBlock, found: Sequence[RunRecord], bad: set[str], quarantine: Callable[[str, str], None]
+) -> list[RunRecord]:
+    """The records that the card lists as they are, trials always; quarantines every disagreement."""
+    listed = {entry.run_id: entry for entry in card.runs}
+    kept: list[RunRecord] = []
+    for record in found:
+        if record.role == "final" and listed.get(record.run_id) != make_block([record], []).runs[0]:
+            bad.add(record.path())
+            quarantine(record.path(), DISAGREE)
+        else:
+            kept.append(record)
+    present = {record.run_id for record in kept if record.role == "final"}
+    for entry in card.runs:
+        # a broken record has its own line already
+        if entry.run_id not in present and f"seeds/{entry.seed}/record.json" not in bad:
+            quarantine(CARD, f"lists run {entry.run_id}, which has no record; {DISAGREE}")
+    return kept

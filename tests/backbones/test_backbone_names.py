@@ -1,0 +1,153 @@
+"""Backbones without a row: timm models of the Hub, and image classifiers of transformers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from backbone_cases import identity_of, images, resolve
+from safetensors.torch import load_file
+
+from bocb_hf.backbones import BACKBONES
+from bocb_hf.backbones.build import BackboneSource, build_backbone, resolve_backbone
+from bocb_hf.backbones.definition import check_backbone
+from bocb_hf.engine.export import export_model
+from bocb_hf.engine.run import train_run
+from bocb_hf.errors import InputError
+from bocb_hf.optim.param_groups import split_parameters
+from bocb_hf.runs.config import BackboneConfig
+from bocb_hf.runs.load_config import build_run_config
+
+
+def test_a_timm_model_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = BACKBONES.get("tiny_mixer")
+    source = resolve(row, 32)
+    export_model(build_backbone(source, 10, 32, seed=0), identity_of(source, 32), tuple("abcdefghij"), tmp_path)
+    asked: list[tuple[str, str]] = []
+
+    def download(hub_id: str, file: str) -> str:
+        asked.append((hub_id, file))
+        return str(tmp_path / file)
+
+    monkeypatch.setattr("bocb_hf.backbones.definition.hf_hub_download", download)
+    scratch = resolve_backbone(BackboneConfig(name="hf-hub:me/mixer"), 0.0, 32)
+    assert asked == [("me/mixer", "config.json")] and scratch.family == "unknown"
+    assert (scratch.identity.name, scratch.identity.architecture) == ("hf-hub:me/mixer", row.architecture)
+    assert scratch.identity.args == source.identity.args and scratch.identity.pretrained is None
+    tuned = resolve_backbone(BackboneConfig(name="hf-hub:me/mixer", pretrained="hf-hub:me/mixer"), 0.0, 32)
+    stored = load_file(tmp_path / "model.safetensors")
+    for built, same in ((scratch, False), (tuned, True)):
+        weights = build_backbone(built, 10, 32, seed=1).state_dict()
+        assert torch.equal(weights["blocks.0.mlp_tokens.fc1.weight"], stored["blocks.0.mlp_tokens.fc1.weight"]) == same
+
+
+def test_a_model_of_the_hub_that_is_not_there() -> None:
+    with pytest.raises(InputError, match=r"backbone\.name: cannot get config\.json of 'me/nothing'"):
+        resolve_backbone(BackboneConfig(name="hf-hub:me/nothing"), 0.0, 32)
+    with pytest.raises(InputError, match="write hf-hub:<organisation>/<name>"):
+        check_backbone("hf-hub:nothing")
+
+
+CLASSIFIERS: dict[str, dict[str, Any]] = {
+    "vit": {
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 64,
+        "image_size": 64,
+        "patch_size": 8,
+    },
+    "convnext": {"hidden_sizes": [16, 32], "depths": [1, 1], "num_stages": 2},
+    "swin": {
+        "embed_dim": 16,
+        "depths": [1, 1],
+        "num_heads": [1, 2],
+        "image_size": 64,
+        "patch_size": 4,
+        "window_size": 4,
+    },
+    "resnet": {"embedding_size": 16, "hidden_sizes": [32, 64], "depths": [1, 1]},
+}
+
+
+@pytest.fixture(params=CLASSIFIERS)
+def classifier(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """Folder of a tiny image classifier of transformers with 7 classes and random weights."""
+    from transformers import AutoConfig, AutoModelForImageClassification
+
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(request.param, **CLASSIFIERS[request.param], num_labels=7)
+    AutoModelForImageClassification.from_config(config).save_pretrained(tmp_path / request.param)
+    return tmp_path / request.param
+
+
+def test_a_classifier_of_transformers(classifier: Path, tmp_path: Path) -> None:
+    from transformers import AutoModelForImageClassification
+
+    kind = classifier.name
+    name = f"transformers:{classifier}"
+    scratch = resolve_backbone(BackboneConfig(name=name), 0.0, 32)
+    assert (scratch.identity.name, scratch.identity.architecture) == (f"transformers:{kind}", f"transformers:{kind}")
+    assert str(classifier) not in scratch.identity.model_dump_json()
+    # what the record holds is enough to build it again
+    rebuilt = BackboneSource(scratch.identity.model_copy(), "unknown", None, None)
+    first, again = (build_backbone(s, 10, 32, seed=1).state_dict() for s in (scratch, rebuilt))
+    assert all(torch.equal(value, again[key]) for key, value in first.items() if "running" not in key)
+    args = {"image_size": 64} if "image_size" in scratch.identity.args else {}
+    source = resolve_backbone(BackboneConfig(name=name, args=args, pretrained=str(classifier)), 0.0, 64)
+    model = build_backbone(source, 10, 64, seed=1)
+    stored = AutoModelForImageClassification.from_pretrained(classifier).state_dict()
+    # the head of another size is new; all else is what was stored
+    body = {key: value for key, value in model.state_dict().items() if "network.classifier" not in key}
+    assert all(
+        torch.equal(value, stored[key.removeprefix("network.")]) for key, value in body.items() if "running" not in key
+    )
+    model(images(64)).square().sum().backward()
+    unused = [key for key, p in model.named_parameters() if p.grad is None]
+    assert unused == []
+    exempt = {key for key, _ in split_parameters(model, "norms_biases_embeddings").no_decay}
+    assert all(
+        any(part in key for part in ("position", "token")) <= (key in exempt) for key, _ in model.named_parameters()
+    )
+    pixels = images(64)
+    out = tmp_path / "out"
+    export_model(model, identity_of(source, 64), tuple("abcdefghij"), out)
+    assert {path.name for path in out.iterdir()} == {"config.json", "model.safetensors", "preprocessor_config.json"}
+    loaded = AutoModelForImageClassification.from_pretrained(out).eval()
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(pixels).logits, model.eval()(pixels))
+    assert loaded.config.id2label[1] == "b"
+
+
+@pytest.mark.parametrize("classifier", ["vit"], indirect=True)
+def test_a_run_with_a_classifier_of_transformers(classifier: Path, sections: dict[str, Any], small_data: Path) -> None:
+    """From configuration to repository; the pipeline of transformers then gives the evaluation of the run."""
+    import datasets
+    from transformers import pipeline
+
+    record = train_run(build_run_config(sections, [f"backbone.name=transformers:{classifier}"]))
+    folder = Path(sections["runtime"]["store"]) / "models" / "local" / record.repository()
+    card = (folder / "README.md").read_text()
+    assert "library_name: transformers" in card and "import timm" not in card and str(classifier) not in card
+    split: Any = datasets.load_dataset(str(small_data), split="test")
+    names = split.features["label"].names
+    for place in (folder, folder / "seeds/1"):
+        classify = pipeline("image-classification", model=str(place), device="cpu")
+        answers: Any = classify([image.convert("RGB") for image in split["image"][:]], top_k=1)
+        right = [answer[0]["label"] == names[label] for answer, label in zip(answers, split["label"], strict=True)]
+        assert record.correctness is not None
+        assert right == record.correctness.bits().tolist()
+
+
+def test_arguments_that_a_classifier_of_transformers_lacks(classifier: Path) -> None:
+    name = f"transformers:{classifier}"
+    source = resolve_backbone(BackboneConfig(name=name, args={"hiden": 3}), 0.0, 32)
+    with pytest.raises(InputError, match=r"has no argument hiden"):
+        build_backbone(source, 10, 32, seed=0)
+    if "drop_path_rate" in source.identity.args:
+        assert resolve_backbone(BackboneConfig(name=name), 0.2, 32).identity.args["drop_path_rate"] == 0.2
+    else:
+        with pytest.raises(InputError, match="no residual branches to drop"):
+            resolve_backbone(BackboneConfig(name=name), 0.2, 32)

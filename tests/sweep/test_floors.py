@@ -1,0 +1,46 @@
+"""Floors against scikit-learn and a plain forward pass."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from plain_loop import decoded
+from runs import make
+from sklearn.linear_model import LogisticRegression
+
+from bocb_hf.data.augment import normalize
+from bocb_hf.engine.prepare import prepare_run
+from bocb_hf.store import open_store
+from bocb_hf.sweep.floors import publish_frozen_backbone, publish_logistic_regression
+
+
+def test_an_untrained_network_with_a_linear_head(sections: dict[str, Any]) -> None:
+    config = make(sections)
+    store = open_store(config.runtime.store)
+    record = publish_frozen_backbone(config, store)
+    prepared = prepare_run(config)
+    model: Any = prepared.build_model().eval()
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (prepared.identity.data.mean, prepared.identity.data.std))
+    with torch.no_grad():
+        features = [
+            model.forward_head(model.forward_features(normalize(decoded(images).pixels, mean, std)), pre_logits=True)
+            for images in (prepared.data.train, prepared.data.test)
+        ]
+    train, test = (f.numpy() for f in features)
+    centre, spread = train.mean(axis=0), train.std(axis=0)
+    regression = LogisticRegression(C=0.1, max_iter=500)
+    regression.fit((train - centre) / spread, decoded(prepared.data.train).labels.numpy())
+    right = regression.predict((test - centre) / spread) == decoded(prepared.data.test).labels.numpy()
+    assert np.mean(record.correctness.bits() == right) > 0.98  # rounding turns over a close call
+    assert record.backbone == prepared.identity.backbone
+    assert record.seed == 1
+    assert 15 < 100 * record.correctness.k / record.correctness.n < 90  # above chance
+
+    # a second floor of the data set stands beside it, and both are found again
+    pixels = publish_logistic_regression(config.data, store, config.runtime.namespace)
+    assert publish_frozen_backbone(config, store) == record
+    text = store.read(f"local/{record.repository()}", "README.md").decode()
+    assert record.path() in text
+    assert pixels.path() in text
