@@ -124,7 +124,7 @@ class Made:
     at_hand, exact_resume, waited_seconds = False, True, 0.0
 
     def __init__(self, images: int, batch: int, classes: int, device: torch.device) -> None:
-        self.images = images
+        self.count = images
         self._inputs = torch.randn(batch, 3, 32, 32, device=device)
         self._targets = torch.softmax(torch.randn(batch, classes, device=device), dim=1)
         empty = torch.zeros(0, dtype=torch.int64)
@@ -132,7 +132,7 @@ class Made:
 
     def steps(self, epoch: int, first_step: int) -> Iterator[list[Batch]]:
         """One epoch."""
-        for _ in range(first_step, self.images // len(self._inputs)):
+        for _ in range(first_step, self.count // len(self._inputs)):
             yield [self._batch]
 
     def close(self) -> None:

@@ -257,7 +257,7 @@ def _check_optimizer(arguments: argparse.Namespace) -> int:
 def _render(arguments: argparse.Namespace) -> int:
     from bocb_hf.store import open_store
     from bocb_hf.store.peers import find_peers
-    from bocb_hf.store.publish import holds_runs, render_repository
+    from bocb_hf.store.write import holds_runs, render_repository
 
     task: str | None = "" if arguments.no_eval_results else arguments.eval_results
     if task and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", task):

@@ -9,14 +9,14 @@ from typing import Generic, Protocol, TypeVar
 from bocb_hf.errors import InputError
 
 
-class Row(Protocol):
+class HasId(Protocol):
     """Anything with a read-only ``id``."""
 
     @property
     def id(self) -> str: ...
 
 
-T = TypeVar("T", bound=Row)
+T = TypeVar("T", bound=HasId)
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

@@ -14,7 +14,7 @@ from bocb_hf.runs.identity import BackboneIdentity, DataIdentity, Identity, Opti
 from bocb_hf.runs.measurements import Correctness, Cost, Curve, Environment, Measurement, Metrics
 from bocb_hf.runs.naming import make_run_id
 from bocb_hf.runs.patterns import LayerPattern, WeightPatterns
-from bocb_hf.runs.record import BaselineRecord, RunRecord, Status
+from bocb_hf.runs.record import FloorRecord, RunRecord, Status
 from bocb_hf.schema import Role, Scalar
 
 IMAGES = 2000
@@ -166,11 +166,11 @@ def make_grid(
     ]
 
 
-def make_baseline(correct: int = 1640, data: DataIdentity | None = None, backbone: str | None = None) -> BaselineRecord:
+def make_floor(correct: int = 1640, data: DataIdentity | None = None, backbone: str | None = None) -> FloorRecord:
     """Logistic regression on pixels, or on the features of an untrained backbone."""
     data = data or make_data()
     identity = make_record(backbone).identity.backbone if backbone is not None else None
-    return BaselineRecord(
+    return FloorRecord(
         schema_version=1,
         kind="logistic_regression" if backbone is None else "frozen_backbone",
         data=data,

@@ -10,7 +10,7 @@ from pathlib import Path
 from bocb_hf.runs.card import parse_card
 from bocb_hf.runs.record import RunRecord
 from bocb_hf.store.local import LocalStore
-from bocb_hf.store.publish import WEIGHT_FILES, publish_run
+from bocb_hf.store.write import WEIGHT_FILES, write_run
 
 TESTS = Path(__file__).resolve().parent
 PYTHONPATH = os.pathsep.join(map(str, (TESTS, TESTS.parent)))  # this checkout, wherever another is installed
@@ -29,7 +29,7 @@ def weights(tmp_path: Path, text: str) -> Path:
 def publish(store: LocalStore, tmp_path: Path, record: RunRecord, text: str = "", supersede: bool = False) -> RunRecord:
     finished = record.role == "final" and record.status == "completed"
     folder = weights(tmp_path, text or f"seed {record.seed}") if finished else None
-    return publish_run(store, "me", record, folder, supersede)
+    return write_run(store, "me", record, folder, supersede)
 
 
 def snapshot(root: Path) -> dict[str, bytes]:

@@ -81,7 +81,7 @@ MODULES = (
     "bocb_hf.store.hub",
     "bocb_hf.store.local",
     "bocb_hf.store.peers",
-    "bocb_hf.store.publish",
+    "bocb_hf.store.write",
     "bocb_hf.store.push",
     "bocb_hf.runs.verification",
     "bocb_hf.commands.publication",
@@ -161,9 +161,9 @@ from pathlib import Path
 from builders import make_record
 from bocb_hf.cli import main
 from bocb_hf.store.local import LocalStore
-from bocb_hf.store.publish import publish_run
+from bocb_hf.store.write import write_run
 for seed in (1, 2):
-    publish_run(LocalStore(Path("store")), "me", make_record(seed=seed, status="diverged"), None, False)
+    write_run(LocalStore(Path("store")), "me", make_record(seed=seed, status="diverged"), None, False)
 raise SystemExit(main(["render", "--store", "store"]))
 """
     ended = python(code, tmp_path)

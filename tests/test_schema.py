@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from builders import make_baseline, make_record
+from builders import make_floor, make_record
 
 from bocb_hf.errors import InputError
 from bocb_hf.results.submission.document import Submission, parse_submission
-from bocb_hf.runs.record import BaselineRecord, RunRecord, parse_record
+from bocb_hf.runs.record import FloorRecord, RunRecord, parse_record
 from bocb_hf.runs.retraction import Retraction, make_retraction, parse_retraction
 from bocb_hf.runs.verification import Verification, parse_verification
 from bocb_hf.schema import Document, canonical_json, one_line
@@ -26,7 +26,7 @@ VERIFICATION = Verification(
 Parse = Callable[[bytes], Document]
 KINDS: dict[str, tuple[Document, Parse]] = {
     "record": (RECORD, lambda content: parse_record(content, "x.json", RunRecord)),
-    "floor": (make_baseline(), lambda content: parse_record(content, "x.json", BaselineRecord)),
+    "floor": (make_floor(), lambda content: parse_record(content, "x.json", FloorRecord)),
     "tombstone": (make_retraction(RECORD, "wrong labels"), lambda content: parse_retraction(content, "x.json")),
     "verification": (VERIFICATION, lambda content: parse_verification(content, "x.json")),
     "submission": (SUBMISSION, lambda content: parse_submission(content, SUBMISSION.path())),

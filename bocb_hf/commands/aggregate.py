@@ -50,12 +50,12 @@ def run(arguments: argparse.Namespace) -> int:
 
         return aggregate_cards(arguments)
     # pandas, matplotlib and scipy: a second that neither `bocb --help` nor cards need wait
-    from bocb_hf.report.analysis import analyse_paper, analyse_records
+    from bocb_hf.report.analysis import analyse_published, analyse_records
     from bocb_hf.report.outputs import write_outputs
     from bocb_hf.results.counted import read_counted
 
     if kind == "paper":
-        found = analyse_paper(name or "cifar100", arguments.rules, arguments.out, arguments.draws)
+        found = analyse_published(name or "cifar100", arguments.rules, arguments.out, arguments.draws)
         print(found.text)
         paths = found.paths
     else:

@@ -45,7 +45,7 @@ def _local(path: str) -> Any:
 def _push(arguments: argparse.Namespace) -> int:
     from bocb_hf.store.hub_calls import check_writable
     from bocb_hf.store.push import Queue, push_pending, push_repository
-    from bocb_hf.store.read import BASELINE, RUN
+    from bocb_hf.store.read import FLOOR, RUN
 
     store = _local(arguments.store)
     if arguments.pending:
@@ -71,7 +71,7 @@ def _push(arguments: argparse.Namespace) -> int:
             print(f"pushed {name}: {count} record(s)", flush=True)
         except InputError as error:  # one repository must not keep the others
             failed += 1
-            queued = [path for path in store.files(name) if RUN.fullmatch(path) or BASELINE.fullmatch(path)]
+            queued = [path for path in store.files(name) if RUN.fullmatch(path) or FLOOR.fullmatch(path)]
             Queue(store).add(name, arguments.to, queued, arguments.supersede, str(error))
             print(f"not pushed, `bocb push --pending` tries again: {error}", flush=True)
     return 1 if failed else 0

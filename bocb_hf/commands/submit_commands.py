@@ -38,12 +38,12 @@ def _submit(arguments: argparse.Namespace) -> int:
     from bocb_hf.results.dataset import dataset_name, open_pull_request
     from bocb_hf.results.submission.document import MAX_BYTES, make_submission, place
     from bocb_hf.results.submission.review import judge, known_runs
-    from bocb_hf.results.submission.source import HubSource
+    from bocb_hf.results.submission.snapshot import HubSnapshot
     from bocb_hf.store.pinned import PinnedStore
 
     dataset_name(arguments.to)
     names = list(dict.fromkeys(name.removeprefix(HUB_SCHEME) for name in arguments.repositories))
-    source = HubSource(arguments.to)
+    source = HubSnapshot(arguments.to)
     known = known_runs(source, {place(name) for name in names})
     files: dict[str, bytes] = {}
     wrong = unchanged = 0
@@ -73,10 +73,10 @@ def _submit(arguments: argparse.Namespace) -> int:
 
 def _validate(arguments: argparse.Namespace) -> int:
     from bocb_hf.results.submission.review import review
-    from bocb_hf.results.submission.source import open_source
+    from bocb_hf.results.submission.snapshot import open_snapshot
 
     count = wrong = 0
-    for found in review(open_source(arguments.where, arguments.revision)):
+    for found in review(open_snapshot(arguments.where, arguments.revision)):
         count += 1
         wrong += _tell(found.path, found.offer, found.reasons)
     if not count:

@@ -39,7 +39,7 @@ def register(commands: Any) -> dict[str, Callable[[argparse.Namespace], int]]:
         help="where starting weights lie, or how the run executes, such as runtime.threads=2 (repeatable)",
     )
 
-    retract = commands.add_parser("retract", help="withdraw a run: it stays, and no table counts it")
+    retract = commands.add_parser("retract", help="retract a run: it stays, and no table counts it")
     retract.add_argument("repository", help="namespace/name")
     which = retract.add_mutually_exclusive_group(required=True)
     which.add_argument("--seed", type=int, help="of a final run")
@@ -129,8 +129,8 @@ def _hand_in(arguments: argparse.Namespace, result: Verification) -> None:
 
 
 def _retract(arguments: argparse.Namespace) -> int:
-    from bocb_hf.store.publish import retract_run
     from bocb_hf.store.read import read_repository
+    from bocb_hf.store.write import retract_run
 
     store: Store = open_store(arguments.store)
     contents = read_repository(store, arguments.repository)
@@ -139,7 +139,7 @@ def _retract(arguments: argparse.Namespace) -> int:
     else:
         record, what = contents.finals.get(arguments.seed), f"final run of seed {arguments.seed}"
     if record is None:
-        raise InputError(f"{arguments.repository} holds no {what}, or it is withdrawn already")
+        raise InputError(f"{arguments.repository} holds no {what}, or it is retracted already")
     tombstone = retract_run(store, arguments.repository, record, arguments.reason)
-    print(f"withdrew run {record.run_id} of {arguments.repository}: {tombstone.path()}")
+    print(f"retracted run {record.run_id} of {arguments.repository}: {tombstone.path()}")
     return 0

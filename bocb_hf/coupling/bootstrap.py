@@ -9,7 +9,7 @@ original; ``population.py`` draws backbones. Three things make the intervals hol
   distribution. Resampling the residuals, rescaled by √(n/(n−1)) because resampling n seeds shrinks the variance by
   (n−1)/n, is there as ``kind="residual"``; it takes each cell's own two or three seeds for the whole truth, and its
   intervals are too narrow where spreads differ (benchmarks/coverage.txt).
-- *Interval.* With δ = draw − truth of the draws: estimate − 2·mean(δ) + quantiles of δ, so that a bias of the estimator
+- *Intervals.* With δ = draw − truth of the draws: estimate − 2·mean(δ) + quantiles of δ, so that the estimator's bias
   (the best of noisy means is partly luck) is taken off, and a skewed estimator gets its long side where it belongs. A
   maximum has its long side where its rivals are, and the data do not tell which those are: observed means lie too far
   apart, shrunken ones too close. So its interval is symmetric about the estimate without bias (as in Hall 1988), with
@@ -46,7 +46,7 @@ Statistic = Callable[[Floats, Floats | None], Floats]
 
 
 @dataclass(frozen=True, eq=False)
-class Interval:
+class Estimates:
     """An estimate with a 95 % interval; arrays of one shape.
 
     Attributes:
@@ -61,19 +61,19 @@ class Interval:
     low: Floats
     high: Floats
 
-    def inside(self, least: float, most: float) -> Interval:
+    def inside(self, least: float, most: float) -> Estimates:
         """The same where the truth cannot lie outside these bounds; an interval that held it still does."""
         estimate, low, high = (np.clip(x, least, most) for x in (self.estimate, self.low, self.high))
-        return Interval(estimate, self.plain, low, high)
+        return Estimates(estimate, self.plain, low, high)
 
-    def at(self, place: int) -> Interval:
+    def at(self, place: int) -> Estimates:
         """One place of the arrays."""
-        return Interval(*(np.asarray(x[place]) for x in (self.estimate, self.plain, self.low, self.high)))
+        return Estimates(*(np.asarray(x[place]) for x in (self.estimate, self.plain, self.low, self.high)))
 
-    def hull(self, other: Interval) -> Interval:
+    def hull(self, other: Estimates) -> Estimates:
         """The interval that holds both, with the mean of their estimates."""
         middle = (self.estimate + other.estimate) / 2
-        return Interval(middle, self.plain, np.minimum(self.low, other.low), np.maximum(self.high, other.high))
+        return Estimates(middle, self.plain, np.minimum(self.low, other.low), np.maximum(self.high, other.high))
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +92,7 @@ class Bootstrap:
     draws: int
     sources: tuple[str, ...]
     conditional: bool
-    intervals: Mapping[str, Interval]
+    intervals: Mapping[str, Estimates]
 
 
 def bootstrap(
@@ -149,7 +149,7 @@ def bootstrap(
             if name in MAXIMA:
                 apart[name].append(f(means + (world.means - world.truth), noise))
         start += chunk
-    intervals: dict[str, Interval] = {}
+    intervals: dict[str, Estimates] = {}
     for name, f in wanted.items():
         deviations = np.concatenate(drawn[name]) - f(world.truth[None], None)[0]
         intervals[name] = make_interval(deviations, plain[name], symmetric=name in MAXIMA)
@@ -214,7 +214,7 @@ def standard_statistics(scores: ScoreTable, scale: Scale) -> dict[str, Statistic
     return found
 
 
-def make_interval(deviations: Floats, plain: Floats, wider: float = 1.0, symmetric: bool = False) -> Interval:
+def make_interval(deviations: Floats, plain: Floats, wider: float = 1.0, symmetric: bool = False) -> Estimates:
     """The interval from draw − truth.
 
     Quantiles are those of (draws + 1), so that few draws do not make it too narrow (Davison and Hinkley 1997, 5.2).
@@ -234,10 +234,10 @@ def make_interval(deviations: Floats, plain: Floats, wider: float = 1.0, symmetr
         high = np.maximum(-low, high)
         low = -high
     centre = plain - bias
-    return Interval(centre, plain, centre + low, centre + high)
+    return Estimates(centre, plain, centre + low, centre + high)
 
 
-def within_bounds(intervals: Mapping[str, Interval]) -> dict[str, Interval]:
+def within_bounds(intervals: Mapping[str, Estimates]) -> dict[str, Estimates]:
     """The same where the truth can be (``BOUNDS``), and a share begins at 0 where the interval of its variance does.
 
     Variances without noise that come out below 0 count as 0 in a share, so its draws never lie below: without this,

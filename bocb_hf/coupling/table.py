@@ -14,7 +14,7 @@ from statistics import fmean
 from bocb_hf.backbones import CNN_FAMILIES
 from bocb_hf.coupling.row import Cell, Row, Selection
 from bocb_hf.coupling.statistics import Interval, Prior, estimate, pool
-from bocb_hf.runs.record import BaselineRecord, RunRecord, wilson_interval
+from bocb_hf.runs.record import FloorRecord, RunRecord, wilson_interval
 
 
 @dataclass(frozen=True)
@@ -110,21 +110,21 @@ def build_tables(records: Iterable[RunRecord]) -> list[Table]:
     return sorted(tables, key=lambda t: -sum(r.status == "completed" for r in t.records))
 
 
-def floors(table: Table, baselines: Sequence[BaselineRecord]) -> list[Floor]:
-    """Chance, and the baselines of the same data set, revision and split rule as the table's final runs."""
+def floors(table: Table, records: Sequence[FloorRecord]) -> list[Floor]:
+    """Chance, and the floors of the same data set, revision and split rule as the table's final runs."""
     data = [record.identity.data for row in table.rows for record in (*row.finals, *row.trials)]
     rules = {(d.name, d.revision, d.split_rule) for d in data}
     found = [Floor(f"chance, {k} classes", 100 / k) for k in sorted({d.num_classes for d in data})]
-    for baseline in sorted(baselines, key=lambda b: (b.kind != "logistic_regression", b.to_json())):
-        if (baseline.data.name, baseline.data.revision, baseline.data.split_rule) not in rules:
+    for record in sorted(records, key=lambda b: (b.kind != "logistic_regression", b.to_json())):
+        if (record.data.name, record.data.revision, record.data.split_rule) not in rules:
             continue
-        k, n = baseline.correctness.k, baseline.correctness.n
+        k, n = record.correctness.k, record.correctness.n
         name, backbone = "logistic regression on pixels", None
-        if baseline.backbone is not None:
-            backbone = baseline.backbone.name
+        if record.backbone is not None:
+            backbone = record.backbone.name
             if backbone not in table.backbones:
                 continue
-            name = f"{backbone}, frozen with random weights (seed {baseline.seed}), and a linear head"
+            name = f"{backbone}, frozen with random weights (seed {record.seed}), and a linear head"
         found.append(Floor(name, 100 * k / n, n, Interval(*wilson_interval(k, n)), backbone))
     return found
 

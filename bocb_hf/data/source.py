@@ -51,14 +51,14 @@ class TrainSource(Protocol):
     """The training images of one process.
 
     Attributes:
-        images: Images of an epoch, over all processes.
+        count: Images of an epoch, over all processes.
         at_hand: Whether any step can be had without waiting.
         exact_resume: Whether ``steps`` gives the same images from any step on as it would have given without a stop.
         waited_seconds: Time spent in ``next`` of what ``steps`` returned: while it lasts, nothing new is sent to the
             device.
     """
 
-    images: int
+    count: int
     at_hand: bool
     exact_resume: bool
     waited_seconds: float
@@ -77,7 +77,7 @@ class Order:
     """Which training image this process sees when.
 
     Attributes:
-        images: Training images.
+        count: Training images.
         batch_size: Images of a step, over all processes; a multiple of ``processes`` × ``accumulation``.
         seed: Of the run.
         repeats: Copies of an image in an epoch (repeated augmentation).
@@ -86,7 +86,7 @@ class Order:
         accumulation: Micro-batches a step.
     """
 
-    images: int
+    count: int
     batch_size: int
     seed: int
     repeats: int = 1
@@ -97,7 +97,7 @@ class Order:
     @property
     def steps(self) -> int:
         """Steps of an epoch; the last incomplete batch is left out."""
-        return self.images // self.batch_size
+        return self.count // self.batch_size
 
     @property
     def rows(self) -> Tensor:
@@ -112,7 +112,7 @@ class Order:
 
     def indices(self, epoch: int) -> Tensor:
         """Training images of this process in one epoch, (steps, batch_size / processes) int64."""
-        order = epoch_order(self.images, self.seed, epoch, self.repeats, self.batch_size)
+        order = epoch_order(self.count, self.seed, epoch, self.repeats, self.batch_size)
         return order[: self.steps * self.batch_size].view(self.steps, self.batch_size)[:, self.rows]
 
     @property
@@ -146,7 +146,7 @@ class MemorySource:
     at_hand = exact_resume = True
 
     def __init__(self, images: Images, order: Order, pin: bool = False) -> None:
-        self.images, self._images, self._order, self._pin = len(images), images, order, pin
+        self.count, self._images, self._order, self._pin = len(images), images, order, pin
         self.waited_seconds = 0.0
 
     def steps(self, epoch: int, first_step: int) -> Iterator[list[Batch]]:
@@ -178,7 +178,7 @@ class LoaderSource:
     at_hand, exact_resume = False, True
 
     def __init__(self, images: EncodedImages, order: Order, workers: int, pin: bool = False) -> None:
-        self.images, self._images, self._order = len(images), images, order
+        self.count, self._images, self._order = len(images), images, order
         self._workers, self._pin = workers, pin
         self._cropped = isinstance(images.decoder.rule, RandomCrop)
         self._parked: tuple[int, Iterator[Tensor]] | None = None  # the next epoch, and what decodes it

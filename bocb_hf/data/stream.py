@@ -44,7 +44,7 @@ class StreamSource:
     at_hand = exact_resume = False
 
     def __init__(self, images: StreamedImages, order: Order, workers: int, pin: bool = False) -> None:
-        self.images, self._images, self._order = len(images), images, order
+        self.count, self._images, self._order = len(images), images, order
         self._workers, self._pin = workers, pin
         self._cropped = isinstance(images.decoder.rule, RandomCrop)
         self.waited_seconds = 0.0

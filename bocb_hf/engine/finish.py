@@ -23,8 +23,8 @@ from bocb_hf.runs.patterns import WeightPatterns, weight_patterns
 from bocb_hf.runs.record import RunRecord, Status, parse_record
 from bocb_hf.schema import utc_now
 from bocb_hf.store import Store
-from bocb_hf.store.publish import publish_run
 from bocb_hf.store.push import push_after_training
+from bocb_hf.store.write import write_run
 
 
 def finish_run(prepared: PreparedRun, store: Store, trainer: Trainer, flops: int | None) -> RunRecord:
@@ -62,7 +62,7 @@ def _publish(prepared: PreparedRun, store: Store, trainer: Trainer, flops: int |
                 {name: t.detach().float().cpu().numpy() for name, t in model.state_dict().items()}
             )
         record = _make_record(prepared, trainer, status, test, flops, weights_sha256, patterns)
-        record = publish_run(store, config.runtime.namespace, record, weights, config.runtime.supersede)
+        record = write_run(store, config.runtime.namespace, record, weights, config.runtime.supersede)
         if status != "interrupted":
             shutil.rmtree(prepared.state_dir, ignore_errors=True)
             push_after_training(store, config.runtime, prepared.repository, record.path())

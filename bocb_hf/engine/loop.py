@@ -77,7 +77,7 @@ class Trainer:
         self.identity, self.seed, self.runtime, self.accelerator = identity, seed, runtime, accelerator
         self.source, self.validation, self.state_dir = source, validation, state_dir
         training, data, device = identity.training, identity.data, accelerator.device
-        self.plan = make_plan(identity, row, runtime, source.images, accelerator.num_processes)
+        self.plan = make_plan(identity, row, runtime, source.count, accelerator.num_processes)
         check_sharding(accelerator, row, training)
         self.needs = row.needs
         self.format = torch.channels_last if runtime.channels_last else torch.contiguous_format

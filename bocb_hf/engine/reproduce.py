@@ -29,7 +29,7 @@ from bocb_hf.runs.load_config import build_run_config
 from bocb_hf.runs.record import RunRecord, read_record
 from bocb_hf.runs.verification import Verification, make_verification
 from bocb_hf.store import open_store
-from bocb_hf.store.publish import find_run
+from bocb_hf.store.write import find_run
 
 
 class Original(NamedTuple):

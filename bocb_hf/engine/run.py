@@ -27,7 +27,7 @@ from bocb_hf.runs.config import RunConfig, RuntimeConfig
 from bocb_hf.runs.identity import flatten
 from bocb_hf.runs.record import RunRecord
 from bocb_hf.store import Store, open_training_store
-from bocb_hf.store.publish import check_free, find_run
+from bocb_hf.store.write import check_free, find_run
 
 log = logging.getLogger(__name__)
 

@@ -20,9 +20,9 @@ from bocb_hf.leaderboard.columns import backbone_name, short_revision
 from bocb_hf.leaderboard.export import TYPES, export
 from bocb_hf.leaderboard.layout import FAMILIES, LEVELS
 from bocb_hf.leaderboard.read import Board
-from bocb_hf.leaderboard.source import Source
 from bocb_hf.leaderboard.state import MOST, VIEWS, State, parse_query
 from bocb_hf.leaderboard.views import Page, render
+from bocb_hf.leaderboard.watched import WatchedFile
 from bocb_hf.optim import CATEGORIES
 from bocb_hf.report.words.tables import optimizer_label
 
@@ -40,7 +40,7 @@ _THEME = Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "m
 _AXES = [(text, name) for name, text in AXES.items()]
 
 
-def build_blocks(source: Source) -> gr.Blocks:
+def build_blocks(source: WatchedFile) -> gr.Blocks:
     """The Gradio part of the page.
 
     Args:
@@ -202,7 +202,7 @@ def _controls(boards: dict[str, Board], state: State) -> list[Any]:
     ]
 
 
-def build_app(source: Source) -> FastAPI:
+def build_app(source: WatchedFile) -> FastAPI:
     """The whole server: the page at ``/``, its files below ``/export``."""
     app = FastAPI(title=_TITLE, docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(GZipMiddleware, minimum_size=2000, compresslevel=4)
@@ -247,6 +247,6 @@ def serve(location: str, host: str = "127.0.0.1", port: int = 7860) -> None:
     Raises:
         InputError: The file cannot be had or read.
     """
-    app = build_app(Source(location))
+    app = build_app(WatchedFile(location))
     print(f"leaderboard of {location}: http://{host}:{port}", flush=True)
     uvicorn.run(app, host=host, port=port, log_level="warning")

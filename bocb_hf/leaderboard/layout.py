@@ -67,7 +67,7 @@ class LedgerRow(Frozen):
 
 
 class TriedRow(Frozen):
-    """``bocb_hf.recommend.source.Tried``, the best trial of a cell."""
+    """``bocb_hf.recommend.evidence.Tried``, the best trial of a cell."""
 
     backbone: Name
     optimizer: Name

@@ -21,7 +21,7 @@ from bocb_hf.coupling.scores import ScoreTable
 from bocb_hf.coupling.trials import TrialCurve
 from bocb_hf.errors import InputError
 from bocb_hf.leaderboard.layout import LEVELS, SCHEMA, VERSION, VERSION_KEY, CellInfo, RunInfo, TableInfo
-from bocb_hf.recommend.source import Source, Tried
+from bocb_hf.recommend.evidence import Evidence, Tried
 from bocb_hf.runs.patterns import WeightPatterns
 
 NEAR = "may be as good as the best (Hsu, 95 %)"
@@ -164,14 +164,14 @@ class Board:
         )
 
     @cached_property
-    def source(self) -> Source:
+    def source(self) -> Evidence:
         """As the recommender takes it."""
         info = self.info
         if info.tried is None:
-            return Source(f"published ({info.origin})", self.scores)
+            return Evidence(f"published ({info.origin})", self.scores)
         errors = [[self.cells[b, o].standard_error for o in info.optimizers] for b in info.backbones]
         tried = [Tried(**row.model_dump()) for row in info.tried]
-        return Source("the records of this table", self.scores, np.array(errors, np.float64), tried, info.fairness)
+        return Evidence("the records of this table", self.scores, np.array(errors, np.float64), tried, info.fairness)
 
     @cached_property
     def marks(self) -> Marks:

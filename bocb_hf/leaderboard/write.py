@@ -33,7 +33,7 @@ from bocb_hf.leaderboard.layout import (
     TriedRow,
 )
 from bocb_hf.leaderboard.record_rows import own_cell, run_row
-from bocb_hf.recommend.source import tried_of
+from bocb_hf.recommend.evidence import tried_of
 from bocb_hf.report.figures.grid import ranks
 from bocb_hf.report.outputs import table_slug
 from bocb_hf.report.words.analysis import analysis_text
@@ -110,7 +110,7 @@ def _table_row(name: str, info: TableInfo) -> _Row:
 
 
 def _own_info(name: str, table: Table, scores: ScoreTable, analysis: Analysis, contents: StoreContents) -> TableInfo:
-    below = floors(table, contents.baselines)
+    below = floors(table, contents.floors)
     entries = ledger(table)
     found = robustness(table)
     plain = asdict(found) if found.offsets else None

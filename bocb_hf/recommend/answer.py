@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from bocb_hf.coupling.scores import ScoreTable
 from bocb_hf.coupling.statistics import Interval
 from bocb_hf.errors import InputError
+from bocb_hf.recommend.evidence import Evidence
 from bocb_hf.recommend.sets import (
     LARGEST_SET,
     Choice,
@@ -21,7 +22,6 @@ from bocb_hf.recommend.sets import (
     regrets,
     smallest_set,
 )
-from bocb_hf.recommend.source import Source
 from bocb_hf.recommend.tags import Tags, known_tags, similarity
 
 DRAWS = 200  # of the noise of the target's own cells
@@ -52,7 +52,7 @@ class Answer:
         left_out: Backbones of the source that are no scenario, with the reason.
     """
 
-    source: Source
+    source: Evidence
     target: Tags
     own: bool
     reference: Mapping[str, float]
@@ -74,7 +74,7 @@ class Answer:
         return tuple(self.candidates[o] for o in choice.members)
 
 
-def answer(source: Source, target: Tags, bound: float, largest: int = LARGEST_SET) -> Answer:
+def answer(source: Evidence, target: Tags, bound: float, largest: int = LARGEST_SET) -> Answer:
     """Answers from one source.
 
     A backbone without scores is judged by the columns of comparable ones (``similarity``). One that has its own is
@@ -220,7 +220,7 @@ def _pairwise(tags: list[Tags]) -> Floats:
     return weights
 
 
-def _errors(source: Source, own: int, columns: list[int]) -> Floats:
+def _errors(source: Evidence, own: int, columns: list[int]) -> Floats:
     """Standard error of each own mean over seeds, in points; NaN where noise cannot be separated."""
     return np.full(len(columns), np.nan) if source.errors is None else source.errors[own, columns]
 

@@ -8,7 +8,7 @@ from bocb_hf.coupling.published import SOURCE, published
 from bocb_hf.coupling.table import build_tables
 from bocb_hf.errors import InputError
 from bocb_hf.recommend.answer import Answer, answer
-from bocb_hf.recommend.source import Source, source_of
+from bocb_hf.recommend.evidence import Evidence, evidence_of
 from bocb_hf.recommend.start import Start, find_start
 from bocb_hf.recommend.tags import Tags
 from bocb_hf.schema import DEFAULT_STORE
@@ -16,7 +16,7 @@ from bocb_hf.store import open_store
 from bocb_hf.store.contents import read_store
 
 
-def recommend(target: Tags, sources: list[Source], bound: float) -> tuple[list[Answer], list[str]]:
+def recommend(target: Tags, sources: list[Evidence], bound: float) -> tuple[list[Answer], list[str]]:
     """The answers of all sources, those that hold the backbone itself first, and why the others have none."""
     answers: list[Answer] = []
     refused: list[str] = []
@@ -28,7 +28,7 @@ def recommend(target: Tags, sources: list[Source], bound: float) -> tuple[list[A
     return sorted(answers, key=lambda a: not a.own), refused
 
 
-def find_sources(which: str, store: str | None) -> list[Source]:
+def find_sources(which: str, store: str | None) -> list[Evidence]:
     """Own tables, the one with most runs first, then the published one.
 
     Args:
@@ -38,16 +38,16 @@ def find_sources(which: str, store: str | None) -> list[Source]:
     Raises:
         InputError: A store that was asked for holds no valid record.
     """
-    found: list[Source] = []
+    found: list[Evidence] = []
     if which != "paper" and (store is not None or which == "store" or Path(DEFAULT_STORE).is_dir()):
         uri = store or DEFAULT_STORE
         contents = read_store(open_store(uri))
         if not contents.records and (store is not None or which == "store"):
             raise InputError(f"--store: {uri} holds no valid record of a run; name another, or use --source paper")
         for table in build_tables(contents.records):
-            found.append(source_of(table, f"own records in {uri}", uri))
+            found.append(evidence_of(table, f"own records in {uri}", uri))
     if which != "store":
-        found.append(Source(f"published ({SOURCE})", published("cifar100")))
+        found.append(Evidence(f"published ({SOURCE})", published("cifar100")))
     return found
 
 

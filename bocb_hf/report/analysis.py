@@ -14,11 +14,11 @@ from bocb_hf.coupling.scores import scores_of
 from bocb_hf.coupling.table import build_tables
 from bocb_hf.report.outputs import Outputs, wrap, write_file
 from bocb_hf.report.words.analysis import analysis_text, variant_text
-from bocb_hf.report.words.paper import paper_sections
+from bocb_hf.report.words.study_rules import study_sections
 from bocb_hf.runs.record import RunRecord
 
 
-def analyse_paper(name: str, rules: str, out_dir: Path, draws: int) -> Outputs:
+def analyse_published(name: str, rules: str, out_dir: Path, draws: int) -> Outputs:
     """Analyses a published table; with ``rules="paper"`` the study's own rules come first.
 
     Raises:
@@ -29,7 +29,7 @@ def analyse_paper(name: str, rules: str, out_dir: Path, draws: int) -> Outputs:
     blocks: list[str] = []
     if rules == "paper":
         printed = name == PUBLISHED[0]
-        tables, sentences = paper_sections(
+        tables, sentences = study_sections(
             scores,
             analysis.failures,
             published_spreads() if printed else None,
@@ -57,7 +57,7 @@ def analyse_records(records: Sequence[RunRecord], uri: str, rules: str, out_dir:
         if losses is not None:
             sentences.append(variant_text(losses) + " Positive: SGD trains CNNs to a higher loss than adaptive ones.")
         if rules == "paper":
-            tables, printed = paper_sections(scores, analysis.failures, None, None)
+            tables, printed = study_sections(scores, analysis.failures, None, None)
             blocks += [*tables, "\n".join(map(wrap, printed))]
         blocks.append("\n".join(map(wrap, sentences)))
     return Outputs([_write(found, out_dir)], "\n\n".join(blocks))

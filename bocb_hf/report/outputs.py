@@ -76,7 +76,7 @@ def write_outputs(contents: StoreContents, out_dir: Path) -> Outputs:
         name = "heatmap" if number == 0 else f"heatmap-{table_slug(table)}"
         svg = files[f"{name}.svg"] = figure_bytes(figure, "svg")
         files[f"{name}.png"] = figure_bytes(figure, "png")
-        below = floors(table, contents.baselines)
+        below = floors(table, contents.floors)
         sections.append(Section(table, below, family_contrast(table), svg, _tuning_figures(table)))
     frame = coupling_frame(tables)
     files["coupling.csv"] = frame.to_csv(index=False, lineterminator="\n").encode()

@@ -86,7 +86,7 @@ class TrialEntry(Frozen):
 
 
 class RetractedEntry(Frozen):
-    """A run that its owner withdrew."""
+    """A run that its owner retracted."""
 
     run_id: RunId
     record_sha256: Sha256
@@ -158,7 +158,7 @@ def make_block(
     Args:
         finals: Records of final runs, one a seed.
         trials: Records of trials.
-        retracted: Withdrawn runs.
+        retracted: Retracted runs.
         peers: The other optimizers of this backbone.
         eval_task: See ``CardBlock``.
 

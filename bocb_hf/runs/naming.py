@@ -27,14 +27,12 @@ def repository_name(dataset: str, setting: str, backbone: str, optimizer: str) -
     return name
 
 
-def baseline_repository_name(dataset: str) -> str:
+def floor_repository_name(dataset: str) -> str:
     """Name of the repository of a data set's floors."""
     return repository_name(dataset, "baselines", "pixels", "none").replace("-pixels-none", "")
 
 
-def baseline_path(
-    kind: str, data: DataIdentity, backbone: BackboneIdentity | None = None, seed: int | None = None
-) -> str:
+def floor_path(kind: str, data: DataIdentity, backbone: BackboneIdentity | None = None, seed: int | None = None) -> str:
     """Where the floor of exactly these data, and of this untrained network, lies in the repository of its data set."""
     what: Any = data.model_dump(mode="json")
     if backbone is not None:

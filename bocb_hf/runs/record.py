@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 from bocb_hf.errors import InputError
 from bocb_hf.runs.identity import BackboneIdentity, DataIdentity, Identity
 from bocb_hf.runs.measurements import Correctness, Cost, Curve, Environment, Metrics, NonNegative, Text
-from bocb_hf.runs.naming import baseline_path, baseline_repository_name, make_run_id, repository_name
+from bocb_hf.runs.naming import floor_path, floor_repository_name, make_run_id, repository_name
 from bocb_hf.runs.patterns import WeightPatterns
 from bocb_hf.schema import (
     ConfigHash,
@@ -121,7 +121,7 @@ class RunRecord(Document):
         return f"seeds/{self.seed}/record.json" if self.role == "final" else f"trials/{self.run_id}.json"
 
 
-class BaselineRecord(Document):
+class FloorRecord(Document):
     """A floor for a data set: what needs no training of a network. Lies at ``baselines/<kind>-<data>.json`` of its own
     repository.
 
@@ -148,7 +148,7 @@ class BaselineRecord(Document):
     finished_at: UtcTime
 
     @model_validator(mode="after")
-    def _network(self) -> BaselineRecord:
+    def _network(self) -> FloorRecord:
         given = (self.backbone is not None, self.seed is not None)
         if given != (self.kind == "frozen_backbone",) * 2:
             raise ValueError("backbone and seed are given exactly for a frozen backbone")
@@ -156,14 +156,14 @@ class BaselineRecord(Document):
 
     def repository(self) -> str:
         """Name of the repository that this record belongs to."""
-        return baseline_repository_name(self.data.name)
+        return floor_repository_name(self.data.name)
 
     def path(self) -> str:
         """Where the record lies in its repository; one for each revision, size and split of the data, and network."""
-        return baseline_path(self.kind, self.data, self.backbone, self.seed)
+        return floor_path(self.kind, self.data, self.backbone, self.seed)
 
 
-R = TypeVar("R", RunRecord, BaselineRecord)
+R = TypeVar("R", RunRecord, FloorRecord)
 
 
 def parse_record(content: bytes, source: str, model: type[R] = RunRecord) -> R:

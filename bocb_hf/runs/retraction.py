@@ -1,4 +1,4 @@
-"""Tombstones: a run that its owner has withdrawn stays where it is, and no table counts it."""
+"""Tombstones: a run that its owner has retracted stays where it is, and no table counts it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_BYTES = 10_000
 
 
 class Retraction(Document):
-    """One withdrawn run. Lies at ``retracted/<first 12 digits of the record's SHA-256>.json`` of its repository."""
+    """One retracted run. Lies at ``retracted/<first 12 digits of the record's SHA-256>.json`` of its repository."""
 
     schema_version: Literal[1]
     run_id: RunId
@@ -35,7 +35,7 @@ def make_retraction(record: RunRecord, reason: str) -> Retraction:
     """
     reason = " ".join(reason.split())
     if not 1 <= len(reason) <= 500 or not reason.isprintable():
-        raise InputError("--reason: say in 1 to 500 plain characters why the run is withdrawn")
+        raise InputError("--reason: say in 1 to 500 plain characters why the run is retracted")
     return Retraction(
         schema_version=1,
         run_id=record.run_id,

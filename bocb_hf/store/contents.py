@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from bocb_hf.errors import InputError
 from bocb_hf.runs.card import CardBlock, make_block
-from bocb_hf.runs.record import BaselineRecord, RunRecord
+from bocb_hf.runs.record import FloorRecord, RunRecord
 from bocb_hf.schema import one_line
 from bocb_hf.store import ReadStore
 from bocb_hf.store.read import CARD, RUN, CardSource, read_repository, reason_text
@@ -34,7 +34,7 @@ class StoreContents:
     Attributes:
         uri: The store.
         records: Valid records of runs, each run once.
-        baselines: Valid records of floors.
+        floors: Valid records of floors.
         quarantined: What was left out, and why.
         places: ``namespace/name/path`` of each record by (role, run id).
         levels: Level of trust by SHA-256 of a record; one that is not here is self-reported.
@@ -42,7 +42,7 @@ class StoreContents:
 
     uri: str
     records: list[RunRecord] = field(default_factory=list[RunRecord])
-    baselines: list[BaselineRecord] = field(default_factory=list[BaselineRecord])
+    floors: list[FloorRecord] = field(default_factory=list[FloorRecord])
     quarantined: list[Quarantined] = field(default_factory=list[Quarantined])
     places: dict[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str])
     levels: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -65,17 +65,17 @@ def read_store(*stores: ReadStore) -> StoreContents:
         return first == repository
 
     for store, repository in ((each, name) for each in stores for name in each.repositories()):
-        runs, baselines = _read_repository(store, repository, contents.quarantined)
+        runs, floors = _read_repository(store, repository, contents.quarantined)
         kept = [r for r in runs if is_first((r.role, r.run_id), repository, r.path())]
         contents.records += kept
         contents.places |= {(r.role, r.run_id): f"{repository}/{r.path()}" for r in kept}
-        contents.baselines += [b for b in baselines if is_first((b.kind, b.path()), repository, b.path())]
+        contents.floors += [b for b in floors if is_first((b.kind, b.path()), repository, b.path())]
     return contents
 
 
 def _read_repository(
     store: ReadStore, repository: str, quarantined: list[Quarantined]
-) -> tuple[list[RunRecord], list[BaselineRecord]]:
+) -> tuple[list[RunRecord], list[FloorRecord]]:
     """The records of one repository that count; adds what does not to ``quarantined``."""
 
     def quarantine(path: str, reason: str) -> None:
@@ -89,22 +89,22 @@ def _read_repository(
     for path, reason in contents.damaged:
         quarantine(path, reason)
     for path, (record, tombstone) in contents.retracted.items():
-        quarantine(path, f"run {record.run_id} is withdrawn: {tombstone.reason}")
+        quarantine(path, f"run {record.run_id} is retracted: {tombstone.reason}")
     bad = {path for path, _ in contents.damaged if RUN.fullmatch(path)} | set(contents.retracted)
-    baselines = list(contents.baselines.values())
+    floors = list(contents.floors.values())
     if not isinstance(contents.card, Exception):
         if isinstance(store, CardSource):  # which has no tombstones of its own
             for entry in contents.card.retracted:
-                quarantine(CARD, f"run {entry.run_id} is withdrawn: {entry.reason}")
-        return _check_card(contents.card, contents.records, bad, quarantine), baselines
+                quarantine(CARD, f"run {entry.run_id} is retracted: {entry.reason}")
+        return _check_card(contents.card, contents.records, bad, quarantine), floors
     missing = isinstance(contents.card, FileNotFoundError)
     reason = "there is no card" if missing else reason_text(contents.card, repository, CARD)
     if isinstance(store, CardSource):
         if not missing:
             quarantine(CARD, reason)
-    elif contents.records or bad:  # without runs it is a repository of baselines, or none of ours
+    elif contents.records or bad:  # without runs it is a repository of floors, or none of ours
         quarantine(CARD, f"{reason}; {DISAGREE}")
-    return [], baselines
+    return [], floors
 
 
 def _check_card(

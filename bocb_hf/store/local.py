@@ -2,7 +2,7 @@
 
 Every file is replaced atomically and commits to one repository are serialised by a lock file outside it, so that
 neither a crash nor a second process leaves half a file. A crash between two files can leave a card or weights without
-their record, which ``publish_run`` writes last: the run counts as not published, and publishing it again mends all.
+their record, which ``write_run`` writes last: the run counts as not published, and publishing it again mends all.
 """
 
 from __future__ import annotations

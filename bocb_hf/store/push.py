@@ -14,12 +14,12 @@ from pydantic import Field, ValidationError
 from bocb_hf.errors import InputError
 from bocb_hf.runs.card import CardBlock
 from bocb_hf.runs.config import RuntimeConfig
-from bocb_hf.runs.record import BaselineRecord, RunRecord
+from bocb_hf.runs.record import FloorRecord, RunRecord
 from bocb_hf.schema import HUB_SCHEME, Frozen, canonical_json, describe_errors, utc_now
 from bocb_hf.store import ConflictError, Store, check_repository, open_store
 from bocb_hf.store.local import LocalStore
-from bocb_hf.store.publish import WEIGHT_FILES, publish_runs
 from bocb_hf.store.read import CARD, read_repository
+from bocb_hf.store.write import WEIGHT_FILES, write_runs
 
 log = logging.getLogger(__name__)
 
@@ -152,15 +152,15 @@ def push_repository(
         path, reason = contents.damaged[0]
         raise InputError(f"{repository}/{path}: {reason}")
     runs = [r for r in contents.records if (paths is None or r.path() in paths) and r.status != "interrupted"]
-    baselines = [b for path, b in contents.baselines.items() if paths is None or path in paths]
+    floors = [b for path, b in contents.floors.items() if paths is None or path in paths]
     if runs:
         task = contents.card.eval_task if isinstance(contents.card, CardBlock) else None
-        publish_runs(target, namespace, [(r, _weights(source, repository, r)) for r in runs], supersede, task)
-    if baselines:
-        _push_baselines(source, target, repository, f"{namespace}/{repository.split('/')[1]}", baselines)
-    if not runs and not baselines:
+        write_runs(target, namespace, [(r, _weights(source, repository, r)) for r in runs], supersede, task)
+    if floors:
+        _push_floors(source, target, repository, f"{namespace}/{repository.split('/')[1]}", floors)
+    if not runs and not floors:
         raise InputError(f"{repository}: there is no finished run to push; `bocb train` makes one")
-    return len(runs) + len(baselines)
+    return len(runs) + len(floors)
 
 
 def _weights(source: LocalStore, repository: str, record: RunRecord) -> Path | None:
@@ -178,13 +178,11 @@ def _weights(source: LocalStore, repository: str, record: RunRecord) -> Path | N
     return folder
 
 
-def _push_baselines(
-    source: LocalStore, target: Store, repository: str, name: str, baselines: Sequence[BaselineRecord]
-) -> None:
+def _push_floors(source: LocalStore, target: Store, repository: str, name: str, floors: Sequence[FloorRecord]) -> None:
     for _ in range(_ATTEMPTS):
         parent = target.revision(name)
         present = target.files(name)
-        new = {b.path(): b.to_json().encode() for b in baselines if b.path() not in present}
+        new = {b.path(): b.to_json().encode() for b in floors if b.path() not in present}
         if not new:
             return
         try:

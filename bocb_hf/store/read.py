@@ -8,15 +8,15 @@ from typing import Protocol, TypeVar, runtime_checkable
 
 from bocb_hf.errors import InputError
 from bocb_hf.runs.card import CardBlock, parse_card
-from bocb_hf.runs.record import BaselineRecord, RunRecord, parse_record
+from bocb_hf.runs.record import FloorRecord, RunRecord, parse_record
 from bocb_hf.runs.retraction import Retraction, parse_retraction
 from bocb_hf.store import ReadStore
 
 RUN = re.compile(r"seeds/.+/record\.json|trials/.+\.json")  # a deeper one is damaged, not overlooked
-BASELINE = re.compile(r"baselines/[^/]+\.json")
+FLOOR = re.compile(r"baselines/[^/]+\.json")
 RETRACTION = re.compile(r"retracted/[^/]+\.json")
 CARD = "README.md"
-R = TypeVar("R", RunRecord, BaselineRecord)
+R = TypeVar("R", RunRecord, FloorRecord)
 
 
 @runtime_checkable
@@ -33,10 +33,10 @@ class RepositoryContents:
     """The records of one repository, and what could not be read.
 
     Attributes:
-        finals: Final runs by seed, without withdrawn ones.
-        trials: Trials by run id, without withdrawn ones.
-        baselines: Floors, by path.
-        retracted: Withdrawn runs with their tombstone, by path of the record.
+        finals: Final runs by seed, without retracted ones.
+        trials: Trials by run id, without retracted ones.
+        floors: Floors, by path.
+        retracted: Retracted runs with their tombstone, by path of the record.
         damaged: (path, reason) of every file that is not what its place says.
         card: What the card says, or why it cannot be read.
         files: Paths of all files.
@@ -44,7 +44,7 @@ class RepositoryContents:
 
     finals: dict[int, RunRecord] = field(default_factory=dict[int, RunRecord])
     trials: dict[str, RunRecord] = field(default_factory=dict[str, RunRecord])
-    baselines: dict[str, BaselineRecord] = field(default_factory=dict[str, BaselineRecord])
+    floors: dict[str, FloorRecord] = field(default_factory=dict[str, FloorRecord])
     retracted: dict[str, tuple[RunRecord, Retraction]] = field(default_factory=dict[str, tuple[RunRecord, Retraction]])
     damaged: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     card: CardBlock | Exception = field(default_factory=FileNotFoundError)
@@ -59,7 +59,7 @@ class RepositoryContents:
 def read_repository(store: ReadStore, repository: str) -> RepositoryContents:
     """Reads every record of a repository; one that is not valid, or lies elsewhere, counts as damaged.
 
-    A tombstone withdraws the record with its SHA-256; a later run in the same place is not withdrawn by it.
+    A tombstone retracts the record with its SHA-256; a later run in the same place is not retracted by it.
 
     Raises:
         InputError: The repository itself cannot be read.
@@ -81,8 +81,8 @@ def read_repository(store: ReadStore, repository: str) -> RepositoryContents:
         contents.card = error
     for path in files:
         try:
-            if BASELINE.fullmatch(path):
-                contents.baselines[path] = _read(store, repository, path, BaselineRecord)
+            if FLOOR.fullmatch(path):
+                contents.floors[path] = _read(store, repository, path, FloorRecord)
             if not RUN.fullmatch(path):
                 continue
             record = _read(store, repository, path, RunRecord)
@@ -116,7 +116,7 @@ def read_card(store: ReadStore, repository: str) -> CardBlock:
     return parse_card(store.read(repository, CARD).decode("utf-8"), f"{repository}/{CARD}")
 
 
-def check_place(record: RunRecord | BaselineRecord, repository: str, path: str) -> None:
+def check_place(record: RunRecord | FloorRecord, repository: str, path: str) -> None:
     """Raises InputError when a record does not lie where its identity says."""
     name = repository.partition("/")[2]
     if (record.repository(), record.path()) != (name, path):

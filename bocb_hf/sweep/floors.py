@@ -23,9 +23,9 @@ from bocb_hf.optim.param_groups import classifier_layers
 from bocb_hf.runs.config import DataConfig, RunConfig
 from bocb_hf.runs.identity import BackboneIdentity
 from bocb_hf.runs.measurements import Correctness
-from bocb_hf.runs.naming import baseline_path
-from bocb_hf.runs.naming import baseline_repository_name as name_repository
-from bocb_hf.runs.record import BaselineRecord, parse_record, wilson_interval
+from bocb_hf.runs.naming import floor_path
+from bocb_hf.runs.naming import floor_repository_name as name_repository
+from bocb_hf.runs.record import FloorRecord, parse_record, wilson_interval
 from bocb_hf.schema import utc_now
 from bocb_hf.store import ConflictError, Store
 
@@ -34,7 +34,7 @@ _C, _MAX_ITERATIONS = 0.1, 500
 _BATCH = 250  # images of a forward pass
 
 
-def publish_logistic_regression(config: DataConfig, store: Store, namespace: str) -> BaselineRecord:
+def store_logistic_regression(config: DataConfig, store: Store, namespace: str) -> FloorRecord:
     """Fits multinomial logistic regression on the pixels of train, scores the test split, and stores the record.
 
     A stored record of the same data is returned instead of fitting again.
@@ -45,14 +45,14 @@ def publish_logistic_regression(config: DataConfig, store: Store, namespace: str
     data = load_images(config, trial=False)
     repository = f"{namespace}/{name_repository(data.identity.name)}"
 
-    def fit() -> BaselineRecord:
+    def fit() -> FloorRecord:
         train, test = _decoded(data.train), _decoded(data.test)
         return _fit(data, _pixels(train), _pixels(test))
 
-    return _publish(store, repository, baseline_path("logistic_regression", data.identity), fit)
+    return _store(store, repository, floor_path("logistic_regression", data.identity), fit)
 
 
-def publish_frozen_backbone(config: RunConfig, store: Store) -> BaselineRecord:
+def store_frozen_backbone(config: RunConfig, store: Store) -> FloorRecord:
     """Fits logistic regression on the features of the untrained network, scores the test split, and stores the record.
 
     The network is the one that a run of this configuration would start from, without pretrained weights, in
@@ -68,25 +68,25 @@ def publish_frozen_backbone(config: RunConfig, store: Store) -> BaselineRecord:
     data, identity = prepared.data, prepared.identity.backbone
     repository = f"{config.runtime.namespace}/{name_repository(data.identity.name)}"
 
-    def fit() -> BaselineRecord:
+    def fit() -> FloorRecord:
         model = prepared.build_model()
         train, test = (_features(model, _decoded(images), data) for images in (data.train, data.test))
         return _fit(data, train, test, identity, config.seed)
 
-    path = baseline_path("frozen_backbone", data.identity, identity, config.seed)
-    return _publish(store, repository, path, fit)
+    path = floor_path("frozen_backbone", data.identity, identity, config.seed)
+    return _store(store, repository, path, fit)
 
 
-def _publish(store: Store, repository: str, path: str, fit: Callable[[], BaselineRecord]) -> BaselineRecord:
+def _store(store: Store, repository: str, path: str, fit: Callable[[], FloorRecord]) -> FloorRecord:
     record = None
     while True:
         parent = store.revision(repository)
         if path in store.files(repository):
-            return parse_record(store.read(repository, path), f"{repository}/{path}", BaselineRecord)
-        record = record or parse_record(fit().to_json().encode(), path, BaselineRecord)
+            return parse_record(store.read(repository, path), f"{repository}/{path}", FloorRecord)
+        record = record or parse_record(fit().to_json().encode(), path, FloorRecord)
         files: dict[str, bytes] = {path: record.to_json().encode()}
         others = [p for p in store.files(repository) if p.startswith("baselines/")]
-        known = [parse_record(store.read(repository, p), f"{repository}/{p}", BaselineRecord) for p in others]
+        known = [parse_record(store.read(repository, p), f"{repository}/{p}", FloorRecord) for p in others]
         try:
             files["README.md"] = _readme([*known, record]).encode()
             store.commit(repository, files, parent=parent, message=record.kind.replace("_", " "))
@@ -101,7 +101,7 @@ def _fit(
     test: NDArray[np.float32],
     backbone: BackboneIdentity | None = None,
     seed: int | None = None,
-) -> BaselineRecord:
+) -> FloorRecord:
     """Logistic regression on features (N, D) of train, scored on those of test; on those of a network standardised."""
     labels, references = _decoded(data.train).labels.numpy(), _decoded(data.test).labels.numpy()
     started = time.perf_counter()
@@ -110,7 +110,7 @@ def _fit(
     model = regression if backbone is None else make_pipeline(StandardScaler(), regression)
     model.fit(train, labels)
     seconds = time.perf_counter() - started
-    return BaselineRecord(
+    return FloorRecord(
         schema_version=1,
         kind="logistic_regression" if backbone is None else "frozen_backbone",
         data=data.identity,
@@ -130,7 +130,7 @@ def _decoded(images: TrainImages | TestImages) -> Images:
     if not isinstance(images, Images):
         raise InputError(
             "runtime.memory_budget_gb: a floor needs the decoded images at once, and they do not fit; "
-            "choose a smaller data.image_size or leave the baseline out"
+            "choose a smaller data.image_size or leave the floor out"
         )
     return images
 
@@ -157,7 +157,7 @@ def _pixels(images: Images) -> NDArray[np.float32]:
     return chosen.reshape(len(chosen), -1).astype(np.float32) / np.float32(255)
 
 
-def _readme(records: list[BaselineRecord]) -> str:
+def _readme(records: list[FloorRecord]) -> str:
     lines: list[str] = []
     for record in sorted(records, key=lambda r: r.path()):
         low, high = wilson_interval(record.correctness.k, record.correctness.n)

@@ -50,9 +50,9 @@ class LocalExecutor:
         """Queues a run."""
         return self._pool.submit(_train, config)
 
-    def submit_baseline(self, config: RunConfig, floor: Floor) -> Future[Any]:
+    def submit_floor(self, config: RunConfig, floor: Floor) -> Future[Any]:
         """Queues a floor of a run's data set, or of its backbone on it."""
-        return self._pool.submit(_baseline, config, floor)
+        return self._pool.submit(_compute_floor, config, floor)
 
     def time_step(self, config: RunConfig) -> Future[tuple[float, int]]:
         """Queues a measurement: (median seconds of a step, steps of the run)."""
@@ -116,17 +116,17 @@ def _train(config: RunConfig) -> RunRecord:
         return train_run(config, stop)
 
 
-def _baseline(config: RunConfig, floor: Floor) -> None:
+def _compute_floor(config: RunConfig, floor: Floor) -> None:
     from bocb_hf.store import open_training_store
     from bocb_hf.store.push import push_after_training
-    from bocb_hf.sweep.floors import publish_frozen_backbone, publish_logistic_regression
+    from bocb_hf.sweep.floors import store_frozen_backbone, store_logistic_regression
 
     runtime = config.runtime
     store, _ = open_training_store(runtime.store, runtime.local_store)
     if floor == "frozen_backbone":
-        record = publish_frozen_backbone(config, store)
+        record = store_frozen_backbone(config, store)
     else:
-        record = publish_logistic_regression(config.data, store, runtime.namespace)
+        record = store_logistic_regression(config.data, store, runtime.namespace)
     push_after_training(store, runtime, f"{runtime.namespace}/{record.repository()}", record.path())
 
 

@@ -197,7 +197,7 @@ class Sweep:
         if job.cell is not None:
             self._jobs[self.executor.submit(config)] = job
         else:
-            self._jobs[self.executor.submit_baseline(config, job.floor)] = job
+            self._jobs[self.executor.submit_floor(config, job.floor)] = job
 
     def _revive(self, job: Job, bar: tqdm[Any]) -> None:
         """Starts new workers after one died and queues everything again; finished runs return at once."""

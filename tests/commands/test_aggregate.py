@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from builders import make_baseline, make_data, make_grid, make_record
+from builders import make_data, make_floor, make_grid, make_record
 from stored import mixed_records, publish
 
 from bocb_hf.cli import main
@@ -48,13 +48,13 @@ def overwrite(store: LocalStore, repository: str, path: str, content: bytes | st
 def test_a_sound_store_is_read_completely(store):
     records = mixed_records()
     publish(store, records)
-    baseline = make_baseline()
+    baseline = make_floor()
     add = {baseline.path(): baseline.to_json().encode(), "README.md": b"# Floors\n"}
     store.commit(f"local/{baseline.repository()}", add, parent=None, message="floors")
     store.commit("local/somebody-elses", {"README.md": b"# hello\n", "weights.json": b"{"}, parent=None, message="x")
     contents = read_store(store)
     assert contents.quarantined == []
-    assert contents.baselines == [baseline]
+    assert contents.floors == [baseline]
     assert sorted(r.sha256() for r in contents.records) == sorted(r.sha256() for r in records)
 
 
@@ -199,13 +199,13 @@ def test_the_original_counts_when_the_first_copy_is_broken(store):
 
 
 def test_bad_baselines_are_quarantined(store):
-    good, other = make_baseline(), make_baseline(data=make_data("another_set"))
+    good, other = make_floor(), make_floor(data=make_data("another_set"))
     repository = f"local/{good.repository()}"
     store.commit(repository, {good.path(): good.to_json().encode()}, parent=None, message="x")
     overwrite(store, repository, "baselines/other.json", other.to_json())
     overwrite(store, repository, "baselines/broken.json", "{")
     contents = read_store(store)
-    assert contents.baselines == [good]
+    assert contents.floors == [good]
     assert [q.path for q in contents.quarantined] == ["baselines/broken.json", "baselines/other.json"]
 
 
@@ -272,7 +272,7 @@ def test_a_folder_that_cannot_be_written(store, tmp_path):
 def full_store(tmp_path_factory) -> LocalStore:
     store = LocalStore(tmp_path_factory.mktemp("full"))
     publish(store, mixed_records())
-    baseline = make_baseline()
+    baseline = make_floor()
     add = {baseline.path(): baseline.to_json().encode()}
     store.commit(f"local/{baseline.repository()}", add, parent=None, message="floors")
     overwrite(store, f"local/{make_record('tiny_vit', 'sgdm').repository()}", "seeds/8/record.json", '{"<script>": NaN')

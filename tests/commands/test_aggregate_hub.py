@@ -289,7 +289,7 @@ def test_a_withdrawn_run_counts_nowhere(hub: HubServer, aggregate: Any) -> None:
     files = {gone.path(): gone.to_json(), tombstone.path(): tombstone.to_json(), "README.md": card}
     hub.put(name, {path: text.encode() for path, text in files.items()})
     out = " ".join(aggregate("--store", "hf://lab").split())
-    assert f"run {gone.run_id} is withdrawn: wrong labels" in out
+    assert f"run {gone.run_id} is retracted: wrong labels" in out
     assert "(1)" in out, "one run is left"
 
 

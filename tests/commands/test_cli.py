@@ -18,7 +18,7 @@ from bocb_hf.backbones import BACKBONES
 from bocb_hf.data import DATASETS
 from bocb_hf.optim import CATEGORIES, OPTIMIZERS
 from bocb_hf.store.local import LocalStore
-from bocb_hf.store.publish import publish_run
+from bocb_hf.store.write import write_run
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = (
@@ -191,7 +191,7 @@ def test_an_empty_store_is_named(tmp_path: Path, capsys: Capture) -> None:
 
 def test_render_rebuilds_a_card_and_names_a_wrong_repository(tmp_path: Path, capsys: Capture) -> None:
     store = LocalStore(tmp_path)
-    publish_run(store, "me", make_record(status="diverged"), None, False)
+    write_run(store, "me", make_record(status="diverged"), None, False)
     good = store.read(REPOSITORY, "README.md")
     (store.path(REPOSITORY) / "README.md").write_text("lost")
     assert exit_of("render", "--store", str(tmp_path)) == 0

@@ -22,10 +22,10 @@ from bocb_hf.coupling.scores import ScoreTable, make_scores, scores_of
 from bocb_hf.coupling.statistics import Interval
 from bocb_hf.coupling.table import build_tables
 from bocb_hf.report.words.analysis import analysis_text
-from bocb_hf.report.words.paper import paper_sections
+from bocb_hf.report.words.study_rules import study_sections
 from bocb_hf.report.words.tables import fixed, interval_text, mark, signed
 from bocb_hf.store.local import LocalStore
-from bocb_hf.store.publish import publish_run
+from bocb_hf.store.write import write_run
 
 BACKBONES = ("tiny_resnet", "tiny_mobilenet", "alexnet", "tiny_vit", "tiny_convnext", "my_net")
 STATES = ("completed", "completed", "completed", "completed", "missing", "diverged", "partial", "interrupted")
@@ -62,7 +62,7 @@ def test_any_table_is_analysed(backbones, optimizers, seeds, seed, kind):
     )  # fmt: skip
     analysis = analyse(table, draws=100)
     said(analysis)
-    paper_sections(table, analysis.failures, None, None)
+    study_sections(table, analysis.failures, None, None)
     if isinstance(analysis.points, ScaleAnalysis):
         observed = analysis.points.decompositions["observed"]
         assert isinstance(observed, Decomposition)
@@ -225,7 +225,7 @@ def store(tmp_path) -> LocalStore:
     }
     records = [*make_grid(grid), make_record("tiny_vit", "lars", status="diverged")]
     for record in records:
-        publish_run(found, "local", record, None, False)
+        write_run(found, "local", record, None, False)
     return found
 
 

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 from simulated import simulate
 
-from bocb_hf.coupling.bootstrap import Interval, bootstrap, standard_statistics, within_bounds
+from bocb_hf.coupling.bootstrap import Estimates, bootstrap, standard_statistics, within_bounds
 from bocb_hf.coupling.contrast import contrast_weights
 from bocb_hf.coupling.contrast_variants import contrast_variants
 from bocb_hf.coupling.decomposition import decompose
@@ -147,7 +147,7 @@ def test_the_interval_of_a_maximum_is_nearly_symmetric_about_the_estimate_withou
 
 
 def test_a_hull_holds_both_intervals():
-    one, two = (Interval(*(np.array([x, x]) for x in ends)) for ends in ((2.0, 3.0, 1.0, 4.0), (1.0, 3.0, 0.5, 1.5)))
+    one, two = (Estimates(*(np.array([x, x]) for x in ends)) for ends in ((2.0, 3.0, 1.0, 4.0), (1.0, 3.0, 0.5, 1.5)))
     both = one.hull(two)
     assert [x.tolist() for x in (both.estimate, both.plain, both.low, both.high)] == [[y] * 2 for y in (1.5, 3, 0.5, 4)]
 
@@ -168,9 +168,9 @@ def test_no_share_of_an_interaction_that_may_not_be_there():
 
 
 def test_bounds_of_shares():
-    def interval(*ends: list[float]) -> Interval:
+    def interval(*ends: list[float]) -> Estimates:
         low, high = (np.array(x) for x in ends)
-        return Interval((low + high) / 2, (low + high) / 2, low, high)
+        return Estimates((low + high) / 2, (low + high) / 2, low, high)
 
     nan = float("nan")
     given = {

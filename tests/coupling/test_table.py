@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from builders import CNNS, MODERN, make_baseline, make_data, make_grid, make_record
+from builders import CNNS, MODERN, make_data, make_floor, make_grid, make_record
 
 from bocb_hf.coupling.row import Row
 from bocb_hf.coupling.table import build_tables, floors
@@ -202,8 +202,8 @@ def test_best_and_near_best():
 
 def test_floors_match_name_revision_and_split_rule():
     table = build_tables([make_record()])[0]
-    matching, other = make_baseline(), make_baseline(data=make_data(revision="abcdef0"))
-    drawn = make_baseline(data=make_data(validation_fraction=0.1, validation_indices_sha256="0" * 64))
+    matching, other = make_floor(), make_floor(data=make_data(revision="abcdef0"))
+    drawn = make_floor(data=make_data(validation_fraction=0.1, validation_indices_sha256="0" * 64))
     chance, pixels = floors(table, [other, matching, drawn])
     assert (chance.top1, chance.n, chance.interval) == (10, None, None)
     assert (pixels.top1, pixels.n) == (82, 2000) and "logistic regression" in pixels.name
@@ -213,8 +213,8 @@ def test_floors_match_name_revision_and_split_rule():
 
 def test_a_frozen_backbone_is_the_floor_of_its_own_column():
     table = build_tables([make_record(correct=1000), make_record("tiny_vit", correct=1300)])[0]
-    frozen = [make_baseline(k, backbone=b) for k, b in ((1100, "tiny_resnet"), (1200, "tiny_vit"), (900, "tiny_mlp"))]
-    rows = floors(table, [*frozen, make_baseline()])
+    frozen = [make_floor(k, backbone=b) for k, b in ((1100, "tiny_resnet"), (1200, "tiny_vit"), (900, "tiny_mlp"))]
+    rows = floors(table, [*frozen, make_floor()])
     assert [row.backbone for row in rows] == [None, None, "tiny_resnet", "tiny_vit"]
     assert rows[2].name == "tiny_resnet, frozen with random weights (seed 0), and a linear head"
     assert (rows[2].top1, rows[2].n) == (55, 2000)
@@ -225,7 +225,7 @@ def test_a_frozen_backbone_is_the_floor_of_its_own_column():
 
 def test_few_epochs_measure_speed_and_the_floor_is_compared():
     table = build_tables([make_record(correct=1600), make_record("tiny_vit", correct=1660)])[0]
-    found = notes(table, floors(table, [make_baseline()]))
+    found = notes(table, floors(table, [make_floor()]))
     assert "speed of optimisation" in found[0] and "After 4 epochs" in found[0]
     assert "1 of 2 cells lie below logistic regression on pixels (82.0)." in found
     long = build_tables([make_record(epochs=100)])[0]
@@ -236,7 +236,7 @@ def test_terminal_text_shows_everything_with_its_n():
     table = build_tables(
         [make_record(), make_record(seed=2, status="diverged"), make_record("tiny_vit", "lars", status="diverged")]
     )[0]
-    text = terminal_text(table, floors(table, [make_baseline()]))
+    text = terminal_text(table, floors(table, [make_floor()]))
     for expected in (
         "80.0 (1/2)",
         "diverged 1/1",

@@ -49,7 +49,7 @@ def test_a_step_holds_the_images_of_the_order() -> None:
         assert torch.equal(torch.cat([b.pixels for b in batches]), split.stored[indices])
         assert torch.cat([b.rows for b in batches]).tolist() == list(range(12))
         assert not any(b.cropped for b in batches)
-    assert source.images == 50
+    assert source.count == 50
     assert source.exact_resume
 
 
@@ -175,7 +175,7 @@ def test_workers_give_what_memory_gives(photographs: Any, workers: int) -> None:
     for epoch, first in ((0, 0), (1, 0), (3, 2)):
         assert_same(list(loader.steps(epoch, first)), list(memory.steps(epoch, first)))
     assert loader.exact_resume
-    assert loader.images == 50
+    assert loader.count == 50
 
 
 def test_workers_crop_by_the_place_in_the_step(photographs: Any) -> None:

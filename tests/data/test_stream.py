@@ -104,7 +104,7 @@ def test_epochs_are_shuffled_and_workers_do_not_matter() -> None:
     assert names(read(data, workers=2)[0], decoded) == first
     source = open_source(data.train, Order(TRAIN, 8, seed=5), workers=0)
     assert not source.exact_resume
-    assert source.images == TRAIN
+    assert source.count == TRAIN
     # a stopped epoch is replayed: the rest of its steps begins where it began
     assert names(list(source.steps(0, 4)), decoded) == first[:16]
 

@@ -27,7 +27,7 @@ from bocb_hf.engine.run import train_run
 from bocb_hf.errors import InputError
 from bocb_hf.runs.patterns import weight_patterns
 from bocb_hf.store import open_store
-from bocb_hf.sweep.floors import publish_logistic_regression
+from bocb_hf.sweep.floors import store_logistic_regression
 
 
 def test_a_run_leaves_what_identity_and_layout_promise(sections: dict[str, Any]) -> None:
@@ -225,8 +225,8 @@ def test_a_run_after_a_baseline_in_one_process(sections: dict[str, Any]) -> None
     """A warm worker fits the floor row and trains on: neither may leave state that the other trips over."""
     config = make(sections, "training.precision=bf16")
     store = open_store(config.runtime.store)
-    first = publish_logistic_regression(config.data, store, "local")
-    assert publish_logistic_regression(config.data, store, "local") == first
+    first = store_logistic_regression(config.data, store, "local")
+    assert store_logistic_regression(config.data, store, "local") == first
     assert 50 < 100 * first.correctness.k / first.correctness.n < 100
     assert train_run(config).status == "completed"
 

@@ -32,14 +32,14 @@ from bocb_hf.leaderboard.headlines import backbone_headline, coupling_headline, 
 from bocb_hf.leaderboard.layout import LEVELS, SCHEMA
 from bocb_hf.leaderboard.pictures import PICTURES, picture
 from bocb_hf.leaderboard.read import Board, LeaderboardFile
-from bocb_hf.leaderboard.source import Source
 from bocb_hf.leaderboard.state import VIEWS, State, parse_query, select
 from bocb_hf.leaderboard.summaries import indices_grid, ranking_grid
 from bocb_hf.leaderboard.views import Page, render
+from bocb_hf.leaderboard.watched import WatchedFile
 from bocb_hf.leaderboard.write import leaderboard_parquet
 from bocb_hf.optim import OPTIMIZERS
 from bocb_hf.recommend.answer import answer
-from bocb_hf.recommend.source import source_of
+from bocb_hf.recommend.evidence import evidence_of
 from bocb_hf.recommend.tags import find_tags
 from bocb_hf.recommend.words import answer_text
 from bocb_hf.report.words.tables import optimizer_label
@@ -397,7 +397,7 @@ def tuned_records() -> list[RunRecord]:
 def test_a_file_recommends_as_its_records_do(tmp_path: Path):
     records = tuned_records()
     board = next(iter(LeaderboardFile(write_board(tmp_path / "b.parquet", records)).boards.values()))
-    direct = source_of(build_tables(records)[0], board.source.label, board.info.origin)
+    direct = evidence_of(build_tables(records)[0], board.source.label, board.info.origin)
     direct = replace(direct, scores=replace(direct.scores, notes=board.scores.notes))  # which only a page has
     # neither is None, or the comparison fails
     np.testing.assert_array_equal(board.source.errors, direct.errors)  # pyright: ignore[reportArgumentType]
@@ -503,10 +503,10 @@ def test_other_parquet_files_are_refused(tmp_path: Path, path: Path):
 
 def test_a_source_follows_its_file_and_keeps_what_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     file = write_board(tmp_path / "b.parquet", [make_record()])
-    source = Source(str(file))
+    source = WatchedFile(str(file))
     first = len(next(iter(source.boards().values())).cells)
     clock = [0.0]
-    monkeypatch.setattr("bocb_hf.leaderboard.source.time.monotonic", lambda: clock[0] + 1e6)
+    monkeypatch.setattr("bocb_hf.leaderboard.watched.time.monotonic", lambda: clock[0] + 1e6)
     write_board(file, [make_record(), make_record(optimizer="adamw")])
     assert (first, len(next(iter(source.boards().values())).cells)) == (1, 2)
     file.write_bytes(b"half a file")
@@ -514,12 +514,12 @@ def test_a_source_follows_its_file_and_keeps_what_it_has(tmp_path: Path, monkeyp
     assert len(next(iter(source.boards().values())).cells) == 2
     assert "out of date" in source.notices()[0]
     with pytest.raises(InputError, match="make one with"):
-        Source(str(tmp_path / "missing.parquet"))
+        WatchedFile(str(tmp_path / "missing.parquet"))
 
 
 _OPEN = """
 from bocb_hf.leaderboard import source as module
-module.visited = module.Source("hf://datasets/lab/results")
+module.visited = module.WatchedFile("hf://datasets/lab/results")
 result = len(next(iter(module.visited.boards().values())).cells)
 """
 _LATER = """

@@ -20,7 +20,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from bocb_hf.leaderboard import DEMO
 from bocb_hf.leaderboard.app import build_app
-from bocb_hf.leaderboard.source import Source
+from bocb_hf.leaderboard.watched import WatchedFile
 
 pytestmark = pytest.mark.browser
 
@@ -45,7 +45,7 @@ def serve() -> Iterator[Serve]:
     with ExitStack() as stack:
 
         def start(file: Path) -> str:
-            server = uvicorn.Server(uvicorn.Config(build_app(Source(str(file))), log_level="error"))
+            server = uvicorn.Server(uvicorn.Config(build_app(WatchedFile(str(file))), log_level="error"))
             listener = socket.socket()
             listener.bind(("127.0.0.1", 0))
             thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)

@@ -31,8 +31,8 @@ from bocb_hf.recommend.evaluate import (
     nested_regrets,
     single_regrets,
 )
+from bocb_hf.recommend.evidence import Evidence, evidence_of
 from bocb_hf.recommend.sets import choose_sets, fill_missing, improvement, regrets, smallest_set
-from bocb_hf.recommend.source import Source, source_of
 from bocb_hf.recommend.start import find_start
 from bocb_hf.recommend.tags import Tags, find_tags, known_tags, shared_tags, similarity
 from bocb_hf.recommend.words import answer_text
@@ -248,10 +248,10 @@ def test_the_comparison_is_paired():
 
 
 def own_source(records):
-    return source_of(build_tables(records)[0], "own", "own")
+    return evidence_of(build_tables(records)[0], "own", "own")
 
 
-PAPER = Source("paper", TABLE)
+PAPER = Evidence("paper", TABLE)
 
 
 def test_an_unseen_cnn_and_an_unseen_transformer():
@@ -354,7 +354,7 @@ def test_a_guess_is_never_shown_as_a_result():
     scores = make_scores(
         means, ["resnet50", "resnet101", "densenet121", "vgg13_bn"], ["sgdm", "adamw", "lamb"], unit="percent"
     )
-    found = answer(Source("x", scores), find_tags("repvgg_a1"), 0.0)
+    found = answer(Evidence("x", scores), find_tags("repvgg_a1"), 0.0)
     assert found.guessed == 1
     text = answer_text(found, [None] * len(found.chosen.members))
     guess = fill_missing(means)[1, 2]
@@ -376,7 +376,7 @@ def test_starts_come_from_own_trials_then_comparable_ones_then_the_row():
         ]
 
     table = build_tables([*tuned("tiny_vit", 0.1), *tuned("tiny_resnet", 0.3), *tuned("tiny_convnext", 0.3)])[0]
-    tried = source_of(table, "own", "own").tried_with("sgdm")
+    tried = evidence_of(table, "own", "own").tried_with("sgdm")
     own = find_start("sgdm", "demo", tried, "tiny_vit", {})
     other = find_start("sgdm", "demo", tried, "tiny_mobilenet", {"tiny_resnet": 1.0, "tiny_convnext": 1.0})
     row = find_start("sgdm", "demo", tried, "tiny_mobilenet", {})

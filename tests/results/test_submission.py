@@ -227,7 +227,7 @@ WRONG: dict[str, tuple[Any, str]] = {
     "a better card": (_tampered_card, "card and record disagree"),
     "no card": (lambda hub: hub.repository(MINE).files.pop("README.md"), "there is no card"),
     "a bomb": ({"README.md": b"---\na: &a [x]\nb: [*a, *a]\n---\n"}, "not valid YAML"),
-    "withdrawn": (_withdrawn, "run {run} is withdrawn: wrong labels"),
+    "retracted": (_withdrawn, "run {run} is retracted: wrong labels"),
     "private": (_private, "is private or gated"),
     "moved": (_moved, f"{MINE} is called eve/moved now; submit that"),
     "megabytes": ({"trials/x.json": b"x" * 20_000_001}, "none above 20000000, are read"),
@@ -418,18 +418,18 @@ def test_hostile_files_are_named_and_stop_nothing(hub: HubServer, results: Any, 
 
 
 def test_what_has_changed_since_does_not_count(hub: HubServer, results: Any, bocb: Any) -> None:
-    kept, replaced, withdrawn = (own("bob", seed=seed) for seed in (1, 2, 3))
-    sha = push(hub, "bob", kept, replaced, withdrawn)
+    kept, replaced, retracted = (own("bob", seed=seed) for seed in (1, 2, 3))
+    sha = push(hub, "bob", kept, replaced, retracted)
     closed = own("eve", optimizer="lamb")
     sha_closed = push(hub, "eve", closed)
-    offers = (offer(sha, kept, replaced, withdrawn), offer(sha_closed, closed, owner="eve"))
+    offers = (offer(sha, kept, replaced, retracted), offer(sha_closed, closed, owner="eve"))
     files = {item.path(): item.to_json().encode() for item in offers}
     hub.put("lab/results", files | {"submissions/x.json": b"{}"}, kind="datasets")
     push(hub, "lab", own("lab", optimizer="adamw"))
-    # the repository goes on: a better record, one withdrawn, one that nobody has looked at
+    # the repository goes on: a better record, one retracted, one that nobody has looked at
     better, new = own("bob", seed=2, correct=1999), own("bob", seed=4)
-    tombstone = make_retraction(withdrawn, "wrong labels")
-    card = render_card(MINE, [kept, better, new], [], [(withdrawn, tombstone)])
+    tombstone = make_retraction(retracted, "wrong labels")
+    card = render_card(MINE, [kept, better, new], [], [(retracted, tombstone)])
     push(hub, "bob", kept, better, new, **{"README.md": card.encode(), tombstone.path(): tombstone.to_json().encode()})
     hub.repository(f"eve/{closed.repository()}").private = True
     command = ("publish", "--store", "hf://lab", "--to", RESULTS, "--draws", "100")
@@ -442,7 +442,7 @@ def test_what_has_changed_since_does_not_count(hub: HubServer, results: Any, boc
     for expected in (
         f"{MINE}/seeds/2/record.json: is not what was submitted at commit {sha[:12]}",
         f"{MINE}/seeds/4/record.json: is not what was submitted at commit {sha[:12]}",
-        f"{MINE}/README.md: run {withdrawn.run_id} is withdrawn: wrong labels",
+        f"{MINE}/README.md: run {retracted.run_id} is retracted: wrong labels",
         f"{MINE}/: 1 record(s) have changed since commit {sha[:12]}, SHA-256 {replaced.sha256()[:12]}",
         f"eve/{closed.repository()}/: was submitted, but is gone, private or moved",
         f"{RESULTS}/submissions/x.json: not named",
@@ -451,7 +451,7 @@ def test_what_has_changed_since_does_not_count(hub: HubServer, results: Any, boc
     assert len(lines) == 6
     # the whole is checked again by the same code
     status, out = bocb("validate", RESULTS)
-    assert status == 1 and f"run {withdrawn.run_id} is withdrawn: wrong labels" in out
+    assert status == 1 and f"run {retracted.run_id} is retracted: wrong labels" in out
 
 
 def test_publishing_a_local_store_counts_submissions_beside_it(

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from builders import make_baseline, make_bits, make_data, make_record
+from builders import make_bits, make_data, make_floor, make_record
 from huggingface_hub.utils import validate_repo_id
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,8 +24,8 @@ from scipy.stats import binomtest
 from bocb_hf.errors import InputError
 from bocb_hf.runs.identity import Identity
 from bocb_hf.runs.measurements import Correctness, Curve, Measurement
-from bocb_hf.runs.naming import baseline_repository_name, repository_name
-from bocb_hf.runs.record import MAX_BYTES, BaselineRecord, RunRecord, parse_record, wilson_interval
+from bocb_hf.runs.naming import floor_repository_name, repository_name
+from bocb_hf.runs.record import MAX_BYTES, FloorRecord, RunRecord, parse_record, wilson_interval
 from bocb_hf.schema import parse_strict
 from bocb_hf.store import check_repository
 
@@ -79,29 +79,29 @@ def test_the_bytes_do_not_depend_on_the_order_in_which_a_record_was_written() ->
 
 
 def test_a_floor_of_an_untrained_backbone_names_it() -> None:
-    record = make_baseline(backbone="tiny_vit")
+    record = make_floor(backbone="tiny_vit")
     assert re.fullmatch(r"baselines/frozen_backbone-[0-9a-f]{12}\.json", record.path())
-    assert record.path() != make_baseline(backbone="tiny_resnet").path()
+    assert record.path() != make_floor(backbone="tiny_resnet").path()
     assert parse_record(record.to_json().encode(), "x", type(record)) == record
     for kind, change in (("frozen_backbone", {"seed": None}), ("logistic_regression", {})):
         data = record.model_dump(mode="json") | {"kind": kind} | change
         with pytest.raises(InputError, match="backbone and seed are given exactly for a frozen backbone"):
             parse_record(json.dumps(data).encode(), "x", type(record))
     # a record of before there were such floors keeps its bytes
-    assert "backbone" not in make_baseline().to_json()
+    assert "backbone" not in make_floor().to_json()
 
 
 def test_a_baseline_is_read_back_equal() -> None:
-    record = make_baseline()
-    assert parse_record(record.to_json().encode(), "b.json", BaselineRecord) == record
+    record = make_floor()
+    assert parse_record(record.to_json().encode(), "b.json", FloorRecord) == record
     assert re.fullmatch(r"baselines/logistic_regression-[0-9a-f]{12}\.json", record.path())
-    other = make_baseline(data=make_data(revision="abcdef0"))
+    other = make_floor(data=make_data(revision="abcdef0"))
     assert other.path() != record.path()  # one for each revision of the data
     assert other.repository() == record.repository()
     with pytest.raises(InputError, match="not a valid record"):
         parse_record(record.to_json().encode(), "b.json")
     with pytest.raises(InputError, match="not a valid record"):
-        parse_record(SHAPES["final"].to_json().encode(), "b.json", BaselineRecord)
+        parse_record(SHAPES["final"].to_json().encode(), "b.json", FloorRecord)
 
 
 # consistency
@@ -306,7 +306,7 @@ def test_repository_names_are_valid_for_the_hub_and_distinct() -> None:
 def test_plain_names_read_well_and_keep_their_place() -> None:
     # published repositories are found by these
     assert repository_name("cifar10", "demo", "tiny_resnet", "sgdm") == "bocb-cifar10-demo-tiny_resnet-sgdm"
-    assert baseline_repository_name("cifar10") == "bocb-cifar10-baselines"
+    assert floor_repository_name("cifar10") == "bocb-cifar10-baselines"
     assert repository_name("cifar10", "demo", "resnet18.a1", "sgdm") == "bocb-cifar10-demo-resnet18-a1-sgdm-5c68f6"
 
 
@@ -352,8 +352,8 @@ def field_names(model: type[BaseModel]) -> Iterator[str]:
         yield from part.get("properties", {})
 
 
-@pytest.mark.parametrize("make", [make_record, make_baseline], ids=["run", "baseline"])
-def test_a_record_names_no_host_user_or_path(make: Callable[[], RunRecord | BaselineRecord]) -> None:
+@pytest.mark.parametrize("make", [make_record, make_floor], ids=["run", "baseline"])
+def test_a_record_names_no_host_user_or_path(make: Callable[[], RunRecord | FloorRecord]) -> None:
     private = {socket.gethostname(), str(Path.home()), str(Path.cwd())}
     if getpass.getuser() != "root":
         private.add(getpass.getuser())
@@ -365,7 +365,7 @@ def test_a_record_names_no_host_user_or_path(make: Callable[[], RunRecord | Base
 
 
 def test_no_field_of_a_record_is_meant_for_a_host_user_or_path() -> None:
-    names = {*field_names(RunRecord), *field_names(BaselineRecord), *field_names(Identity)}
+    names = {*field_names(RunRecord), *field_names(FloorRecord), *field_names(Identity)}
     assert {"device", "lr", "config_hash"} <= names
     assert not {n for n in names if re.search(r"host|user|path|dir$|directory|login|email|store|address", n)} - {
         "drop_path"

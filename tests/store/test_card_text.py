@@ -240,7 +240,7 @@ def test_a_withdrawn_run_is_named_and_counts_nowhere() -> None:
     tombstone = make_retraction(gone, "trained on <b>test</b> | images")
     text = render_card("me/x", [kept], [], [(gone, tombstone)])
     assert parse_card(text, "x") == make_block([kept], [], [(gone, tombstone)])
-    assert f"Run `{gone.run_id}` is withdrawn and counts in no table: trained on ‹b›test‹/b› ¦ images" in text
+    assert f"Run `{gone.run_id}` is retracted and counts in no table: trained on ‹b›test‹/b› ¦ images" in text
     assert [row[0] for row in table_rows(text, "Result")] == ["2"]
     alone = render_card("me/x", [], [], [(gone, tombstone)])
     assert parse_card(alone, "x").runs == [] and "No final run yet" in alone

@@ -19,7 +19,7 @@ from bocb_hf.store import EVAL_RESULTS
 from bocb_hf.store.cards.eval_results import render_eval_results
 from bocb_hf.store.cards.text import render_card
 from bocb_hf.store.local import LocalStore
-from bocb_hf.store.publish import publish_run, retract_run
+from bocb_hf.store.write import retract_run, write_run
 
 REVISION = "aadb3af77e9048adbea6b47c21a81e47dd092ae5"
 DATA = make_data("cifar100", revision=REVISION)
@@ -85,7 +85,7 @@ def publish(store: LocalStore, tmp_path: Path, run: RunRecord, supersede: bool =
     folder.mkdir(exist_ok=True)
     for name in ("config.json", "model.safetensors"):
         (folder / name).write_text(f"{run.seed}")
-    publish_run(store, "me", run, folder if run.status == "completed" and run.role == "final" else None, supersede)
+    write_run(store, "me", run, folder if run.status == "completed" and run.role == "final" else None, supersede)
 
 
 def stated(store: LocalStore) -> float | None:
@@ -108,7 +108,7 @@ def test_it_is_off_until_asked_for_and_then_follows_every_change(
     publish(store, tmp_path, record(0, role="trial"))
     assert stated(store) == 70.0
     retract_run(store, CELL, record(1, 1400, wall_seconds=3.0).model_copy(update={"supersedes": _sha(store)}), "wrong")
-    assert stated(store) == 80.0, "the root withdrawn"
+    assert stated(store) == 80.0, "the root retracted"
     publish(store, tmp_path, record(2, status="diverged"), supersede=True)
     assert stated(store) is None, "no run is left"
     publish(store, tmp_path, record(3, 1800))

@@ -22,7 +22,7 @@ from huggingface_hub import HfApi
 from bocb_hf.store.card_cache import open_cache
 from bocb_hf.store.hub import HubStore
 from bocb_hf.store.hub_calls import check_writable
-from bocb_hf.store.publish import publish_run
+from bocb_hf.store.write import write_run
 from bocb_hf.store.read import read_repository
 
 namespace, home = sys.argv[1:]
@@ -35,7 +35,7 @@ try:
     weights.mkdir()
     (weights / "config.json").write_text("{}")
     (weights / "model.safetensors").write_bytes(b"not weights")
-    publish_run(HubStore(namespace), namespace, record, weights, False)
+    write_run(HubStore(namespace), namespace, record, weights, False)
     assert read_repository(HubStore(namespace), repository).finals == {record.seed: record}
     with open_cache(namespace, folder=Path(home)) as cache:
         cache.refresh()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from builders import make_baseline, make_record
+from builders import make_floor, make_record
 from hub_client import HubClient
 from hub_server import HubServer
 
@@ -20,10 +20,10 @@ CELL = f"lab/{NAME}"
 
 SETUP = """
 from pathlib import Path
-from builders import make_record, make_baseline
+from builders import make_record, make_floor
 from bocb_hf.store import open_store, CopyOf, ConflictError
 from bocb_hf.store.local import LocalStore
-from bocb_hf.store.publish import publish_run, publish_runs, retract_run
+from bocb_hf.store.write import write_run, write_runs, retract_run
 from bocb_hf.store.push import Queue, push_after_training, push_pending, push_repository
 from bocb_hf.store.read import read_repository
 
@@ -36,7 +36,7 @@ def weights(text):
 
 def publish(store, record, namespace="lab", supersede=False):
     done = record.role == "final" and record.status == "completed"
-    return publish_run(store, namespace, record, weights(f"seed{record.seed}") if done else None, supersede)
+    return write_run(store, namespace, record, weights(f"seed{record.seed}") if done else None, supersede)
 """
 
 
@@ -76,7 +76,7 @@ def test_weights_record_and_card_change_in_one_commit(hub: HubServer, run: Any) 
     run("publish(open_store('hf://lab'), make_record(seed=1))")
     assert files(hub)["model.safetensors"] == b"seed1" * 50
     assert hub.count("/lfs/", "PUT") == before + 1
-    # and gives it back when it is withdrawn, by a copy on the server
+    # and gives it back when it is retracted, by a copy on the server
     run("store = open_store('hf://lab')\nretract_run(store, cell, make_record(seed=1), 'wrong data')", cell=CELL)
     assert files(hub)["model.safetensors"] == b"seed2" * 50
     assert hub.count("/lfs/", "PUT") == before + 1
@@ -238,7 +238,7 @@ def test_pushing_again_changes_nothing_and_a_taken_place_is_refused(hub: HubServ
     code = """
 store = LocalStore(Path(home) / where)
 publish(store, make_record(seed=1, lr=lr), namespace="local")
-baseline = make_baseline()
+baseline = make_floor()
 if "README.md" not in store.files("local/" + baseline.repository()):
     files = {baseline.path(): baseline.to_json().encode(), "README.md": b"# Floors\\n"}
     store.commit("local/" + baseline.repository(), files, parent=None, message="floors")
@@ -250,7 +250,7 @@ except Exception as error:
 """
     run(code, where="a", lr=0.1, cell=NAME, supersede=False)
     heads = {name: repo.head for (_, name), repo in hub.repositories.items()}
-    assert set(heads) == {CELL, f"lab/{make_baseline().repository()}"}
+    assert set(heads) == {CELL, f"lab/{make_floor().repository()}"}
     run(code, where="a", lr=0.1, cell=NAME, supersede=False)
     assert heads == {name: repo.head for (_, name), repo in hub.repositories.items()}
     with pytest.raises(AssertionError, match="of another configuration"):
@@ -391,7 +391,7 @@ result = [main([word.replace("LOCAL", local) for word in words]) for words in co
     run(publish_trial)
     retract = ["retract", CELL, "--trial", trial.run_id, "--reason", "another loss", "--store", "hf://lab"]
     assert run(code, commands=[retract, retract]) == [0, 2]
-    assert "is withdrawn already" in hub_client.last["out"]
+    assert "is retracted already" in hub_client.last["out"]
     assert card(hub).trials == []
     assert {entry.reason for entry in card(hub).retracted} == {"a wrong split", "another loss"}
     assert trial.path() in files(hub), "it stays"

@@ -26,10 +26,10 @@ from published import (
 from bocb_hf.errors import InputError
 from bocb_hf.runs.card import make_block, parse_card
 from bocb_hf.store.local import LocalStore
-from bocb_hf.store.publish import (
+from bocb_hf.store.read import read_repository
+from bocb_hf.store.write import (
     find_run,
 )
-from bocb_hf.store.read import read_repository
 
 
 @pytest.fixture
@@ -52,13 +52,13 @@ from pathlib import Path
 from builders import make_record
 from bocb_hf.errors import InputError
 from bocb_hf.store.local import LocalStore
-from bocb_hf.store.publish import publish_run
+from bocb_hf.store.write import write_run
 
 store, folder = LocalStore(Path(sys.argv[1])), Path(sys.argv[2])
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # then write() fails, as it does on a full disk
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 try:
-    publish_run(store, "me", make_record(seed=0), folder, False)
+    write_run(store, "me", make_record(seed=0), folder, False)
 except InputError as error:
     print(error)
     sys.exit(2)
@@ -146,7 +146,7 @@ import os, signal, sys
 from pathlib import Path
 from builders import make_record
 from bocb_hf.store.local import LocalStore
-from bocb_hf.store.publish import publish_run
+from bocb_hf.store.write import write_run
 
 left = int(sys.argv[3])
 
@@ -163,7 +163,7 @@ if sys.argv[4] == "staging":
     os.fsync = dying(os.fsync)
 else:
     Path.replace = dying(Path.replace)
-publish_run(LocalStore(Path(sys.argv[1])), "me", make_record(seed=0, correct=1700), Path(sys.argv[2]), False)
+write_run(LocalStore(Path(sys.argv[1])), "me", make_record(seed=0, correct=1700), Path(sys.argv[2]), False)
 """
 
 # two weight files of the seed, two of the root, the card, the record
@@ -219,13 +219,13 @@ import sys
 from pathlib import Path
 from builders import make_record
 from bocb_hf.store.local import LocalStore
-from bocb_hf.store.publish import publish_run
+from bocb_hf.store.write import write_run
 
 store, folder, index = LocalStore(Path(sys.argv[1])), Path(sys.argv[2]), int(sys.argv[3])
 print("ready", flush=True)
 sys.stdin.readline()
-publish_run(store, "me", make_record(seed=index), folder, False)
-publish_run(store, "me", make_record(seed=0, role="trial", lr=1.0 + index), None, False)
+write_run(store, "me", make_record(seed=index), folder, False)
+write_run(store, "me", make_record(seed=0, role="trial", lr=1.0 + index), None, False)
 """
 
 

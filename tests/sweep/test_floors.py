@@ -13,13 +13,13 @@ from sklearn.linear_model import LogisticRegression
 from bocb_hf.data.augment import normalize
 from bocb_hf.engine.prepare import prepare_run
 from bocb_hf.store import open_store
-from bocb_hf.sweep.floors import publish_frozen_backbone, publish_logistic_regression
+from bocb_hf.sweep.floors import store_frozen_backbone, store_logistic_regression
 
 
 def test_an_untrained_network_with_a_linear_head(sections: dict[str, Any]) -> None:
     config = make(sections)
     store = open_store(config.runtime.store)
-    record = publish_frozen_backbone(config, store)
+    record = store_frozen_backbone(config, store)
     prepared = prepare_run(config)
     model: Any = prepared.build_model().eval()
     mean, std = (torch.tensor(v).view(3, 1, 1) for v in (prepared.identity.data.mean, prepared.identity.data.std))
@@ -39,8 +39,8 @@ def test_an_untrained_network_with_a_linear_head(sections: dict[str, Any]) -> No
     assert 15 < 100 * record.correctness.k / record.correctness.n < 90  # above chance
 
     # a second floor of the data set stands beside it, and both are found again
-    pixels = publish_logistic_regression(config.data, store, config.runtime.namespace)
-    assert publish_frozen_backbone(config, store) == record
+    pixels = store_logistic_regression(config.data, store, config.runtime.namespace)
+    assert store_frozen_backbone(config, store) == record
     text = store.read(f"local/{record.repository()}", "README.md").decode()
     assert record.path() in text
     assert pixels.path() in text

@@ -85,8 +85,8 @@ def test_a_sweep_tunes_runs_and_is_not_run_twice(plan: Path, tmp_path: Path) -> 
     before = check_complete(tmp_path)
     contents = read_store(LocalStore(tmp_path / "store"))
     backbones = {record.identity.backbone.name for record in contents.records}
-    assert {b.backbone.name for b in contents.baselines if b.backbone is not None} == backbones
-    assert len(contents.baselines) == 1 + len(backbones)
+    assert {b.backbone.name for b in contents.floors if b.backbone is not None} == backbones
+    assert len(contents.floors) == 1 + len(backbones)
     (table,) = build_tables(contents.records)
     assert len([row for row in table.rows if row.shown]) == 4
     files = {

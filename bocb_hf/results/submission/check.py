@@ -21,7 +21,7 @@ from bocb_hf.store.contents import StoreContents, read_store
 from bocb_hf.store.hub import UNSAFE, download
 from bocb_hf.store.hub_calls import explained, make_api
 from bocb_hf.store.pinned import PinnedStore
-from bocb_hf.store.read import BASELINE, CARD, RETRACTION, RUN, read_card
+from bocb_hf.store.read import CARD, FLOOR, RETRACTION, RUN, read_card
 
 MAX_RECORD_FILES = 2000
 MAX_RECORD_BYTES = 200_000_000
@@ -77,7 +77,7 @@ def _check_sizes(store: PinnedStore) -> None:
     read = [
         file
         for path, file in store.tree.items()
-        if path == CARD or any(p.match(path) for p in (RUN, BASELINE, RETRACTION))
+        if path == CARD or any(p.match(path) for p in (RUN, FLOOR, RETRACTION))
     ]
     total, largest = sum(file.size for file in read), max((file.size for file in read), default=0)
     if len(read) > MAX_RECORD_FILES or total > MAX_RECORD_BYTES or largest > MAX_BYTES:
@@ -90,7 +90,7 @@ def _check_sizes(store: PinnedStore) -> None:
 def _check_records(
     submission: Submission, offered: Mapping[str, str], valid: Sequence[RunRecord], contents: StoreContents
 ) -> list[str]:
-    """Every offered record is listed by the card, lies in its place, is valid and is not withdrawn."""
+    """Every offered record is listed by the card, lies in its place, is valid and is not retracted."""
     reasons = [f"{q.path or 'the repository'}: {q.reason}" for q in contents.quarantined if not RUN.fullmatch(q.path)]
     why = {q.path: q.reason for q in contents.quarantined}
     fine = {record.sha256() for record in valid}
@@ -160,15 +160,15 @@ def _check_head(submission: Submission) -> list[str]:
         return [f"{repository}: there is no card any more"]
     except (InputError, UnicodeDecodeError) as error:
         return [str(error)]
-    withdrawn = [entry for entry in card.retracted if entry.record_sha256 in submission.records]
-    reasons = [f"run {entry.run_id} is withdrawn: {entry.reason}" for entry in withdrawn]
+    retracted = [entry for entry in card.retracted if entry.record_sha256 in submission.records]
+    reasons = [f"run {entry.run_id} is retracted: {entry.reason}" for entry in retracted]
     if digests := changed_since(submission, card):
         reasons.append(changed_text(submission, digests))
     return reasons
 
 
 def changed_since(submission: Submission, card: CardBlock) -> list[str]:
-    """SHA-256 of what was submitted and is neither listed nor withdrawn by the card of the repository's head."""
+    """SHA-256 of what was submitted and is neither listed nor retracted by the card of the repository's head."""
     there = {*card.paths().values(), *(entry.record_sha256 for entry in card.retracted)}
     return [digest for digest in submission.records if digest not in there]
 

@@ -84,7 +84,7 @@ class SubmittedCache(CardCache):
         return super().read(repository, path)
 
     def lost(self) -> Iterator[Quarantined]:
-        """What was submitted and is not there any more; withdrawn runs are the card's to name."""
+        """What was submitted and is not there any more; retracted runs are the card's to name."""
         blocks = {repository: block for repository, _, block in self.cards()}
         for repository, submission in self.submissions.items():
             block = blocks.get(repository)

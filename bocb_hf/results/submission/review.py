@@ -10,7 +10,7 @@ from bocb_hf.results.dataset import VERIFICATIONS, MergedFiles
 from bocb_hf.results.submission.check import check_submission
 from bocb_hf.results.submission.document import FOLDER, MAX_BYTES, PLACE, Submission, parse_submission
 from bocb_hf.results.submission.known import KnownRuns
-from bocb_hf.results.submission.source import Source
+from bocb_hf.results.submission.snapshot import Snapshot
 from bocb_hf.runs import verification
 from bocb_hf.store.contents import read_store
 from bocb_hf.store.pinned import PinnedStore
@@ -24,7 +24,7 @@ class Judgement(NamedTuple):
     reasons: Sequence[str]
 
 
-def review(source: Source) -> Iterator[Judgement]:
+def review(source: Snapshot) -> Iterator[Judgement]:
     """Judges each file, one after the other.
 
     A pull request is judged by what it changes: submissions and verifications only, so that none can replace the
@@ -39,7 +39,7 @@ def review(source: Source) -> Iterator[Judgement]:
     replaced = set(changes.replaced if changes is not None else [])
     if changes is not None:
         for path in changes.removed:
-            yield Judgement(path, "", ["a pull request must not remove it; `bocb retract` withdraws a run"])
+            yield Judgement(path, "", ["a pull request must not remove it; `bocb retract` retracts a run"])
         for path in sorted(proposed - set(paths)):
             yield Judgement(path, "", ["a pull request may only write submissions and verifications"])
     submissions: dict[str, Submission] = {}
@@ -72,7 +72,7 @@ def judge(submission: Submission, known: KnownRuns) -> Judgement:
     return Judgement(submission.path(), offer, reasons)
 
 
-def known_runs(source: Source, in_question: Collection[str]) -> KnownRuns:
+def known_runs(source: Snapshot, in_question: Collection[str]) -> KnownRuns:
     """Whose each run is: as published, and of submissions that were merged since.
 
     Args:
@@ -118,7 +118,7 @@ def _read_submission(source: MergedFiles, path: str) -> Submission:
     return parse_submission(source.read(path, MAX_BYTES), path)
 
 
-def _read_verification(source: Source, path: str) -> str:
+def _read_verification(source: Snapshot, path: str) -> str:
     """What a verification says.
 
     Raises:

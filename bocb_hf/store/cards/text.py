@@ -36,7 +36,7 @@ def render_card(
         repository: ``namespace/name``.
         finals: Valid records of final runs, one a seed.
         trials: Valid records of trials.
-        retracted: Withdrawn runs with their tombstones.
+        retracted: Retracted runs with their tombstones.
         peers: The other optimizers of this backbone.
         eval_task: See ``CardBlock``.
 

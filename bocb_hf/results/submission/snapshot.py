@@ -33,7 +33,7 @@ class Changes:
     removed: list[str] = field(default_factory=list[str])
 
 
-class Source(MergedFiles, Protocol):
+class Snapshot(MergedFiles, Protocol):
     """All files of a results data set.
 
     Attributes:
@@ -48,25 +48,25 @@ class Source(MergedFiles, Protocol):
         """``records.parquet``; None when there is none."""
         ...
 
-    def merged(self) -> Source:
+    def merged(self) -> Snapshot:
         """What maintainers have agreed to: of a pull request the data set as it is now, never its own files."""
         ...
 
 
-def open_source(where: str, revision: str | None) -> Source:
+def open_snapshot(where: str, revision: str | None) -> Snapshot:
     """Opens what the user named.
 
     Raises:
         InputError: There is no such folder, data set or revision.
     """
     if where.startswith(HUB_SCHEME):
-        return HubSource(where, revision)
+        return HubSnapshot(where, revision)
     if revision is not None:
         raise InputError("--revision: a folder has none; check out the revision there, or name hf://datasets/...")
-    return FolderSource(Path(where))
+    return FolderSnapshot(Path(where))
 
 
-class FolderSource:
+class FolderSnapshot:
     """A checkout.
 
     Args:
@@ -106,11 +106,11 @@ class FolderSource:
         path = self.root / RECORDS
         return path if path.is_file() else None
 
-    def merged(self) -> Source:
+    def merged(self) -> Snapshot:
         return self
 
 
-class HubSource:
+class HubSnapshot:
     """A results data set. Of a pull request, ``changes`` are against the commit that it started from.
 
     Args:
@@ -162,8 +162,8 @@ class HubSource:
         with explained(self.name):
             return Path(hf_hub_download(self._id, RECORDS, repo_type="dataset", revision=self.sha))
 
-    def merged(self) -> Source:
-        return self if self.changes is None else HubSource(self.name)
+    def merged(self) -> Snapshot:
+        return self if self.changes is None else HubSnapshot(self.name)
 
 
 def _started_from(api: HfApi, name: str, revision: str) -> str:

@@ -9,9 +9,9 @@ import pytest
 
 from bocb_hf.cli import main
 from bocb_hf.coupling.contrast_variants import contrast_variants
-from bocb_hf.coupling.paper import family_wins, overall_ranking, spread_rows, winners
 from bocb_hf.coupling.published import published, published_ranking, published_spreads
 from bocb_hf.coupling.scores import make_scores
+from bocb_hf.coupling.study_rules import family_wins, overall_ranking, spread_rows, winners
 
 
 def test_printed_rows_and_their_exceptions():

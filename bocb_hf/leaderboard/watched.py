@@ -17,7 +17,7 @@ HUB = "hf://"
 EVERY = 300.0  # seconds between two looks for a newer file
 
 
-class Source:
+class WatchedFile:
     """A Parquet file here, or that of a public data set on the Hub; no token is ever used.
 
     A file that became unreadable, or a Hub that does not answer, leaves what was read before and is said on the page.

@@ -8,7 +8,8 @@ import numpy as np
 
 from bocb_hf.coupling.contrast import SGD
 from bocb_hf.coupling.failure import GAMMA, STUDY_GAMMA, Failures, equation_1, top
-from bocb_hf.coupling.paper import (
+from bocb_hf.coupling.scores import ScoreTable
+from bocb_hf.coupling.study_rules import (
     PrintedRank,
     PrintedSpread,
     SpreadRow,
@@ -17,7 +18,6 @@ from bocb_hf.coupling.paper import (
     spread_rows,
     winners,
 )
-from bocb_hf.coupling.scores import ScoreTable
 from bocb_hf.report.words.tables import backbone_label, optimizer_label
 
 COLUMNS = 7  # of a block in the terminal
@@ -129,7 +129,7 @@ def ranking_text(columns: Mapping[str, PrintedRank]) -> list[str]:
     ]
 
 
-def paper_sections(
+def study_sections(
     scores: ScoreTable,
     failures: Failures,
     spreads: Mapping[str, PrintedSpread] | None,

@@ -55,7 +55,7 @@ def check_free(existing: RunRecord | None, run_id: str, supersede: bool) -> None
     )
 
 
-def publish_run(store: Store, namespace: str, record: RunRecord, weights: Path | None, supersede: bool) -> RunRecord:
+def write_run(store: Store, namespace: str, record: RunRecord, weights: Path | None, supersede: bool) -> RunRecord:
     """Adds a run to its repository, creating it if needed, and renders the card anew.
 
     The root holds the weights of the completed final run with the lowest seed, never the best.
@@ -73,17 +73,17 @@ def publish_run(store: Store, namespace: str, record: RunRecord, weights: Path |
     Raises:
         InputError: The place is taken, or the store cannot be written.
     """
-    return publish_runs(store, namespace, [(record, weights)], supersede)[0]
+    return write_runs(store, namespace, [(record, weights)], supersede)[0]
 
 
-def publish_runs(
+def write_runs(
     store: Store,
     namespace: str,
     runs: Sequence[tuple[RunRecord, Path | None]],
     supersede: bool,
     eval_task: str | None = None,
 ) -> list[RunRecord]:
-    """Adds several runs of one cell in one commit; see ``publish_run``, and ``render`` for ``eval_task``.
+    """Adds several runs of one cell in one commit; see ``write_run``, and ``render`` for ``eval_task``.
 
     A run that is stored as it is already is left alone: an answer that was lost on its way changes nothing.
 
@@ -199,7 +199,7 @@ def render_repository(store: Store, repository: str, peers: Peers | None = None,
 
 
 def retract_run(store: Store, repository: str, record: RunRecord, reason: str) -> Retraction:
-    """Withdraws a run: adds its tombstone, takes its weights from the root, and renders the card anew.
+    """Retracts a run: adds its tombstone, takes its weights from the root, and renders the card anew.
 
     Raises:
         InputError: The run is not in the repository, or there is no reason.
@@ -213,7 +213,7 @@ def retract_run(store: Store, repository: str, record: RunRecord, reason: str) -
         key = record.seed if record.role == "final" else record.run_id
         held: RunRecord | None = places.get(key)  # type: ignore[call-overload]
         if held is None or held.sha256() != record.sha256():
-            raise InputError(f"{repository} does not hold this record of run {record.run_id}, or it is withdrawn")
+            raise InputError(f"{repository} does not hold this record of run {record.run_id}, or it is retracted")
         del places[key]  # type: ignore[arg-type]
         contents.retracted[record.path()] = (record, tombstone)
         add, delete = _changes(store, repository, contents, [], before)

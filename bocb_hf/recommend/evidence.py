@@ -32,7 +32,7 @@ class Tried:
 
 
 @dataclass(frozen=True)
-class Source:
+class Evidence:
     """Where scores come from: one published table, or one table of records. Two sources are never pooled.
 
     Attributes:
@@ -55,11 +55,11 @@ class Source:
         return {t.backbone: t for t in self.tried or () if t.optimizer == optimizer}
 
 
-def source_of(table: Table, label: str, uri: str) -> Source:
+def evidence_of(table: Table, label: str, uri: str) -> Evidence:
     """The source that a table of records is."""
     scores = scores_of(table, uri)
     errors = [[table.shown(b, o).standard_error for o in scores.optimizers] for b in scores.backbones]
-    return Source(label, scores, np.array(errors, np.float64), tried_of(table), unequal(ledger(table)))
+    return Evidence(label, scores, np.array(errors, np.float64), tried_of(table), unequal(ledger(table)))
 
 
 def tried_of(table: Table) -> list[Tried]:

@@ -20,12 +20,12 @@ from bocb_hf.runs.card import parse_card
 from bocb_hf.runs.record import parse_record
 from bocb_hf.store import ConflictError
 from bocb_hf.store.local import LocalStore
-from bocb_hf.store.publish import (
+from bocb_hf.store.read import read_repository
+from bocb_hf.store.write import (
     find_run,
     holds_runs,
     render_repository,
 )
-from bocb_hf.store.read import read_repository
 
 
 @pytest.fixture
@@ -241,6 +241,6 @@ def test_a_store_that_keeps_changing_is_given_up_with_advice(
         raise ConflictError
 
     monkeypatch.setattr(filled, "commit", conflict)
-    monkeypatch.setattr("bocb_hf.store.publish._ATTEMPTS", 3)
+    monkeypatch.setattr("bocb_hf.store.write._ATTEMPTS", 3)
     with pytest.raises(InputError, match="kept changing during 3 attempts; run the same command again"):
         publish(filled, tmp_path, make_record(seed=9))
