@@ -518,12 +518,12 @@ def test_a_source_follows_its_file_and_keeps_what_it_has(tmp_path: Path, monkeyp
 
 
 _OPEN = """
-from bocb_hf.leaderboard import source as module
+from bocb_hf.leaderboard import watched as module
 module.visited = module.WatchedFile("hf://datasets/lab/results")
 result = len(next(iter(module.visited.boards().values())).cells)
 """
 _LATER = """
-from bocb_hf.leaderboard import source as module
+from bocb_hf.leaderboard import watched as module
 module.visited._looked -= module.EVERY + 1
 result = [len(next(iter(module.visited.boards().values())).cells), module.visited.notices()]
 """
