@@ -37,7 +37,7 @@ class ScaleAnalysis:
         decompositions: By version; a reason where there is none.
         without_weakest: The decomposition without the optimizer with the lowest mean, and its id: how much of the
             shares hangs on one optimizer.
-        test: Of no interaction at all; None where it cannot be tested.
+        test: Test of no interaction at all; None where it cannot be tested.
         components: Percent of the interaction's squares in each singular component.
         tukey: One-degree-of-freedom test.
         residuals: Interaction of each cell, with simultaneous intervals.
@@ -87,8 +87,8 @@ def analyse(scores: ScoreTable, draws: int = 2000, seed: int = 0) -> Analysis:
 
     Args:
         scores: The table.
-        draws: Of each bootstrap, and twice as many of the simultaneous intervals.
-        seed: Of all of them; equal input gives equal output.
+        draws: Tables drawn for each bootstrap; the simultaneous intervals take twice as many.
+        seed: Seed of every draw; equal input gives equal output.
     """
     failures = find_failures(scores)
     shifts = image_shifts(scores, draws, seed)

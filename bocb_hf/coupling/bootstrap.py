@@ -50,8 +50,8 @@ class Estimates:
     """An estimate with a 95 % interval; arrays of one shape.
 
     Attributes:
-        estimate: Of the table, its bias taken off.
-        plain: Of the table as it is.
+        estimate: Estimate from the table, its bias taken off.
+        plain: Estimate from the table as it is.
         low: Lower ends.
         high: Upper ends.
     """
@@ -112,7 +112,7 @@ def bootstrap(
         scores: The table; cells that are not ranked are left out.
         scale: Points or logit.
         draws: Tables to draw.
-        seed: Of the draws.
+        seed: Seed of the draws.
         kind: How seeds are drawn.
         images: Draw test images as well, the same for all runs of a draw, where the correctness bits are there. What
             they hold of the noise between seeds is left out there (``image_luck``).

@@ -54,8 +54,8 @@ def combine(
         scores: The table; cells with a weight must be ranked.
         weights: c of each cell, shape (B, O).
         scale: Points or logit.
-        draws: Of all σ.
-        seed: Of the draws.
+        draws: How often every σ is drawn.
+        seed: Seed of the draws.
     """
     used = weights != 0
     c = weights[used]

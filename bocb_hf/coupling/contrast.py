@@ -34,11 +34,12 @@ class Contrast:
 
     Attributes:
         points: C in points, with the error that the spread over seeds gives it.
-        logit: The same on the logit scale; None where runs of the table were tested on different numbers of images.
+        logit: C on the logit scale, with its error over seeds; None where runs of the table were tested on different
+            numbers of images.
         image_error: Standard error of C in points from the choice of test images, beyond what ``points`` holds of it;
             None where runs of the table were tested on different numbers of images.
-        sgd: Optimizers of S.
-        adaptive: Optimizers of A.
+        sgd: Optimizers that the table has of S.
+        adaptive: Optimizers that the table has of A.
         runs: The numbers of final runs that its cells have, ascending; one number when all have as many.
         cnn: d in points for each CNN.
         modern: d in points for each modern backbone.

@@ -28,7 +28,7 @@ class Variant:
 
     Attributes:
         name: What is different from the primary contrast.
-        unit: Of d and C: ``points``, ``logit`` or ``nats``.
+        unit: Unit of d and C: ``points``, ``logit`` or ``nats``.
         cnn: d of each CNN, or of each cluster of siblings.
         modern: d of each modern backbone, or cluster.
         centre: Which centre.
@@ -44,7 +44,7 @@ class Variant:
 
     @property
     def permutation(self) -> Permutation:
-        """Over the labels of backbones or clusters."""
+        """Permutation test over the labels of backbones or clusters."""
         return self.test.permutation
 
     @property

@@ -133,7 +133,7 @@ def permute(
         statistic: What to compare. When None, ``t`` with five backbones in each group, otherwise ``mean``: the spread
             of two backbones is no yardstick. Every choice is exact for 'families make no difference at all'. Where they
             differ in spread but not in mean, ``t`` errs less than C itself (``benchmarks/coverage.txt``).
-        seed: Of the random labelings.
+        seed: Seed of the random labelings.
     """
     if statistic is None:
         statistic = "t" if min(len(cnn), len(modern)) >= ENOUGH_BACKBONES else "mean"

@@ -58,8 +58,8 @@ def residuals(scores: ScoreTable, scale: Scale = "points", draws: int = 4000, se
     Args:
         scores: The table.
         scale: Points or logit.
-        draws: Of the simulation.
-        seed: Of the simulation.
+        draws: Number of simulated tables.
+        seed: Seed of the simulation.
 
     Raises:
         InputError: Nothing to decompose.

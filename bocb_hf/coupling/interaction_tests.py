@@ -24,9 +24,9 @@ class Test:
     Attributes:
         f: MS_int / MSE.
         df1: Degrees of freedom of MS_int: (B−1)(O−1).
-        df2: Of MSE: B(O−1)(S−1).
+        df2: Degrees of freedom of MSE, B(O−1)(S−1).
         p: Simulated, for spreads as unequal as they are; not that of the F distribution (``interaction_test``).
-        draws: Of the simulation; p is never below 1/(draws + 1).
+        draws: Number of simulated tables; p is never below 1/(draws + 1).
     """
 
     __test__ = False  # not one of pytest's
@@ -49,7 +49,7 @@ def interaction_test(scores: ScoreTable, scale: Scale = "points", seed: int = 0)
     Args:
         scores: The table.
         scale: Points or logit.
-        seed: Of the simulation.
+        seed: Seed of the simulation.
 
     Returns:
         The test; None when a cell lacks a seed, with one backbone, optimizer or seed, or when the scores of too few
@@ -79,11 +79,11 @@ class Tukey:
     """Tukey's (1949) one-degree-of-freedom test: is the interaction a product of the two effects?
 
     Attributes:
-        slope: Of the interaction on backbone effect × optimizer effect.
+        slope: Slope of the interaction on backbone effect × optimizer effect.
         share: Percent of the interaction's sum of squares that it explains.
         f: With 1 and ``df`` degrees of freedom.
         df: (B−1)(O−1) − 1.
-        p: Of the F; the residual plays the part of noise, so n = 1 is enough.
+        p: p-value of the F; the residual plays the part of noise, so n = 1 is enough.
     """
 
     slope: float

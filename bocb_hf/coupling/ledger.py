@@ -97,7 +97,7 @@ def summarize(entries: Sequence[Entry]) -> list[Summary]:
 
 
 def unequal(entries: Sequence[Entry]) -> list[str]:
-    """What the cells did not get alike, each as a short clause; empty when tuning and budget were equal."""
+    """Names what the cells did not get alike, each as a short clause; empty when tuning and budget were equal."""
     found: list[str] = []
     tuned = [e for e in entries if e.finals]
     for what, values in (

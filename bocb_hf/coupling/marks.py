@@ -1,4 +1,4 @@
-"""What stands beside the means of a table, in figures and in text alike."""
+"""The marks and intervals that stand beside the means of a table, in figures and in text alike."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def population_bootstrap(
         scores: The table.
         scale: Points or logit.
         draws: Tables to draw.
-        seed: Of the draws.
+        seed: Seed of the draws.
 
     Raises:
         InputError: Fewer than five CNNs or modern backbones; no complete part; nothing to decompose.

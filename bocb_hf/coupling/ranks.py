@@ -26,7 +26,7 @@ class Ranking:
         mean_ranks: Over backbones, shape (O,).
         kendall_w: Agreement of the backbones, 0 to 1.
         chi2: Friedman's statistic, corrected for ties.
-        p: Of χ² with O − 1 degrees of freedom.
+        p: p-value of χ² with O − 1 degrees of freedom.
         critical_difference: Mean ranks that differ by less are not told apart (95 %, all pairs).
     """
 
@@ -102,8 +102,8 @@ def best_sets(scores: ScoreTable, scale: Scale = "points", draws: int = 4000, se
     Args:
         scores: The table; cells that are not ranked are never candidates.
         scale: Points or logit.
-        draws: Of the simulation, for each backbone.
-        seed: Of the simulation.
+        draws: Simulated draws for each backbone.
+        seed: Seed of the simulation.
 
     Returns:
         The sets, or None when noise cannot be separated.

@@ -26,7 +26,7 @@ class Offset:
 
     Attributes:
         lr: Steps from the centre; −2 to 2 on the full grid, further out where a grid was extended.
-        weight_decay: Likewise; 0 where only one was tried, which tells nothing of the best.
+        weight_decay: Offset of the best weight decay; 0 where only one was tried, which tells nothing of the best.
         edge: It has the smallest or largest learning rate or weight decay of several that were tried, so a better one
             may lie beyond. No decay at all is no edge: nothing lies below it.
         trials: Completed trials that it was chosen from.

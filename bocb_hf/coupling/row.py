@@ -39,7 +39,7 @@ class Score:
 
     @property
     def top1(self) -> float:
-        """In points."""
+        """Test top-1 in points."""
         return 100 * self.k / self.n
 
     @property

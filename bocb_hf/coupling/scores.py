@@ -41,8 +41,8 @@ class ScoreTable:
         families: Family of each backbone.
         clusters: Cluster of siblings of each backbone; its own id where it has none.
         categories: Category of each optimizer.
-        seeds: Of the last axis of ``values``: cells share what stands in one place of it. A seed has one place for each
-            random scheme. (0,) for a table that does not tell its seeds.
+        seeds: Seeds along the last axis of ``values``: cells share what stands in one place of it. A seed has one place
+            for each random scheme. (0,) for a table that does not tell its seeds.
         values: Shape (B, O, S), read-only; NaN where there is no score.
         status: Shape (B, O): ``completed``, ``partial``, ``diverged``, ``interrupted`` or ``missing``.
         diverged: Shape (B, O): how many runs diverged.
@@ -204,7 +204,7 @@ def make_scores(
 
     Args:
         values: Shape (B, O) or (B, O, S); NaN where there is no score.
-        unit: Of ``values``; a table that looks like the other unit, or like both, is refused.
+        unit: Unit of ``values``; a table that looks like the other unit, or like both, is refused.
         families: Taken from the registry when None, ``unknown`` where it has no row; so are ``categories``.
         status: Shape (B, O); when None, ``completed`` with a score and ``missing`` without.
         checked: Skips the check of the unit, for scores that are at most 1 percent and truly so.
@@ -298,12 +298,12 @@ def scores_of(table: Table, source: str = "records") -> ScoreTable:
 
 
 def _drawn_by(record: RunRecord) -> tuple[int, int]:
-    """What decides all that a run draws: random scheme and seed."""
+    """The random scheme and the seed, which decide everything that a run draws."""
     return record.identity.random_scheme, record.seed
 
 
 def resolution(scores: ScoreTable, scale: Scale) -> float | Floats:
-    """What one more correct image adds to a score: a number, or shape (B, O); 0 when the images are not known."""
+    """The points that one more correct image adds to a score: a number, or shape (B, O); 0 without images."""
     if scores.n_test is None:
         return 0.0
     if scale == "points":

@@ -63,7 +63,7 @@ class Spread:
         """σ of some kept cells, shape (draws, cells). One draw has one location and width for all.
 
         Args:
-            generator: Of the draws.
+            generator: Source of the random draws.
             draws: How many.
             cells: Which, shape (B, O).
         """
@@ -81,7 +81,7 @@ class Spread:
 
 @lru_cache(maxsize=4)  # points and logits of one table, with residuals and without
 def cell_spread(scores: ScoreTable, scale: Scale, residuals: bool = False) -> Spread | None:
-    """What σ each ranked cell could have; one image more or less is the resolution of a score."""
+    """Standard deviations that each ranked cell could have; one image more or less is the resolution of a score."""
     values = np.where(scores.ranked[:, :, None], scores.on(scale), np.nan)
     return fit_spread(values, scores.ranked, resolution(scores, scale), residuals)
 
@@ -135,7 +135,7 @@ class _Residual:
 
     Attributes:
         square: r², shape (cells,).
-        typical: Of r², the noise of a typical cell inside.
+        typical: Typical r², the noise of a typical cell inside.
         own: What the noise of a mean adds to r² where all cells spread alike, for σ² = 1, shape (cells,).
     """
 
@@ -145,7 +145,7 @@ class _Residual:
 
     @classmethod
     def of(cls, means: Floats, kept: NDArray[np.bool_], n: NDArray[np.int64]) -> _Residual | None:
-        """From means (B, O); None where they have no residuals."""
+        """Builds it from cell means (B, O); None where they have no residuals."""
         try:
             square = np.square(fit_additive(means, kept).interaction[kept])
         except InputError:  # in blocks that share nothing
@@ -156,7 +156,7 @@ class _Residual:
         return cls(square, typical, (1 - leverages(kept)) / np.maximum(n, 1))
 
     def log_likelihood(self, log_variance: Floats) -> Floats:
-        """Of r given log σ², both shape (cells, POINTS), up to a constant."""
+        """Log density of r given log σ², both of shape (cells, POINTS), up to a constant."""
         density = np.zeros_like(log_variance)
         noise = self.own[:, None] * np.exp(log_variance)
         for scale in SCALES:

@@ -20,7 +20,7 @@ UNTRIMMED = ("convnext_tiny",)
 
 
 class PrintedSpread(Protocol):
-    """What is printed below a backbone's column, in points."""
+    """The figures that are printed below a backbone's column, in points."""
 
     @property
     def mean(self) -> float: ...

@@ -81,8 +81,8 @@ class Floor:
     """What needs no training of a network: a row below every table.
 
     Attributes:
-        name: What it is.
-        backbone: Of whose column it is the floor; None for all.
+        name: Description of the floor in words.
+        backbone: The backbone whose column it is the floor of; None for all columns.
         top1: Test top-1 in points.
         n: Test images behind it; None when nothing was measured.
         interval: 95 % Wilson interval over images; None when nothing was measured.

@@ -1,4 +1,4 @@
-"""What the tables of a bootstrap are drawn from: shrunk cell means, each cell's spread, test images.
+"""The world that the tables of a bootstrap are drawn from: shrunk cell means, each cell's spread, test images.
 
 ``bootstrap.py`` says why draws are made this way.
 """
@@ -148,7 +148,7 @@ def image_luck(scores: ScoreTable) -> Floats | None:
 
 
 def image_slope(scores: ScoreTable, scale: Scale) -> Floats | float:
-    """What one point of a cell's mean is on a scale, shape (B, O) or for all."""
+    """How much one point of a cell's mean is worth on a scale, shape (B, O) or for all."""
     if scale == "points":
         return 1.0
     assert scores.n_test is not None  # there are no logits without it

@@ -36,7 +36,7 @@ _OPTIMIZERS = {row.short: row.id for row in OPTIMIZERS}
 
 @dataclass(frozen=True)
 class PublishedSpread:
-    """What the study prints below a backbone's scores, in points and as printed."""
+    """The figures that the study prints below a backbone's scores, in points and as printed."""
 
     mean: float
     std: float
