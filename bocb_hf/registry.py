@@ -64,6 +64,10 @@ class Registry(Generic[T]):
                 f"unknown {self.kind} {name!r}{hint or ';'} `bocb list {self._listing}` shows all"
             ) from None
 
+    def find(self, name: str) -> T | None:
+        """Returns the row with exactly this id, or None: a record may name a row that this installation lacks."""
+        return self._rows.get(name)
+
     def names(self) -> list[str]:
         """All ids, in registration order."""
         return list(self._rows)

@@ -231,10 +231,10 @@ def make_scores(
         revision=revision,
         metric=metric,
         backbones=tuple(backbones),
-        families=tuple(families) if families is not None else tuple(map(_family, backbones)),
+        families=tuple(families) if families is not None else tuple(map(family_of, backbones)),
         clusters=tuple(clusters) if clusters is not None else tuple(SIBLINGS.get(b, b) for b in backbones),
         optimizers=tuple(optimizers),
-        categories=tuple(categories) if categories is not None else tuple(map(_category, optimizers)),
+        categories=tuple(categories) if categories is not None else tuple(map(category_of, optimizers)),
         seeds=tuple(seeds) if seeds is not None else tuple(range(array.shape[2])),
         values=array,
         status=states,
@@ -320,9 +320,13 @@ def _places(what: str, known: Sequence[str], wanted: Sequence[str] | None) -> li
     return list(range(len(known))) if wanted is None else [known.index(name) for name in wanted]
 
 
-def _family(backbone: str) -> str:
-    return BACKBONES.get(backbone).family if backbone in BACKBONES else "unknown"
+def family_of(backbone: str) -> str:
+    """The family of a backbone, or ``unknown`` where it has no row."""
+    row = BACKBONES.find(backbone)
+    return "unknown" if row is None else row.family
 
 
-def _category(optimizer: str) -> str:
-    return OPTIMIZERS.get(optimizer).category if optimizer in OPTIMIZERS else "unknown"
+def category_of(optimizer: str) -> str:
+    """The category of an optimizer, or ``unknown`` where it has no row."""
+    row = OPTIMIZERS.find(optimizer)
+    return "unknown" if row is None else row.category

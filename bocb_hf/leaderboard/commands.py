@@ -20,7 +20,7 @@ def train_command(info: TableInfo, cell: CellRow) -> str:
     """Trains one run of a cell under the setting of its table."""
     setting = f"{info.dataset}/{info.setting}"
     if setting not in config_files("recipes/configs"):  # a published table: the setting that the study gave this one
-        row = BACKBONES.get(cell.backbone) if cell.backbone in BACKBONES else None
+        row = BACKBONES.find(cell.backbone)
         setting = f"{info.dataset}/{row.setting}" if row is not None else setting
     if setting not in config_files("recipes/configs"):
         setting = "<your setting>.yaml"

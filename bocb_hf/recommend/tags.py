@@ -81,8 +81,8 @@ def similarity(target: Tags, others: Sequence[Tags]) -> NDArray[np.float64]:
 
 def known_tags(name: str) -> Tags:
     """Tags of a name that stands in a table: of its row, or of the network's name; never asks the Hub."""
-    if name in BACKBONES:
-        return _of_row(BACKBONES.get(name), name, "its row", name)
+    if (row := BACKBONES.find(name)) is not None:
+        return _of_row(row, name, "its row", name)
     return _of_architecture(name, name, "the name alone")
 
 
@@ -157,8 +157,8 @@ def _of_config(path: Path, name: str) -> Tags:
 
 def _of_architecture(architecture: str, name: str, source: str) -> Tags:
     plain = architecture.partition(".")[0]
-    if plain in BACKBONES:
-        return _of_row(BACKBONES.get(plain), name, source, plain)
+    if (own := BACKBONES.find(plain)) is not None:
+        return _of_row(own, name, source, plain)
     row = _reference_row(plain)
     if row is None:
         return Tags(name, source=f"{source} tells none")

@@ -12,7 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bocb_hf.optim import CATEGORIES, OPTIMIZERS
+from bocb_hf.coupling.scores import category_of
+from bocb_hf.optim import CATEGORIES
 
 COLUMN = 3.3  # inches: one column of a two-column paper
 PAGE = 6.9  # inches: both columns
@@ -50,7 +51,7 @@ def category(optimizer: str, known: Mapping[str, str] | None = None) -> str:
     """Category of an optimizer as it decides colour and marker."""
     if known and optimizer in known:
         return known[optimizer] if known[optimizer] in COLOURS else "unknown"
-    return OPTIMIZERS.get(optimizer).category if optimizer in OPTIMIZERS else "unknown"
+    return category_of(optimizer)
 
 
 def dashes(optimizers: Sequence[str]) -> dict[str, Any]:

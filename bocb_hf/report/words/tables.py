@@ -23,12 +23,14 @@ COLUMNS = 6  # of a block in the terminal
 def backbone_label(name: str) -> str:
     """Short name of a backbone, also of ``resnet50 (A3)``; the name itself where it has no row."""
     plain, bracket, rest = name.partition(" (")
-    return (BACKBONES.get(plain).short if plain in BACKBONES else plain) + bracket + rest
+    row = BACKBONES.find(plain)
+    return (plain if row is None else row.short) + bracket + rest
 
 
 def optimizer_label(name: str) -> str:
     """Short name of an optimizer, or the name itself where it has no row."""
-    return OPTIMIZERS.get(name).short if name in OPTIMIZERS else name
+    row = OPTIMIZERS.find(name)
+    return name if row is None else row.short
 
 
 def span(values: Iterable[int]) -> str:

@@ -20,8 +20,7 @@ from bocb_hf.runs.record import RunRecord, wilson_interval
 
 def benchmark_dataset(name: str) -> str | None:
     """The data set of the Hub whose whole test split a data set's name means; None for a folder or a part of one."""
-    if name in DATASETS:
-        row = DATASETS.get(name)
+    if (row := DATASETS.find(name)) is not None:
         return row.hub_id if row.embedded is None else None
     return name if re.fullmatch(r"[\w.-]+/[\w.-]+", name) and not name.startswith("local/") else None
 

@@ -71,7 +71,8 @@ def _plain(value: Any) -> Any:
 
 def _metadata(repository: str, block: CardBlock, finals: Sequence[RunRecord]) -> dict[str, Any]:
     """The card's YAML: what the Hub knows, then our block."""
-    dataset = DATASETS.get(block.dataset).hub_id if block.dataset in DATASETS else block.dataset
+    row = DATASETS.find(block.dataset)
+    dataset = block.dataset if row is None else row.hub_id
     name = repository.split("/")[-1]
     results = [
         {
@@ -138,11 +139,11 @@ def _context(
         "seeds": [r.seed for r in sorted(completed, key=lambda r: r.seed)],
         "record": record,
         "completed": bool(completed),
-        "backbone": BACKBONES.get(block.backbone) if block.backbone in BACKBONES else None,
-        "optimizer": OPTIMIZERS.get(block.optimizer) if block.optimizer in OPTIMIZERS else None,
+        "backbone": BACKBONES.find(block.backbone),
+        "optimizer": OPTIMIZERS.find(block.optimizer),
         "category": CATEGORIES.get(block.category, ""),
         "with_timm": _loads_with_timm(block.backbone),
-        "dataset": DATASETS.get(block.dataset) if block.dataset in DATASETS else None,
+        "dataset": DATASETS.find(block.dataset),
     }
 
 
@@ -154,7 +155,11 @@ def _places(repository: str, block: CardBlock, mean: float | None, n: int) -> li
     entries = [own, *(entry for entry in block.peers.entries if entry.repository != repository)]
     ranked = sorted(entries, key=lambda e: (e.top1 is None, -(e.top1 or 0.0), e.optimizer))
     return [
-        {"entry": e, "own": e is own, "label": OPTIMIZERS.get(o).short if (o := e.optimizer) in OPTIMIZERS else o}
+        {
+            "entry": e,
+            "own": e is own,
+            "label": row.short if (row := OPTIMIZERS.find(e.optimizer)) is not None else e.optimizer,
+        }
         for e in ranked
     ]
 
