@@ -14,8 +14,12 @@ from bocb_hf.errors import InputError
 
 @declare("collect")
 @options.store(None, places="hub", required=True)
-@click.option("--dataset", required=True, metavar="NAME", shell_complete=rows("datasets"), help="as in the records")
-@click.option("--setting", required=True, metavar="NAME", shell_complete=short_settings, help="as in the records")
+@click.option(
+    "--dataset", required=True, metavar="NAME", shell_complete=rows("datasets"), help="the data set, as in records"
+)
+@click.option(
+    "--setting", required=True, metavar="NAME", shell_complete=short_settings, help="the setting, as in records"
+)
 def command(store: str, dataset: str, setting: str) -> int:
     """Makes the collection, or adds to it what is missing.
 

@@ -13,7 +13,9 @@ from bocb_hf.schema import HUB_SCHEME
 
 
 @declare("push")
-@click.argument("repositories", nargs=-1, metavar="[NAMESPACE/NAME]...", help="in the local store (default: all)")
+@click.argument(
+    "repositories", nargs=-1, metavar="[NAMESPACE/NAME]...", help="of the local store (default: all repositories)"
+)
 @click.option("--to", metavar="hf://ORG", help="the user or organisation that gets them")
 @click.option("--pending", is_flag=True, help="send what earlier pushes left behind")
 @options.store(places="folder")

@@ -12,7 +12,9 @@ from bocb_hf.errors import InputError
 
 
 @declare("render")
-@click.argument("repositories", nargs=-1, metavar="[NAMESPACE/NAME]...", help="in the store (default: all)")
+@click.argument(
+    "repositories", nargs=-1, metavar="[NAMESPACE/NAME]...", help="of the store (default: all repositories)"
+)
 @options.store()
 @click.option(
     "--eval-results",

@@ -13,7 +13,7 @@ from bocb_hf.errors import InputError
 @click.argument("repository", metavar="NAMESPACE/NAME", help="the repository that holds the run")
 @options.seed()
 @click.option("--trial", metavar="RUN_ID", help="a tuning trial, named as its file in trials/")
-@click.option("--reason", required=True, metavar="TEXT", help="why; everybody can read it")
+@click.option("--reason", required=True, metavar="TEXT", help="the reason, which everybody can read")
 @options.store()
 @click.pass_context
 def command(

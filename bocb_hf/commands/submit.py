@@ -16,7 +16,11 @@ reasons, when something is wrong; then nothing is opened.
 
 @declare("submit", _DETAILS)
 @click.argument(
-    "repositories", nargs=-1, required=True, metavar="NAMESPACE/NAME...", help="on the Hub, as `bocb push` made it"
+    "repositories",
+    nargs=-1,
+    required=True,
+    metavar="NAMESPACE/NAME...",
+    help="a repository on the Hub, as `bocb push` made it",
 )
 @options.seed("only the final run of this seed (repeatable; default: all)", multiple=True)
 @options.to_results()

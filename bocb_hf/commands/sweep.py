@@ -35,7 +35,12 @@ def _cores() -> int:
     help="values for every run, anywhere among the options",
 )
 @click.option(
-    "--workers", type=click.IntRange(min=1), default=_cores, show_default="one for each core", help="processes"
+    "--workers",
+    type=click.IntRange(min=1),
+    default=_cores,
+    metavar="N",
+    show_default="one for each core",
+    help="number of processes that train",
 )
 @options.store(None, shown="outputs/store")
 @click.pass_context

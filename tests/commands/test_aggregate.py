@@ -6,6 +6,7 @@ import io
 import re
 import subprocess
 import sys
+from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from builders import make_data, make_floor, make_grid, make_record
 from stored import mixed_records, publish
 
 from bocb_hf.cli import main
+from bocb_hf.coupling.ledger import ledger
+from bocb_hf.coupling.marks import Marks
+from bocb_hf.coupling.scores import scores_of
 from bocb_hf.coupling.table import build_tables
 from bocb_hf.errors import InputError
 from bocb_hf.report.outputs import Outputs, write_outputs
@@ -404,6 +408,31 @@ def test_each_data_set_setting_and_revision_has_its_table(tmp_path):
     ]
     assert len(pd.read_csv(outputs.paths[0])) == 3
     assert outputs.paths[-1].read_text(encoding="utf-8").count("<h3>Test top-1</h3>") == 3
+
+
+def test_tables_scores_marks_and_ledger_are_built_once(store, tmp_path, monkeypatch, capsys):
+    """Once for each of two tables, whoever needs them; counted wherever a module has the function under its name."""
+    publish(store, [*make_grid({("tiny_vit", "sgdm"): (1500, 1510)}), make_record("tiny_vit", setting="long")])
+    calls: Counter[str] = Counter()
+
+    def counted(function):
+        def call(*given, **more):
+            calls[function.__name__] += 1
+            return function(*given, **more)
+
+        return call
+
+    for function in (build_tables, scores_of, ledger):
+        holders = [
+            m for n, m in sys.modules.items() if n.startswith("bocb_hf") and vars(m).get(function.__name__) is function
+        ]
+        assert len(holders) >= 2  # where it is defined, and where it is used
+        for module in holders:
+            monkeypatch.setattr(module, function.__name__, counted(function))
+    monkeypatch.setattr(Marks, "of", counted(Marks.of))
+    arguments = ["--store", str(store.root), "--out", str(tmp_path / "out"), "--draws", "100", "--rules", "paper"]
+    assert main(["aggregate", *arguments]) == 0
+    assert calls == {"build_tables": 1, "scores_of": 2, "ledger": 2, "of": 2}
 
 
 def test_the_recipe_runs_without_torch(full_store, tmp_path):
