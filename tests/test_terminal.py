@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import logging
 import sys
+from contextlib import ExitStack, redirect_stderr, redirect_stdout
+from pathlib import Path
 
 import pytest
 from tqdm import tqdm
@@ -24,6 +26,15 @@ class Terminal:
         self.encoding = encoding
         self.streams = [io.TextIOWrapper(io.BytesIO(), encoding=encoding) for _ in range(2)]
 
+    def __enter__(self) -> Terminal:
+        self.swapped = ExitStack()
+        self.swapped.enter_context(redirect_stdout(self.streams[0]))
+        self.swapped.enter_context(redirect_stderr(self.streams[1]))
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.swapped.close()
+
     def text(self, number: int) -> str:
         stream = self.streams[number]
         stream.flush()
@@ -41,11 +52,8 @@ class Terminal:
 
 
 @pytest.fixture(params=["ascii", "latin-1", "cp1252", "utf-8"])
-def terminal(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Terminal:
-    found = Terminal(request.param)
-    monkeypatch.setattr(sys, "stdout", found.streams[0])
-    monkeypatch.setattr(sys, "stderr", found.streams[1])
-    return found
+def terminal(request: pytest.FixtureRequest) -> Terminal:
+    return Terminal(request.param)
 
 
 EXPECTED = {
@@ -57,18 +65,20 @@ EXPECTED = {
 
 
 def test_what_an_encoding_lacks_is_written_readably(terminal: Terminal) -> None:
-    make_streams_readable()
-    for stream in (sys.stdout, sys.stderr):
-        print("80.0 ± 1.2, 3 × 4, −0.5, ≤ 2, →, é, Müller, 中, \udcff", file=stream)
+    with terminal:
+        make_streams_readable()
+        for stream in (sys.stdout, sys.stderr):
+            print("80.0 ± 1.2, 3 × 4, −0.5, ≤ 2, →, é, Müller, 中, \udcff", file=stream)
     assert terminal.out == terminal.err == EXPECTED[terminal.encoding] + "\n"
 
 
 def test_a_stream_that_cannot_be_changed_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """A notebook has streams of its own, and a process without a console has none."""
-    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    own = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", own)
     monkeypatch.setattr(sys, "stderr", None)
-    make_streams_readable()
     assert cli.main(["list", "datasets"]) == 0
+    assert own.getvalue().startswith("id ")
 
 
 @pytest.mark.parametrize(
@@ -83,35 +93,40 @@ def test_a_stream_that_cannot_be_changed_is_left_alone(monkeypatch: pytest.Monke
     ids=lambda value: value[0] if isinstance(value, list) else None,
 )
 def test_what_commands_print(
-    words: list[str], expected: str, terminal: Terminal, monkeypatch: pytest.MonkeyPatch, tmp_path
+    words: list[str], expected: str, terminal: Terminal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert cli.main(words) == 0, terminal.err
+    with terminal:
+        assert cli.main(words) == 0
     assert expected.format(x="x" if terminal.encoding == "ascii" else "×") in terminal.out
     assert terminal.err == ""
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_can_name_what_was_typed(command: str, terminal: Terminal) -> None:
-    assert cli.main([command, f"--{STRANGE}"]) == 2
-    assert "\nerror: No such option" in terminal.err
-    assert "\\udcff" in terminal.err
-    assert cli.main([command, "--help"]) == 0
-    assert terminal.out.startswith(f"Usage: bocb {command} ")
+def test_every_command_can_name_what_was_typed(command: str) -> None:
+    for encoding in ("ascii", "latin-1", "cp1252", "utf-8"):
+        with Terminal(encoding) as terminal:
+            assert cli.main([command, f"--{STRANGE}"]) == 2
+            assert cli.main([command, "--help"]) == 0
+        assert "\nerror: No such option" in terminal.err
+        assert "\\udcff" in terminal.err
+        assert terminal.out.startswith(f"Usage: bocb {command} ")
 
 
 def test_the_recipe_and_unknown_commands(terminal: Terminal) -> None:
-    assert training.main(["--config", STRANGE]) == 2
+    with terminal:
+        assert training.main(["--config", STRANGE]) == 2
+        assert cli.main([STRANGE]) == 2
     assert terminal.err.startswith("error: no configuration file ")
-    assert cli.main([STRANGE]) == 2
-    assert "error: there is no command" in terminal.err
+    assert "\nerror: there is no command" in terminal.err
 
 
 def test_progress_bars_and_log_lines(terminal: Terminal) -> None:
-    make_streams_readable()
-    handler = logging.StreamHandler(sys.stderr)
-    handler.emit(logging.LogRecord("bocb_hf", logging.INFO, "", 0, f"lr 1e-3 ± {STRANGE}", None, None))
-    with tqdm(total=3, file=sys.stderr, desc=STRANGE) as bar:
-        bar.update(3)
+    with terminal:
+        make_streams_readable()
+        handler = logging.StreamHandler(sys.stderr)
+        handler.emit(logging.LogRecord("bocb_hf", logging.INFO, "", 0, f"lr 1e-3 ± {STRANGE}", None, None))
+        with tqdm(total=3, file=sys.stderr, desc=STRANGE) as bar:
+            bar.update(3)
     assert "Traceback" not in terminal.err
     assert "lr 1e-3 " in terminal.err and "3/3" in terminal.err
