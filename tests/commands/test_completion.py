@@ -100,7 +100,9 @@ def test_rows_of_a_named_plugin_are_offered(complete, monkeypatch: pytest.Monkey
     )
     monkeypatch.setattr("bocb_hf.resources._SETTINGS", {})
     assert complete("--plugin", "offering", "train", "--config", "my_") == ["plain,my_data/short"]
-    assert complete("--plugin", "not_there", "train", XX ["plain,fashion_mnist_subset/demo"]
+    assert complete("--plugin", "not_there", "train", "--config", "fashion_mnist_subset/d") == [
+        "plain,fashion_mnist_subset/demo"
+    ]
     del sys.modules["offering"]
 
 
