@@ -69,6 +69,7 @@ def command(
 ) -> int:
     """Trains in this process, or as ``bocb train`` through accelerate's launcher where that would start several."""
     options.only_one(context, {"--config": config is not None, "--reproduce": reproduce is not None}, required=True)
+    setting = None if config is None else find_config(config, "recipes/configs")
     try:
         import accelerate  # noqa: F401 - imports torch; asked for here, so that a missing one is named
     except ImportError:
@@ -79,7 +80,7 @@ def command(
         modules = [word for name in named_plugins(context) for word in ("--plugin", name)]
         return launch_recipe([*modules, *words_of(context)])
     flags = {"runtime.compile_model=true": compile_model, "runtime.compile_optimizer=true": compile_optimizer}
-    return train(config, reproduce, [*overrides, *(change for change, on in flags.items() if on)], dry_run)
+    return train(setting, reproduce, [*overrides, *(change for change, on in flags.items() if on)], dry_run)
 
 
 def _through_launcher() -> bool:
@@ -90,7 +91,7 @@ def _through_launcher() -> bool:
     return torch.cuda.device_count() > 1 or Path(default_config_file).is_file()
 
 
-def load_config(config: str | None, reproduce: Path | None, overrides: Sequence[str]) -> RunConfig:
+def load_config(setting: Path | None, reproduce: Path | None, overrides: Sequence[str]) -> RunConfig:
     """The configuration of a setting or of a record, with overrides.
 
     Raises:
@@ -98,8 +99,9 @@ def load_config(config: str | None, reproduce: Path | None, overrides: Sequence[
     """
     from bocb_hf.backbones.definition import check_backbone
 
-    if reproduce is None:
-        return load_run_config(find_config(config or "", "recipes/configs"), overrides, check_backbone)
+    if setting is not None:
+        return load_run_config(setting, overrides, check_backbone)
+    assert reproduce is not None  # the command takes one of the two
     try:
         record = read_record(reproduce, str(reproduce))
     except OSError as error:
@@ -121,11 +123,11 @@ def _check_reproduces(path: Path, overrides: Sequence[str], config: RunConfig) -
     check_same(prepare_run(config).identity, read_record(path, str(path)), f"--reproduce: {path}")
 
 
-def train(config: str | None, reproduce: Path | None, overrides: Sequence[str], dry_run: bool) -> int:
+def train(setting: Path | None, reproduce: Path | None, overrides: Sequence[str], dry_run: bool) -> int:
     """Trains in this process, which may be one of several.
 
     Args:
-        config: A YAML file, or a shipped setting.
+        setting: The YAML file of a setting; None where a record is given.
         reproduce: A record to run again instead.
         overrides: As ``section.key=value``.
         dry_run: Print the resolved run with its cost instead.
@@ -145,19 +147,19 @@ def train(config: str | None, reproduce: Path | None, overrides: Sequence[str], 
     state = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
     main_process = state.is_main_process
     show_log(logging.INFO if main_process else logging.ERROR)
-    loaded = load_config(config, reproduce, overrides)
+    config = load_config(setting, reproduce, overrides)
     if reproduce is not None:
-        _check_reproduces(reproduce, overrides, loaded)
+        _check_reproduces(reproduce, overrides, config)
     if dry_run:
         from bocb_hf.engine.dry_run import describe_run
 
         if main_process:
-            print(describe_run(prepare_run(loaded), state.num_processes))
+            print(describe_run(prepare_run(config), state.num_processes))
         return EXIT_OK
     stop_with_launcher()
-    record = train_visibly(loaded, main_process)
+    record = train_visibly(config, main_process)
     if main_process:
-        print(summary(record, loaded))
+        print(summary(record, config))
     state.destroy_process_group()
     return EXIT_INTERRUPTED if record.status == "interrupted" else EXIT_OK
 

@@ -272,9 +272,9 @@ def test_the_flags_of_compilation_are_those_of_runtime(monkeypatch: pytest.Monke
     monkeypatch.setattr(train, "train", lambda *given: trained.append(given) or 0)
     words = ["--config", "fashion_mnist_subset/demo", "--compile-optimizer", "backbone.name=tiny_vit"]
     assert train.main([*words, "optimizer.name=lion"]) == 0
-    ((config, reproduce, overrides, dry_run),) = trained
+    ((setting, reproduce, overrides, dry_run),) = trained
     assert not dry_run
-    runtime = train.load_config(config, reproduce, overrides).runtime
+    runtime = train.load_config(setting, reproduce, overrides).runtime
     assert (runtime.compile_model, runtime.compile_optimizer) == (False, True)
 
 
