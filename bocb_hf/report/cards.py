@@ -13,7 +13,7 @@ from bocb_hf.report.outputs import CannotWrite
 from bocb_hf.runs.card import CardBlock
 from bocb_hf.store.caches import open_caches
 
-_BATCH = 2000  # rows held at a time
+_BATCH = 2000  # rows that are held in memory at a time
 
 
 class RunsWritten(NamedTuple):
@@ -38,13 +38,13 @@ def write_runs(store: str, out: Path, results: str | None, offline: bool) -> Run
         offline: Send no request; use what was read before.
 
     Raises:
-        InputError: As ``open_caches``; or a file cannot be written.
+        InputError: Nothing was read before that ``offline`` could use, the Hub refused, or a file cannot be written.
     """
     level, damaged = _read_levels(results, offline)
     bad = len(damaged)
     with ExitStack() as stack:
         caches = open_caches(stack, store, offline)
-        seen = stack.enter_context(closing(sqlite3.connect("")))  # a temporary file
+        seen = stack.enter_context(closing(sqlite3.connect("")))  # an empty name is a temporary file
         seen.execute("CREATE TABLE runs (run_id TEXT PRIMARY KEY, repository TEXT NOT NULL) WITHOUT ROWID")
 
         def rows() -> Iterator[dict[str, Any]]:
@@ -79,7 +79,7 @@ def write_runs(store: str, out: Path, results: str | None, offline: bool) -> Run
 
 
 def _read_levels(results: str | None, offline: bool) -> tuple[Mapping[str, str], list[tuple[str, str]]]:
-    """Levels of trust by SHA-256 of a record, and what in the results data set is no verification."""
+    """Levels of trust by the SHA-256 of a record, and the files of the results data set that are no verification."""
     if not results:
         return {}, []
     from bocb_hf.results.dataset import read_verifications
@@ -107,7 +107,7 @@ def _rows(repository: str, sha: str, block: CardBlock, level: Mapping[str, str])
 
 
 def _write_parquet(path: Path, rows: Iterable[dict[str, Any]]) -> int:
-    """Writes rows as they come; returns how many there were."""
+    """Writes rows to a Parquet file as they come; returns how many there were."""
     import pyarrow as pa
     from pyarrow import parquet
 

@@ -1,4 +1,4 @@
-"""Tables as files: CSV, Parquet, heat map and the HTML report, and the text for a terminal."""
+"""Writes tables as files (CSV, Parquet, heat map, the HTML report) and as text for a terminal."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def coupling_frame(tables: Sequence[Table]) -> pd.DataFrame:
 
 
 def _tuning_figures(table: Table) -> dict[str, bytes]:
-    """What the report shows of the trials, as SVG by what it shows."""
+    """The figures of a table's tuning trials as SVG, by what each shows."""
     curves, found = trial_curves(table), robustness(table)
     figures: dict[str, Figure] = {}
     if curves:
@@ -96,7 +96,7 @@ def _tuning_figures(table: Table) -> dict[str, bytes]:
 
 
 def _text(tabulated: Tabulated) -> str:
-    """Everything for the terminal."""
+    """The text for a terminal: every table with its ledger and notes, then what was quarantined."""
     blocks: list[str] = []
     for found in tabulated.results:
         sentences = [*contrast_text(found.contrast), *notes(found.table, found.floors)]
@@ -109,12 +109,12 @@ def _text(tabulated: Tabulated) -> str:
 
 
 def wrap(sentence: str) -> str:
-    """A sentence as an item of a list."""
+    """A sentence as an item of a list, broken into lines."""
     return textwrap.fill(sentence, 112, initial_indent="- ", subsequent_indent="  ", break_long_words=False)
 
 
 def table_slug(table: Table) -> str:
-    """A file name for a table."""
+    """The part of a file name that tells a table from others: data set, setting and revision."""
     return "-".join(re.sub(r"[^a-z0-9_]+", "-", p.lower()) for p in (table.dataset, table.setting, table.revision[:7]))
 
 
