@@ -55,7 +55,7 @@ class Commands(click.Group):
             from bocb_hf.registry import suggestion
 
             hint = suggestion(args[0], COMMANDS) or ";"
-            raise click.UsageError(f"there is no command {args[0]!r}{hint} the commands are {', '.join(COMMANDS)}", ctx)
+            raise click.UsageError(f"there is no command {args[0]!r}{hint} choose from {', '.join(COMMANDS)}", ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

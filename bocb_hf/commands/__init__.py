@@ -2,8 +2,8 @@
 
 The file of the command ``check-optimizer`` is ``check_optimizer.py``, and its object ``command``. Beside these lie
 ``command.py`` (what all commands share), ``options.py`` (options of several commands), ``completion.py`` (what a shell
-completes), and ``submissions.py`` and ``verifications.py``, each for what two commands print. At the top of these files
-only what starts at once is imported, so that help and completion are instant.
+completes), and ``submissions.py`` and ``verifications.py``, each for what two commands print. What takes long to import
+(torch, pandas, matplotlib) is imported where a command runs, so that help and completion do not wait for it.
 """
 
 from __future__ import annotations

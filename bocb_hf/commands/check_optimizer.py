@@ -37,7 +37,7 @@ def command(name: str) -> int:
 
 
 def describe_optimizer(row: OptimizerRow) -> str:
-    """All that a row says, for a reader."""
+    """Everything that a row says about its optimizer, as aligned text."""
     centre = row.centre("default")
     lines = [
         f"{row.short} ({row.id}), category {row.category}: {CATEGORIES[row.category]}",

@@ -24,7 +24,7 @@ def command(store: str, dataset: str, setting: str) -> int:
     """Makes the collection, or adds to it what is missing.
 
     Raises:
-        InputError: Several namespaces, none of whose repositories is of that setting, or the Hub refused.
+        InputError: The store names several namespaces or holds no repository of that setting, or the Hub refused.
     """
     from bocb_hf.store.caches import namespaces
     from bocb_hf.store.card_cache import open_cache

@@ -1,4 +1,4 @@
-"""What all commands share: how one is declared, its plug-ins, how it starts, and what its errors look like."""
+"""What all commands share: how a command is declared and run, its plug-ins, and how its errors are printed."""
 
 from __future__ import annotations
 
@@ -76,10 +76,10 @@ def command(name: str, details: str = "") -> Callable[[Callable[..., int]], Comm
 
 
 def run(entry: click.Command, argv: Sequence[str] | None, prog: str) -> int:
-    """Runs a command or the group of all; returns the exit status.
+    """Runs a command, or the group of all commands; returns the exit status.
 
-    Bad input is printed as ``error: ...`` and gives 2, below the usage where the words themselves are wrong; a reader
-    of the output that leaves early gives 1, Ctrl-C 130.
+    Bad input is printed as ``error: ...`` and gives 2; where the words themselves are wrong, the usage stands above it.
+    A reader of the output that leaves early gives 1, Ctrl-C gives 130.
 
     Args:
         entry: What to run.

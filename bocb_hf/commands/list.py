@@ -25,7 +25,7 @@ def command(what: str) -> int:
 
 
 def list_rows(what: str) -> str:
-    """The rows of a registry or the shipped files as an aligned text table.
+    """The rows of a registry as an aligned table, or the shipped files with their headlines.
 
     Args:
         what: ``backbones``, ``optimizers``, ``datasets``, ``settings`` or ``sweeps``.

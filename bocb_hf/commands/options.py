@@ -16,7 +16,7 @@ from bocb_hf.schema import DEFAULT_STORE, HUB_SCHEME
 
 F = TypeVar("F", bound=Callable[..., Any])
 Option = Callable[[F], F]
-MIN_DRAWS = 100  # of a bootstrap; fewer cannot tell the 2.5 % at either end
+MIN_DRAWS = 100  # fewer draws of a bootstrap cannot tell the 2.5 % at either end
 RESULTS = "hf://datasets/ORG/NAME"
 
 
@@ -93,14 +93,14 @@ def store(
     shown: str | bool = True,
     note: str = "",
 ) -> Option[F]:
-    """``--store``.
+    """Declares ``--store``.
 
     Args:
-        default: Where it is not given.
-        places: Whether it may be a folder, on the Hub, or either.
-        required: Whether it must be given.
+        default: The store where the option is not given.
+        places: Whether the store may be a folder, on the Hub, or either.
+        required: Whether the option must be given.
         shown: What the help says of the default, where that is not the value.
-        note: What it means to this command alone.
+        note: What the option means to this command alone.
     """
     forms = {
         "any": "FOLDER|hf://NAMESPACE[,NAMESPACE...]",
@@ -119,7 +119,7 @@ def store(
 
 
 def source() -> Option[F]:
-    """``--source``, as a ``Source``."""
+    """Declares ``--source``, whose value is a ``Source``."""
     return click.option(
         "--source",
         default="store",
@@ -137,14 +137,14 @@ def _check_draws(context: click.Context, parameter: click.Parameter, value: int)
 
 
 def draws() -> Option[F]:
-    """``--draws``."""
+    """Declares ``--draws``."""
     return click.option(
         "--draws", type=int, default=2000, callback=_check_draws, help="draws of the bootstrap of each analysis"
     )
 
 
 def out(default: str) -> Option[F]:
-    """``--out``, a folder."""
+    """Declares ``--out``, a folder."""
     return click.option(
         "--out",
         default=default,
@@ -155,28 +155,28 @@ def out(default: str) -> Option[F]:
 
 
 def offline() -> Option[F]:
-    """``--offline``."""
+    """Declares ``--offline``."""
     return click.option("--offline", is_flag=True, help="send no request to the Hub; use what was read before")
 
 
 def results(name: str, text: str, *, required: bool = False) -> Option[F]:
-    """An option that names a results data set, such as ``--results``, or ``--to`` of what goes there.
+    """Declares an option that names a results data set, such as ``--results``.
 
     Args:
-        name: The option.
-        text: What the command does with it.
-        required: Whether it must be given.
+        name: The option with its dashes.
+        text: What the command does with the data set.
+        required: Whether the option must be given.
     """
     return click.option(name, type=_ResultsType(), required=required, metavar=RESULTS, help=text)
 
 
 def to_results() -> Option[F]:
-    """``--to`` of the commands that send something to a results data set."""
+    """Declares ``--to`` of the commands that send something to a results data set."""
     return results("--to", "the results data set to write to", required=True)
 
 
 def seed(text: str = "seed of the final run", *, required: bool = False, multiple: bool = False) -> Option[F]:
-    """``--seed``."""
+    """Declares ``--seed``."""
     kind = click.IntRange(min=0, max=2**31 - 1)
     return click.option(
         "--seed", type=kind, required=required, multiple=multiple, metavar="N", show_default=False, help=text
@@ -184,24 +184,24 @@ def seed(text: str = "seed of the final run", *, required: bool = False, multipl
 
 
 def dry_run(shown: str) -> Option[F]:
-    """``--dry-run``.
+    """Declares ``--dry-run``.
 
     Args:
-        shown: What is printed in the stead of doing it.
+        shown: What is printed instead of being done.
     """
     return click.option("--dry-run", is_flag=True, help=f"print {shown}, and do nothing else")
 
 
 def only_one(context: click.Context, given: dict[str, bool], *, required: bool = False) -> None:
-    """Checks options of which a command takes one.
+    """Checks that at most one of several options was given.
 
     Args:
-        context: Of the command, for the usage.
-        given: Whether each was given.
-        required: Whether none is a mistake too.
+        context: The command's context, for the usage.
+        given: Whether each option was given, by its name.
+        required: Whether it is a mistake, too, to give none of them.
 
     Raises:
-        click.UsageError: More than one was given, or none of those that are required.
+        click.UsageError: More than one was given, or none where one is required.
     """
     found = [name for name, there in given.items() if there]
     if len(found) > 1:

@@ -19,6 +19,7 @@ from bocb_hf.backbones import BACKBONES
 from bocb_hf.commands import COMMANDS as LINES
 from bocb_hf.commands import list as listing
 from bocb_hf.commands import sweep
+from bocb_hf.commands import train as training
 from bocb_hf.data import DATASETS
 from bocb_hf.optim import CATEGORIES, OPTIMIZERS
 from bocb_hf.store.local import LocalStore
@@ -241,11 +242,26 @@ def test_training_with_wrong_names_reports_them_without_a_traceback(tmp_path: Pa
     assert not list(tmp_path.iterdir())
 
 
-def test_the_recipe_without_a_configuration_exits_with_2(capsys: Capture) -> None:
-    from bocb_hf.commands.train import main
+def test_only_bocb_train_calls_the_launcher_and_hands_on_every_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    launched: list[list[str]] = []
+    here: list[Any] = []
+    monkeypatch.setattr(training, "_through_launcher", lambda: True)
+    monkeypatch.setattr("bocb_hf.engine.launch.launch_recipe", lambda words: launched.append(words) or 5)
+    monkeypatch.setattr(training, "train", lambda *given: here.append(given) or 0)
+    words = ["optimizer.name=adamw", "--config", "fashion_mnist_subset/demo", "--compile-model", "seed=3"]
+    assert cli.main(["--plugin", "json", "train", *words, "--plugin", "csv"]) == 5
+    assert launched == [["--plugin", "json", "--plugin", "csv", *words, "--plugin", "csv"]]
+    assert here == []
+    assert training.main(words) == 0
+    assert cli.main(["train", *words, "--dry-run"]) == 0
+    assert len(launched) == 1
+    overrides = ["optimizer.name=adamw", "seed=3", "runtime.compile_model=true"]
+    assert [(given[2], given[3]) for given in here] == [(overrides, False), (overrides, True)]
 
+
+def test_the_recipe_without_a_configuration_exits_with_2(capsys: Capture) -> None:
     for arguments in (["--config", "nope"], ["--config", "nope", "--dry-run"], ["--reproduce", "nope.json"]):
-        assert main(arguments) == 2
+        assert training.main(arguments) == 2
         out, err = capsys.readouterr()
         assert err.startswith("error: ")
         assert "nope" in err
