@@ -1,4 +1,4 @@
-"""What ``recipes/train.py`` and ``bocb train`` do: parse, resolve, dry-run or train, and say how it ended.
+"""``bocb train``, which is also ``recipes/train.py``: resolves a run, describes or trains it, and says how it ended.
 
 What takes seconds to import (torch, timm, accelerate) is imported where it is used, so that ``--help`` and a mistake in
 the arguments are answered at once.
@@ -6,77 +6,131 @@ the arguments are answered at once.
 
 from __future__ import annotations
 
-import argparse
 import logging
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bocb_hf.engine.console import EXIT_INPUT, EXIT_INTERRUPTED, EXIT_OK, show_log, stop_with_launcher, train_visibly
+import click
+
+from bocb_hf.commands import options
+from bocb_hf.commands.command import command as declare
+from bocb_hf.commands.command import named_plugins, run, words_of
+from bocb_hf.commands.completion import overrides as complete_overrides
+from bocb_hf.commands.completion import rows
+from bocb_hf.engine.console import EXIT_INTERRUPTED, EXIT_OK, show_log, stop_with_launcher, train_visibly
 from bocb_hf.engine.repetition import check_same, sections_of
-from bocb_hf.errors import InputError
-from bocb_hf.plugins import load_plugins
+from bocb_hf.errors import InputError, missing_extra
 from bocb_hf.resources import find_config
 from bocb_hf.runs.config import RunConfig
 from bocb_hf.runs.diagnosis import diagnose
 from bocb_hf.runs.load_config import build_run_config, load_run_config
 from bocb_hf.runs.record import RunRecord, read_record
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of a training run."""
-    start = parser.add_mutually_exclusive_group(required=True)
-    start.add_argument("--config", help="a YAML file, or a shipped setting: see `bocb list settings`")
-    start.add_argument("--reproduce", type=Path, metavar="RECORD", help="a record.json: run exactly that again")
-    parser.add_argument("--plugin", action="append", default=[], metavar="MODULE", help="import more rows (repeatable)")
-    parser.add_argument("--compile-model", action="store_true", help="the same as runtime.compile_model=true")
-    parser.add_argument("--compile-optimizer", action="store_true", help="the same as runtime.compile_optimizer=true")
-    parser.add_argument("--dry-run", action="store_true", help="print the resolved run with its cost; train nothing")
-    parser.add_argument(
-        "overrides",
-        nargs="*",
-        metavar="section.key=value",
-        help="any value of the configuration, such as backbone.name=tiny_vit optimizer.lr=0.003 seed=1",
-    )
+_DETAILS = """\
+Trains one run from --config, or again what --reproduce names. `accelerate launch recipes/train.py` takes the same
+arguments; `bocb train` calls the launcher itself where there are several GPUs or accelerate is configured. Exit status
+0 when the run completed or diverged, which is a result; 130 when it was stopped and can be continued.
+"""
 
 
-def load_config(arguments: argparse.Namespace) -> RunConfig:
-    """The configuration that the arguments describe.
+@declare("train", _DETAILS)
+@click.option(
+    "--config",
+    metavar="FILE|SETTING",
+    shell_complete=rows("settings", files=True),
+    help="a YAML file, or a shipped setting: see `bocb list settings`",
+)
+@click.option(
+    "--reproduce",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="RECORD",
+    help="a record.json: run exactly that again",
+)
+@click.option("--compile-model", is_flag=True, help="the same as runtime.compile_model=true")
+@click.option("--compile-optimizer", is_flag=True, help="the same as runtime.compile_optimizer=true")
+@options.dry_run("the resolved run with its cost")
+@click.argument(
+    "overrides",
+    nargs=-1,
+    metavar="[section.key=value]...",
+    shell_complete=complete_overrides,
+    help="any value of the configuration, such as backbone.name=tiny_vit optimizer.lr=0.003 seed=1, anywhere among the "
+    "options",
+)
+@click.pass_context
+def command(
+    context: click.Context,
+    config: str | None,
+    reproduce: Path | None,
+    compile_model: bool,
+    compile_optimizer: bool,
+    dry_run: bool,
+    overrides: tuple[str, ...],
+) -> int:
+    """Trains in this process, or as ``bocb train`` through accelerate's launcher where that would start several."""
+    options.only_one(context, {"--config": config is not None, "--reproduce": reproduce is not None}, required=True)
+    setting = None if config is None else find_config(config, "recipes/configs")
+    try:
+        import accelerate  # noqa: F401 - imports torch; asked for here, so that a missing one is named
+    except ImportError:
+        raise missing_extra("torch", "train") from None
+    if context.parent is not None and not dry_run and _through_launcher():
+        from bocb_hf.engine.launch import launch_recipe
+
+        modules = [word for name in named_plugins(context) for word in ("--plugin", name)]
+        return launch_recipe([*modules, *words_of(context)])
+    flags = {"runtime.compile_model=true": compile_model, "runtime.compile_optimizer=true": compile_optimizer}
+    return train(setting, reproduce, [*overrides, *(change for change, on in flags.items() if on)], dry_run)
+
+
+def _through_launcher() -> bool:
+    """Whether accelerate's launcher would start several processes, or a user has configured it."""
+    import torch
+    from accelerate.commands.config.config_args import default_config_file
+
+    return torch.cuda.device_count() > 1 or Path(default_config_file).is_file()
+
+
+def load_config(setting: Path | None, reproduce: Path | None, overrides: Sequence[str]) -> RunConfig:
+    """The configuration of a setting or of a record, with overrides.
 
     Raises:
         InputError: Everything that is wrong with it, together.
     """
     from bocb_hf.backbones.definition import check_backbone
 
-    flags = ("compile_model", "compile_optimizer")
-    arguments.overrides += [f"runtime.{name}=true" for name in flags if getattr(arguments, name)]
-    if arguments.config is not None:
-        return load_run_config(find_config(arguments.config, "recipes/configs"), arguments.overrides, check_backbone)
-    path: Path = arguments.reproduce
+    if setting is not None:
+        return load_run_config(setting, overrides, check_backbone)
+    assert reproduce is not None  # the command takes one of the two
     try:
-        record = read_record(path, str(path))
+        record = read_record(reproduce, str(reproduce))
     except OSError as error:
-        raise InputError(f"--reproduce: {path} cannot be read: {error.strerror}") from error
-    return build_run_config(sections_of(record), arguments.overrides, check_backbone, source=str(path))
+        raise InputError(f"--reproduce: {reproduce} cannot be read: {error.strerror}") from error
+    return build_run_config(sections_of(record), overrides, check_backbone, source=str(reproduce))
 
 
-def _check_reproduces(arguments: argparse.Namespace, config: RunConfig) -> None:
+def _check_reproduces(path: Path, overrides: Sequence[str], config: RunConfig) -> None:
     """Compares the run with the record that it is to repeat, unless overrides change it on purpose.
 
     Raises:
         InputError: Data, starting weights or code have changed since; the message names the fields.
     """
     where = ("runtime.", "seed=", "role=", "data.name=", "backbone.pretrained=")  # places, not what the run is
-    if any(not override.startswith(where) for override in arguments.overrides):
+    if any(not override.startswith(where) for override in overrides):
         return
     from bocb_hf.engine.prepare import prepare_run
 
-    record = read_record(arguments.reproduce, str(arguments.reproduce))
-    check_same(prepare_run(config).identity, record, f"--reproduce: {arguments.reproduce}")
+    check_same(prepare_run(config).identity, read_record(path, str(path)), f"--reproduce: {path}")
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Runs what the arguments ask for.
+def train(setting: Path | None, reproduce: Path | None, overrides: Sequence[str], dry_run: bool) -> int:
+    """Trains in this process, which may be one of several.
+
+    Args:
+        setting: The YAML file of a setting; None where a record is given.
+        reproduce: A record to run again instead.
+        overrides: As ``section.key=value``.
+        dry_run: Print the resolved run with its cost instead.
 
     Returns:
         0 when the run completed or diverged, which is a result; 130 when it was stopped and can be continued.
@@ -93,11 +147,10 @@ def run(arguments: argparse.Namespace) -> int:
     state = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
     main_process = state.is_main_process
     show_log(logging.INFO if main_process else logging.ERROR)
-    load_plugins(arguments.plugin)
-    config = load_config(arguments)
-    if arguments.reproduce is not None:
-        _check_reproduces(arguments, config)
-    if arguments.dry_run:
+    config = load_config(setting, reproduce, overrides)
+    if reproduce is not None:
+        _check_reproduces(reproduce, overrides, config)
+    if dry_run:
         from bocb_hf.engine.dry_run import describe_run
 
         if main_process:
@@ -128,14 +181,6 @@ def summary(record: RunRecord, config: RunConfig) -> str:
     return "\n".join(lines)
 
 
-def main(argv: Sequence[str] | None = None, prog: str = "train.py") -> int:
-    """Entry point of ``recipes/train.py`` and ``bocb train``."""
-    parser = argparse.ArgumentParser(
-        prog=prog, description="Pretrain or fine-tune one backbone with one optimizer under one setting and seed."
-    )
-    add_arguments(parser)
-    try:
-        return run(parser.parse_intermixed_args(argv))
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_INPUT
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of ``recipes/train.py``; returns the exit status."""
+    return run(command, argv, "train.py")

@@ -24,8 +24,8 @@ from bocb_hf.recommend.sets import (
 )
 from bocb_hf.recommend.tags import Tags, known_tags, similarity
 
-DRAWS = 200  # of the noise of the target's own cells
-PROBES = 2  # optimizers outside the set that are worth a run
+DRAWS = 200  # draws of the noise of the target's own cells
+PROBES = 2  # largest number of optimizers outside the set that are named as worth a run
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,10 @@ class Answer:
         reference: Backbones whose columns are scenarios, with their weights; empty where its own column is complete.
         candidates: Optimizers that a set could hold.
         choices: The best set of each size.
-        chosen: The smallest with bounded expected regret, or else the one with the smallest.
-        bounded: Whether it keeps the bound.
-        bound: In points.
-        interval: 95 % of the expected regret by a bootstrap over the reference backbones; None where it is no
+        chosen: The smallest set with bounded expected regret, or else the set with the smallest expected regret.
+        bounded: Whether the chosen set keeps the bound.
+        bound: Largest expected regret that was asked for, in points.
+        interval: 95 % interval of the expected regret by a bootstrap over the reference backbones; None where it is no
             cross-validation.
         noise_known: Whether all completed cells of the target have a known spread over seeds.
         probes: Further optimizers by the points that they may add in expectation; a guess, made to choose a run.
@@ -75,14 +75,14 @@ class Answer:
 
 
 def answer(source: Evidence, target: Tags, bound: float, largest: int = LARGEST_SET) -> Answer:
-    """Answers from one source.
+    """Answers for one backbone from one source.
 
     A backbone without scores is judged by the columns of comparable ones (``similarity``). One that has its own is
     judged by these; where its column has holes, they are filled from comparable columns, moved to its level.
 
     Args:
-        source: Complete or not.
-        target: The backbone.
+        source: The table to answer from; it may have holes.
+        target: The backbone that is asked about.
         bound: Largest expected regret, in points.
         largest: Size of the largest set that is looked at.
 
@@ -145,10 +145,10 @@ def answer(source: Evidence, target: Tags, bound: float, largest: int = LARGEST_
 
 
 def _own_row(scores: ScoreTable, values: Floats, target: Tags) -> int | None:
-    """Where the target stands in a source; None where it has no score.
+    """The row of the target in a source; None where the source has no score of it.
 
     Raises:
-        InputError: It has runs, and all failed.
+        InputError: The source has runs of the target, and all failed.
     """
     own = next((i for i, b in enumerate(scores.backbones) if b == (target.row or target.name)), None)
     if own is None or np.isfinite(values[own]).any():
@@ -235,7 +235,7 @@ def _own_scenarios(
     """
     holes = np.isnan(mine)
     noise = np.where(np.isfinite(errors), errors, 0.0)
-    rng = np.random.default_rng(0)  # the same question has the same answer
+    rng = np.random.default_rng(0)  # a fixed seed, so that the same question has the same answer
     if not holes.any() or not weights.any():
         known = np.where(holes, np.nanmin(mine), mine)
         draws = DRAWS if noise.any() else 1

@@ -29,7 +29,7 @@ def recommend(target: Tags, sources: list[Evidence], bound: float) -> tuple[list
 
 
 def find_sources(which: str, store: str | None) -> list[Evidence]:
-    """Own tables, the one with most runs first, then the published one.
+    """The sources to ask: own tables, the one with most runs first, then the published one.
 
     Args:
         which: ``paper``, ``store`` or ``both``.

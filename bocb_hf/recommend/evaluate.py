@@ -1,4 +1,4 @@
-"""How good the recommender is: on every backbone of a table, answered without it.
+"""Measures how good the recommender is: every backbone of a table is answered without its own scores.
 
 Each backbone in turn is left out (or its whole family is), a set of each size is chosen from the rest, and its regret
 on the backbone is counted. The rivals answer in the same number of optimizers.
@@ -72,8 +72,8 @@ class Comparison:
 
     Attributes:
         gain: In points; positive where the recommender is better.
-        interval: 95 %, percentiles of a paired bootstrap over backbones.
-        clustered: The same, drawing clusters of siblings as wholes.
+        interval: 95 % interval of the gain, from the percentiles of a paired bootstrap over backbones.
+        clustered: The same interval where clusters of siblings are drawn as wholes.
         better: Backbones on which the recommender loses less; ``worse`` likewise.
     """
 
@@ -88,7 +88,7 @@ def held_out_regrets(table: ScoreTable, rule: Rule, sizes: Sequence[int], held: 
     """Regret of the set that the rule chooses for each backbone without it, shape (sizes, backbones).
 
     Args:
-        table: Complete: every cell has a score.
+        table: A complete table, in which every cell has a score.
         rule: Weights of other backbones for a target.
         sizes: Sizes of the answer.
         held: What is left out together with the backbone: nothing else, its family, or its kind (all CNNs).
@@ -131,11 +131,11 @@ def compare(rival: Floats, ours: Floats, clusters: Sequence[str], draws: int = 1
     The bootstrap draws backbones with the answers as they were given; it does not choose sets anew.
 
     Args:
-        rival: Shape (backbones,).
-        ours: Shape (backbones,).
-        clusters: Of each backbone.
-        draws: Of the bootstrap.
-        seed: Of the draws.
+        rival: Regret of the rival, shape (backbones,).
+        ours: Regret of the recommender, shape (backbones,).
+        clusters: Cluster of each backbone.
+        draws: Number of bootstrap draws.
+        seed: Seed of the draws.
     """
     gain = rival - ours
     names = sorted(set(clusters))

@@ -33,11 +33,11 @@ class Tried:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Where scores come from: one published table, or one table of records. Two sources are never pooled.
+    """A table that a recommendation rests on: one published table, or one table of records. Two are never pooled.
 
     Attributes:
-        label: For people.
-        scores: The table.
+        label: The name of the source for people.
+        scores: The scores of the table.
         errors: Standard error of each mean over seeds in points, shape (B, O), NaN where noise cannot be separated;
             None for a published table, which has no seeds.
         tried: Best trials; None for a published table, which has none.
@@ -56,14 +56,14 @@ class Evidence:
 
 
 def evidence_of(table: Table, label: str, uri: str) -> Evidence:
-    """The source that a table of records is."""
+    """A table of records as evidence."""
     scores = scores_of(table, uri)
     errors = [[table.shown(b, o).standard_error for o in scores.optimizers] for b in scores.backbones]
     return Evidence(label, scores, np.array(errors, np.float64), tried_of(table), unequal(ledger(table)))
 
 
 def tried_of(table: Table) -> list[Tried]:
-    """The best trial of every cell in which one completed."""
+    """The best trial of every cell in which a trial completed."""
     found: list[Tried] = []
     for row in (row for row in table.rows if row.shown):
         best = best_configuration(row.trials)

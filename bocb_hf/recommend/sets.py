@@ -21,7 +21,7 @@ from bocb_hf.errors import InputError
 
 Floats = NDArray[np.float64]
 LARGEST_SET = 5
-EXHAUSTIVE = 60_000  # sets of one size that are all looked at; above, sets grow from good smaller ones
+EXHAUSTIVE = 60_000  # sets of one size that are all looked at; where there are more, they grow from good smaller ones
 BEAM = 50
 
 
@@ -82,7 +82,7 @@ def choose_sets(scores: Floats, weights: Floats, others: Floats, largest: int = 
         expected = float(np.nansum(counted * each) / counted.sum()) if counted.sum() > 0 else None
         members = _by_mean(candidates[chosen], scores, weights)
         found.append(Choice(members, float(objective[chosen] / weights.sum()), expected, each))
-        if found[-1].regret < 1e-9:  # what would join it is arbitrary
+        if found[-1].regret < 1e-9:  # what would join such a set is arbitrary
             break
         candidates = [candidates[i] for i in np.argsort(objective, kind="stable")[:BEAM]]
     return found

@@ -14,11 +14,11 @@ from bocb_hf.sweep.plan import Tuning, grid
 
 @dataclass(frozen=True)
 class Start:
-    """Values to begin with.
+    """Values of hyper-parameters to begin tuning with.
 
     Attributes:
         rates: Learning rates to try, ascending, around ``lr``.
-        decays: Weight decays likewise.
+        decays: Weight decays to try, ascending, around ``weight_decay``.
         source: Where ``lr`` and ``weight_decay`` come from, with n.
     """
 
@@ -36,10 +36,10 @@ def find_start(
     """The best trial of the backbone itself; else the usual best offset on comparable ones; else the row's centre.
 
     Args:
-        optimizer: Its id.
-        setting: Whose centre is meant; None takes the default one.
+        optimizer: Id of the optimizer.
+        setting: The setting whose centre is meant; None takes the default centre.
         tried: Best trials of this optimizer by backbone; empty where a source has none.
-        backbone: As the source calls it.
+        backbone: The backbone, as the source calls it.
         reference: Comparable backbones.
 
     Returns:

@@ -24,21 +24,21 @@ UNKNOWN = "unknown"
 PREFIXES = ("hf-hub:", "transformers:")
 # names of networks that are a row's network in another size; the rows' own names need no entry
 _ALIASES = {"vit": "deit_small_patch16_224", "deit3": "deit_small_patch16_224", "resnext": "resnet50"}
-ENOUGH_OF_KIND = 3  # backbones of one kind, below which all kinds count
+ENOUGH_OF_KIND = 3  # with fewer backbones of the same kind than this, all kinds count
 
 
 @dataclass(frozen=True)
 class Tags:
-    """What the design of a backbone is called.
+    """The design of a backbone in the words of the study.
 
     Attributes:
-        name: As the user gave it.
-        family: Of the study, or ``unknown``.
+        name: The backbone, as the user gave it.
+        family: One of the study's families, or ``unknown``.
         stage_wise: Design across stages.
         block_wise: Design of a block.
         operator: The token mixer.
         source: Where the tags come from, in words.
-        row: Id of the row that it is; None where it is none.
+        row: Id of the backbone's row; None where it has no row.
         setting: The study's training setting for it, where its row names one.
     """
 
@@ -96,7 +96,7 @@ def find_tags(name: str) -> Tags:
         name: ``resnet50``, ``hf-hub:timm/convnext_tiny.in12k``, ``timm/...``, ``transformers:<id or folder>``.
 
     Raises:
-        InputError: It is none of them.
+        InputError: The name is none of these.
     """
     if name in BACKBONES:
         return known_tags(name)

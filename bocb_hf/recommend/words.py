@@ -15,11 +15,11 @@ from bocb_hf.report.words.tables import backbone_label, interval_text, optimizer
 
 WIDTH = 112
 SHOWN_CELLS = 30
-NEXT = 4  # cells of the target that come after the answer
+NEXT = 4  # cells of the target that are shown after those of the answer
 
 
 def target_text(target: Tags) -> str:
-    """The backbone and the tags that stand for it."""
+    """A sentence with the backbone and the tags that stand for it."""
     if target.design == (UNKNOWN,) * 4:
         return _wrap(
             f"{target.name}: design tags unknown ({target.source}), so every backbone of a source counts alike. If you "
@@ -31,7 +31,7 @@ def target_text(target: Tags) -> str:
 
 
 def answer_text(answer: Answer, starts: Sequence[Start | None]) -> str:
-    """All that one source says."""
+    """All that one source answers, as text."""
     blocks = [
         _wrap(f"== {heading(answer)}"),
         "\n".join(map(_item, [*verdict(answer), *caveats(answer)])),
@@ -116,13 +116,13 @@ def verdict(answer: Answer) -> list[str]:
 
 
 def _within(answer: Answer) -> str:
-    """How a set keeps the bound."""
+    """The words that say whether a set keeps the bound, and how."""
     smallest = "the smallest set " if len(answer.chosen.members) > 1 else ""
     return f"{smallest}within the bound of {answer.bound:g}"
 
 
 def _why_unknown(answer: Answer) -> str:
-    """Why the noise of the target's own cells is not known."""
+    """The words that say why the noise of the target's own cells is not known."""
     s = answer.source.scores
     n = s.n[s.backbones.index(answer.target.row or answer.target.name)]
     return "n = 1 a cell" if n.max() < 2 else "too few cells have two scores that differ"
@@ -152,7 +152,7 @@ def _reference(answer: Answer) -> str:
 
 
 def caveats(answer: Answer) -> list[str]:
-    """What weakens it."""
+    """Sentences about what weakens the answer."""
     found = [f"Note: {note}" for note in answer.source.scores.notes]
     if answer.source.tried is not None:
         differences = "; ".join(answer.source.unequal)

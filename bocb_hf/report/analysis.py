@@ -10,12 +10,10 @@ from typing import cast
 from bocb_hf.coupling.analysis import Analysis, analyse, to_plain
 from bocb_hf.coupling.contrast_variants import loss_contrast
 from bocb_hf.coupling.published import PUBLISHED, Published, published, published_ranking, published_spreads
-from bocb_hf.coupling.scores import scores_of
-from bocb_hf.coupling.table import build_tables
 from bocb_hf.report.outputs import Outputs, wrap, write_file
+from bocb_hf.report.tabulate import Tabulated
 from bocb_hf.report.words.analysis import analysis_text, variant_text
 from bocb_hf.report.words.study_rules import study_sections
-from bocb_hf.runs.record import RunRecord
 
 
 def analyse_published(name: str, rules: str, out_dir: Path, draws: int) -> Outputs:
@@ -40,16 +38,16 @@ def analyse_published(name: str, rules: str, out_dir: Path, draws: int) -> Outpu
     return Outputs([_write([analysis], out_dir)], "\n\n".join(blocks))
 
 
-def analyse_records(records: Sequence[RunRecord], uri: str, rules: str, out_dir: Path, draws: int) -> Outputs:
-    """Analyses each table of a store's records.
+def analyse_records(tabulated: Tabulated, rules: str, out_dir: Path, draws: int) -> Outputs:
+    """Analyses each table of a store.
 
     Raises:
         InputError: The folder cannot be written.
     """
     found: list[Analysis] = []
     blocks: list[str] = []
-    for table in build_tables(records):
-        scores = scores_of(table, uri)
+    for result in tabulated.results:
+        table, scores = result.table, result.scores
         analysis = analyse(scores, draws)
         found.append(analysis)
         sentences = analysis_text(analysis)

@@ -7,7 +7,7 @@ from typing import Literal
 
 from bocb_hf.coupling.row import Row
 
-Kind = Literal["string", "boolean", "Int64", "Float64"]  # pandas names, all of which can be missing
+Kind = Literal["string", "boolean", "Int64", "Float64"]  # names of pandas types, all of which can hold a missing value
 
 
 def _joined(values: Sequence[object]) -> str | None:

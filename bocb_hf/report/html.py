@@ -11,10 +11,10 @@ from typing import Any
 
 import jinja2
 
-from bocb_hf.coupling.contrast import Contrast, NotAvailable
-from bocb_hf.coupling.ledger import ledger, unequal
+from bocb_hf.coupling.ledger import unequal
 from bocb_hf.coupling.row import Row
-from bocb_hf.coupling.table import Floor, Table
+from bocb_hf.coupling.table import Table
+from bocb_hf.report.tabulate import TableResults
 from bocb_hf.report.words.tables import (
     backbone_label,
     cell_text,
@@ -34,19 +34,15 @@ _SELECTION = {"validation": "validation", "not_best": "validation, not the best 
 
 @dataclass(frozen=True)
 class Section:
-    """One table with what belongs to it.
+    """One table of the report with its figures.
 
     Attributes:
-        table: The table.
-        floors: Its floor rows.
-        contrast: Its primary contrast, or why there is none.
+        results: The table and what is computed from it.
         figure: Its heat map as SVG.
         tuning: Figures of its trials as SVG, by what they show; empty where it has none.
     """
 
-    table: Table
-    floors: Sequence[Floor]
-    contrast: Contrast | NotAvailable
+    results: TableResults
     figure: bytes
     tuning: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
 
@@ -68,7 +64,7 @@ def render_report(
     Returns:
         One HTML document with inline style and figures; equal input gives equal text.
     """
-    example = _example(sections[0].table)
+    example = _example(sections[0].results.table)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         autoescape=True,
@@ -80,7 +76,7 @@ def render_report(
     return environment.get_template("report.html.jinja").render(
         sections=[_section(section) for section in sections],
         quarantined=quarantined,
-        environments=_environments(r for s in sections for r in s.table.records),
+        environments=_environments(r for s in sections for r in s.results.table.records),
         store=store,
         example=example,
         example_place=places.get((example.completed[0].role, example.completed[0].run_id)) if example else None,
@@ -93,9 +89,8 @@ def render_report(
 
 def _section(section: Section) -> dict[str, Any]:
     """What the template shows of one table."""
-    table = section.table
+    table, floors, entries = section.results.table, section.results.floors, section.results.ledger
     runs = Counter(record.status for record in table.records)
-    entries = ledger(table)
     return {
         "table": table,
         "summary": {
@@ -108,10 +103,10 @@ def _section(section: Section) -> dict[str, Any]:
             "seeds": seeds_text(row for row in table.rows if row.shown),
             "hours": sum(record.cost.wall_seconds for record in table.records) / 3600,
         },
-        "floors": [floor for floor in section.floors if floor.backbone is None],
-        "frozen": {floor.backbone: floor for floor in section.floors if floor.backbone is not None},
-        "contrast": contrast_text(section.contrast),
-        "notes": notes(table, section.floors),
+        "floors": [floor for floor in floors if floor.backbone is None],
+        "frozen": {floor.backbone: floor for floor in floors if floor.backbone is not None},
+        "contrast": contrast_text(section.results.contrast),
+        "notes": notes(table, floors),
         "figure": _inline(section.figure),
         "tuning": {title: _inline(svg) for title, svg in section.tuning.items()},
         "ledger": entries,

@@ -1,4 +1,4 @@
-"""Tables as files: CSV, Parquet, heat map and the HTML report, and the text for a terminal."""
+"""Writes tables as files (CSV, Parquet, heat map, the HTML report) and as text for a terminal."""
 
 from __future__ import annotations
 
@@ -11,12 +11,8 @@ from typing import NamedTuple
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bocb_hf.coupling.contrast import family_contrast
-from bocb_hf.coupling.ledger import ledger
-from bocb_hf.coupling.marks import Marks
 from bocb_hf.coupling.robustness import robustness
-from bocb_hf.coupling.scores import scores_of
-from bocb_hf.coupling.table import Table, build_tables, floors
+from bocb_hf.coupling.table import Table
 from bocb_hf.coupling.trials import trial_curves
 from bocb_hf.errors import InputError
 from bocb_hf.report.columns import COLUMNS
@@ -26,9 +22,9 @@ from bocb_hf.report.figures.grid import heatmap
 from bocb_hf.report.figures.style import figure_bytes
 from bocb_hf.report.html import Section, render_report
 from bocb_hf.report.tables import json_rows, latex_table, markdown_table
+from bocb_hf.report.tabulate import Tabulated
 from bocb_hf.report.words.ledger import ledger_text
 from bocb_hf.report.words.tables import contrast_text, notes, terminal_text
-from bocb_hf.store.contents import Quarantined, StoreContents
 
 
 class Outputs(NamedTuple):
@@ -38,7 +34,7 @@ class Outputs(NamedTuple):
     text: str
 
 
-def write_outputs(contents: StoreContents, out_dir: Path) -> Outputs:
+def write_outputs(tabulated: Tabulated, out_dir: Path) -> Outputs:
     """Writes the coupling table in five formats, its heat map as PNG and SVG, and ``report.html``.
 
     ``coupling.csv``, ``.parquet`` and ``.json`` hold one row for each configuration of each cell; ``coupling.md`` and
@@ -47,38 +43,29 @@ def write_outputs(contents: StoreContents, out_dir: Path) -> Outputs:
     ``heatmap.*``, the figures of the others carry its name. Equal records give equal files, byte for byte.
 
     Args:
-        contents: From ``read_store``.
+        tabulated: From ``tabulate``.
         out_dir: Folder to write to; created when missing.
 
     Returns:
         The paths, and the tables as text for a terminal.
 
     Raises:
-        InputError: No valid record, or the folder cannot be written.
+        CannotWrite: The folder cannot be written.
     """
-    if not contents.records:
-        bad = "".join(f"\n  {q}" for q in contents.quarantined[:5])
-        raise InputError(
-            f"store: {contents.uri} holds no valid record of a run; make some with `bocb train` or `make demo`, "
-            f"or name another store with --store{bad}"
-        )
-    tables = build_tables(contents.records)
+    contents = tabulated.contents
     files: dict[str, bytes] = {}
     sections: list[Section] = []
     markdown: list[str] = []
     latex: list[str] = []
-    for number, table in enumerate(tables):
-        scores = scores_of(table, contents.uri)
-        marks = Marks.of(scores, table)
-        figure = heatmap(scores, marks, table.split_label)
-        markdown.append(markdown_table(scores, marks))
-        latex.append(latex_table(scores, marks))
-        name = "heatmap" if number == 0 else f"heatmap-{table_slug(table)}"
+    for number, found in enumerate(tabulated.results):
+        figure = heatmap(found.scores, found.marks, found.table.split_label)
+        markdown.append(markdown_table(found.scores, found.marks))
+        latex.append(latex_table(found.scores, found.marks))
+        name = "heatmap" if number == 0 else f"heatmap-{table_slug(found.table)}"
         svg = files[f"{name}.svg"] = figure_bytes(figure, "svg")
         files[f"{name}.png"] = figure_bytes(figure, "png")
-        below = floors(table, contents.floors)
-        sections.append(Section(table, below, family_contrast(table), svg, _tuning_figures(table)))
-    frame = coupling_frame(tables)
+        sections.append(Section(found, svg, _tuning_figures(found.table)))
+    frame = coupling_frame([found.table for found in tabulated.results])
     files["coupling.csv"] = frame.to_csv(index=False, lineterminator="\n").encode()
     files["coupling.parquet"] = frame.to_parquet(index=False)
     files["coupling.json"] = json_rows(frame)
@@ -86,7 +73,7 @@ def write_outputs(contents: StoreContents, out_dir: Path) -> Outputs:
     files["coupling.tex"] = "\n".join(latex).encode()
     files["report.html"] = render_report(sections, contents.quarantined, contents.uri, contents.places).encode()
     paths = [write_file(out_dir / name, content) for name, content in sorted(files.items())]
-    return Outputs(paths, _text(sections, contents.quarantined))
+    return Outputs(paths, _text(tabulated))
 
 
 def coupling_frame(tables: Sequence[Table]) -> pd.DataFrame:
@@ -97,7 +84,7 @@ def coupling_frame(tables: Sequence[Table]) -> pd.DataFrame:
 
 
 def _tuning_figures(table: Table) -> dict[str, bytes]:
-    """What the report shows of the trials, as SVG by what it shows."""
+    """The figures of a table's tuning trials as SVG, by what each shows."""
     curves, found = trial_curves(table), robustness(table)
     figures: dict[str, Figure] = {}
     if curves:
@@ -108,34 +95,41 @@ def _tuning_figures(table: Table) -> dict[str, bytes]:
     return {title: figure_bytes(figure, "svg") for title, figure in figures.items()}
 
 
-def _text(sections: Sequence[Section], quarantined: Sequence[Quarantined]) -> str:
-    """Everything for the terminal."""
+def _text(tabulated: Tabulated) -> str:
+    """The text for a terminal: every table with its ledger and notes, then what was quarantined."""
     blocks: list[str] = []
-    for section in sections:
-        sentences = [*contrast_text(section.contrast), *notes(section.table, section.floors)]
-        fairness = "\n".join(ledger_text(ledger(section.table)))
-        blocks += [terminal_text(section.table, section.floors), fairness, "\n".join(map(wrap, sentences))]
-    if quarantined:
+    for found in tabulated.results:
+        sentences = [*contrast_text(found.contrast), *notes(found.table, found.floors)]
+        fairness = "\n".join(ledger_text(found.ledger))
+        blocks += [terminal_text(found.table, found.floors), fairness, "\n".join(map(wrap, sentences))]
+    if quarantined := tabulated.contents.quarantined:
         lines = [wrap(str(item)) for item in quarantined]
         blocks.append("\n".join([f"quarantined, in no table ({len(lines)}):", *lines]))
     return "\n\n".join(blocks)
 
 
 def wrap(sentence: str) -> str:
-    """A sentence as an item of a list."""
+    """A sentence as an item of a list, broken into lines."""
     return textwrap.fill(sentence, 112, initial_indent="- ", subsequent_indent="  ", break_long_words=False)
 
 
 def table_slug(table: Table) -> str:
-    """A file name for a table."""
+    """The part of a file name that tells a table from others: data set, setting and revision."""
     return "-".join(re.sub(r"[^a-z0-9_]+", "-", p.lower()) for p in (table.dataset, table.setting, table.revision[:7]))
+
+
+class CannotWrite(InputError):
+    """A file could not be written. The command puts the name of the option that named the folder before the message."""
+
+    def __init__(self, path: Path, error: OSError) -> None:
+        super().__init__(f"cannot write {path}: {error.strerror}; choose another folder or free some space")
 
 
 def write_file(path: Path, content: bytes) -> Path:
     """Replaces a file in one step, so that nobody reads half of it.
 
     Raises:
-        InputError: It cannot be written.
+        CannotWrite: The folder is no folder, or may not be written, or the disk is full.
     """
     temporary = path.with_name(f".{path.name}.partial")
     try:
@@ -143,7 +137,5 @@ def write_file(path: Path, content: bytes) -> Path:
         temporary.write_bytes(content)
         temporary.replace(path)
     except OSError as error:
-        raise InputError(
-            f"--out: cannot write {path}: {error.strerror}; choose another folder or free some space"
-        ) from error
+        raise CannotWrite(path, error) from error
     return path

@@ -24,7 +24,7 @@ from bocb_hf.coupling.trials import expected_best, trial_curves, trial_scores
 from bocb_hf.report.words.tables import backbone_label, optimizer_label
 
 DIGITS = 2
-ACROSS = 6  # backbones beside each other in Markdown and LaTeX; further ones follow in a table of their own
+ACROSS = 6  # backbones beside each other in Markdown and LaTeX; the others follow in a table of their own
 _TEX = str.maketrans(
     {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}"}
     | {"^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
@@ -32,7 +32,7 @@ _TEX = str.maketrans(
 
 
 def table_files(scores: ScoreTable, marks: Marks, name: str = "scores") -> dict[str, bytes]:
-    """All five formats by file name; equal tables give equal bytes."""
+    """A table of scores in all five formats, by file name; equal tables give equal bytes."""
     frame = score_frame(scores, marks)
     return {
         f"{name}.csv": frame.to_csv(index=False, lineterminator="\n").encode(),
@@ -44,7 +44,7 @@ def table_files(scores: ScoreTable, marks: Marks, name: str = "scores") -> dict[
 
 
 def score_frame(scores: ScoreTable, marks: Marks) -> pd.DataFrame:
-    """One row a cell; a cell that is not ranked has a status and no mean."""
+    """A frame with one row for each cell; a cell that is not ranked has a status and no mean."""
     rows: list[dict[str, Any]] = []
     for b, backbone in enumerate(scores.backbones):
         for o, optimizer in enumerate(scores.optimizers):
@@ -124,7 +124,7 @@ def _cell_trials(table: Table) -> list[dict[str, Any]]:
 
 
 def _mean_trials(table: Table) -> list[dict[str, Any]]:
-    """The curves of the figure: shortfall averaged over backbones, with its 95 % interval over them."""
+    """The curves of the figure of trials: shortfall averaged over backbones, with its 95 % interval over them."""
     return [
         {
             "backbone": "mean over backbones",
@@ -163,7 +163,7 @@ def _fronts(table: Table) -> list[dict[str, Any]]:
 
 
 def json_rows(frame: pd.DataFrame) -> bytes:
-    """A list of objects with every digit; what is missing is null."""
+    """A frame as a JSON list of objects with every digit; what is missing is null."""
     columns = {name: frame[name].astype(object).tolist() for name in frame.columns}
     rows = [
         {name: None if pd.isna(values[i]) else values[i] for name, values in columns.items()} for i in range(len(frame))
@@ -172,7 +172,7 @@ def json_rows(frame: pd.DataFrame) -> bytes:
 
 
 def markdown_table(scores: ScoreTable, marks: Marks) -> str:
-    """Pipe tables, the best of each column in bold."""
+    """The table in Markdown, with the best of each column in bold."""
     blocks: list[str] = []
     for block in _blocks(scores):
         head = ["optimizer", *(backbone_label(scores.backbones[b]).replace("|", r"\|") for b in block)]
@@ -186,7 +186,7 @@ def markdown_table(scores: ScoreTable, marks: Marks) -> str:
 
 
 def latex_table(scores: ScoreTable, marks: Marks) -> str:
-    """``tabular`` environments for the package booktabs, the best of each column in bold."""
+    """The table in LaTeX, for the package booktabs, with the best of each column in bold."""
     blocks = ["% needs \\usepackage{booktabs}\n% " + caption(scores, marks)]
     for block in _blocks(scores):
         head = " & ".join(["Optimizer", *(backbone_label(scores.backbones[b]).translate(_TEX) for b in block)])
@@ -240,7 +240,7 @@ def caption(scores: ScoreTable, marks: Marks) -> str:
 
 
 def escape_tex(text: str) -> str:
-    """Text as LaTeX shows it; the signs of our tables included."""
+    """Escapes a text for LaTeX, the signs of our tables included."""
     plain = text.translate(_TEX)
     for sign, tex in (
         ("±", "$\\pm$"),

@@ -18,6 +18,7 @@ from typing import Any, Literal
 from bocb_hf.plugins import load_plugins
 from bocb_hf.runs.config import RunConfig
 from bocb_hf.runs.record import RunRecord
+from bocb_hf.terminal import make_streams_readable
 
 Floor = Literal["logistic_regression", "frozen_backbone"]
 
@@ -80,6 +81,7 @@ def _warm_up(stop: Event, threads: int, plugins: Sequence[str], cpu_only: bool) 
     """Runs once in every worker: imports the stack and plug-ins, sets threads, and leaves Ctrl-C to the parent."""
     if cpu_only:  # read when torch and accelerate start
         os.environ |= {"CUDA_VISIBLE_DEVICES": "", "ACCELERATE_USE_CPU": "true"}
+    make_streams_readable()
     global _stop_event  # noqa: PLW0603 - the initializer has no other way to reach the tasks of its process
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_exit_with_parent, daemon=True).start()

@@ -6,6 +6,7 @@ import io
 import re
 import subprocess
 import sys
+from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -16,9 +17,13 @@ from builders import make_data, make_floor, make_grid, make_record
 from stored import mixed_records, publish
 
 from bocb_hf.cli import main
+from bocb_hf.coupling.ledger import ledger
+from bocb_hf.coupling.marks import Marks
+from bocb_hf.coupling.scores import scores_of
 from bocb_hf.coupling.table import build_tables
 from bocb_hf.errors import InputError
 from bocb_hf.report.outputs import Outputs, write_outputs
+from bocb_hf.report.tabulate import tabulate
 from bocb_hf.report.words.tables import cell_text
 from bocb_hf.runs.record import RunRecord
 from bocb_hf.store.contents import DISAGREE, Quarantined, StoreContents, read_store
@@ -250,7 +255,7 @@ def test_random_damage_never_raises_and_never_changes_a_score(store):
 
 def test_an_empty_store_names_itself_and_the_fix(store, tmp_path):
     with pytest.raises(InputError, match=r"store: .*store holds no valid record.*`bocb train` or `make demo`"):
-        write_outputs(read_store(store), tmp_path / "out")
+        write_outputs(tabulate(read_store(store)), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -264,8 +269,8 @@ def test_a_store_of_bad_records_says_why(store, tmp_path, capsys):
 def test_a_folder_that_cannot_be_written(store, tmp_path):
     publish(store, [make_record()])
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match=r"--out: cannot write .*choose another folder"):
-        write_outputs(read_store(store), tmp_path / "file" / "out")
+    with pytest.raises(InputError, match=r"^cannot write .*choose another folder"):
+        write_outputs(tabulate(read_store(store)), tmp_path / "file" / "out")
 
 
 @pytest.fixture(scope="module")
@@ -281,7 +286,7 @@ def full_store(tmp_path_factory) -> LocalStore:
 
 @pytest.fixture(scope="module")
 def outputs(full_store, tmp_path_factory) -> Outputs:
-    return write_outputs(read_store(full_store), tmp_path_factory.mktemp("outputs") / "new" / "folder")
+    return write_outputs(tabulate(read_store(full_store)), tmp_path_factory.mktemp("outputs") / "new" / "folder")
 
 
 def test_all_files_are_written(outputs):
@@ -372,7 +377,7 @@ def test_hostile_names_are_escaped(store, tmp_path):
     publish(store, [make_record()])
     contents = read_store(store)
     contents.quarantined.append(Quarantined("local/x", "<script>alert(1)</script>", "<img src=x onerror=1>"))
-    html = written(write_outputs(contents, tmp_path / "out"), "report.html").read_text(encoding="utf-8")
+    html = written(write_outputs(tabulate(contents), tmp_path / "out"), "report.html").read_text(encoding="utf-8")
     assert "<script>alert" not in html and "<img src=x" not in html and "&lt;script&gt;alert" in html
 
 
@@ -387,14 +392,14 @@ def test_the_terminal_text_has_table_contrast_and_quarantine(outputs):
 
 
 def test_equal_records_give_equal_files(full_store, tmp_path, outputs):
-    again = write_outputs(read_store(full_store), tmp_path / "again")
+    again = write_outputs(tabulate(read_store(full_store)), tmp_path / "again")
     assert [p.read_bytes() for p in again.paths] == [p.read_bytes() for p in outputs.paths]
 
 
 def test_each_data_set_setting_and_revision_has_its_table(tmp_path):
     records = [*make_grid({("tiny_vit", "sgdm"): (1500, 1510)}), make_record("tiny_vit", setting="long")]
     records.append(make_record("tiny_vit", data=make_data(revision="abcdef0")))
-    outputs = write_outputs(StoreContents("memory", records), tmp_path)
+    outputs = write_outputs(tabulate(StoreContents("memory", records)), tmp_path)
     figures = [path.name for path in outputs.paths if path.suffix == ".png"]
     assert figures == [
         "heatmap-fashion_mnist_subset-demo-abcdef0.png",
@@ -403,6 +408,31 @@ def test_each_data_set_setting_and_revision_has_its_table(tmp_path):
     ]
     assert len(pd.read_csv(outputs.paths[0])) == 3
     assert outputs.paths[-1].read_text(encoding="utf-8").count("<h3>Test top-1</h3>") == 3
+
+
+def test_tables_scores_marks_and_ledger_are_built_once(store, tmp_path, monkeypatch, capsys):
+    """Once for each of two tables, whoever needs them; counted wherever a module has the function under its name."""
+    publish(store, [*make_grid({("tiny_vit", "sgdm"): (1500, 1510)}), make_record("tiny_vit", setting="long")])
+    calls: Counter[str] = Counter()
+
+    def counted(function):
+        def call(*given, **more):
+            calls[function.__name__] += 1
+            return function(*given, **more)
+
+        return call
+
+    for function in (build_tables, scores_of, ledger):
+        holders = [
+            m for n, m in sys.modules.items() if n.startswith("bocb_hf") and vars(m).get(function.__name__) is function
+        ]
+        assert len(holders) >= 2  # where it is defined, and where it is used
+        for module in holders:
+            monkeypatch.setattr(module, function.__name__, counted(function))
+    monkeypatch.setattr(Marks, "of", counted(Marks.of))
+    arguments = ["--store", str(store.root), "--out", str(tmp_path / "out"), "--draws", "100", "--rules", "paper"]
+    assert main(["aggregate", *arguments]) == 0
+    assert calls == {"build_tables": 1, "scores_of": 2, "ledger": 2, "of": 2}
 
 
 def test_the_recipe_runs_without_torch(full_store, tmp_path):

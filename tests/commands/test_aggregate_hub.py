@@ -13,7 +13,7 @@ from hub_client import HubClient
 from hub_server import HubServer
 from hub_state import Token
 
-from bocb_hf.commands.hub_commands import collection_title
+from bocb_hf.commands.collect import collection_title
 from bocb_hf.runs import strict_yaml
 from bocb_hf.runs.record import RunRecord
 from bocb_hf.runs.retraction import make_retraction

@@ -9,12 +9,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from builders import make_record
 
 import bocb_hf
 from bocb_hf import cli
 from bocb_hf.backbones import BACKBONES
+from bocb_hf.commands import COMMANDS as LINES
+from bocb_hf.commands import list as listing
+from bocb_hf.commands import sweep
+from bocb_hf.commands import train as training
 from bocb_hf.data import DATASETS
 from bocb_hf.optim import CATEGORIES, OPTIMIZERS
 from bocb_hf.store.local import LocalStore
@@ -33,11 +38,8 @@ Capture = pytest.CaptureFixture[str]
 
 
 def exit_of(*arguments: str) -> Any:
-    """The exit status, whether it is returned or raised by argparse."""
-    try:
-        return cli.main(arguments)
-    except SystemExit as ended:
-        return ended.code
+    """The exit status, which is returned and never raised."""
+    return cli.main(arguments)
 
 
 def error_of(capsys: Capture, *arguments: str) -> str:
@@ -63,23 +65,26 @@ def test_help_names_each_command_and_an_example(capsys: Capture) -> None:
     assert exit_of("--help") == 0
     text = capsys.readouterr().out
     for command in COMMANDS:
-        assert re.search(rf"^    {command}\s", text, re.MULTILINE)
+        assert re.search(rf"^  {command}\s", text, re.MULTILINE)
         assert f"  bocb {command} " in text or command in UNSHOWN
-    assert text.startswith("usage: bocb")
+    assert text.startswith("Usage: bocb")
     assert max(len(line) for line in text.splitlines()) <= 120
 
 
 def test_every_command_of_the_parser_is_tested_and_does_something() -> None:
-    (commands,) = [a for a in cli.build_parser()._actions if a.dest == "command"]
-    assert tuple(commands.choices or ()) == COMMANDS
-    assert {*cli._COMMANDS, "train"} == set(COMMANDS)
+    context = click.Context(cli.bocb)
+    assert tuple(cli.bocb.list_commands(context)) == COMMANDS
+    for name in COMMANDS:
+        command = cli.bocb.get_command(context, name)
+        assert command is not None and command.name == name and command.callback is not None
+        assert command.get_short_help_str(200) == LINES[name]
 
 
 @pytest.mark.parametrize("command", ["list", "sweep", "aggregate", "figures", "recommend", "render"])
 def test_each_command_explains_its_arguments(command: str, capsys: Capture) -> None:
     assert exit_of(command, "--help") == 0
     text = capsys.readouterr().out
-    assert text.startswith(f"usage: bocb {command}")
+    assert text.startswith(f"Usage: bocb {command}")
     assert command == "list" or "--store" in text
 
 
@@ -144,7 +149,7 @@ def test_the_listings_show_what_one_needs_to_choose(capsys: Capture) -> None:
 
 def test_an_unknown_command_names_the_known_ones(capsys: Capture) -> None:
     error = error_of(capsys, "trian")
-    assert "invalid choice: 'trian'" in error
+    assert "there is no command 'trian'; did you mean 'train'?" in error
     for command in COMMANDS:
         assert command in error
 
@@ -154,7 +159,7 @@ def test_an_unknown_command_names_the_known_ones(capsys: Capture) -> None:
     [(), ("list",), ("list", "planets"), ("sweep",), ("render", "--stor"), ("sweep", "demo", "--workers=0")],
 )
 def test_wrong_arguments_exit_with_2_and_the_usage(arguments: tuple[str, ...], capsys: Capture) -> None:
-    assert "usage: bocb" in error_of(capsys, *arguments)
+    assert "Usage: bocb" in error_of(capsys, *arguments)
 
 
 def test_a_missing_plan_lists_the_shipped_ones(capsys: Capture) -> None:
@@ -177,8 +182,8 @@ def test_overrides_of_a_sweep_may_stand_before_and_after_options() -> None:
         ["demo", "a=1", "--workers", "3", "b=2"],
         ["--workers", "3", "demo", "a=1", "b=2"],
     ):
-        parsed = cli._parse(["sweep", *arguments])
-        assert (parsed.command, parsed.plan, parsed.workers, parsed.overrides) == ("sweep", "demo", 3, ["a=1", "b=2"])
+        parsed = sweep.command.make_context("sweep", list(arguments)).params
+        assert (parsed["plan"], parsed["workers"], parsed["overrides"]) == ("demo", 3, ("a=1", "b=2"))
 
 
 def test_an_empty_store_is_named(tmp_path: Path, capsys: Capture) -> None:
@@ -202,10 +207,10 @@ def test_render_rebuilds_a_card_and_names_a_wrong_repository(tmp_path: Path, cap
 
 
 def test_ctrl_c_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
-    def stop(arguments: object) -> int:
+    def stop(what: str) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(cli._COMMANDS, "list", stop)
+    monkeypatch.setattr(listing.command, "callback", stop)
     assert exit_of("list", "optimizers") == 130
     assert capsys.readouterr().err == "stopped; run the same command again to continue\n"
 
@@ -237,11 +242,26 @@ def test_training_with_wrong_names_reports_them_without_a_traceback(tmp_path: Pa
     assert not list(tmp_path.iterdir())
 
 
-def test_the_recipe_without_a_configuration_exits_with_2(capsys: Capture) -> None:
-    from bocb_hf.commands.train import main
+def test_only_bocb_train_calls_the_launcher_and_hands_on_every_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    launched: list[list[str]] = []
+    here: list[Any] = []
+    monkeypatch.setattr(training, "_through_launcher", lambda: True)
+    monkeypatch.setattr("bocb_hf.engine.launch.launch_recipe", lambda words: launched.append(words) or 5)
+    monkeypatch.setattr(training, "train", lambda *given: here.append(given) or 0)
+    words = ["optimizer.name=adamw", "--config", "fashion_mnist_subset/demo", "--compile-model", "seed=3"]
+    assert cli.main(["--plugin", "json", "train", *words, "--plugin", "csv"]) == 5
+    assert launched == [["--plugin", "json", "--plugin", "csv", *words, "--plugin", "csv"]]
+    assert here == []
+    assert training.main(words) == 0
+    assert cli.main(["train", *words, "--dry-run"]) == 0
+    assert len(launched) == 1
+    overrides = ["optimizer.name=adamw", "seed=3", "runtime.compile_model=true"]
+    assert [(given[2], given[3]) for given in here] == [(overrides, False), (overrides, True)]
 
+
+def test_the_recipe_without_a_configuration_exits_with_2(capsys: Capture) -> None:
     for arguments in (["--config", "nope"], ["--config", "nope", "--dry-run"], ["--reproduce", "nope.json"]):
-        assert main(arguments) == 2
+        assert training.main(arguments) == 2
         out, err = capsys.readouterr()
         assert err.startswith("error: ")
         assert "nope" in err

@@ -120,7 +120,8 @@ def test_sigterm_saves_reports_and_continues(setting: Path, tmp_path: Path) -> N
 
 
 def test_accelerate_launch_without_any_configuration(setting: Path, tmp_path: Path) -> None:
-    done = run([*LAUNCH, TRAIN, "--config", str(setting)], HF_HOME=str(tmp_path / "no_accelerate_config_here"))
+    home = str(tmp_path / "no_accelerate_config_here")
+    done = run([*LAUNCH, TRAIN, "--config", str(setting)], HF_HOME=home, PYTHONIOENCODING="ascii")
     assert done.returncode == 0, done.stderr
     record, _ = result(tmp_path / "store")
     assert record.environment.processes == 1
@@ -201,13 +202,14 @@ def test_two_processes_killed_inside_an_epoch_continue_bit_identically(setting: 
 
 
 def test_dry_run_prints_everything_and_trains_nothing(setting: Path, tmp_path: Path) -> None:
-    done = run([sys.executable, TRAIN, "--config", str(setting), "--dry-run"])
+    # what the encoding of the output lacks is written readably
+    done = run([sys.executable, TRAIN, "--config", str(setting), "--dry-run"], PYTHONIOENCODING="ascii")
     assert done.returncode == 0, done.stderr
     for text in (
         "lr: 0.001",
         "beta2: 0.999",
         "114,250 trainable",
-        "16 = 2 epochs × 8",
+        "16 = 2 epochs x 8",
         "no decay",
         "pos_embed",
         "MB",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import math
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from torch import nn
 from torch.nn import functional
 
 from bocb_hf.backbones.definition import define_backbone
-from bocb_hf.commands.train import add_arguments, load_config
+from bocb_hf.commands import train
 from bocb_hf.data.augment import normalize
 from bocb_hf.data.sampling import epoch_order
 from bocb_hf.data.source import LoaderSource, MemorySource
@@ -268,17 +267,14 @@ def test_compiled_model_and_optimizer_give_the_same_run(
         assert torch.allclose(found[name], value, atol=1e-4), name
 
 
-def test_the_flags_of_compilation_are_those_of_runtime() -> None:
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
-    words = [
-        "--config",
-        "fashion_mnist_subset/demo",
-        "--compile-optimizer",
-        "backbone.name=tiny_vit",
-        "optimizer.name=lion",
-    ]
-    runtime = load_config(parser.parse_intermixed_args(words)).runtime
+def test_the_flags_of_compilation_are_those_of_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
+    trained: list[Any] = []
+    monkeypatch.setattr(train, "train", lambda *given: trained.append(given) or 0)
+    words = ["--config", "fashion_mnist_subset/demo", "--compile-optimizer", "backbone.name=tiny_vit"]
+    assert train.main([*words, "optimizer.name=lion"]) == 0
+    ((setting, reproduce, overrides, dry_run),) = trained
+    assert not dry_run
+    runtime = train.load_config(setting, reproduce, overrides).runtime
     assert (runtime.compile_model, runtime.compile_optimizer) == (False, True)
 
 

@@ -21,7 +21,6 @@ from hub_server import HubServer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bocb_hf.commands.recommend import starts_of
 from bocb_hf.coupling.published import PUBLISHED, published
 from bocb_hf.coupling.table import build_tables
 from bocb_hf.errors import InputError
@@ -39,6 +38,7 @@ from bocb_hf.leaderboard.watched import WatchedFile
 from bocb_hf.leaderboard.write import leaderboard_parquet
 from bocb_hf.optim import OPTIMIZERS
 from bocb_hf.recommend.answer import answer
+from bocb_hf.recommend.answers import starts_of
 from bocb_hf.recommend.evidence import evidence_of
 from bocb_hf.recommend.tags import find_tags
 from bocb_hf.recommend.words import answer_text

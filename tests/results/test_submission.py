@@ -10,6 +10,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
+import click
 import pandas as pd
 import pytest
 from builders import make_record
@@ -18,12 +19,12 @@ from hub_server import HubServer
 from published import publish
 
 from bocb_hf.backbones import BACKBONES
-from bocb_hf.cli import build_parser
-from bocb_hf.commands.publication import results_card
+from bocb_hf.cli import bocb as commands
 from bocb_hf.errors import InputError
 from bocb_hf.leaderboard.read import LeaderboardFile
 from bocb_hf.optim import OPTIMIZERS
 from bocb_hf.resources import config_files
+from bocb_hf.results.card import results_card
 from bocb_hf.results.submission.document import Submission, parse_submission
 from bocb_hf.runs.record import RunRecord
 from bocb_hf.runs.retraction import make_retraction
@@ -530,11 +531,11 @@ def test_every_documented_command_can_be_typed() -> None:
     cards = [(root / "model_cards" / f"{name}_card.md.jinja").read_text() for name in ("results", "space")]
     lines = [line for text in (guide, *cards) for line in text.splitlines() if line.startswith("bocb ")]
     assert {line.split()[1] for line in lines} == {"train", "push", "submit", "validate"}
-    parser = build_parser()
     for line in lines:
         words = re.sub(r"\{\{.*?\}\}", RESULTS, line.split("  #")[0]).translate(str.maketrans("", "", "<>")).split()[1:]
-        if words[0] != "train":  # whose arguments are the recipe's
-            parser.parse_args(words)
+        _, command, rest = commands.resolve_command(click.Context(commands), words)
+        assert command is not None
+        command.make_context(words[0], list(rest))  # parses and checks, and runs nothing
         for word in words:
             key, _, value = word.partition("=")
             assert key != "backbone.name" or value in BACKBONES, line

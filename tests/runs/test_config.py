@@ -13,7 +13,7 @@ import yaml
 from builders import make_record
 from pydantic import BaseModel
 
-from bocb_hf.commands.listing import list_rows
+from bocb_hf.commands.list import list_rows
 from bocb_hf.errors import InputError
 from bocb_hf.optim import OPTIMIZERS
 from bocb_hf.optim.resolve import resolve_hyperparameters

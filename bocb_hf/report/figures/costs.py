@@ -142,7 +142,7 @@ def _crosses(box: Bbox, a: Sequence[float], b: Sequence[float]) -> bool:
 
 
 def _distance(box: Bbox, point: Sequence[float]) -> float:
-    """From a point to the nearest edge of a box, 0 inside it."""
+    """The distance from a point to the nearest edge of a box; 0 inside the box."""
     across = max(box.x0 - point[0], 0.0, point[0] - box.x1)
     return float(np.hypot(across, max(box.y0 - point[1], 0.0, point[1] - box.y1)))
 
@@ -152,7 +152,7 @@ def _name_points(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
 
     A line leads back to the point where the name stands far away, or nearer to another point.
     """
-    figure.draw_without_rendering()  # sizes are known only then
+    figure.draw_without_rendering()  # sizes of texts are known only after drawing
     figure.set_layout_engine("none")
     pixel = figure.dpi / 72
     at = [tuple(axes.transData.transform((p.cost, p.mean)).tolist()) for p in points]
@@ -179,7 +179,7 @@ def _name_points(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
         text.set_position((centre[0] / pixel, centre[1] / pixel))
         taken.append(box)
         if stray:
-            end = np.clip(at[i], (box.x0, box.y0), (box.x1, box.y1))  # of the box, nearest to the point
+            end = np.clip(at[i], (box.x0, box.y0), (box.x1, box.y1))  # the nearest place on the box's edge
             ends = axes.transData.inverted().transform([at[i], end])
             axes.plot(*ends.T, color=SOFT, linewidth=0.4, zorder=2.5, scalex=False, scaley=False, clip_on=False)
 
@@ -196,11 +196,11 @@ def _free_place(
     """The best box for the name of point i, in pixels, and whether it needs a line that leads back.
 
     Args:
-        figure: Must hold the box.
-        axes: Should hold it.
-        i: Which point.
+        figure: The figure that must hold the box.
+        axes: The axes that should hold the box.
+        i: Index of the point.
         size: Width and height of the name.
-        at: Where the points are.
+        at: Places of all points.
         taken: Boxes of the points, in their order, and of the names so far.
         bars: Lines that run along an axis.
     """

@@ -37,9 +37,9 @@ def critical_difference(mean_ranks: Mapping[str, float], cd: float | None, note:
     """Mean ranks on a line; a bar joins optimizers that do not differ by more than the critical difference.
 
     Args:
-        mean_ranks: By optimizer, 1 is best.
+        mean_ranks: Mean rank by optimizer, where 1 is best.
         cd: Critical difference of Nemenyi's test; None draws no bars, where the test cannot be done.
-        note: Test, level and number of backbones.
+        note: A line with the test, its level and the number of backbones.
     """
     order = sorted(mean_ranks, key=lambda o: (mean_ranks[o], o))
     left = order[: math.ceil(len(order) / 2)]
@@ -87,7 +87,7 @@ def critical_difference(mean_ranks: Mapping[str, float], cd: float | None, note:
 
 
 def groups(ranks: Sequence[float], cd: float) -> list[tuple[int, int]]:
-    """Longest runs (first, last) of ascending ranks that lie within the critical difference; single ones are no run."""
+    """Longest runs (first, last) of ascending ranks within the critical difference; a single optimizer is no run."""
     found: list[tuple[int, int]] = []
     for first in range(len(ranks)):
         last = max(i for i in range(first, len(ranks)) if ranks[i] - ranks[first] <= cd)
@@ -111,11 +111,11 @@ def interaction(
 
     Args:
         residuals: Shape (B, O), in points; NaN for cells without one.
-        backbones: Of the rows of ``residuals``, drawn as columns.
-        optimizers: Of its columns, drawn as rows.
+        backbones: Names of the rows of ``residuals``, which are drawn as columns.
+        optimizers: Names of the columns of ``residuals``, which are drawn as rows.
         clear: Cells whose simultaneous interval excludes zero, shape (B, O); None where noise is unknown.
-        note: What they are residuals of, and how the intervals came about.
-        dataset: For the title.
+        note: A line that says what the residuals are of, and how the intervals came about.
+        dataset: Name of the data set, for the title.
     """
     column_order, row_order = cluster(residuals), cluster(residuals.T)
     wide = len(backbones) > 8
@@ -166,7 +166,7 @@ def interaction(
 
 
 def _draw_residual(axes: Axes, x: int, y: int, value: float, clear: bool, colours: ScalarMappable) -> None:
-    """One cell, from the corner (x, y) downwards; NaN is a cell without a residual."""
+    """Draws one cell from the corner (x, y) downwards; NaN is a cell without a residual."""
     known = math.isfinite(value)
     red, green, blue, _ = np.asarray(colours.to_rgba(np.array([value])))[0] if known else np.ones(4)
     face = (float(red), float(green), float(blue)) if known else MISSING

@@ -30,8 +30,8 @@ from bocb_hf.report.figures.style import (
 )
 from bocb_hf.report.words.tables import backbone_label, optimizer_label
 
-ROW = 0.165  # inches a row: names of 6 points keep apart
-SWARM = 4  # points above each other
+ROW = 0.165  # inches for each row, so that names of 6 points keep apart
+SWARM = 4  # points that may stand above each other
 
 
 def violin(scores: ScoreTable) -> Figure:
@@ -53,7 +53,7 @@ def violin(scores: ScoreTable) -> Figure:
             c = category(scores.optimizers[o], dict(zip(scores.optimizers, scores.categories, strict=True)))
             if np.isfinite(mean):
                 style = {"color": COLOURS[c], "marker": MARKERS[c], "markersize": 2.4, "markeredgewidth": 0}
-                lane = 0.12 * ("abcd".find(c) - 1.5) if c in "abcd" else 0.0  # categories beside each other
+                lane = 0.12 * ("abcd".find(c) - 1.5) if c in "abcd" else 0.0  # categories that stand beside each other
                 axes.plot([mean], [y + lane], linestyle="", alpha=0.85, zorder=4, **style)
         _counts(axes, y, len(known), int(np.isin(scores.status[y], ("diverged", "partial")).sum()))
     _rows(axes, [backbone_label(b) for b in scores.backbones])
@@ -139,13 +139,13 @@ def swarm(values: Sequence[int]) -> list[tuple[float, float]]:
 
 
 def _counts(axes: Axes, y: int, n: int, failed: int) -> None:
-    """n and the number of failures at the right end of a row."""
+    """Writes n and the number of failures at the right end of each row."""
     text, colour = (f"{n} ✕{failed}", WARN) if failed else (str(n), SOFT)
     axes.text(1.01, y, text, transform=axes.get_yaxis_transform(), fontsize=SMALL, color=colour, va="center")
 
 
 def _rows(axes: Axes, names: Sequence[str]) -> None:
-    """Names of the rows, from the top."""
+    """Writes the names of the rows, from the top."""
     tidy(axes)
     axes.set_yticks(range(len(names)), [short(name, 16) for name in names], fontsize=SMALL)
     axes.set_ylim(max(len(names), 1) - 0.4, -0.6)

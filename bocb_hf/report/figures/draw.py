@@ -82,7 +82,7 @@ def draw_ranks(scores: ScoreTable, ranking: Ranking) -> Figure:
 
 
 def slugs(names: tuple[str, ...]) -> Mapping[str, str]:
-    """A file name for each backbone; two that read alike get a number."""
+    """A file name for each backbone; two names that read alike get a number."""
     found: dict[str, str] = {}
     for name in names:
         slug = re.sub(r"[^a-z0-9_]+", "-", name.lower()).strip("-") or "x"

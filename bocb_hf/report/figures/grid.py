@@ -21,14 +21,14 @@ from bocb_hf.report.figures.style import COLUMN, DPI, INK, MISSING, PAGE, SMALL,
 from bocb_hf.report.words.tables import backbone_label, optimizer_label
 
 ROOMY = 8  # backbones up to which a cell holds its interval and n
-ACROSS = 20  # backbones beside each other on a page; further ones come below
+ACROSS = 20  # backbones beside each other on a page; the others come below
 TOP = 4
 _RANKS = "★②③④"
-_LEFT, _RIGHT, _HEAD, _SCALE, _LABELS = 0.62, 0.05, 0.2, 0.36, 0.42  # inches around the grid
+_LEFT, _RIGHT, _HEAD, _SCALE, _LABELS = 0.62, 0.05, 0.2, 0.36, 0.42  # inches of margin around the grid
 
 
 def heatmap(scores: ScoreTable, marks: Marks | None = None, split: str = "test", note: str = "") -> Figure:
-    """Optimizers × backbones; the colour is the distance to the best optimizer of the same backbone.
+    """Draws optimizers × backbones; the colour is the distance to the best optimizer of the same backbone.
 
     Colours compare within a column only. The scale is a square root, so that one collapsed cell does not make all the
     others look alike. Cells without a number have no colour of the scale: those that diverged are hatched, missing ones
@@ -36,10 +36,10 @@ def heatmap(scores: ScoreTable, marks: Marks | None = None, split: str = "test",
     four; above twenty the rest follow below.
 
     Args:
-        scores: What is shown.
-        marks: Its intervals and flags.
-        split: For the title.
-        note: A further line below.
+        scores: The scores that are shown.
+        marks: The intervals and flags of the scores.
+        split: Name of the split, for the title.
+        note: A further line below the grid.
     """
     marks = marks or Marks.none(scores)
     blocks = _blocks(len(scores.backbones))
@@ -95,7 +95,7 @@ def _blocks(backbones: int) -> list[range]:
 def _draw_column(
     axes: Axes, x: int, b: int, scores: ScoreTable, marks: Marks, gaps: Any, colours: ScalarMappable, roomy: bool
 ) -> None:
-    """The cells of one backbone, from the corner (x, 0) downwards."""
+    """Draws the cells of one backbone from the corner (x, 0) downwards."""
     place = ranks(scores.select(backbones=[scores.backbones[b]]))[0]
     top = TOP if len(scores.optimizers) > 2 * TOP else 1
     for y in range(len(scores.optimizers)):
@@ -192,6 +192,6 @@ def _wrap(label: str) -> str:
 
 
 def _ticks(norm: Normalize) -> list[float]:
-    """Round values that stand apart on the square-root scale."""
+    """Round values for the ticks of the colour bar that stand apart on its square-root scale."""
     largest = float(norm.vmax or 1)
     return [0.0, *(t for t in (1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 80.0) if t <= largest)]

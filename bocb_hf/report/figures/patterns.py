@@ -40,8 +40,8 @@ def pattern_figure(runs: Mapping[str, Sequence[WeightPatterns]], backbone: str, 
     Args:
         runs: Patterns of the completed runs by optimizer, at least one; a run whose layers are not those of the first
             is left out.
-        backbone: Whose runs they are.
-        dataset: On which.
+        backbone: The backbone of the runs.
+        dataset: The data set of the runs.
     """
     names = next([layer.name for layer in p.layers] for found in runs.values() for p in found)
     alike = {o: [p for p in found if [layer.name for layer in p.layers] == names] for o, found in runs.items()}

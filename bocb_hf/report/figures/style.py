@@ -15,9 +15,9 @@ from matplotlib.lines import Line2D
 from bocb_hf.coupling.scores import category_of
 from bocb_hf.optim import CATEGORIES
 
-COLUMN = 3.3  # inches: one column of a two-column paper
-PAGE = 6.9  # inches: both columns
-SMALL = 6.0  # points: the smallest text
+COLUMN = 3.3  # width in inches of one column of a two-column paper
+PAGE = 6.9  # width in inches of both columns
+SMALL = 6.0  # size in points of the smallest text
 PER_INCH, TITLE_PER_INCH = 22, 14  # letters of the smallest text, and of a title
 TEXT = 6.5
 TITLE = 7.5
@@ -43,12 +43,12 @@ def short(label: str, letters: int) -> str:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty white figure, in inches."""
+    """An empty white figure of a size in inches."""
     return Figure(figsize=(width, height), dpi=DPI, facecolor="white", layout="constrained")
 
 
 def category(optimizer: str, known: Mapping[str, str] | None = None) -> str:
-    """Category of an optimizer as it decides colour and marker."""
+    """The category of an optimizer, which decides its colour and its marker."""
     if known and optimizer in known:
         return known[optimizer] if known[optimizer] in COLOURS else "unknown"
     return category_of(optimizer)
@@ -66,7 +66,7 @@ def dashes(optimizers: Sequence[str]) -> dict[str, Any]:
 
 
 def tidy(axes: Axes) -> None:
-    """Thin, quiet axes."""
+    """Gives axes thin lines, only the left and the lower one, and a pale grid across."""
     axes.tick_params(labelsize=SMALL, length=2, width=0.5, pad=2, colors=INK)
     for name, spine in axes.spines.items():
         spine.set_visible(name in ("left", "bottom"))
@@ -77,7 +77,7 @@ def tidy(axes: Axes) -> None:
 
 
 def title(figure: Figure, text: str) -> None:
-    """A title over the whole figure, at its left edge."""
+    """Writes a title over the whole figure, at its left edge."""
     text = textwrap.fill(text, max(20, int(figure.get_figwidth() * TITLE_PER_INCH)))
     figure.suptitle(text, fontsize=TITLE, weight="bold", x=0.01, ha="left", color=INK)
 
@@ -88,13 +88,13 @@ def wrap(text: str, inches: float) -> str:
 
 
 def footnote(figure: Figure, text: str) -> None:
-    """What a reader must know to read the figure, below it."""
+    """Writes below the figure what a reader must know to read it."""
     text = wrap(text, figure.get_figwidth() - 0.1)
     figure.supxlabel(text, fontsize=SMALL, color=SOFT, x=0.01, ha="left", linespacing=1.25)
 
 
 def category_legend(axes: Axes, optimizers: Iterable[str], **options: Any) -> None:
-    """Colour and marker of each category that occurs."""
+    """Draws a legend with colour and marker of each category that occurs."""
     present = {category(o) for o in optimizers}
     handles = [
         Line2D([], [], color=COLOURS[c], marker=MARKERS[c], linestyle="", markersize=3.2, markeredgewidth=0)
@@ -109,8 +109,8 @@ def label_ends(figure: Figure, axes: Axes, ends: Sequence[tuple[str, str, float,
     """Names lines at the right of the axes, each as near to its end as the others allow.
 
     Args:
-        figure: With all else drawn; its layout is fixed here.
-        axes: Of the lines.
+        figure: The figure, with all else drawn; its layout is fixed here.
+        axes: The axes that hold the lines.
         ends: (name, colour, x, y) of each, in data coordinates.
     """
     if not ends:
@@ -118,7 +118,7 @@ def label_ends(figure: Figure, axes: Axes, ends: Sequence[tuple[str, str, float,
     longest = max(len(name) for name, _, _, _ in ends)
     room = (longest * SMALL * 0.6 + 16) / 72 / figure.get_figwidth()
     figure.get_layout_engine().set(rect=(0, 0, 1 - room, 1))  # pyright: ignore
-    figure.draw_without_rendering()  # the place of the axes is known only then
+    figure.draw_without_rendering()  # the place of the axes is known only after drawing
     figure.set_layout_engine("none")
     to_axes = axes.transData + axes.transAxes.inverted()
     heights = [float(to_axes.transform((x, y))[1]) for _, _, x, y in ends]
@@ -139,7 +139,7 @@ def label_ends(figure: Figure, axes: Axes, ends: Sequence[tuple[str, str, float,
                 "linewidth": 0.4,
                 "alpha": 0.6,
                 "relpos": (0, 0.5),
-                "patchA": None,  # else a steep line would end early, beside another name
+                "patchA": None,  # without this, a steep line would end early, beside another name
                 "shrinkA": 0,
                 "shrinkB": 1,
             },
@@ -173,7 +173,7 @@ def spread(places: Sequence[float], gap: float, low: float, high: float) -> list
         taken += int(members)
         start = first + gap * members
     excess = max(found, default=high) - high
-    if excess > 0:  # push back from the top
+    if excess > 0:  # pushes back what stands above the top
         limit = high
         for i in reversed(order):
             found[i] = min(found[i], limit)

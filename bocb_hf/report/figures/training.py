@@ -40,9 +40,9 @@ class Trace:
     """The training loss of one run.
 
     Attributes:
-        steps: Ascending, at which it was logged.
-        losses: In nats, one for each.
-        epochs_per_step: To read the steps as epochs.
+        steps: The steps at which the loss was logged, ascending.
+        losses: The loss in nats at each of these steps.
+        epochs_per_step: The factor that turns steps into epochs.
     """
 
     steps: tuple[int, ...]
@@ -51,14 +51,14 @@ class Trace:
 
     @classmethod
     def of(cls, record: RunRecord) -> Trace:
-        """That of a record."""
+        """The training loss of a record."""
         scale = record.identity.training.epochs / record.total_steps
         return cls(tuple(record.curve.step), tuple(record.curve.train_loss), scale)
 
 
 @dataclass(frozen=True)
 class Line:
-    """The final runs of one optimizer on a backbone, those that ended; a run without a curve has an empty trace."""
+    """The final runs of one optimizer on a backbone that ended; a run without a curve has an empty trace."""
 
     optimizer: str
     completed: tuple[Trace, ...]

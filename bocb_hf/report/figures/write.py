@@ -21,11 +21,11 @@ def write_figures(
     """Writes every figure as PNG and SVG, and the tables unless only some figures are asked for.
 
     Args:
-        scores: What is shown.
-        marks: Its intervals and flags.
-        table: The records behind it; None for a published table, which has no trials, costs or curves.
-        out_dir: Created when missing.
-        only: Beginnings of names; empty for all.
+        scores: The scores that are shown.
+        marks: The intervals and flags of the scores.
+        table: The records behind the scores; None for a published table, which has no trials, costs or curves.
+        out_dir: Folder to write to; created when missing.
+        only: Beginnings of the names of figures; empty for all.
 
     Raises:
         InputError: No figure has such a name, or a file cannot be written.

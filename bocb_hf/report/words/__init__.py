@@ -1,1 +1,1 @@
-"""Numbers as sentences. Part of ``report``, and may import what that may."""
+"""The words of the report: numbers as sentences and tables as text; may import what ``report`` may."""

@@ -12,9 +12,9 @@ from bocb_hf.coupling.failure import GAMMA
 from bocb_hf.coupling.scores import ScoreTable
 from bocb_hf.report.words.tables import backbone_label, family_test_text, fixed, optimizer_label, signed, span
 
-SHOWN = 5  # of a list that is ordered by importance
-MANY = 8  # seeds, or names that are left out, that are still listed
-MANY_SETS = 20  # backbones whose sets are still listed
+SHOWN = 5  # entries that are printed of a list that is ordered by importance
+MANY = 8  # up to so many seeds, or names that are left out, are listed one by one
+MANY_SETS = 20  # up to so many backbones have their sets of optimizers listed
 
 
 def analysis_text(analysis: Analysis) -> list[str]:
@@ -43,7 +43,7 @@ def analysis_text(analysis: Analysis) -> list[str]:
 
 
 def variant_text(variant: Variant) -> str:
-    """One way to look at the family contrast."""
+    """A variant of the family contrast as a sentence."""
     digits = 2
     sentence = (
         f"Family contrast, {variant.name}: CNNs {signed(variant.cnn_centre, digits)} ({len(variant.cnn)}), modern "
@@ -57,7 +57,7 @@ def variant_text(variant: Variant) -> str:
 
 
 def _basis(scores: ScoreTable) -> str:
-    """What everything below rests on."""
+    """The first sentence: how many cells, seeds and data the analysis rests on."""
     counts = [int(n) for n in scores.n[scores.ranked]]
     place = ", ".join(filter(None, (scores.source, scores.dataset, scores.setting and f"setting {scores.setting}")))
     seeds = sorted({s for s, v in zip(scores.seeds, scores.values.T, strict=True) if np.isfinite(v).any()})
@@ -137,7 +137,7 @@ def _decompositions(found: ScaleAnalysis) -> list[str]:
 def _structure(found: ScaleAnalysis) -> list[str]:
     lines: list[str] = []
     shown = 3
-    if found.components is not None and len(found.components) > shown + 1:  # the last one is always 0
+    if found.components is not None and len(found.components) > shown + 1:  # the last optimizer always adds 0
         lines.append(
             f"{shown} components carry {float(found.components[:shown].sum()):.1f} % of the interaction, noise inside; "
             f"the first {float(found.components[0]):.0f} %."
@@ -195,7 +195,7 @@ def _ranking(analysis: Analysis) -> list[str]:
     ranked = sorted(zip(ranking.mean_ranks.tolist(), scores.optimizers, strict=True))
     names = ", ".join(f"{optimizer_label(optimizer)} {rank:.1f}" for rank, optimizer in ranked[:SHOWN])
     left_out = len(scores.backbones) - len(ranking.backbones)
-    p = f"p = {ranking.p:.2g}" if ranking.p > 0 else "p < 1e-300"  # too small for a number
+    p = f"p = {ranking.p:.2g}" if ranking.p > 0 else "p < 1e-300"  # the share is too small to be printed as a number
     return [
         f"Mean ranks over {len(ranking.backbones)} backbones"
         + (f" ({left_out} left out for cells without a rank)" if left_out else "")

@@ -1,4 +1,4 @@
-"""The study's own rules in words, with what they do not give."""
+"""The study's own rules applied and put in words, with the printed figures that they do not give."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from bocb_hf.coupling.study_rules import (
 )
 from bocb_hf.report.words.tables import backbone_label, optimizer_label
 
-COLUMNS = 7  # of a block in the terminal
+COLUMNS = 7  # backbones in a block of the terminal
 
 
 def marks_table(scores: ScoreTable, failures: Failures) -> str:
@@ -96,7 +96,7 @@ def rules_text(scores: ScoreTable, failures: Failures) -> list[str]:
 
 
 def exceptions_text(rows: Sequence[SpreadRow], scores: ScoreTable) -> list[str]:
-    """Which printed figures the rule does not give."""
+    """A sentence that names the printed figures which the study's rule does not give."""
     compared = [row for row in rows if row.printed is not None]
     wrong = [row for row in compared if row.agrees is False]
     if not compared:
@@ -112,7 +112,7 @@ def exceptions_text(rows: Sequence[SpreadRow], scores: ScoreTable) -> list[str]:
 
 
 def ranking_text(columns: Mapping[str, PrintedRank]) -> list[str]:
-    """Table 4's overall column from its four others."""
+    """Compares the overall column of the study's Table 4 with what its four other columns give."""
     rows = overall_ranking(columns)
     tied = [row for row in rows if row.tied]
     wrong = [row for row in rows if not row.agrees]
@@ -135,13 +135,13 @@ def study_sections(
     spreads: Mapping[str, PrintedSpread] | None,
     ranking: Mapping[str, PrintedRank] | None,
 ) -> tuple[list[str], list[str]]:
-    """Blocks of aligned text, and sentences.
+    """The study's rules applied to a table, as blocks of aligned text and as sentences.
 
     Args:
         scores: The table.
-        failures: By the default rule.
+        failures: The cells that the default rule flags.
         spreads: Printed figures below the columns; None for a table of ours, which has none.
-        ranking: Table 4; None likewise.
+        ranking: Table 4; None for a table of ours.
     """
     rows = spread_rows(scores, spreads)
     sentences = [*rules_text(scores, failures), *exceptions_text(rows, scores)]

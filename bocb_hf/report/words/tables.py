@@ -17,7 +17,7 @@ from bocb_hf.coupling.table import Floor, Table
 from bocb_hf.optim import OPTIMIZERS
 
 FEW_EPOCHS = 10
-COLUMNS = 6  # of a block in the terminal
+COLUMNS = 6  # backbones in a block of the terminal
 
 
 def backbone_label(name: str) -> str:
@@ -69,18 +69,18 @@ def fixed(value: float, digits: int) -> str:
 
 
 def _rounded(value: float, digits: int) -> float:
-    return round(value, digits) + 0.0  # −0.0 + 0.0 is 0.0
+    return round(value, digits) + 0.0  # adding 0.0 turns −0.0 into 0.0
 
 
 def interval_text(interval: Interval | None, digits: int = 1) -> str:
-    """``95 % [80.3, 83.6]``, or that there is none."""
+    """``95 % [80.3, 83.6]``, or the words that there is no interval."""
     if interval is None:
         return "no interval (noise cannot be separated)"
     return f"95 % [{fixed(interval.low, digits)}, {fixed(interval.high, digits)}]"
 
 
 def beside_zero(interval: Interval | None) -> str:
-    """What to add to an interval of a difference: that it includes zero, if it does."""
+    """The words to add to an interval of a difference that includes zero; nothing for another one."""
     return ", which includes zero" if interval is not None and interval.holds(0) else ""
 
 
@@ -150,7 +150,7 @@ def notes(table: Table, floor_rows: Sequence[Floor]) -> list[str]:
 
 
 def _speed(table: Table, shown: Sequence[Row], floor_rows: Sequence[Floor]) -> list[str]:
-    """That few epochs measure speed, and how many cells stay below what needs no network."""
+    """Sentences that few epochs measure speed, and that count the cells below what needs no network."""
     epochs = sorted({record.identity.training.epochs for record in table.records})
     found: list[str] = []
     if epochs and epochs[0] < FEW_EPOCHS:
@@ -174,7 +174,7 @@ def _speed(table: Table, shown: Sequence[Row], floor_rows: Sequence[Floor]) -> l
 
 
 def _noise(table: Table, shown: Sequence[Row]) -> list[str]:
-    """What the intervals rest on."""
+    """Sentences about what the intervals of a table rest on."""
     counts = [row.n for row in shown if row.ranked]
     if counts and max(counts) == 1:
         return ["n = 1 everywhere: noise cannot be separated from differences; only further seeds can show it."]
@@ -196,7 +196,7 @@ def _noise(table: Table, shown: Sequence[Row]) -> list[str]:
 
 
 def _fairness(shown: Sequence[Row]) -> list[str]:
-    """Whether every cell was tuned alike, and whether a grid was too small."""
+    """Sentences about whether every cell was tuned alike, and whether a grid was too small."""
     trials = sorted({len(row.trials) for row in shown if row.finals})
     found: list[str] = []
     if len(trials) > 1:

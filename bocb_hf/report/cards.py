@@ -1,59 +1,50 @@
-"""Reads namespaces of the Hub: the cards of all, and of each card the records that are not here yet.
-
-Only the namespaces that the user names are read, whatever a card or a data set says.
-"""
+"""``runs.parquet``: one row for each final run of namespaces of the Hub, as its card states it, without its record."""
 
 from __future__ import annotations
 
-import argparse
 import csv
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
-from bocb_hf.errors import InputError
+from bocb_hf.report.outputs import CannotWrite
 from bocb_hf.runs.card import CardBlock
 from bocb_hf.store.caches import open_caches
 
-if TYPE_CHECKING:
-    pass
-
-_BATCH = 2000  # rows held at a time
+_BATCH = 2000  # rows that are held in memory at a time
 
 
-def add_hub_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the arguments that only a store on the Hub knows."""
-    group = parser.add_argument_group("from the Hub")
-    group.add_argument("--offline", action="store_true", help="ask nobody; use what was read before")
-    group.add_argument("--cards", action="store_true", help="read cards only, and write runs.parquet: one row a run")
-    group.add_argument(
-        "--results",
-        metavar="hf://datasets/ORG/NAME",
-        help="a results data set: records from one download, and who has verified which",
-    )
-    group.add_argument(
-        "--submissions", action="store_true", help="count what was merged into --results too, as `bocb publish` does"
-    )
+class RunsWritten(NamedTuple):
+    """The files that were written, and how many runs and refusals they hold."""
+
+    runs: Path
+    count: int
+    reasons: Path
+    quarantined: int
 
 
-def aggregate_cards(arguments: argparse.Namespace) -> int:
-    """Writes ``runs.parquet``, one row a final run as its card states it, and ``quarantined.csv``.
+def write_runs(store: str, out: Path, results: str | None, offline: bool) -> RunsWritten:
+    """Writes ``runs.parquet``, one row for each final run as its card states it, and ``quarantined.csv``.
 
-    Memory does not grow with the number of cards: what was seen is kept in a temporary file.
+    Only the namespaces that the store names are read, whatever a card or a data set says. Memory does not grow with the
+    number of cards: what was seen is kept in a temporary file.
+
+    Args:
+        store: ``hf://<namespace>[,<namespace>...]``.
+        out: Folder to write to; created when missing.
+        results: The results data set with the levels of trust, if any.
+        offline: Send no request; use what was read before.
 
     Raises:
-        InputError: As ``open_caches``; or a file cannot be written.
+        InputError: Nothing was read before that ``offline`` could use, the Hub refused, or a file cannot be written.
     """
-    if arguments.submissions:
-        raise InputError("--submissions: what was submitted is told by its records, not by cards; leave out --cards")
-    out: Path = arguments.out
-    level, damaged = _read_levels(arguments.results, arguments.offline)
+    level, damaged = _read_levels(results, offline)
     bad = len(damaged)
     with ExitStack() as stack:
-        caches = open_caches(stack, arguments.store, arguments.offline)
-        seen = stack.enter_context(closing(sqlite3.connect("")))  # a temporary file
+        caches = open_caches(stack, store, offline)
+        seen = stack.enter_context(closing(sqlite3.connect("")))  # an empty name is a temporary file
         seen.execute("CREATE TABLE runs (run_id TEXT PRIMARY KEY, repository TEXT NOT NULL) WITHOUT ROWID")
 
         def rows() -> Iterator[dict[str, Any]]:
@@ -79,17 +70,16 @@ def aggregate_cards(arguments: argparse.Namespace) -> int:
             with partial.open("w", encoding="utf-8", newline="") as file:
                 writer = csv.writer(file, lineterminator="\n")
                 writer.writerow(("repository", "path", "reason"))
-                writer.writerows((arguments.results, path, reason) for path, reason in damaged)
+                writer.writerows((results, path, reason) for path, reason in damaged)
                 count = _write_parquet(out / "runs.parquet", rows())
             partial.replace(out / "quarantined.csv")
         except OSError as error:
-            raise InputError(f"--out: cannot write below {out}: {error.strerror}; choose another folder") from error
-    print(f"wrote {out / 'runs.parquet'}: {count} runs; {bad} quarantined, see {out / 'quarantined.csv'}")
-    return 0
+            raise CannotWrite(out, error) from error
+    return RunsWritten(out / "runs.parquet", count, out / "quarantined.csv", bad)
 
 
 def _read_levels(results: str | None, offline: bool) -> tuple[Mapping[str, str], list[tuple[str, str]]]:
-    """Levels of trust by SHA-256 of a record, and what in the results data set is no verification."""
+    """Levels of trust by the SHA-256 of a record, and the files of the results data set that are no verification."""
     if not results:
         return {}, []
     from bocb_hf.results.dataset import read_verifications
@@ -117,7 +107,7 @@ def _rows(repository: str, sha: str, block: CardBlock, level: Mapping[str, str])
 
 
 def _write_parquet(path: Path, rows: Iterable[dict[str, Any]]) -> int:
-    """Writes rows as they come; returns how many there were."""
+    """Writes rows to a Parquet file as they come; returns how many there were."""
     import pyarrow as pa
     from pyarrow import parquet
 

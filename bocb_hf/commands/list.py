@@ -1,19 +1,31 @@
-"""What ``bocb list`` prints."""
+"""``bocb list``: the rows of a registry or the shipped files, as text."""
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Sequence
 
+import click
+
 from bocb_hf.backbones import BACKBONES, SMALL_IMAGE
+from bocb_hf.commands.command import command as declare
+from bocb_hf.commands.options import OneOf
 from bocb_hf.data import DATASETS
-from bocb_hf.optim import CATEGORIES, OPTIMIZERS, OptimizerRow
+from bocb_hf.optim import CATEGORIES, OPTIMIZERS
 from bocb_hf.optim.row import NEEDS
 from bocb_hf.resources import config_files
 
 
+@declare("list")
+@click.argument("what", type=OneOf(("backbones", "optimizers", "datasets", "settings", "sweeps")), help="what to show")
+def command(what: str) -> int:
+    """Prints one listing."""
+    print(list_rows(what))
+    return 0
+
+
 def list_rows(what: str) -> str:
-    """The rows of a registry or the shipped files as an aligned text table.
+    """The rows of a registry as an aligned table, or the shipped files with their headlines.
 
     Args:
         what: ``backbones``, ``optimizers``, ``datasets``, ``settings`` or ``sweeps``.
@@ -67,31 +79,6 @@ def _optimizers() -> str:
             "`bocb check-optimizer ID` shows a row (variant, hyper-parameters, grids) and runs the conformance suite",
         ]
     )
-
-
-def describe_optimizer(row: OptimizerRow) -> str:
-    """All that a row says, for a reader."""
-    centre = row.centre("default")
-    lines = [
-        f"{row.short} ({row.id}), category {row.category}: {CATEGORIES[row.category]}",
-        f"paper           {row.paper}",
-        f"implementation  {row.implementation}: {row.why}",
-        f"variant         {row.variant}",
-        f"weight decay    {row.decay}",
-        f"learning rates  {', '.join(f'{v:g}' for v in row.lr_grid('default'))} ({centre.source})",
-        f"weight decays   {', '.join(f'{v:g}' for v in row.decay_grid('default'))} ({centre.source})",
-        f"may be sharded  {'yes, element-wise' if row.elementwise else 'no: needs whole tensors'}",
-        f"compiles        {'yes' if row.compiles else 'no: fused, or looks at numbers on the way'}",
-        f"state           {row.state_floats:g} numbers for each parameter of a 64 × 64 matrix",
-        f"needs           {'; '.join(NEEDS[need] for need in sorted(row.needs)) or 'gradients alone'}",
-        "hyper-parameters",
-        *(f"  {name} = {value}" for name, value in row.hyperparameters().model_dump().items()),
-    ]
-    if len(row.centres) > 1:
-        others = (f"{s} {c.lr:g} / {c.weight_decay:g} ({c.source})" for s, c in row.centres.items() if s != "default")
-        lines.insert(-1 - len(row.hyperparameters.model_fields), f"other centres   {', '.join(others)}")
-    lines += [f"not checked     {check}: {reason}" for check, reason in row.exceptions.items()]
-    return "\n".join(lines)
 
 
 def _datasets() -> str:
