@@ -5,7 +5,6 @@ Importing ``datasets`` takes half a second, which a short run on the embedded im
 
 from __future__ import annotations
 
-import io
 import itertools
 import json
 from collections.abc import Mapping, Sequence
@@ -15,10 +14,9 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
 from pyarrow import parquet
 
-Encoded = Mapping[str, Any]  # ``bytes`` of an image file, or None where ``path`` says where it is
+from bocb_hf.data.pictures import Encoded
 
 
 class EncodedColumn(Protocol):
@@ -128,18 +126,3 @@ def read_parquet_splits(folder: Path) -> dict[str, Table]:
     files = sorted(folder.glob("*-?????-of-?????.parquet"))
     by_split = itertools.groupby(files, key=lambda file: file.name.rsplit("-", 3)[0])
     return {split: ParquetTable(list(shards)) for split, shards in by_split}
-
-
-def open_image(encoded: Encoded) -> Image.Image:
-    """Decodes an image and turns it upright, as ``datasets`` does.
-
-    Raises:
-        Exception: Pillow's, another one for each kind of damage.
-    """
-    if encoded["bytes"] is None:  # a file, which may lie in an archive or on a server
-        import datasets
-
-        return datasets.Image().decode_example(dict(encoded))  # type: ignore[return-value]
-    image = Image.open(io.BytesIO(encoded["bytes"]))
-    image.load()
-    return ImageOps.exif_transpose(image)
