@@ -11,9 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 from pyarrow import parquet
 
 from bocb_hf.data.pictures import Encoded
@@ -39,8 +37,8 @@ class Table(Protocol):
         """The columns and their types, as ``datasets.Features.to_dict`` describes them."""
         ...
 
-    def values(self, column: str) -> NDArray[Any]:
-        """All values of a column of numbers, (rows,)."""
+    def values(self, column: str) -> pa.ChunkedArray:
+        """All values of a column, (rows,)."""
         ...
 
     def images(self, column: str) -> EncodedColumn:
@@ -66,9 +64,9 @@ class DatasetTable:
         """See ``Table``."""
         return self._dataset.features.to_dict()
 
-    def values(self, column: str) -> NDArray[Any]:
+    def values(self, column: str) -> pa.ChunkedArray:
         """See ``Table``."""
-        return np.asarray(self._dataset.with_format("numpy")[column][:])
+        return self._dataset.select_columns([column]).with_format("arrow")[:][column]
 
     def images(self, column: str) -> EncodedColumn:
         """See ``Table``."""
@@ -104,9 +102,9 @@ class ParquetTable:
         """See ``Table``; ``datasets`` leaves its description in the file."""
         return json.loads(self._table.schema.metadata[b"huggingface"])["info"]["features"]
 
-    def values(self, column: str) -> NDArray[Any]:
+    def values(self, column: str) -> pa.ChunkedArray:
         """See ``Table``."""
-        return np.array(self._table[column].to_pylist())  # pyarrow's own way imports pandas
+        return self._table[column]
 
     def images(self, column: str) -> EncodedColumn:
         """See ``Table``."""
