@@ -106,10 +106,7 @@ def load_decoded(wanted: ToDecode, folder: Path) -> Images:
                 images = _write(path, wanted)
         return images
     except OSError as error:
-        raise InputError(
-            f"runtime.cache_dir: cannot write {path} ({error.strerror or error}); name a folder with "
-            f"{wanted.size / 1e9:.1f} GB free"
-        ) from error
+        raise _unwritable(path, error, f" with {wanted.size / 1e9:.1f} GB free") from error
 
 
 def remember(folder: Path, parameters: Parameters, find: Callable[[], Any]) -> Any:
@@ -138,8 +135,23 @@ def remember(folder: Path, parameters: Parameters, find: Callable[[], Any]) -> A
         partial.write_text(canonical_json({"parameters": description, "fact": fact}), encoding="utf-8")
         partial.replace(path)
     except OSError as error:
-        raise InputError(f"runtime.cache_dir: cannot write {path} ({error.strerror}); name another folder") from error
+        raise _unwritable(path, error, "") from error
     return fact
+
+
+def _unwritable(path: Path, error: OSError, space: str) -> InputError:
+    """The error for a cache that cannot be written: names what led to its folder."""
+    variable = next((v for v in ("HF_HOME", "XDG_CACHE_HOME") if path.parent == _folder_of(v)), None)
+    named = f" (the folder follows from {variable}={os.environ[variable]})" if variable else ""
+    return InputError(
+        f"runtime.cache_dir: cannot write {path} ({error.strerror or error}){named}; set runtime.cache_dir to a "
+        f"folder that can be written{space}"
+    )
+
+
+def _folder_of(variable: str) -> Path | None:
+    base = os.environ.get(variable)
+    return Path(base).expanduser() / "bocb_hf" if base else None
 
 
 @contextmanager

@@ -227,7 +227,7 @@ def _draw_validation(
         error = explain_draw(labels, fraction, classes, "data.validation_fraction")
         if trial:
             raise error from None
-        log.warning("a final run needs no validation images, but tuning with these data would fail: %s", error)
+        log.info("a final run needs no validation images, but tuning with these data would fail: %s", error)
         return None
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import logging
-import math
 import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -152,7 +151,7 @@ def find_empty_classes(
                 )
     for empty, lack in (
         (untrained, "training images and cannot be learnt"),
-        (untested, "test images to be measured on"),
+        (untested, "test images"),
     ):
         if empty:
             log.warning("%d class(es) of %s have no %s: %s", len(empty), data.name, lack, _show(empty))
@@ -204,12 +203,8 @@ def explain_draw(labels: NDArray[np.int64], fraction: float, names: Sequence[str
             "add images to these classes or remove them"
         )
     classes = int((counts > 0).sum())
-    smallest = math.ceil(1e4 * classes / len(labels)) / 1e4
-    if smallest < 0.5:
-        return InputError(
-            f"{start}: {classes} classes need at least {classes} images; the smallest fraction that works is {smallest}"
-        )
+    # scikit-learn holds out the share rounded up, and needs as many images on either side as there are classes
+    smallest = (10_000 * (classes - 1) // len(labels) + 1) / 10_000
     return InputError(
-        f"{start}: {classes} classes need {classes} images that are held out and as many to train on, and no fraction "
-        "below 0.5 gives them; add images, or give the data set a split of its own"
+        f"{start}: {classes} classes need at least {classes} images; the smallest fraction that works is {smallest}"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from bocb_hf.data.encoded import DatasetTable, read_parquet_splits
 from bocb_hf.data.folder import FolderFiles, describe_unread, explain_missing_labels, find_files
 from bocb_hf.errors import InputError
 from bocb_hf.runs.config import DataConfig
+from bocb_hf.schema import one_line
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +49,7 @@ class OpenData:
             return self.row.id
         if not Path(self.name).is_dir():
             return self.name
-        return "local/" + (re.sub(r"[^A-Za-z0-9._-]+", "-", Path(self.name).resolve().name).strip("-.") or "data")
+        return "local/" + (re.sub(r"[^A-Za-z0-9._-]+", "-", Path(self.name).resolve().name)[:150].strip("-.") or "data")
 
     @property
     def features(self) -> Mapping[str, Any]:
@@ -104,7 +106,38 @@ def open_data(name: str, revision: str | None, streaming: bool) -> OpenData:
     except InputError:
         raise
     except Exception as error:  # datasets raises its own, the Hub's, Arrow's and pandas' errors
-        raise InputError(f"data.name: cannot load {name!r}: {type(error).__name__}: {error}") from error
+        raise _explain(name, error) from error
+
+
+def _explain(name: str, error: BaseException) -> InputError:
+    """The error for a data set that cannot be loaded; names the cache of Hugging Face where that cannot be written."""
+    while error.__cause__ is not None:  # datasets says that it cannot generate a data set, and its cause says why
+        error = error.__cause__
+    said = f"{type(error).__name__}: {one_line(str(error))}"
+    found = _explain_cache(error) if isinstance(error, OSError) else None
+    layout = "; give a folder of Parquet files, or of <split>/<class>/<image>" if Path(name).is_dir() else ""
+    return found or InputError(f"data.name: cannot load {name!r}: {said}{layout}")
+
+
+def _explain_cache(error: OSError) -> InputError | None:
+    from datasets import config as settings
+    from huggingface_hub import constants
+
+    said = error.strerror or type(error).__name__
+    where = str(error.filename or error)
+    caches = (
+        ("HF_DATASETS_CACHE", settings.HF_DATASETS_CACHE),
+        ("HF_HUB_CACHE", constants.HF_HUB_CACHE),
+        ("HF_HOME", settings.HF_CACHE_HOME),
+    )
+    for variable, folder in caches:
+        if str(folder) in where or Path(where) in Path(folder).parents:
+            given = variable if os.environ.get(variable) else "HF_HOME"
+            return InputError(
+                f"{given}: the library datasets cannot write its cache in {folder} ({said}: {where}); set HF_HOME (or "
+                f"{variable}) to a folder that can be written and has space"
+            )
+    return None
 
 
 def _open_folder(name: str, folder: Path, revision: str | None, streaming: bool) -> OpenData:
@@ -204,6 +237,8 @@ def find_columns(data: OpenData, config: DataConfig) -> tuple[str, str]:
     for kind, given, known, wanted in by_type:
         found = [name for name, feature in features.items() if type_of(feature) == wanted]
         if given is not None and given not in features:
+            if kind == "label" and list(features) == ["image"] and data.files is not None and data.files.pictures:
+                raise InputError(explain_missing_labels(data.files, data.name, list(features)))
             raise InputError(f"data.{kind}_column: no column {given!r}; there are: {', '.join(features)}")
         if given is None and known is None and len(found) != 1:
             if kind == "label" and not found and data.files is not None and data.files.pictures:
