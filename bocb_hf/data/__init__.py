@@ -25,12 +25,12 @@ class DatasetRow:
         hub_id: The data set on the Hub that it is, or that it is taken from.
         licence: SPDX id of the licence of the images.
         revision: Commit sha on the Hub; for an embedded set, the start of its content hash.
-        embedded: Folder inside the package, or None when it is downloaded from the Hub.
+        embedded: Folder inside the package, or None when the data set is downloaded from the Hub.
         image_size: Native side of the images in pixels; for photographs of many sizes, that of the study's input.
         mean: Mean of each channel of the train split, in 0..1.
-        std: Standard deviation likewise.
+        std: Standard deviation of each channel of the train split, in 0..1.
         image_column: Column of the images; None where only one can be meant.
-        label_column: Column of the labels likewise.
+        label_column: Column of the labels; None where only one can be meant.
         evaluation_split: Split that counts as test unless a run names another.
         sizes: Images in each split, which a stream does not always say.
     """
@@ -130,7 +130,7 @@ def content_revision(folder: Path, files: Iterable[Path] | None = None) -> str:
 
 
 def first_revision(folder: Path) -> str:
-    """What ``content_revision`` was in older releases: every file counted, also those that are never read."""
+    """The revision as older releases computed it, where every file counted, also those that are never read."""
     files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in {"README.md", "LICENSE"})
     return _hash_files(folder, [path.relative_to(folder) for path in files])
 

@@ -21,15 +21,15 @@ class EncodedColumn(Protocol):
     """The encoded images of a table."""
 
     def __getitem__(self, rows: list[int]) -> Sequence[Encoded]:
-        """Those of these rows, in their order."""
+        """The encoded images of these rows, in their order."""
         ...
 
 
 class Table(Protocol):
-    """One split."""
+    """One split of a data set whose rows can be reached by number."""
 
     def __len__(self) -> int:
-        """Its rows."""
+        """Number of rows."""
         ...
 
     @property
@@ -88,7 +88,7 @@ class ParquetTable:
     """A split in Parquet files that ``datasets`` wrote, read into memory.
 
     Args:
-        files: Its shards, in their order.
+        files: Shards of the split, in their order.
     """
 
     def __init__(self, files: Sequence[Path]) -> None:
@@ -120,7 +120,7 @@ class _ParquetColumn:
 
 
 def read_parquet_splits(folder: Path) -> dict[str, Table]:
-    """The splits of a folder of ``<split>-<shard>-of-<shards>.parquet``."""
+    """The splits in a folder of ``<split>-<shard>-of-<shards>.parquet``."""
     files = sorted(folder.glob("*-?????-of-?????.parquet"))
     by_split = itertools.groupby(files, key=lambda file: file.name.rsplit("-", 3)[0])
     return {split: ParquetTable(list(shards)) for split, shards in by_split}

@@ -1,4 +1,4 @@
-"""What is found out about images by looking at them: whether they have one size, their mean and standard deviation."""
+"""Facts that are found by looking at images: one size or many, mean and standard deviation, images in two splits."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ def _know(
     find: Callable[[], Any],
     rows: NDArray[np.int64] | None = None,
 ) -> Any:
-    """Finds a fact, or reads it where that would take long and was done before."""
+    """Finds a fact, or reads it from the cache where finding it takes long and was done before."""
     if small:
         return find()
     return remember(limits.folder, {**describe_pixels(data, "train", columns, rule, rows), "fact": fact}, find)

@@ -129,7 +129,7 @@ class _Asked:
 
     @property
     def evaluated(self) -> Centre:
-        """Form of the images of evaluation."""
+        """The rule by which images of evaluation become pixels."""
         return Centre(self.config.test_image_size or self.config.image_size, self.config.test_crop_ratio)
 
     def hold(self, split: str, rule: SizeRule, rows: bytes | None = None) -> TestImages:
@@ -168,13 +168,13 @@ class _Asked:
 
 
 def _load_tables(asked: _Asked) -> ImageData:
-    """A data set of which every image can be reached."""
+    """Loads a data set whose images can be reached by row."""
     config, data = asked.config, asked.data
     held_out = (*(("validation",) if asked.own_validation else ()), *((asked.test_name,) if asked.test_name else ()))
     labels = {split: read_labels(data, split, asked.columns[1]) for split in ("train", *held_out)}
     classes = name_classes(data, asked.columns[1], labels)
     shared = count_shared(data, asked.columns, ("train", *held_out), asked.limits) if asked.test_name else 0
-    # rows of train that are drawn for the test, and the others, which all of the rest is about
+    # ``tested`` are the rows of train that are drawn for the test, ``rest`` the others, which are trained on
     tested, test_hash, rest = None, None, np.arange(len(labels["train"]))
     if config.test_fraction is not None:
         try:
@@ -232,7 +232,7 @@ def _draw_validation(
 
 
 def _load_stream(asked: _Asked) -> ImageData:
-    """A data set of which train is read as a stream; the splits of evaluation are decoded once."""
+    """Loads a data set whose train split is read as a stream; the splits of evaluation are decoded once."""
     config, data, columns, limits = asked.config, asked.data, asked.columns, asked.limits
     if config.test_fraction is not None:
         raise InputError(
@@ -279,7 +279,7 @@ def _load_stream(asked: _Asked) -> ImageData:
 
 
 def _find_training_rule(asked: _Asked) -> SizeRule:
-    """What becomes of a training image before it is augmented."""
+    """The rule by which a training image becomes pixels before it is augmented."""
     if asked.augmentation.crop_scale is None:
         return Centre(asked.config.image_size)
     size = find_one_size(asked.data, asked.columns, asked.limits)

@@ -1,4 +1,4 @@
-"""Opens a data set: embedded, or through ``datasets`` a folder or one of the Hub, whole or as a stream."""
+"""Opens a data set: the embedded one, or through ``datasets`` a local folder or one of the Hub."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class OpenData:
-    """A data set; equal to itself only, so that what is made of it can be cached by it.
+    """An open data set. It equals only itself, so that results can be cached under it.
 
     Attributes:
         name: As the user wrote it.
@@ -39,12 +39,12 @@ class OpenData:
 
     @property
     def row(self) -> DatasetRow | None:
-        """What is known of it."""
+        """The row of the data set in the registry, if it has one."""
         return find_row(self.name)
 
     @property
     def public_name(self) -> str:
-        """The name in records: of a folder only its last part, of what a name may hold."""
+        """The name in records: of a folder only its last part, without signs that a name may not hold."""
         if self.row is not None:
             return self.row.id
         if not Path(self.name).is_dir():

@@ -37,7 +37,7 @@ class StreamSource:
 
     Args:
         images: The training split.
-        order: What this process takes; of a stream the seed, the sizes and the processes count.
+        order: Which images this process takes; for a stream only its seed, sizes and processes matter.
         workers: Decoding processes; 0 decodes in this one.
         pin: Put the next steps together in a thread, in page-locked memory, for a GPU.
     """
@@ -79,7 +79,7 @@ class StreamSource:
                 yield Chunk(encoded, None if uniforms is None else uniforms[piece])
 
     def _examples(self, epoch: int) -> Iterator[dict[str, Any]]:
-        """What this process reads in an epoch, again and again."""
+        """The examples that this process reads in an epoch, begun again when they are used up."""
         from datasets.distributed import split_dataset_by_node
 
         order = self._order
@@ -96,7 +96,7 @@ class StreamSource:
 
 
 def stream_split(data: OpenData, split: str, columns: tuple[str, str], rule: SizeRule, classes: int) -> StreamedImages:
-    """A split as a stream.
+    """Opens a split as a stream.
 
     Raises:
         InputError: Its number of images is not known.
