@@ -25,6 +25,9 @@ _SPLIT_WORDS = {
 }
 _NO_DATA = frozenset(("readme.md", "license", "thumbs.db", "desktop.ini"))
 _METADATA = frozenset(("metadata.csv", "metadata.jsonl", "metadata.parquet"))
+_DATA = frozenset(
+    (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".parquet", ".arrow", ".csv", ".zip")
+)
 _SHOWN = 3  # paths in a message
 
 
@@ -57,6 +60,10 @@ class FolderFiles:
             found += [where / name for name in folders if (Path(here) / name).is_symlink()]
             found += [where / n for n in sorted(names) if not n.startswith(".") and n.lower() not in _NO_DATA]
         return [path for path in found if path not in known]
+
+    def misses_data(self) -> bool:
+        """Whether an image, a table or a linked folder is among what is not read."""
+        return any(path.suffix.lower() in _DATA or (self.root / path).is_dir() for path in self.unread())
 
 
 def find_files(builder: Any, folder: Path) -> FolderFiles:

@@ -137,7 +137,7 @@ def find_empty_classes(
         InputError: Two of them are one name, written in two ways.
     """
     untrained, untested = (
-        tuple(names[number] for number in np.flatnonzero(np.bincount(labels, minlength=len(names)) == 0))
+        tuple(names[int(k)] for k in np.flatnonzero(np.bincount(labels, minlength=len(names)) == 0))
         for labels in (train, test)
     )
     for name in (*untrained, *untested):
@@ -195,7 +195,7 @@ def explain_draw(labels: NDArray[np.int64], fraction: float, names: Sequence[str
         key: The key of the fraction.
     """
     counts = np.bincount(labels, minlength=len(names))
-    single = [names[number] for number in np.flatnonzero(counts == 1)]
+    single = [names[int(number)] for number in np.flatnonzero(counts == 1)]
     start = f"{key}: cannot draw {fraction:.4g} of {len(labels)} images of train by class"
     if single:
         return InputError(

@@ -156,7 +156,7 @@ def _open_folder(name: str, folder: Path, revision: str | None, streaming: bool)
     _check_revision(name, revision, found)
     unread = describe_unread(files)
     if unread:
-        log.warning("%s%s", name, unread)
+        log.log(logging.WARNING if files.misses_data() else logging.INFO, "data.name: %s%s", name, unread)
     if streaming:
         return OpenData(name, found, dict(builder.as_streaming_dataset()), files)  # type: ignore[arg-type]
     builder.download_and_prepare()

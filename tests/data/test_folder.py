@@ -6,9 +6,10 @@ import logging
 import shutil
 import unicodedata
 from pathlib import Path
+from typing import Any
 
-import datasets
 import pytest
+from datasets import config as settings
 from image_folders import draw_files, encode, write_split
 
 from bocb_hf.data import DATASETS, content_revision, first_revision
@@ -22,7 +23,7 @@ FILES = [f"{split}/{name}/{i}.png" for split in ("train", "test") for name in ("
 REVISION = "397e3112ae16e81b83515c1460486c4407fb54b4"
 
 
-def load(folder: Path, trial: bool = False, **changes: object) -> ImageData:
+def load(folder: Path, /, trial: Any = False, **changes: object) -> ImageData:
     return load_images(DataConfig(**({"name": str(folder), "image_size": 8} | changes)), trial)  # type: ignore[arg-type]
 
 
@@ -78,6 +79,16 @@ def test_a_linked_folder_is_not_followed_and_a_linked_file_is(photos: Path) -> N
     assert load(photos).identity.revision == REVISION
 
 
+def test_what_looks_like_data_and_is_not_read_is_warned_of(photos: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    draw_files(photos, ["extra/cat/9.png"], first=90)
+    (photos / "labels.txt").write_text("cat\ndog\n")
+    load(photos)
+    (record,) = [r for r in caplog.records if "are not read" in r.message]
+    assert record.levelno == logging.WARNING
+    assert "are not read: labels.txt, extra/cat/9.png" in record.message
+
+
 def test_every_file_that_is_read_counts(photos: Path) -> None:
     seen = {open_data(str(photos), None, False).revision}
     for change in ("train/cat/NEW.PNG", "test/dog/new.jpeg", "train/cat/0.png"):
@@ -91,6 +102,7 @@ def test_every_file_that_is_read_counts(photos: Path) -> None:
 
 
 def test_the_revision_of_an_older_record_is_still_accepted(photos: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
     (photos / "notes.txt").write_text("counted once")
     old = first_revision(photos)
     assert old != REVISION
@@ -112,9 +124,10 @@ def test_where_class_folders_lie_wrong_the_message_says_what_was_expected(tmp_pa
     nested = draw_files(tmp_path / "nested", [*FILES, "train/wild/lynx/1.png"])
     with pytest.raises(InputError, match=r"but train/wild/lynx/1.png lies at another depth"):
         load(nested)
-    for key in ({}, {"label_column": "label"}):
+    keys: list[dict[str, object]] = [{}, {"label_column": "label"}]
+    for key in keys:
         with pytest.raises(InputError, match=r"image\(s\) lie in the folder itself; a classifier needs at least 2"):
-            load(draw_files(tmp_path / "loose", ["1.png", "2.png"]), test_fraction=0.2, **key)
+            load(draw_files(tmp_path / "loose", ["1.png", "2.png"]), **key | {"test_fraction": 0.2})
     with pytest.raises(InputError, match=r"image\(s\) lie in one folder, 'cat'"):
         load(draw_files(tmp_path / "single", ["train/cat/1.png", "test/cat/2.png"]))
     table = draw_files(tmp_path / "table", FILES)
@@ -237,7 +250,7 @@ def test_the_cache_of_hugging_face_is_named_where_it_cannot_be_written(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_bytes(b"")
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "file" / "datasets"))
+    monkeypatch.setattr(settings, "HF_DATASETS_CACHE", str(tmp_path / "file" / "datasets"))
     monkeypatch.delenv("HF_DATASETS_CACHE", raising=False)
     with pytest.raises(InputError, match=r"^HF_HOME: .* cannot write its cache in .*file/datasets \(Not a directory"):
         load(photos)

@@ -22,7 +22,7 @@ from bocb_hf.runs.config import AugmentationConfig, DataConfig, RuntimeConfig
 INTEGER = datasets.Value("int64")
 
 
-def load(folder: Path, trial: bool = False, **changes: Any) -> ImageData:
+def load(folder: Path, /, trial: Any = False, **changes: Any) -> ImageData:
     return load_images(DataConfig(**({"name": str(folder), "image_size": 8} | changes)), trial)
 
 
