@@ -40,3 +40,11 @@ def write_folder(folder: Path, sizes: Sequence[tuple[int, int]], shards: int = 1
     write_split(folder, "validation", [encode(1000 + i, 20, 24) for i in range(9)])
     write_split(folder, "test", [encode(2000 + i, 24, 20 + i % 2) for i in range(10)])
     return folder
+
+
+def draw_files(folder: Path, paths: Sequence[str], first: int = 0) -> Path:
+    """Small pictures under these names, each another one."""
+    for number, path in enumerate(paths, first):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(encode(number, 8, 8))
+    return folder

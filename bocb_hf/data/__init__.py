@@ -6,7 +6,7 @@ Importing this needs no torch; ``bocb_hf.data.images`` loads and decodes the ima
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,12 +25,12 @@ class DatasetRow:
         hub_id: The data set on the Hub that it is, or that it is taken from.
         licence: SPDX id of the licence of the images.
         revision: Commit sha on the Hub; for an embedded set, the start of its content hash.
-        embedded: Folder inside the package, or None when it is downloaded from the Hub.
+        embedded: Folder inside the package, or None when the data set is downloaded from the Hub.
         image_size: Native side of the images in pixels; for photographs of many sizes, that of the study's input.
         mean: Mean of each channel of the train split, in 0..1.
-        std: Standard deviation likewise.
+        std: Standard deviation of each channel of the train split, in 0..1.
         image_column: Column of the images; None where only one can be meant.
-        label_column: Column of the labels likewise.
+        label_column: Column of the labels; None where only one can be meant.
         evaluation_split: Split that counts as test unless a run names another.
         sizes: Images in each split, which a stream does not always say.
     """
@@ -112,18 +112,44 @@ DATASETS.add(
 )
 
 
-def content_revision(folder: Path) -> str:
+def content_revision(folder: Path, files: Iterable[Path] | None = None) -> str:
     """Revision of a data set in a folder: a hash of its data files' names and bytes, 40 hexadecimal digits.
 
+    Args:
+        folder: Of the data set.
+        files: Those that are read, relative to it; without them, all that are neither hidden, nor a system's, nor its
+            README.md and LICENSE.
+
     Raises:
-        InputError: The folder holds no data files.
+        InputError: The folder holds no data files, or one of them cannot be read.
     """
+    chosen = sorted(_data_files(folder) if files is None else files)
+    if not chosen:
+        raise InputError(f"data.name: {folder} holds no data files; give a folder of Parquet files or of class folders")
+    return _hash_files(folder, chosen)
+
+
+def first_revision(folder: Path) -> str:
+    """The revision as older releases computed it, where every file counted, also those that are never read."""
     files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in {"README.md", "LICENSE"})
-    if not files:
-        raise InputError(f"data.name: {folder} holds no files; give a folder of Parquet files or of class folders")
+    return _hash_files(folder, [path.relative_to(folder) for path in files])
+
+
+def _data_files(folder: Path) -> Iterator[Path]:
+    for path in folder.rglob("*"):
+        relative = path.relative_to(folder)
+        hidden = any(part.startswith((".", "__")) for part in relative.parts)
+        if path.is_file() and not hidden and path.name not in {"README.md", "LICENSE", "Thumbs.db", "desktop.ini"}:
+            yield relative
+
+
+def _hash_files(folder: Path, files: Iterable[Path]) -> str:
     digest = hashlib.sha256()
     for path in files:
-        with path.open("rb") as file:
-            content = hashlib.file_digest(file, "sha256").hexdigest()
-        digest.update(f"{path.relative_to(folder).as_posix()}\0{content}\n".encode())
+        try:
+            with (folder / path).open("rb") as file:
+                content = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise InputError(f"data.name: {folder / path} cannot be read: {error.strerror}") from error
+        digest.update(f"{path.as_posix()}\0{content}\n".encode())
     return digest.hexdigest()[:40]

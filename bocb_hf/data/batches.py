@@ -1,4 +1,4 @@
-"""What the engine reads: batches to train on, and batches to evaluate."""
+"""Batches of images that the engine trains on and evaluates."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def open_source(images: TrainImages, order: Order, workers: int | None = None, p
 
     Args:
         images: The training split.
-        order: What this process takes of it.
+        order: Which training images this process takes, and when.
         workers: ``runtime.workers``; None chooses by the cores.
-        pin: The device is a GPU.
+        pin: Whether batches go to page-locked memory, for a GPU.
     """
     if isinstance(images, Images):
         return MemorySource(images, order, pin)
@@ -33,14 +33,14 @@ def open_source(images: TrainImages, order: Order, workers: int | None = None, p
 def evaluation_batches(
     images: TestImages, size: int, process: int = 0, processes: int = 1, workers: int | None = None
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Every so-manyth image of a split, in batches.
+    """Batches of a split: one process of several takes every n-th image, where n is the number of processes.
 
     Args:
         images: The split.
-        size: Images of a batch.
+        size: Images in a batch.
         process: Index of this process.
-        processes: How many there are.
-        workers: ``runtime.workers``; used where the split is decoded while it is read.
+        processes: Number of processes.
+        workers: ``runtime.workers``, for a split that is decoded while it is read.
 
     Yields:
         Positions in the split (B,) int64, pixels (B, 3, H, W) uint8 and labels (B,) int64, on the CPU.

@@ -33,7 +33,7 @@ from bocb_hf.schema import canonical_json
 log = logging.getLogger(__name__)
 
 SMALL = 4 * 2**20  # bytes; less is decoded anew by every process, in a blink, and never written
-_LAYOUT = 1  # raised when files of before cannot be read, or would be decoded differently
+_LAYOUT = 2  # raised when files of before cannot be read, or would be decoded differently
 _CHECKED = 64  # images in the digest
 
 Parameters = Mapping[str, str | int]
@@ -45,10 +45,10 @@ class ToDecode:
     """A split that is to be decoded.
 
     Attributes:
-        images: Their number.
+        images: Number of images.
         shape: Height and width of each once decoded.
-        parameters: Everything else that decides the pixels.
-        pieces: Decodes it.
+        parameters: Everything beside number and shape that decides the pixels.
+        pieces: Decodes the split, piece by piece.
     """
 
     images: int
@@ -68,7 +68,7 @@ class ToDecode:
         return canonical_json({**own, **self.parameters})
 
     def path(self, folder: Path) -> Path:
-        """Its file."""
+        """The file in which the decoded split is kept."""
         return folder / f"{_slug(self.parameters)}-{_digest_text(self.description)[:16]}.safetensors"
 
 
@@ -106,19 +106,16 @@ def load_decoded(wanted: ToDecode, folder: Path) -> Images:
                 images = _write(path, wanted)
         return images
     except OSError as error:
-        raise InputError(
-            f"runtime.cache_dir: cannot write {path} ({error.strerror or error}); name a folder with "
-            f"{wanted.size / 1e9:.1f} GB free"
-        ) from error
+        raise _unwritable(path, error, f" with {wanted.size / 1e9:.1f} GB free") from error
 
 
 def remember(folder: Path, parameters: Parameters, find: Callable[[], Any]) -> Any:
     """A fact about the data that takes long to find, from its file, or found and written.
 
     Args:
-        folder: Of the cache.
-        parameters: All that decides the fact.
-        find: Finds it; the result is plain JSON.
+        folder: Folder of the cache.
+        parameters: Everything that decides the fact.
+        find: Finds the fact; the result is plain JSON.
 
     Raises:
         InputError: The folder cannot be written.
@@ -138,13 +135,28 @@ def remember(folder: Path, parameters: Parameters, find: Callable[[], Any]) -> A
         partial.write_text(canonical_json({"parameters": description, "fact": fact}), encoding="utf-8")
         partial.replace(path)
     except OSError as error:
-        raise InputError(f"runtime.cache_dir: cannot write {path} ({error.strerror}); name another folder") from error
+        raise _unwritable(path, error, "") from error
     return fact
+
+
+def _unwritable(path: Path, error: OSError, space: str) -> InputError:
+    """The error for a cache that cannot be written: names what led to its folder."""
+    variable = next((v for v in ("HF_HOME", "XDG_CACHE_HOME") if path.parent == _folder_of(v)), None)
+    named = f" (the folder follows from {variable}={os.environ[variable]})" if variable else ""
+    return InputError(
+        f"runtime.cache_dir: cannot write {path} ({error.strerror or error}){named}; set runtime.cache_dir to a "
+        f"folder that can be written{space}"
+    )
+
+
+def _folder_of(variable: str) -> Path | None:
+    base = os.environ.get(variable)
+    return Path(base).expanduser() / "bocb_hf" if base else None
 
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Waits, with a word to the user, until no other process writes the file."""
+    """Waits until no other process writes the file, and logs that it waits."""
     lock = FileLock(path.with_suffix(".lock"))
     try:
         lock.acquire(timeout=0)
@@ -210,7 +222,7 @@ def _write(path: Path, wanted: ToDecode) -> Images:
 
 
 def _header(wanted: ToDecode, digest: str) -> bytes:
-    """Head of a safetensors file: 8 bytes of length, then JSON padded to whole words, of the same length every time."""
+    """Header of the safetensors file: 8 bytes of length, then JSON padded to whole words, of a constant length."""
     after_labels = 8 * wanted.images
     fields = {
         "__metadata__": {"parameters": wanted.description, "digest": digest},
@@ -227,7 +239,7 @@ def _header(wanted: ToDecode, digest: str) -> bytes:
 
 
 def _digest(images: Images) -> str:
-    """Of all labels and of evenly spaced images, the first and the last among them."""
+    """SHA-256 of all labels and of evenly spaced images, the first and the last among them."""
     digest = hashlib.sha256(images.labels.numpy().tobytes())
     count = len(images)
     for index in torch.linspace(0, count - 1, min(count, _CHECKED), dtype=torch.float64).round().long().tolist():
@@ -240,6 +252,6 @@ def _digest_text(text: str) -> str:
 
 
 def _slug(parameters: Parameters) -> str:
-    """Beginning of a file's name, for people."""
+    """The readable beginning of a file's name: data set and split."""
     text = f"{parameters.get('name', '')}-{parameters.get('split', '')}"
     return re.sub(r"[^A-Za-z0-9_-]+", "-", text).strip("-")[:80]

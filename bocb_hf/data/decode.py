@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import io
 import os
 import signal
 import time
@@ -22,15 +21,18 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as pillow
 
 from bocb_hf.data.augment import crop_box
-from bocb_hf.data.encoded import Encoded, EncodedColumn, Table, open_image
+from bocb_hf.data.encoded import EncodedColumn, Table
+from bocb_hf.data.pictures import Encoded, explain_damage, open_picture, to_rgb
 from bocb_hf.errors import InputError
+from bocb_hf.schema import one_line
 
 CHUNK = 32  # images that a worker decodes at a time: the first step waits for few, and a full queue stays small
 MOST_WORKERS = 8
-_BULK = 256  # the same where all are wanted: fewer messages
-_ALONE_SECONDS = 1.0  # a data set that is decoded in less is not worth the start of workers
+_BULK = 256  # images that a worker decodes at a time where a whole split is wanted: fewer messages
+_ALONE_SECONDS = 1.0  # a data set that is decoded in less time is not worth the start of workers
 
-_ORIENTATION, _ON_ITS_SIDE = 0x0112, frozenset((5, 6, 7, 8))  # of Exif
+_ORIENTATION = 0x0112  # the tag of Exif
+_ON_ITS_SIDE = frozenset((5, 6, 7, 8))  # its values for a picture that is turned by 90 degrees
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ def _centre_steps(size: int, crop_ratio: float) -> list[Callable[[Image.Image], 
 
 
 def describe_rule(rule: SizeRule) -> str:
-    """All that decides the pixels, in one line: what a decoded file is kept under."""
+    """Everything about a rule that decides the pixels, in one line; decoded files are kept under it."""
     steps = repr(_centre_steps(rule.size, rule.crop_ratio)) if isinstance(rule, Centre) else ""
     return f"{rule!r} {steps}".strip()
 
@@ -115,7 +117,7 @@ class Chunk(NamedTuple):
 
     Attributes:
         images: Rows of the table, or encoded images (``bytes``, ``path``) of a stream.
-        uniforms: One row for each image, where its crop is random.
+        uniforms: Numbers in [0, 1), one row for each image, where the crop is random; else None.
     """
 
     images: Sequence[int] | Sequence[Encoded]
@@ -126,10 +128,10 @@ class Decoder:
     """Decodes chunks of one split, here or in a worker.
 
     Args:
-        where: The split in words, for errors.
+        where: What to call the split in an error.
         rule: What becomes of an image.
         table: The split; None when chunks bring their images along.
-        column: Its images.
+        column: Column of the images.
     """
 
     def __init__(self, where: str, rule: SizeRule, table: Table | None = None, column: str = "") -> None:
@@ -142,16 +144,21 @@ class Decoder:
         pixels = np.empty((len(encoded), 3, *self.rule.shape), np.uint8)
         for place, (name, value) in enumerate(zip(chunk.images, encoded, strict=True)):
             try:
-                image = open_image(value).convert("RGB")
+                with open_picture(value) as opened:
+                    image = to_rgb(opened, self._locate(name, value))
                 image = self.rule.make(image, None if chunk.uniforms is None else chunk.uniforms[place])
                 pixels[place] = np.asarray(image).transpose(2, 0, 1)
+            except InputError as error:
+                return str(error)
             except Exception as error:  # Pillow raises a different error for each kind of damage
-                return self._describe(name, error)
+                return f"{self._locate(name, value)} cannot be read: {explain_damage(error, value)}"
         return torch.from_numpy(pixels)
 
-    def _describe(self, name: int | Encoded, error: Exception) -> str:
-        named = name if isinstance(name, int) else name.get("path") or "without a path"
-        return f"data.name: image {named} of {self.where} cannot be read ({type(error).__name__}); repair or remove it"
+    def _locate(self, name: int | Encoded, value: Encoded | None) -> str:
+        """Which image it is, for errors: its row if that is known, its split, and its path if it has one."""
+        path = (value or {}).get("path")
+        which = f"image {name}" if isinstance(name, int) else "an image"
+        return f"data.name: {which} of {self.where}" + (f" ({one_line(str(path))})" if path else "")
 
     def _read(self, chunk: Chunk) -> Sequence[Encoded]:
         return chunk.images if self._encoded is None else self._encoded[list(chunk.images)]  # type: ignore[return-value]
@@ -165,12 +172,14 @@ class SizeReader(Decoder):
         sizes = np.empty((len(chunk.images), 2), np.int64)
         for place, (name, value) in enumerate(zip(chunk.images, self._read(chunk), strict=True)):
             try:
-                with Image.open(io.BytesIO(value["bytes"]) if value["bytes"] else value["path"]) as image:
+                with open_picture(value) as image:
+                    if image.format == "TIFF":
+                        image.load()  # Pillow turns TIFF by itself, in some releases before it is decoded
                     sizes[place] = image.height, image.width
                     if image.height != image.width and image.getexif().get(_ORIENTATION, 1) in _ON_ITS_SIDE:
                         sizes[place] = image.width, image.height
-            except Exception as error:  # as above
-                return self._describe(name, error)
+            except Exception as error:  # Pillow raises a different error for each kind of damage
+                return f"{self._locate(name, value)} cannot be read: {explain_damage(error, value)}"
         return torch.from_numpy(sizes)
 
 
@@ -188,13 +197,13 @@ def decode(decoder: Decoder, chunks: Iterator[Chunk], workers: int, ahead: int =
     """Pixels of the chunks, (n, 3, H, W) uint8 each, in their order.
 
     Args:
-        decoder: Of the split.
+        decoder: Decoder of the split.
         chunks: What to decode; may be endless.
-        workers: Processes, with one thread each; 0 decodes in this one.
+        workers: Number of processes that decode, with one thread each; 0 decodes in this one.
         ahead: Chunks that are decoded before they are asked for, at least; two a worker if that is more.
 
     Raises:
-        InputError: An image is damaged; which one is said. Or a worker was killed.
+        InputError: An image is damaged, which the message names, or a worker was killed.
     """
     if workers == 0:
         decoded: Iterator[Tensor | str] = map(decoder.__getitem__, chunks)
@@ -213,7 +222,7 @@ def decode(decoder: Decoder, chunks: Iterator[Chunk], workers: int, ahead: int =
     while True:
         try:
             pixels = next(decoded, None)
-        # torch's word for a worker that was killed; or it died while its tensor was handed over
+        # torch raises RuntimeError for a worker that was killed, and the others where it died handing over a tensor
         except (RuntimeError, ConnectionError, EOFError) as error:
             if workers == 0:
                 raise
@@ -260,6 +269,6 @@ def _as_is(item: Any) -> Any:
 
 
 def _start_worker(_: int) -> None:
-    """Leaves signals to the process that trains, which saves first; a worker ends with it."""
+    """Makes a worker ignore signals: the process that trains saves first, and the worker ends with it."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)

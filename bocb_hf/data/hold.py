@@ -1,4 +1,4 @@
-"""Whether a split is decoded now, into memory or into the cache, or while it is read."""
+"""Decides whether a split is decoded at once, into memory or into the cache, or while it is read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from torch import Tensor
 
 from bocb_hf.data.cache import SMALL, Parameters, ToDecode, decode_to_memory, load_decoded
 from bocb_hf.data.decode import Decoder, RandomCrop, SizeRule, count_workers, decode_all, describe_rule
-from bocb_hf.data.load import OpenData, read_labels
+from bocb_hf.data.labels import read_labels
+from bocb_hf.data.load import OpenData
 from bocb_hf.data.splits import EncodedImages, Images, TestImages
 from bocb_hf.resources import cache_folder
 from bocb_hf.runs.config import RuntimeConfig
@@ -25,12 +26,12 @@ log = logging.getLogger(__name__)
 
 
 class Limits(NamedTuple):
-    """What this machine allows.
+    """What memory, disk and cores of this machine allow.
 
     Attributes:
-        budget: Bytes of a decoded split.
-        folder: Of the cache.
-        workers: Decoding processes.
+        budget: Largest size of a decoded split, in bytes.
+        folder: Folder of the cache.
+        workers: Number of processes that decode.
     """
 
     budget: int
@@ -51,11 +52,11 @@ def hold_split(
 
     Args:
         data: The data set; no stream.
-        split: Its name.
-        columns: Images and labels.
-        rule: What becomes of an image.
-        rows: Only the images of these rows (int64).
-        limits: What fits.
+        split: Name of the split.
+        columns: Columns of the images and of the labels.
+        rule: How an image becomes pixels of one size.
+        rows: Only the images of these rows (int64); None takes all.
+        limits: What this machine allows.
 
     Raises:
         InputError: An image is damaged, or the cache cannot be written.
@@ -98,7 +99,7 @@ def keep_decoded(wanted: ToDecode, folder: Path) -> Images:
 def describe_pixels(
     data: OpenData, split: str, columns: tuple[str, str], rule: SizeRule, rows: NDArray[np.int64] | None = None
 ) -> Parameters:
-    """What a decoded split is kept under."""
+    """The parameters that a decoded split is kept under."""
     parameters = {
         "name": data.public_name,
         "revision": data.revision,

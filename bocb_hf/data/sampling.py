@@ -25,7 +25,7 @@ def derive_seed(purpose: Purpose, seed: int, *position: int | str) -> int:
 
 
 def init_seed(seed: int, backbone: str) -> int:
-    """Seed of the initial weights: of (seed, backbone), the same for every optimizer."""
+    """Seed of the initial weights; it depends on the run's seed and the backbone, and not on the optimizer."""
     return derive_seed("init", seed, backbone)
 
 
@@ -33,12 +33,12 @@ def epoch_order(n: int, seed: int, epoch: int, repeats: int = 1, batch: int = 1)
     """Which training image stands where in one epoch, shape (n,), int64.
 
     Args:
-        n: Training images.
-        seed: Of the run.
-        epoch: From 0.
+        n: Number of training images.
+        seed: Seed of the run.
+        epoch: Number of the epoch, from 0.
         repeats: Copies of each image that is in the epoch (repeated augmentation); the length stays n. Copies fall into
             one batch, as in Hoffer et al. (2020), in random places of it.
-        batch: Images of a step, over all processes.
+        batch: Images in a step, over all processes.
     """
     generator = torch.Generator().manual_seed(derive_seed("order", seed, epoch))
     order = torch.randperm(n, generator=generator)

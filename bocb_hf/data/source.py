@@ -52,7 +52,7 @@ class TrainSource(Protocol):
 
     Attributes:
         count: Images of an epoch, over all processes.
-        at_hand: Whether any step can be had without waiting.
+        at_hand: Whether the images of any step are there without waiting.
         exact_resume: Whether ``steps`` gives the same images from any step on as it would have given without a stop.
         waited_seconds: Time spent in ``next`` of what ``steps`` returned: while it lasts, nothing new is sent to the
             device.
@@ -79,11 +79,11 @@ class Order:
     Attributes:
         count: Training images.
         batch_size: Images of a step, over all processes; a multiple of ``processes`` × ``accumulation``.
-        seed: Of the run.
+        seed: Seed of the run.
         repeats: Copies of an image in an epoch (repeated augmentation).
         process: Index of this process.
-        processes: How many there are.
-        accumulation: Micro-batches a step.
+        processes: Number of processes.
+        accumulation: Micro-batches in a step.
     """
 
     count: int
@@ -96,7 +96,7 @@ class Order:
 
     @property
     def steps(self) -> int:
-        """Steps of an epoch; the last incomplete batch is left out."""
+        """Number of steps in an epoch; the last incomplete batch is left out."""
         return self.count // self.batch_size
 
     @property
@@ -107,7 +107,7 @@ class Order:
 
     @property
     def micro_batch(self) -> int:
-        """Images of a micro-batch."""
+        """Number of images in a micro-batch."""
         return self.batch_size // (self.processes * self.accumulation)
 
     def indices(self, epoch: int) -> Tensor:
@@ -123,7 +123,7 @@ class Order:
         return [slice(first, min(first + size, mine)) for first in range(0, mine, size)]
 
     def uniforms(self, epoch: int, step: int) -> NDArray[np.float32]:
-        """What decides the augmentation of this process's images, (batch_size / processes, COLUMNS)."""
+        """Random numbers that decide the augmentation of this process's images, (batch_size / processes, COLUMNS)."""
         table = step_uniforms(self.batch_size, COLUMNS, self.seed, epoch * self.steps + step)
         return table[self.rows].numpy()
 
@@ -139,7 +139,7 @@ class MemorySource:
 
     Args:
         images: The training split.
-        order: What this process takes of it.
+        order: Which training images this process takes, and when.
         pin: Gather the next steps in a thread, into page-locked memory, for a GPU.
     """
 
@@ -155,7 +155,7 @@ class MemorySource:
         return time_waits(self, read_ahead(gathered) if self._pin else gathered)
 
     def close(self) -> None:
-        """There is nothing to end."""
+        """Does nothing: no process decodes for a source in memory."""
 
     def _gather(self, epoch: int, first_step: int) -> Iterator[list[Batch]]:
         for indices in self._order.indices(epoch)[first_step:]:
@@ -170,7 +170,7 @@ class LoaderSource:
 
     Args:
         images: The training split.
-        order: What this process takes of it.
+        order: Which training images this process takes, and when.
         workers: Decoding processes; 0 decodes in this one.
         pin: Put the next steps together in a thread, in page-locked memory, for a GPU.
     """
@@ -213,7 +213,7 @@ class LoaderSource:
 
 
 def _cut_epochs(images: EncodedImages, order: Order, epoch: int, first_step: int) -> Iterator[Chunk]:
-    """What workers decode, from a step on and without end."""
+    """The chunks that workers decode, from a step on and without end."""
     cropped = isinstance(images.decoder.rule, RandomCrop)
     while True:
         rows = images.rows[order.indices(epoch)]  # (steps, mine)

@@ -19,7 +19,7 @@ class Images:
 
     Attributes:
         stored: Pixels, (M, 3, H, W) uint8; a memory-mapped file unless they are few.
-        labels: Of the images, (N,) int64.
+        labels: Labels of the images, (N,) int64.
         places: Where in ``stored`` each image is, (N,) int64; None when all are in use, in their order.
     """
 
@@ -50,9 +50,9 @@ class EncodedImages:
     """Images that are decoded while they are read.
 
     Attributes:
-        decoder: Of the split.
+        decoder: Decoder of the split.
         rows: Row of the decoder's table for each image, (N,) int64.
-        labels: (N,) int64.
+        labels: Labels of the images, (N,) int64.
     """
 
     decoder: Decoder
@@ -74,8 +74,8 @@ class StreamedImages:
 
     Attributes:
         stream: ``datasets.IterableDataset`` of the columns ``image`` (encoded) and ``label``.
-        decoder: Decodes what the stream brings.
-        count: Images in it.
+        decoder: Decodes the images of the stream.
+        count: Number of images in the stream.
         classes: Number of classes.
     """
 

@@ -20,7 +20,8 @@ from torch import Tensor
 
 from bocb_hf.data.cache import Parameters, ToDecode
 from bocb_hf.data.decode import Chunk, Decoder, RandomCrop, SizeRule, decode
-from bocb_hf.data.load import OpenData, check_labels
+from bocb_hf.data.labels import check_labels
+from bocb_hf.data.load import OpenData
 from bocb_hf.data.sampling import derive_seed
 from bocb_hf.data.source import Batch, Order, join_pieces, read_ahead, time_waits
 from bocb_hf.data.splits import StreamedImages
@@ -36,7 +37,7 @@ class StreamSource:
 
     Args:
         images: The training split.
-        order: What this process takes; of a stream the seed, the sizes and the processes count.
+        order: Which images this process takes; for a stream only its seed, sizes and processes matter.
         workers: Decoding processes; 0 decodes in this one.
         pin: Put the next steps together in a thread, in page-locked memory, for a GPU.
     """
@@ -78,7 +79,7 @@ class StreamSource:
                 yield Chunk(encoded, None if uniforms is None else uniforms[piece])
 
     def _examples(self, epoch: int) -> Iterator[dict[str, Any]]:
-        """What this process reads in an epoch, again and again."""
+        """The examples that this process reads in an epoch, begun again when they are used up."""
         from datasets.distributed import split_dataset_by_node
 
         order = self._order
@@ -95,7 +96,7 @@ class StreamSource:
 
 
 def stream_split(data: OpenData, split: str, columns: tuple[str, str], rule: SizeRule, classes: int) -> StreamedImages:
-    """A split as a stream.
+    """Opens a split as a stream.
 
     Raises:
         InputError: Its number of images is not known.

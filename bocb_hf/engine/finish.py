@@ -155,6 +155,7 @@ def _make_record(
         ),
         curve=progress.curve(),
         patterns=patterns,
+        data_notes=prepared.data.notes,
         supersedes=None,
         finished_at=utc_now(),
     )

@@ -127,6 +127,25 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Mon
         load_decoded(wanted(revision="b"), tmp_path)
 
 
+@pytest.mark.parametrize("variable", ["HF_HOME", "XDG_CACHE_HOME"])
+def test_a_variable_that_leads_to_a_folder_that_cannot_be_written_is_named(
+    variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.delenv("HF_HOME", raising=False)
+    monkeypatch.setenv(variable, str(tmp_path / "file"))
+    named = rf"the folder follows from {variable}={tmp_path / 'file'}\); set runtime.cache_dir to a folder"
+    for write in (
+        lambda folder: load_decoded(wanted(), folder),
+        lambda folder: remember(folder, {"name": "set"}, lambda: 1),
+    ):
+        with pytest.raises(InputError, match=named):
+            write(cache_folder(None))
+        with pytest.raises(InputError) as given:
+            write(tmp_path / "file" / "given")
+        assert variable not in str(given.value)
+
+
 def _decode_slowly(folder: Path, log: Path, barrier: Any) -> None:
     split = wanted()
 

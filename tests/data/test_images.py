@@ -127,8 +127,8 @@ def test_a_photograph_on_its_side_counts_as_it_is_shown(tmp_path: Path) -> None:
     path = tmp_path / "turned.jpg"
     Image.new("RGB", (24, 20), (200, 30, 30)).save(path, exif=exif)
     folder = tmp_path / "turned"
-    for split in ("train", "test"):
-        write_split(folder, split, [*(encode(i, 24, 20, "JPEG") for i in range(20)), path.read_bytes()])
+    for first, split in ((0, "train"), (100, "test")):
+        write_split(folder, split, [*(encode(first + i, 24, 20, "JPEG") for i in range(20)), path.read_bytes()])
     cropped = load_images(config(folder), False, CROPPED)
     assert isinstance(cropped.train, Images)  # all 24 high and 20 wide
     assert cropped.train.stored.shape == (21, 3, 24, 20)
@@ -144,11 +144,11 @@ def test_the_log_says_how_each_split_is_held(
 
 
 def test_a_damaged_image_is_named_whatever_reads_it(tmp_path: Path, runtime: RuntimeConfig) -> None:
-    images = [encode(i, 24, 20) for i in range(12)]
-    for split in ("train", "validation", "test"):
-        write_split(
-            tmp_path / "broken", split, [*images[:7], images[7][:50], *images[8:]] if split == "test" else images
-        )
+    for first, split in ((0, "train"), (100, "validation"), (200, "test")):
+        images = [encode(first + i, 24, 20) for i in range(12)]
+        if split == "test":
+            images[7] = images[7][:50]
+        write_split(tmp_path / "broken", split, images)
     with pytest.raises(InputError, match=r"image 7 of split 'test' .*cannot be read"):
         list(evaluation_batches(load_images(config(tmp_path / "broken"), False, None, runtime).test, 5, workers=0))
 

@@ -253,6 +253,7 @@ OVERRIDES: dict[str, tuple[str, Any]] = {  # text and value of each field
     "data.revision": ("abcdef0", "abcdef0"),
     "data.image_size": ("64", 64),
     "data.validation_fraction": ("0.2", 0.2),
+    "data.test_fraction": ("0.25", 0.25),
     "data.image_column": ("picture", "picture"),
     "data.label_column": ("kind", "kind"),
     "data.evaluation_split": ("validation", "validation"),
@@ -373,6 +374,8 @@ IDENTITY: dict[str, Any] = {
         "num_classes": 10,
         "validation_fraction": 0.1,
         "validation_indices_sha256": "b" * 64,
+        "test_fraction": None,
+        "test_indices_sha256": None,
         "evaluation_split": "test",
         "test_image_size": None,
         "test_crop_ratio": 1.0,
@@ -436,6 +439,8 @@ CHANGED: dict[str, Any] = {
     "data.num_classes": 11,
     "data.validation_fraction": 0.2,
     "data.validation_indices_sha256": "d" * 64,
+    "data.test_fraction": 0.25,
+    "data.test_indices_sha256": "e" * 64,
     "data.evaluation_split": "validation",
     "data.mean": [0.2852, 0.2852, 0.2853],
     "data.std": [0.3528, 0.3528, 0.3529],
@@ -460,7 +465,7 @@ def test_the_hash_of_an_identity_is_pinned() -> None:
 
 def test_the_hash_changes_with_every_scientific_field() -> None:
     names = sorted(leaves(Identity))
-    assert len(names) == 55
+    assert len(names) == 57
     assert sorted(CHANGED) == names
     hashes = {parse_strict(Identity, IDENTITY).config_hash()}
     for path in names:
@@ -479,7 +484,7 @@ def test_fields_that_came_later_leave_older_hashes_alone() -> None:
     old = copy.deepcopy(IDENTITY)
     for section, names in before.items():
         old[section] = {name: old[section][name] for name in names}
-    for name in ("test_image_size", "test_crop_ratio", "streaming"):
+    for name in ("test_image_size", "test_crop_ratio", "streaming", "test_fraction", "test_indices_sha256"):
         del old["data"][name]
     identity = parse_strict(Identity, old)
     assert identity == parse_strict(Identity, IDENTITY)
@@ -542,6 +547,20 @@ def test_the_split_rule_is_said_in_words() -> None:
     assert "a stratified 10% of train" in data.split_rule
     imagenet = data.model_copy(update={"validation_fraction": None, "evaluation_split": "validation"})
     assert imagenet.split_rule.endswith("the validation split of the data set counts as test")
+    tiny = data.model_copy(update={"validation_indices_sha256": None})
+    assert tiny.split_rule == "validation: none, since train is too small for a draw; final runs train on all of train"
+    drawn = data.model_copy(update={"test_fraction": 0.25, "test_indices_sha256": "e" * 64})
+    assert drawn.split_rule.startswith(
+        "test: a stratified 25% of train, the same for every run (SHA-256 of its row num"
+    )
+    assert "e" * 64 in drawn.split_rule
+
+
+@pytest.mark.parametrize("changes", [{"test_fraction": 0.2}, {"test_indices_sha256": "e" * 64}])
+def test_a_drawn_test_split_has_its_fraction_and_its_rows(changes: dict[str, Any]) -> None:
+    data = copy.deepcopy(IDENTITY["data"])
+    with pytest.raises(ValueError, match="test_fraction and test_indices_sha256 go together"):
+        parse_strict(DataIdentity, data | changes)
 
 
 # shipped files
