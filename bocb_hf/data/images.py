@@ -38,6 +38,7 @@ from bocb_hf.data.stream import stream_split, stream_to_decode
 from bocb_hf.errors import InputError
 from bocb_hf.runs.config import AugmentationConfig, DataConfig, RuntimeConfig
 from bocb_hf.runs.identity import DataIdentity
+from bocb_hf.runs.preprocessing import Preprocessing
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +61,7 @@ def load_images(
     trial: bool,
     augmentation: AugmentationConfig | None = None,
     runtime: RuntimeConfig | None = None,
+    checkpoint: Preprocessing | None = None,
 ) -> ImageData:
     """Loads, checks, splits and, where they fit, decodes the images of a run.
 
@@ -68,6 +70,8 @@ def load_images(
         trial: Whether the run tunes: then a data set without validation split gives up a part of train.
         augmentation: Decides the form of the training images; nothing is cropped by default.
         runtime: Memory budget, workers and the folder of the cache.
+        checkpoint: Mean, standard deviation and interpolation in place of the data's own and bicubic. Random crops stay
+            bicubic.
 
     Raises:
         InputError: The data set, a split or a column is missing; an image cannot be read; a label is out of range; a
@@ -83,7 +87,15 @@ def load_images(
             "fraction of train is of no use; leave it out"
         )
     asked = _Asked(
-        config, augmentation or AugmentationConfig(), trial, data, columns, test_name, own_validation, limits
+        config,
+        augmentation or AugmentationConfig(),
+        trial,
+        data,
+        columns,
+        test_name,
+        own_validation,
+        limits,
+        checkpoint,
     )
     return _load_stream(asked) if config.streaming else _load_tables(asked)
 
@@ -100,11 +112,22 @@ class _Asked:
     test_name: str
     own_validation: bool
     limits: Limits
+    checkpoint: Preprocessing | None
+
+    def centre(self, size: int, crop_ratio: float = 1.0) -> Centre:
+        """An image as a square, resized as the network's weights want it."""
+        return Centre(size, crop_ratio, self.checkpoint.interpolation if self.checkpoint else "bicubic")
 
     @property
     def evaluated(self) -> Centre:
         """Form of the images of evaluation."""
-        return Centre(self.config.test_image_size or self.config.image_size, self.config.test_crop_ratio)
+        return self.centre(self.config.test_image_size or self.config.image_size, self.config.test_crop_ratio)
+
+    @property
+    def given_statistics(self) -> Statistics | None:
+        """Mean and standard deviation of the checkpoint or of the data set's row, without looking at the images."""
+        known = self.checkpoint or self.data.row
+        return (known.mean, known.std) if known else None
 
     def hold(self, split: str, rule: SizeRule, rows: bytes | None = None) -> TestImages:
         """A split or some of its rows, decoded if it fits."""
@@ -130,6 +153,8 @@ class _Asked:
             streaming=config.streaming,
             mean=statistics[0],
             std=statistics[1],
+            normalization="data" if self.checkpoint is None else "checkpoint",
+            interpolation=self.evaluated.interpolation,
         )
 
 
@@ -152,15 +177,15 @@ def _load_tables(asked: _Asked) -> ImageData:
             validation = train.take(held) if rule == evaluated else asked.hold("train", evaluated, held.tobytes())
             train = train.take(kept)
     test = asked.hold(asked.test_name, evaluated)
-    row = data.row
-    statistics = (row.mean, row.std) if row else find_statistics(data, asked.columns, config.image_size, asked.limits)
+    statistics = asked.given_statistics or find_statistics(data, asked.columns, config.image_size, asked.limits)
     return ImageData(asked.identify(len(classes), statistics, fraction, indices_hash), classes, train, validation, test)
 
 
 def _load_stream(asked: _Asked) -> ImageData:
     """A data set of which train is read as a stream; the splits of evaluation are decoded once."""
     config, data, columns, limits = asked.config, asked.data, asked.columns, asked.limits
-    if data.row is None:
+    statistics = asked.given_statistics
+    if statistics is None:
         raise InputError(
             f"data.streaming: mean and standard deviation of {config.name!r} are not known before it is read; add a "
             "row for it to bocb_hf.data.DATASETS, or load it without streaming"
@@ -179,7 +204,7 @@ def _load_stream(asked: _Asked) -> ImageData:
     classes = name_classes(data, columns[1], {})
     cropped = asked.augmentation.crop_scale is not None
     train = stream_split(
-        data, "train", columns, _random_crop(asked) if cropped else Centre(config.image_size), len(classes)
+        data, "train", columns, _random_crop(asked) if cropped else asked.centre(config.image_size), len(classes)
     )
     log.info("train: a stream of %d images, read by %d worker(s)", len(train), limits.workers)
 
@@ -195,13 +220,13 @@ def _load_stream(asked: _Asked) -> ImageData:
 
     validation = hold("validation") if asked.own_validation else None
     test = hold(asked.test_name)
-    return ImageData(asked.identify(len(classes), (data.row.mean, data.row.std)), classes, train, validation, test)
+    return ImageData(asked.identify(len(classes), statistics), classes, train, validation, test)
 
 
 def _find_training_rule(asked: _Asked) -> SizeRule:
     """What becomes of a training image before it is augmented."""
     if asked.augmentation.crop_scale is None:
-        return Centre(asked.config.image_size)
+        return asked.centre(asked.config.image_size)
     size = find_one_size(asked.data, asked.columns, asked.limits)
     return _random_crop(asked) if size is None else Native(*size)
 

@@ -43,7 +43,7 @@ def export_model(model: nn.Module, identity: Identity, class_names: tuple[str, .
             },
             data_config={
                 "input_size": (3, side, side),
-                "interpolation": "bicubic",
+                "interpolation": data.interpolation,
                 "mean": data.mean,
                 "std": data.std,
                 "crop_pct": data.test_crop_ratio,
