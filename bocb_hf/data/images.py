@@ -86,17 +86,8 @@ def load_images(
             f"data.validation_fraction: {config.name!r} has a validation split of its own, so that a "
             "fraction of train is of no use; leave it out"
         )
-    asked = _Asked(
-        config,
-        augmentation or AugmentationConfig(),
-        trial,
-        data,
-        columns,
-        test_name,
-        own_validation,
-        limits,
-        checkpoint,
-    )
+    augmentation = augmentation or AugmentationConfig()
+    asked = _Asked(config, augmentation, trial, data, columns, test_name, own_validation, limits, checkpoint)
     return _load_stream(asked) if config.streaming else _load_tables(asked)
 
 

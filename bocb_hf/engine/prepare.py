@@ -14,6 +14,7 @@ from bocb_hf.data.batches import open_source
 from bocb_hf.data.images import ImageData, load_images
 from bocb_hf.data.sampling import init_seed
 from bocb_hf.data.source import Order, TrainSource
+from bocb_hf.errors import InputError
 from bocb_hf.optim.build import build_optimizer
 from bocb_hf.optim.param_groups import freeze_backbone, split_parameters, train_mode
 from bocb_hf.optim.resolve import ResolvedOptimizer, resolve_optimizer
@@ -87,8 +88,7 @@ def choose_preprocessing(config: RunConfig, source: BackboneSource) -> Preproces
     asked = config.data.normalization
     if asked == "checkpoint" and source.folder is None:
         raise InputError(
-            "data.normalization: there is no checkpoint, since backbone.pretrained names none; leave it out or set it to "
-            "data"
+            "data.normalization: there is no checkpoint, since backbone.pretrained names none; leave it out or take data"
         )
     return None if asked == "data" else source.preprocessing
 
