@@ -103,7 +103,8 @@ def measure(folder: Path, cache: Path, way: str) -> dict[str, float]:
     from bocb_hf.data.batches import open_source
     from bocb_hf.data.decode import Centre
     from bocb_hf.data.hold import find_limits, hold_split
-    from bocb_hf.data.load import open_data, read_labels
+    from bocb_hf.data.labels import read_labels
+    from bocb_hf.data.load import open_data
     from bocb_hf.data.source import Order
     from bocb_hf.runs.config import RuntimeConfig
 

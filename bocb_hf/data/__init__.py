@@ -6,7 +6,7 @@ Importing this needs no torch; ``bocb_hf.data.images`` loads and decodes the ima
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -112,18 +112,44 @@ DATASETS.add(
 )
 
 
-def content_revision(folder: Path) -> str:
+def content_revision(folder: Path, files: Iterable[Path] | None = None) -> str:
     """Revision of a data set in a folder: a hash of its data files' names and bytes, 40 hexadecimal digits.
 
+    Args:
+        folder: Of the data set.
+        files: Those that are read, relative to it; without them, all that are neither hidden, nor a system's, nor its
+            README.md and LICENSE.
+
     Raises:
-        InputError: The folder holds no data files.
+        InputError: The folder holds no data files, or one of them cannot be read.
     """
+    chosen = sorted(_data_files(folder) if files is None else files)
+    if not chosen:
+        raise InputError(f"data.name: {folder} holds no data files; give a folder of Parquet files or of class folders")
+    return _hash_files(folder, chosen)
+
+
+def first_revision(folder: Path) -> str:
+    """What ``content_revision`` was in older releases: every file counted, also those that are never read."""
     files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in {"README.md", "LICENSE"})
-    if not files:
-        raise InputError(f"data.name: {folder} holds no files; give a folder of Parquet files or of class folders")
+    return _hash_files(folder, [path.relative_to(folder) for path in files])
+
+
+def _data_files(folder: Path) -> Iterator[Path]:
+    for path in folder.rglob("*"):
+        relative = path.relative_to(folder)
+        hidden = any(part.startswith((".", "__")) for part in relative.parts)
+        if path.is_file() and not hidden and path.name not in {"README.md", "LICENSE", "Thumbs.db", "desktop.ini"}:
+            yield relative
+
+
+def _hash_files(folder: Path, files: Iterable[Path]) -> str:
     digest = hashlib.sha256()
     for path in files:
-        with path.open("rb") as file:
-            content = hashlib.file_digest(file, "sha256").hexdigest()
-        digest.update(f"{path.relative_to(folder).as_posix()}\0{content}\n".encode())
+        try:
+            with (folder / path).open("rb") as file:
+                content = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise InputError(f"data.name: {folder / path} cannot be read: {error.strerror}") from error
+        digest.update(f"{path.as_posix()}\0{content}\n".encode())
     return digest.hexdigest()[:40]

@@ -33,7 +33,7 @@ from bocb_hf.schema import canonical_json
 log = logging.getLogger(__name__)
 
 SMALL = 4 * 2**20  # bytes; less is decoded anew by every process, in a blink, and never written
-_LAYOUT = 1  # raised when files of before cannot be read, or would be decoded differently
+_LAYOUT = 2  # raised when files of before cannot be read, or would be decoded differently
 _CHECKED = 64  # images in the digest
 
 Parameters = Mapping[str, str | int]

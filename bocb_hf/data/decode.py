@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import io
 import os
 import signal
 import time
@@ -22,9 +21,11 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as pillow
 
 from bocb_hf.data.augment import crop_box
-from bocb_hf.data.encoded import Encoded, EncodedColumn, Table, open_image
+from bocb_hf.data.encoded import EncodedColumn, Table
+from bocb_hf.data.pictures import Encoded, explain_damage, open_picture, to_rgb
 from bocb_hf.errors import InputError
 from bocb_hf.runs.preprocessing import Interpolation
+from bocb_hf.schema import one_line
 
 CHUNK = 32  # images that a worker decodes at a time: the first step waits for few, and a full queue stays small
 MOST_WORKERS = 8
@@ -147,16 +148,21 @@ class Decoder:
         pixels = np.empty((len(encoded), 3, *self.rule.shape), np.uint8)
         for place, (name, value) in enumerate(zip(chunk.images, encoded, strict=True)):
             try:
-                image = open_image(value).convert("RGB")
+                with open_picture(value) as opened:
+                    image = to_rgb(opened, self._locate(name, value))
                 image = self.rule.make(image, None if chunk.uniforms is None else chunk.uniforms[place])
                 pixels[place] = np.asarray(image).transpose(2, 0, 1)
+            except InputError as error:
+                return str(error)
             except Exception as error:  # Pillow raises a different error for each kind of damage
-                return self._describe(name, error)
+                return f"{self._locate(name, value)} cannot be read: {explain_damage(error, value)}"
         return torch.from_numpy(pixels)
 
-    def _describe(self, name: int | Encoded, error: Exception) -> str:
-        named = name if isinstance(name, int) else name.get("path") or "without a path"
-        return f"data.name: image {named} of {self.where} cannot be read ({type(error).__name__}); repair or remove it"
+    def _locate(self, name: int | Encoded, value: Encoded | None) -> str:
+        """Which image it is, for errors: its row if that is known, its split, and its path if it has one."""
+        path = (value or {}).get("path")
+        which = f"image {name}" if isinstance(name, int) else "an image"
+        return f"data.name: {which} of {self.where}" + (f" ({one_line(str(path))})" if path else "")
 
     def _read(self, chunk: Chunk) -> Sequence[Encoded]:
         return chunk.images if self._encoded is None else self._encoded[list(chunk.images)]  # type: ignore[return-value]
@@ -170,12 +176,14 @@ class SizeReader(Decoder):
         sizes = np.empty((len(chunk.images), 2), np.int64)
         for place, (name, value) in enumerate(zip(chunk.images, self._read(chunk), strict=True)):
             try:
-                with Image.open(io.BytesIO(value["bytes"]) if value["bytes"] else value["path"]) as image:
+                with open_picture(value) as image:
+                    if image.format == "TIFF":
+                        image.load()  # Pillow turns it by itself, in some releases before it is decoded
                     sizes[place] = image.height, image.width
                     if image.height != image.width and image.getexif().get(_ORIENTATION, 1) in _ON_ITS_SIDE:
                         sizes[place] = image.width, image.height
-            except Exception as error:  # as above
-                return self._describe(name, error)
+            except Exception as error:  # Pillow raises a different error for each kind of damage
+                return f"{self._locate(name, value)} cannot be read: {explain_damage(error, value)}"
         return torch.from_numpy(sizes)
 
 

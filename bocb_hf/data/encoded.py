@@ -5,20 +5,16 @@ Importing ``datasets`` takes half a second, which a short run on the embedded im
 
 from __future__ import annotations
 
-import io
 import itertools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
-from PIL import Image, ImageOps
 from pyarrow import parquet
 
-Encoded = Mapping[str, Any]  # ``bytes`` of an image file, or None where ``path`` says where it is
+from bocb_hf.data.pictures import Encoded
 
 
 class EncodedColumn(Protocol):
@@ -41,8 +37,8 @@ class Table(Protocol):
         """The columns and their types, as ``datasets.Features.to_dict`` describes them."""
         ...
 
-    def values(self, column: str) -> NDArray[Any]:
-        """All values of a column of numbers, (rows,)."""
+    def values(self, column: str) -> pa.ChunkedArray:
+        """All values of a column, (rows,)."""
         ...
 
     def images(self, column: str) -> EncodedColumn:
@@ -68,9 +64,9 @@ class DatasetTable:
         """See ``Table``."""
         return self._dataset.features.to_dict()
 
-    def values(self, column: str) -> NDArray[Any]:
+    def values(self, column: str) -> pa.ChunkedArray:
         """See ``Table``."""
-        return np.asarray(self._dataset.with_format("numpy")[column][:])
+        return self._dataset.select_columns([column]).with_format("arrow")[:][column]
 
     def images(self, column: str) -> EncodedColumn:
         """See ``Table``."""
@@ -106,9 +102,9 @@ class ParquetTable:
         """See ``Table``; ``datasets`` leaves its description in the file."""
         return json.loads(self._table.schema.metadata[b"huggingface"])["info"]["features"]
 
-    def values(self, column: str) -> NDArray[Any]:
+    def values(self, column: str) -> pa.ChunkedArray:
         """See ``Table``."""
-        return np.array(self._table[column].to_pylist())  # pyarrow's own way imports pandas
+        return self._table[column]
 
     def images(self, column: str) -> EncodedColumn:
         """See ``Table``."""
@@ -128,18 +124,3 @@ def read_parquet_splits(folder: Path) -> dict[str, Table]:
     files = sorted(folder.glob("*-?????-of-?????.parquet"))
     by_split = itertools.groupby(files, key=lambda file: file.name.rsplit("-", 3)[0])
     return {split: ParquetTable(list(shards)) for split, shards in by_split}
-
-
-def open_image(encoded: Encoded) -> Image.Image:
-    """Decodes an image and turns it upright, as ``datasets`` does.
-
-    Raises:
-        Exception: Pillow's, another one for each kind of damage.
-    """
-    if encoded["bytes"] is None:  # a file, which may lie in an archive or on a server
-        import datasets
-
-        return datasets.Image().decode_example(dict(encoded))  # type: ignore[return-value]
-    image = Image.open(io.BytesIO(encoded["bytes"]))
-    image.load()
-    return ImageOps.exif_transpose(image)

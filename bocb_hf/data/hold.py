@@ -16,7 +16,8 @@ from torch import Tensor
 
 from bocb_hf.data.cache import SMALL, Parameters, ToDecode, decode_to_memory, load_decoded
 from bocb_hf.data.decode import Decoder, RandomCrop, SizeRule, count_workers, decode_all, describe_rule
-from bocb_hf.data.load import OpenData, read_labels
+from bocb_hf.data.labels import read_labels
+from bocb_hf.data.load import OpenData
 from bocb_hf.data.splits import EncodedImages, Images, TestImages
 from bocb_hf.resources import cache_folder
 from bocb_hf.runs.config import RuntimeConfig

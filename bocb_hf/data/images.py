@@ -21,24 +21,29 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from bocb_hf.data.decode import Centre, Native, RandomCrop, SizeRule
-from bocb_hf.data.facts import Statistics, find_one_size, find_statistics
+from bocb_hf.data.facts import Statistics, count_shared, find_one_size, find_statistics
 from bocb_hf.data.hold import Limits, describe_pixels, find_limits, hash_rows, hold_split, keep_decoded
-from bocb_hf.data.load import (
-    OpenData,
-    draw_validation,
-    find_columns,
-    find_evaluation_split,
+from bocb_hf.data.labels import (
+    TEST_SEED,
+    VALIDATION_SEED,
+    draw_by_class,
+    explain_draw,
+    find_empty_classes,
     name_classes,
-    open_data,
     read_labels,
 )
+from bocb_hf.data.load import OpenData, find_columns, find_evaluation_split, open_data
 from bocb_hf.data.splits import Images, TestImages, TrainImages
 from bocb_hf.data.stream import stream_split, stream_to_decode
 from bocb_hf.errors import InputError
 from bocb_hf.runs.config import AugmentationConfig, DataConfig, RuntimeConfig
 from bocb_hf.runs.identity import DataIdentity
 from bocb_hf.runs.preprocessing import Preprocessing
+from bocb_hf.runs.record import DataNotes, note_data
 
 log = logging.getLogger(__name__)
 
@@ -47,13 +52,23 @@ DEFAULT_FRACTION = 0.1
 
 @dataclass(frozen=True)
 class ImageData:
-    """The splits of a run. ``validation`` is None when a final run trains on all of train."""
+    """The splits of a run.
+
+    Attributes:
+        identity: What decides the pixels and the labels.
+        class_names: In the order of the labels.
+        train: The images that the weights are fitted to.
+        validation: None when a final run trains on all of train.
+        test: The images that a final run is scored on.
+        notes: What a reader of a score on these images must know; None where there is nothing.
+    """
 
     identity: DataIdentity
     class_names: tuple[str, ...]
     train: TrainImages
     validation: TestImages | None
     test: TestImages
+    notes: DataNotes | None = None
 
 
 def load_images(
@@ -93,14 +108,25 @@ def load_images(
 
 @dataclass(frozen=True)
 class _Asked:
-    """What both ways of loading go by."""
+    """What is to be loaded, and from which splits of the data set.
+
+    Attributes:
+        config: The data as the user wrote it.
+        augmentation: Decides the form of the training images.
+        trial: Whether the run tunes.
+        data: The data set.
+        columns: Images and labels.
+        test_name: The split that counts as test; None when it is drawn from train.
+        own_validation: Whether the data set has a validation split that does not count as test.
+        limits: What this machine allows.
+    """
 
     config: DataConfig
     augmentation: AugmentationConfig
     trial: bool
     data: OpenData
     columns: tuple[str, str]
-    test_name: str
+    test_name: str | None
     own_validation: bool
     limits: Limits
     checkpoint: Preprocessing | None
@@ -125,10 +151,16 @@ class _Asked:
         return hold_split(self.data, split, self.columns, rule, rows, self.limits)
 
     def identify(
-        self, classes: int, statistics: Statistics, fraction: float | None = None, indices_hash: str | None = None
+        self,
+        classes: int,
+        statistics: Statistics,
+        fraction: float | None = None,
+        indices_hash: str | None = None,
+        test_hash: str | None = None,
     ) -> DataIdentity:
         """The identity; a path stays out of it, and the revision of a folder is the hash of its content."""
         config = self.config
+        drawn = f"test drawn from train ({config.test_fraction})"
         return DataIdentity(
             name=self.data.public_name,
             revision=self.data.revision,
@@ -138,7 +170,9 @@ class _Asked:
             num_classes=classes,
             validation_fraction=fraction,
             validation_indices_sha256=indices_hash,
-            evaluation_split=self.test_name,
+            test_fraction=config.test_fraction,
+            test_indices_sha256=test_hash,
+            evaluation_split=self.test_name or drawn,
             test_image_size=config.test_image_size,
             test_crop_ratio=config.test_crop_ratio,
             streaming=config.streaming,
@@ -152,29 +186,73 @@ class _Asked:
 def _load_tables(asked: _Asked) -> ImageData:
     """A data set of which every image can be reached."""
     config, data = asked.config, asked.data
-    used = ("train", *(("validation",) if asked.own_validation else ()), asked.test_name)
-    labels = {split: read_labels(data, split, asked.columns[1]) for split in used}
+    held_out = (*(("validation",) if asked.own_validation else ()), *((asked.test_name,) if asked.test_name else ()))
+    labels = {split: read_labels(data, split, asked.columns[1]) for split in ("train", *held_out)}
     classes = name_classes(data, asked.columns[1], labels)
+    shared = count_shared(data, asked.columns, ("train", *held_out), asked.limits) if asked.test_name else 0
+    # rows of train that are drawn for the test, and the others, which all of the rest is about
+    tested, test_hash, rest = None, None, np.arange(len(labels["train"]))
+    if config.test_fraction is not None:
+        try:
+            rest, tested = draw_by_class(labels["train"], config.test_fraction, TEST_SEED)
+        except ValueError:
+            raise explain_draw(labels["train"], config.test_fraction, classes, "data.test_fraction") from None
+        test_hash = hash_rows(tested)
+    chosen = None if tested is None else rest.tobytes()
     rule, evaluated = _find_training_rule(asked), asked.evaluated
-    train = asked.hold("train", rule)
+    train = asked.hold("train", rule, chosen)
     fraction, indices_hash, validation = None, None, None
     if asked.own_validation:
         validation = asked.hold("validation", evaluated)
     else:
         fraction = config.validation_fraction or DEFAULT_FRACTION
-        kept, held = draw_validation(labels["train"], fraction)
-        indices_hash = hash_rows(held)
-        if asked.trial:
-            validation = train.take(held) if rule == evaluated else asked.hold("train", evaluated, held.tobytes())
-            train = train.take(kept)
-    test = asked.hold(asked.test_name, evaluated)
-    statistics = asked.given_statistics or find_statistics(data, asked.columns, config.image_size, asked.limits)
-    return ImageData(asked.identify(len(classes), statistics, fraction, indices_hash), classes, train, validation, test)
+        drawn = _draw_validation(labels["train"][rest], fraction, classes, asked.trial)
+        if drawn is not None:
+            kept, held = drawn
+            indices_hash = hash_rows(rest[held])
+            if asked.trial:
+                same = rule == evaluated
+                validation = train.take(held) if same else asked.hold("train", evaluated, rest[held].tobytes())
+                train = train.take(kept)
+    if asked.test_name is None:
+        assert tested is not None
+        test, test_labels = asked.hold("train", evaluated, tested.tobytes()), labels["train"][tested]
+    else:
+        test, test_labels = asked.hold(asked.test_name, evaluated), labels[asked.test_name]
+    statistics = asked.given_statistics or find_statistics(data, asked.columns, config.image_size, asked.limits, chosen)
+    identity = asked.identify(len(classes), statistics, fraction, indices_hash, test_hash)
+    untrained, untested = find_empty_classes(data, classes, labels["train"][rest], test_labels)
+    notes = note_data(untrained, untested, shared)
+    return ImageData(identity, classes, train, validation, test, notes)
+
+
+def _draw_validation(
+    labels: NDArray[np.int64], fraction: float, classes: tuple[str, ...], trial: bool
+) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
+    """Positions of the kept and of the held-out training images; None where a final run, which needs none, has none.
+
+    Raises:
+        InputError: A run that tunes cannot have any.
+    """
+    try:
+        return draw_by_class(labels, fraction, VALIDATION_SEED)
+    except ValueError:
+        error = explain_draw(labels, fraction, classes, "data.validation_fraction")
+        if trial:
+            raise error from None
+        log.warning("a final run needs no validation images, but tuning with these data would fail: %s", error)
+        return None
 
 
 def _load_stream(asked: _Asked) -> ImageData:
     """A data set of which train is read as a stream; the splits of evaluation are decoded once."""
     config, data, columns, limits = asked.config, asked.data, asked.columns, asked.limits
+    if config.test_fraction is not None:
+        raise InputError(
+            "data.test_fraction: it draws test images from train by their labels, and those of a stream are not known "
+            "before it is read; set data.streaming=false"
+        )
+    assert asked.test_name is not None
     statistics = asked.given_statistics
     if statistics is None:
         raise InputError(

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import functools
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from bocb_hf.data import DATASETS, DatasetRow, content_revision
+from bocb_hf.data import DATASETS, DatasetRow, content_revision, first_revision
 from bocb_hf.data.encoded import DatasetTable, read_parquet_splits
+from bocb_hf.data.folder import FolderFiles, describe_unread, explain_missing_labels, find_files
 from bocb_hf.errors import InputError
 from bocb_hf.runs.config import DataConfig
 
-_SPLIT_SEED = 0
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,11 +27,13 @@ class OpenData:
         name: As the user wrote it.
         revision: Commit sha on the Hub, or hash of the content of a folder.
         splits: ``Table``, or ``datasets.IterableDataset`` of a stream, by name.
+        files: Of a local folder, those that are read.
     """
 
     name: str
     revision: str
     splits: dict[str, Any]
+    files: FolderFiles | None = None
 
     @property
     def row(self) -> DatasetRow | None:
@@ -81,13 +82,14 @@ def open_data(name: str, revision: str | None, streaming: bool) -> OpenData:
     row = find_row(name)
     folder = row.embedded if row else Path(name)
     try:
-        if folder is not None and folder.is_dir():
+        if row is None and folder is not None and folder.is_dir():
+            return _open_folder(name, folder, revision, streaming)
+        if row is not None and folder is not None and folder.is_dir():
             found = content_revision(folder)
-            if row and found != row.revision:
+            if found != row.revision:
                 raise InputError(f"data.name: the files in {folder} are not those of {name!r}; reinstall bocb-hf")
-            if revision not in (None, found):
-                raise InputError(f"data.revision: the content of {name!r} is {found}, not {revision}")
-            if row and not streaming:
+            _check_revision(name, revision, found)
+            if not streaming:
                 return OpenData(name, found, dict(read_parquet_splits(folder)))
             return OpenData(name, found, _open(str(folder), None, streaming))
         if row is None and not _looks_like_hub_id(name):
@@ -105,6 +107,35 @@ def open_data(name: str, revision: str | None, streaming: bool) -> OpenData:
         raise InputError(f"data.name: cannot load {name!r}: {type(error).__name__}: {error}") from error
 
 
+def _open_folder(name: str, folder: Path, revision: str | None, streaming: bool) -> OpenData:
+    """A local folder, of which only the files that are read count.
+
+    Raises:
+        InputError: Its content is not the revision that is asked for, or its files lie in a way that cannot be meant.
+    """
+    import datasets
+
+    builder = datasets.load_dataset_builder(str(folder))
+    files = find_files(builder, folder)
+    found = content_revision(folder, files.read)
+    if revision is not None and revision != found and revision == first_revision(folder):
+        found = revision  # of a record from when files that are not read counted, too
+    _check_revision(name, revision, found)
+    unread = describe_unread(files)
+    if unread:
+        log.warning("%s%s", name, unread)
+    if streaming:
+        return OpenData(name, found, dict(builder.as_streaming_dataset()), files)  # type: ignore[arg-type]
+    builder.download_and_prepare()
+    splits: Any = builder.as_dataset()
+    return OpenData(name, found, {split: DatasetTable(table) for split, table in splits.items()}, files)
+
+
+def _check_revision(name: str, asked: str | None, found: str) -> None:
+    if asked not in (None, found):
+        raise InputError(f"data.revision: the content of {name!r} is {found}, not {asked}")
+
+
 def _open(path: str, revision: str | None, streaming: bool) -> dict[str, Any]:
     splits = _load(path, revision, streaming)
     return splits if streaming else {name: DatasetTable(split) for name, split in splits.items()}
@@ -120,20 +151,41 @@ def _looks_like_hub_id(name: str) -> bool:
     return name.count("/") == 1 and not name.startswith((".", "/", "~"))
 
 
-def find_evaluation_split(data: OpenData, config: DataConfig) -> str:
-    """The split that counts as test: the row's, where the configuration leaves the default.
+def find_evaluation_split(data: OpenData, config: DataConfig) -> str | None:
+    """The split that counts as test: the row's, where the configuration leaves the default; None draws it from train.
 
     Raises:
-        InputError: The data set does not have it, or has no train split.
+        InputError: The data set does not have it, it is the training split, or there is no train split.
     """
+    have = ", ".join(data.splits)
+    hint = describe_unread(data.files) if data.files else ""
     name = config.evaluation_split
     if name == "test" and data.row is not None:
         name = data.row.evaluation_split
-    for split in ("train", name):
-        if split not in data.splits:
-            key = "data.evaluation_split" if split == name else "data.name"
-            have = ", ".join(data.splits)
-            raise InputError(f"{key}: {config.name!r} has no split {split!r}; it has: {have}")
+    if name == "train" or name.startswith(("train[", "train+")) or "+train" in name:
+        raise InputError(
+            f"data.evaluation_split: {name!r} holds training images, and a score on them measures no generalisation; "
+            "name a split that is not trained on, or leave the key out and set data.test_fraction=0.2, which draws a "
+            "test split from train and trains on the rest"
+        )
+    if "train" not in data.splits:
+        raise InputError(f"data.name: {config.name!r} has no split 'train'; it has: {have}{hint}")
+    if config.test_fraction is not None:
+        if name in data.splits:
+            raise InputError(
+                f"data.test_fraction: {config.name!r} has a split {name!r} of its own, so that no part of train is "
+                "needed to test on; leave it out"
+            )
+        if name != "test":
+            raise InputError(f"data.test_fraction: it draws the test images, so that {name!r} is of no use; give one")
+        return None
+    if name not in data.splits:
+        others = [split for split in data.splits if split != "train"]
+        choice = f"name one of the others that is not trained on ({', '.join(others)}), or " if others else ""
+        raise InputError(
+            f"data.evaluation_split: {config.name!r} has no split {name!r}; it has: {have}; {choice}set "
+            f"data.test_fraction=0.2, which draws a test split from train and trains on the rest{hint}"
+        )
     return name
 
 
@@ -150,88 +202,43 @@ def find_columns(data: OpenData, config: DataConfig) -> tuple[str, str]:
     )
     chosen: list[str] = []
     for kind, given, known, wanted in by_type:
-        found = [name for name, feature in features.items() if _type_of(feature) == wanted]
+        found = [name for name, feature in features.items() if type_of(feature) == wanted]
         if given is not None and given not in features:
             raise InputError(f"data.{kind}_column: no column {given!r}; there are: {', '.join(features)}")
         if given is None and known is None and len(found) != 1:
+            if kind == "label" and not found and data.files is not None and data.files.pictures:
+                raise InputError(explain_missing_labels(data.files, data.name, list(features)))
             have = ", ".join(found) or "none"
-            raise InputError(f"data.{kind}_column: name one; columns of that type: {have}; all: {', '.join(features)}")
-        chosen.append(given or known or found[0])
+            types = ", ".join(f"{name} ({describe_type(feature)})" for name, feature in features.items())
+            raise InputError(
+                f"data.{kind}_column: name the column of the {kind}s; of type {wanted}: {have}; all columns: {types}"
+            )
+        column = given or known or found[0]
+        if kind == "image" and not _may_hold_images(features[column]):
+            raise InputError(
+                f"data.image_column: {column!r} is of type {describe_type(features[column])}, not Image; convert it "
+                f'with dataset.cast_column("{column}", datasets.Image()), which takes the bytes or the path of a file'
+            )
+        chosen.append(column)
     return chosen[0], chosen[1]
 
 
-def _type_of(feature: Any) -> str | None:
+def _may_hold_images(feature: Any) -> bool:
+    """Whether ``datasets.Image`` takes a column: images, bytes, paths, or a struct of both."""
+    if type_of(feature) == "Value":
+        return feature["dtype"] in ("binary", "large_binary", "string", "large_string")
+    return type_of(feature) == "Image" or (isinstance(feature, dict) and bool({"bytes", "path"} & feature.keys()))
+
+
+def describe_type(feature: Any) -> str:
+    """A column's type in one word, for messages."""
+    if not isinstance(feature, dict):
+        return "a list" if isinstance(feature, list) else type(feature).__name__
+    described: dict[str, Any] = feature
+    kind = described.get("_type", "a struct")
+    return str(described.get("dtype")) if kind == "Value" else str(kind)
+
+
+def type_of(feature: Any) -> str | None:
     """The name of a column's type; a list of something has none."""
     return feature.get("_type") if isinstance(feature, dict) else None
-
-
-@functools.lru_cache(maxsize=8)
-def read_labels(data: OpenData, split: str, column: str) -> NDArray[np.int64]:
-    """Labels of a split that is not a stream.
-
-    Raises:
-        InputError: The split is empty, or its labels are no integers.
-    """
-    table = data.splits[split]
-    if len(table) == 0:
-        raise InputError(f"data.name: split {split!r} of {data.name!r} is empty")
-    labels = table.values(column)
-    if not np.issubdtype(labels.dtype, np.integer):
-        raise InputError(f"data.label_column: {column!r} of split {split!r} does not hold integers")
-    return labels.astype(np.int64)
-
-
-def name_classes(data: OpenData, column: str, labels: Mapping[str, NDArray[np.int64]]) -> tuple[str, ...]:
-    """Names of the classes, after checking that every label has one.
-
-    Args:
-        data: The data set.
-        column: Its labels.
-        labels: Of the splits that are in use; of a stream, none.
-
-    Raises:
-        InputError: Fewer than two classes, a label out of range, or a stream without names.
-    """
-    feature = data.features[column]
-    if _type_of(feature) == "ClassLabel":
-        names = tuple(feature["names"])
-    elif "train" in labels:
-        names = tuple(str(i) for i in range(int(labels["train"].max()) + 1))
-    else:
-        raise InputError(
-            f"data.label_column: {column!r} of {data.name!r} does not name its classes, and a stream cannot be "
-            "counted; name a column of type ClassLabel or load it without streaming"
-        )
-    if len(names) < 2:
-        raise InputError(f"data.label_column: {column!r} has {len(names)} class; a classifier needs at least 2")
-    for split, theirs in labels.items():
-        check_labels(theirs, len(names), split)
-    return names
-
-
-def check_labels(labels: NDArray[np.int64], classes: int, split: str) -> None:
-    """Raises InputError for a label that no class has."""
-    bad = np.flatnonzero((labels < 0) | (labels >= classes))
-    if len(bad):
-        raise InputError(
-            f"data.label_column: label {labels[bad[0]]} of image {bad[0]} of split {split!r} is out of range "
-            f"0..{classes - 1}; correct it or name another column"
-        )
-
-
-def draw_validation(labels: NDArray[np.int64], fraction: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Sorted indices of the kept and of the held-out part of train: stratified and always the same.
-
-    Raises:
-        InputError: A class is too small for it.
-    """
-    # scikit-learn takes a second to import, and a data set with a validation split of its own never comes here
-    from sklearn.model_selection import train_test_split
-
-    try:
-        kept, held = train_test_split(
-            np.arange(len(labels)), test_size=fraction, stratify=labels, random_state=_SPLIT_SEED
-        )
-    except ValueError as error:
-        raise InputError(f"data.validation_fraction: cannot draw {fraction:.0%} of train: {error}") from error
-    return np.sort(kept), np.sort(held)

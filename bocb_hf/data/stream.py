@@ -20,7 +20,8 @@ from torch import Tensor
 
 from bocb_hf.data.cache import Parameters, ToDecode
 from bocb_hf.data.decode import Chunk, Decoder, RandomCrop, SizeRule, decode
-from bocb_hf.data.load import OpenData, check_labels
+from bocb_hf.data.labels import check_labels
+from bocb_hf.data.load import OpenData
 from bocb_hf.data.sampling import derive_seed
 from bocb_hf.data.source import Batch, Order, join_pieces, read_ahead, time_waits
 from bocb_hf.data.splits import StreamedImages

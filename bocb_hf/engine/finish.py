@@ -157,6 +157,7 @@ def _make_record(
         curve=progress.curve(),
         patterns=patterns,
         starting_weights=starting_weights(trainer.bare_model),
+        data_notes=prepared.data.notes,
         supersedes=None,
         finished_at=utc_now(),
     )

@@ -88,7 +88,7 @@ def choose_preprocessing(config: RunConfig, source: BackboneSource) -> Preproces
     asked = config.data.normalization
     if asked == "checkpoint" and source.folder is None:
         raise InputError(
-            "data.normalization: there is no checkpoint, since backbone.pretrained names none; leave it out or take data"
+            "data.normalization: there is no checkpoint, since backbone.pretrained names none; leave the key out"
         )
     return None if asked == "data" else source.preprocessing
 

@@ -17,14 +17,15 @@ def sections_of(record: RunRecord) -> dict[str, Any]:
     data, backbone = identity["data"], identity["backbone"]
     args = {key: value for key, value in backbone["args"].items() if key not in RESERVED_ARGS}
     kept = (
-        *("name", "revision", "image_column", "label_column", "image_size", "evaluation_split"),
-        *("test_image_size", "test_crop_ratio", "streaming"),
+        *("name", "revision", "image_column", "label_column", "image_size"),
+        *("test_image_size", "test_crop_ratio", "streaming", "test_fraction"),
     )
     sections = {
         "setting": identity["setting"],
         "backbone": {"name": backbone["name"], "pretrained": backbone["pretrained"], "args": args},
         "optimizer": identity["optimizer"],
-        "data": {key: data[key] for key in kept if key in data},
+        "data": {key: data[key] for key in kept if key in data}
+        | {"evaluation_split": record.identity.data.asked_evaluation_split},
         "training": identity["training"],
         "augmentation": identity["augmentation"],
         "seed": record.seed,

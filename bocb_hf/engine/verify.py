@@ -62,5 +62,6 @@ def _data_config(record: RunRecord, name: str | None) -> DataConfig:
         validation_fraction=data.validation_fraction,
         image_column=data.image_column,
         label_column=data.label_column,
-        evaluation_split=data.evaluation_split,
+        test_fraction=data.test_fraction,
+        evaluation_split=data.asked_evaluation_split,
     )

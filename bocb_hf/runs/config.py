@@ -106,6 +106,8 @@ class DataConfig(Frozen):
             memory nor disk holds. A run that is interrupted then replays its epoch.
         validation_fraction: Share of train that tuning reads, for a data set without a validation split (then 0.1
             unless given); an error for any other.
+        test_fraction: Share of train that is drawn as test split, by class and the same for every run, for a data set
+            without one; the rest is trained on. An error for a data set with a test split.
         image_column: Column of the images; found by its type when None.
         label_column: Column of the labels; found by its type when None.
         evaluation_split: Split that is read as test when it is not called ``test`` (ImageNet: ``validation``).
@@ -121,6 +123,7 @@ class DataConfig(Frozen):
     test_crop_ratio: float = Field(default=1.0, gt=0, le=1)
     streaming: bool = False
     validation_fraction: float | None = Field(default=None, gt=0, lt=0.5)
+    test_fraction: float | None = later(None, gt=0, lt=0.5)
     image_column: str | None = None
     label_column: str | None = None
     evaluation_split: str = "test"

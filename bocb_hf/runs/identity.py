@@ -51,7 +51,10 @@ class DataIdentity(Frozen):
 
     Attributes:
         validation_fraction: Share of train that was drawn for validation; None when the data set has its own split.
-        validation_indices_sha256: Hash of the drawn indices (little-endian int64), which pins the draw.
+        validation_indices_sha256: Hash of the drawn indices (little-endian int64), which pins the draw; None where a
+            final run, which needs none, could not draw any.
+        test_fraction: Share of train that was drawn as test split; None when the data set has one.
+        test_indices_sha256: Hash of the drawn indices likewise.
         evaluation_split: The split that test metrics are read on.
         test_image_size: Side of the input in evaluation; ``image_size`` when None.
         test_crop_ratio: Side of the centre crop over the side that an image is resized to, in evaluation.
@@ -71,6 +74,8 @@ class DataIdentity(Frozen):
     num_classes: int = Field(ge=2, le=1_000_000)
     validation_fraction: float | None = Field(gt=0, lt=0.5)
     validation_indices_sha256: Sha256 | None
+    test_fraction: float | None = later(None, gt=0, lt=0.5)
+    test_indices_sha256: Sha256 | None = later(None)
     evaluation_split: Annotated[Printable, Field(min_length=1, max_length=100)]
     test_image_size: int | None = later(None, ge=8, le=1024)
     test_crop_ratio: float = later(1.0, gt=0, le=1)
@@ -89,11 +94,29 @@ class DataIdentity(Frozen):
             )
         elif self.validation_fraction is None:
             rule = "validation: the data set's own split; final runs train on train"
+        elif self.validation_indices_sha256 is None:
+            rule = "validation: none, since train is too small for a draw; final runs train on all of train"
         else:
             rule = f"validation: a stratified {self.validation_fraction:.0%} of train; final runs train on all of train"
+        if self.test_fraction is not None:
+            return (
+                f"test: a stratified {100 * self.test_fraction:.4g}% of train, the same for every run (SHA-256 of its "
+                f"row numbers: {self.test_indices_sha256}); train is the rest; {rule}"
+            )
         if self.evaluation_split == "validation":
             return f"{rule}; the validation split of the data set counts as test"
         return rule
+
+    @property
+    def asked_evaluation_split(self) -> str:
+        """What ``data.evaluation_split`` of a configuration says that leads here again."""
+        return self.evaluation_split if self.test_fraction is None else "test"
+
+    @model_validator(mode="after")
+    def _drawn(self) -> DataIdentity:
+        if (self.test_fraction is None) != (self.test_indices_sha256 is None):
+            raise ValueError("test_fraction and test_indices_sha256 go together")
+        return self
 
 
 class Identity(Frozen):

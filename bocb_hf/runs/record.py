@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -21,6 +22,7 @@ from bocb_hf.schema import (
     ConfigHash,
     Count,
     Document,
+    Frozen,
     Positive,
     Role,
     RunId,
@@ -29,6 +31,7 @@ from bocb_hf.schema import (
     Sha256,
     UtcTime,
     later,
+    one_line,
     parse_document,
 )
 
@@ -38,6 +41,30 @@ MAX_BYTES = 20_000_000  # correctness bits of 50,000 images are 8 KB; a curve of
 Status = Literal["completed", "diverged", "interrupted"]
 Family = Literal["primary_cnn", "classical_cnn", "modern", "unknown"]
 Category = Literal["a", "b", "c", "d"]
+
+
+class DataNotes(Frozen):
+    """What a reader of the score must know of the images.
+
+    Attributes:
+        untrained_classes: Names of classes without training images, the first 100 of them.
+        untested_classes: Names of classes without test images, the first 100 of them.
+        shared_test_images: Test images that are, byte for byte, training images, too.
+    """
+
+    untrained_classes: tuple[Text, ...] = later((), max_length=100)
+    untested_classes: tuple[Text, ...] = later((), max_length=100)
+    shared_test_images: Count = later(0)
+
+
+def note_data(untrained: Sequence[str], untested: Sequence[str], shared: int) -> DataNotes | None:
+    """The notes on images, with the names of classes made fit for a record; None where there is nothing to note."""
+    notes = DataNotes(
+        untrained_classes=tuple(one_line(name, 200) or "?" for name in untrained[:100]),
+        untested_classes=tuple(one_line(name, 200) or "?" for name in untested[:100]),
+        shared_test_images=shared,
+    )
+    return None if notes == DataNotes() else notes
 
 
 class RunRecord(Document):
@@ -53,6 +80,7 @@ class RunRecord(Document):
         weights_sha256: Of ``model.safetensors`` beside the record of a completed final run.
         patterns: Of the last weights of a completed final run, layer by layer; older records have none.
         starting_weights: What a fine-tuned run took of the weights that it names; older records do not say.
+        data_notes: What a reader of the score must know of the images; None where there is nothing.
         supersedes: SHA-256 of the finished record that this one replaced on purpose.
         finished_at: UTC, ISO 8601.
     """
@@ -79,6 +107,7 @@ class RunRecord(Document):
     curve: Curve
     patterns: WeightPatterns | None = later(None)
     starting_weights: StartingWeights | None = later(None)
+    data_notes: DataNotes | None = later(None)
     supersedes: Sha256 | None
     finished_at: UtcTime
 

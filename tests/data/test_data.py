@@ -112,8 +112,8 @@ def png(value: int) -> bytes:
 
 
 def test_unreadable_image_is_named(tmp_path: Path) -> None:
-    good = [png(i) for i in range(4)]
-    for split in ("train", "validation", "test"):
+    for shade, split in enumerate(("train", "validation", "test")):
+        good = [png(10 * shade + i) for i in range(4)]
         bad = [*good[:2], good[2][:40], good[3]] if split == "test" else good
         write(tmp_path / "broken", bad, [0, 1, 0, 1], split)
     with pytest.raises(InputError, match=r"image 2 of split 'test' .*cannot be read"):
@@ -122,8 +122,9 @@ def test_unreadable_image_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("wrong", [-1, 7])
 def test_label_out_of_range_is_named(tmp_path: Path, wrong: int) -> None:
-    for split in ("train", "validation", "test"):
-        write(tmp_path / "labels", [png(i) for i in range(4)], [0, 1, 2, wrong if split == "validation" else 1], split)
+    for shade, split in enumerate(("train", "validation", "test")):
+        images = [png(10 * shade + i) for i in range(4)]
+        write(tmp_path / "labels", images, [0, 1, 2, wrong if split == "validation" else 1], split)
     with pytest.raises(InputError, match=rf"label {wrong} of image 3 of split 'validation' is out of range 0\.\.2"):
         load_images(config(tmp_path / "labels", label_column="label"), trial=False)
 
@@ -153,11 +154,11 @@ def test_bad_data_configuration(small_data: Path, changes: dict[str, Any], messa
 
 
 def test_class_folders_of_images_work(tmp_path: Path) -> None:
-    for split in ("train", "test"):
+    for shade, split in enumerate(("train", "test")):
         for name in ("cat", "dog"):
             (tmp_path / "photos" / split / name).mkdir(parents=True)
             for i in range(10):
-                (tmp_path / "photos" / split / name / f"{i}.png").write_bytes(png(10 * i))
+                (tmp_path / "photos" / split / name / f"{i}.png").write_bytes(png(10 * i + shade))
     data = load_images(config(tmp_path / "photos", image_size=16), trial=True)
     assert data.class_names == ("cat", "dog")
     assert decoded(data.train).pixels.shape == (18, 3, 16, 16)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import pickle
 from pathlib import Path
 
@@ -10,10 +9,9 @@ import datasets
 import numpy as np
 import pytest
 from image_folders import CLASSES, encode, write_split
-from PIL import Image
 
 from bocb_hf.data import DATASETS
-from bocb_hf.data.encoded import DatasetTable, ParquetTable, open_image, read_parquet_splits
+from bocb_hf.data.encoded import DatasetTable, ParquetTable, read_parquet_splits
 from bocb_hf.data.load import open_data
 
 
@@ -58,21 +56,3 @@ def test_columns_travel_to_a_new_process(sharded: Path) -> None:
     for table in (read_parquet_splits(sharded)["train"], DatasetTable(datasets.load_dataset(str(sharded))["train"])):
         column = table.images("image")
         assert list(pickle.loads(pickle.dumps(column))[[7, 2]]) == list(column[[7, 2]])  # noqa: S301 - ours
-
-
-@pytest.mark.parametrize("turn", [None, *range(1, 9)])
-def test_images_are_turned_upright_as_datasets_does(tmp_path: Path, turn: int | None) -> None:
-    image, buffer = Image.open(io.BytesIO(encode(1, 6, 10))), io.BytesIO()
-    exif = image.getexif()
-    if turn is not None:
-        exif[0x0112] = turn  # orientation
-    image.save(buffer, format="PNG", exif=exif)
-    (tmp_path / "image.png").write_bytes(buffer.getvalue())
-    in_memory, on_disk = (
-        {"bytes": buffer.getvalue(), "path": None},
-        {"bytes": None, "path": str(tmp_path / "image.png")},
-    )
-    expected = np.asarray(datasets.Image().decode_example(in_memory))
-    assert expected.shape[:2] == ((10, 6) if turn in (5, 6, 7, 8) else (6, 10))
-    for encoded in (in_memory, on_disk):
-        assert np.array_equal(np.asarray(open_image(encoded)), expected)
