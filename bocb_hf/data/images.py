@@ -119,6 +119,7 @@ class _Asked:
         test_name: The split that counts as test; None when it is drawn from train.
         own_validation: Whether the data set has a validation split that does not count as test.
         limits: What this machine allows.
+        checkpoint: What stands in for the data's own mean and standard deviation, and for bicubic.
     """
 
     config: DataConfig
