@@ -120,6 +120,8 @@ def read_tensors(folder: Path) -> dict[str, Tensor]:
 class Fit:
     """How the tensors of a file fit those of a network.
 
+    Only tensors of floating-point numbers count: the others are counters and indices, which no training gave.
+
     Attributes:
         taken: Names of the network's tensors that come from the file.
         missing: Names that the file lacks, the classifier excepted.
@@ -242,7 +244,7 @@ def _explain(fit: Fit, given: int, where: str) -> str:
         parts.append(f"of the file's {given} tensors {len(fit.unused)} have no place here: {_few(fit.unused)}")
     return (
         f"backbone.pretrained: {where} does not hold the weights of this network, of which "
-        f"{len(fit.missing) + len(fit.misfits)} of {wanted} tensors beside the classifier would be drawn anew; "
+        f"{len(fit.missing) + len(fit.misfits)} of {wanted} tensors would be drawn anew; "
         + "; ".join(parts)
         + ". Take a checkpoint of this very network, or the backbone.args and data.image_size that it was trained with"
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -62,9 +62,12 @@ def _watched() -> Iterator[list[tuple[nn.Module, Fit]]]:
     def load(module: nn.Module, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> _IncompatibleKeys:
         if "state_dict" not in (getattr(module, "pretrained_cfg", None) or {}):
             return original(module, state_dict, *args, **kwargs)
-        fitting, fit = compare(module, state_dict)
+        own = module.state_dict()
+        misfits = {n: m for n, t in state_dict.items() if n in own and (m := describe_misfit(n, t, own[n]))}
+        drawn = _drawn(module, state_dict.keys() - misfits.keys())
+        fitting = {name: t for name, t in state_dict.items() if name in own and name not in misfits.keys() | drawn}
         result = original(module, fitting, strict=False)
-        loads.append((module, _without(fit, result.missing_keys, module)))
+        loads.append((module, _compare(own, state_dict, fitting, misfits, drawn, result.missing_keys)))
         return result
 
     nn.Module.load_state_dict = load  # type: ignore[method-assign]
@@ -74,32 +77,42 @@ def _watched() -> Iterator[list[tuple[nn.Module, Fit]]]:
         nn.Module.load_state_dict = original  # type: ignore[method-assign]
 
 
-def compare(model: nn.Module, given: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Fit]:
-    """What of the given tensors fits a model, and how; what is missing is torch's to say."""
-    own = model.state_dict()
-    misfits = {name: m for name, t in given.items() if name in own and (m := describe_misfit(name, t, own[name]))}
-    drawn: set[str] = set()
+def _drawn(model: nn.Module, given: Collection[str]) -> set[str]:
+    """Names of the classifier's tensors that stay as they were drawn: a layer is taken whole, or drawn whole."""
+    own, drawn = model.state_dict(), set[str]()
     for layer in classifier_layers(model):
         names = {name for name in own if name.startswith(f"{layer}.")}
-        if not names <= given.keys() - misfits.keys():  # a classifier is taken whole, or drawn whole
+        if not names <= set(given):
             drawn |= names
-    fitting = {name: t for name, t in given.items() if name in own.keys() - misfits.keys() - drawn}
-    return fitting, Fit(
-        taken=tuple(sorted(fitting)),
-        missing=(),
-        misfits=tuple(misfits[name] for name in sorted(misfits.keys() - drawn)),
+    return drawn
+
+
+def _compare(
+    own: Mapping[str, Tensor],
+    given: Mapping[str, Tensor],
+    fitting: Mapping[str, Tensor],
+    misfits: Mapping[str, str],
+    drawn: Collection[str],
+    absent: Collection[str],
+) -> Fit:
+    """How well a file fitted.
+
+    Args:
+        own: The network's tensors.
+        given: Those of the file, with the names that timm gives them.
+        fitting: What was loaded.
+        misfits: Descriptions of what was not, by name.
+        drawn: What stays as it was drawn.
+        absent: What torch did not find.
+    """
+    weights = {name for name, tensor in own.items() if tensor.is_floating_point()}
+    shared = {own[name].data_ptr() for name in fitting if own[name].numel()}  # one tensor under two names
+    missing = (weights & set(absent)) - misfits.keys() - set(drawn)
+    return Fit(
+        taken=tuple(sorted(weights & fitting.keys())),
+        missing=tuple(sorted(name for name in missing if own[name].data_ptr() not in shared)),
+        misfits=tuple(misfits[name] for name in sorted(misfits.keys() - set(drawn))),
         broken=not_finite(fitting),
-        drawn=tuple(sorted(drawn)),
+        drawn=tuple(sorted(weights & set(drawn))),
         unused=tuple(sorted(given.keys() - own.keys())),
     )
-
-
-def _without(fit: Fit, absent: list[str], model: nn.Module) -> Fit:
-    """The same fit with what torch did not find: names beside misfits, the classifier and shared tensors."""
-    own = model.state_dict()
-    shared = {own[name].data_ptr() for name in fit.taken if own[name].numel()}
-    misfits = {description.split(" ", 1)[0] for description in fit.misfits}
-    missing = [
-        name for name in absent if name not in misfits and name not in fit.drawn and own[name].data_ptr() not in shared
-    ]
-    return Fit(fit.taken, tuple(sorted(missing)), fit.misfits, fit.broken, fit.drawn, fit.unused)

@@ -189,9 +189,10 @@ def build_from_tensors(
     for name in own.keys() & tensors.keys() - misfits.keys():
         if (described := describe_misfit(name, tensors[name], own[name])) is not None:
             misfits[name] = described
-    missing = set(report["missing_keys"])
+    weights = {name for name, tensor in own.items() if tensor.is_floating_point()}
+    missing = report["missing_keys"] & weights
     drawn = (missing | misfits.keys()) & classifier
-    taken = own.keys() - missing - misfits.keys()
+    taken = weights - missing - misfits.keys()
     fit = Fit(
         taken=tuple(sorted(taken)),
         missing=tuple(sorted(missing - classifier)),
