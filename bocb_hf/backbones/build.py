@@ -200,7 +200,7 @@ def _check_size(model: nn.Module, identity: BackboneIdentity, num_classes: int, 
     except _REFUSALS as error:
         raise InputError(
             f"{key}: backbone {identity.name!r} does not take {side} px images: {str(error).rstrip('.')}"
-            f"{suggest_size(identity, num_classes, side)}"
+            f"{suggest_size(model, identity, num_classes, side)}"
         ) from error
     if logits.shape != (1, num_classes):
         raise InputError(

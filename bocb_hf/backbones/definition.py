@@ -140,7 +140,7 @@ def fetch(hub_id: str, file: str, key: str) -> Path:
     """
     try:
         return Path(hf_hub_download(hub_id, file))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
+    except (HfHubHTTPError, EntryNotFoundError, OSError, ValueError) as error:
         raise InputError(f"{key}: cannot get {file} of {hub_id!r} from the Hub: {_explain(error)}") from error
 
 

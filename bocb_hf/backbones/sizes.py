@@ -8,6 +8,7 @@ from typing import Any
 
 import timm
 import torch
+from torch import nn
 
 from bocb_hf.backbones.definition import TRANSFORMERS
 from bocb_hf.backbones.row import SMALL_IMAGE
@@ -16,21 +17,22 @@ from bocb_hf.runs.identity import BackboneIdentity
 _PATCHES_A_SIDE = 8  # that a small image is cut into, as in the rows that cut 32 px into patches of 4
 
 
-def suggest_size(identity: BackboneIdentity, num_classes: int, side: int) -> str:
+def suggest_size(model: nn.Module, identity: BackboneIdentity, num_classes: int, side: int) -> str:
     """The end of a message: arguments with which this architecture takes the size, tried without memory or arithmetic.
 
     Args:
-        identity: Of the network that does not take it.
+        model: The network that does not take it.
+        identity: What it was built from.
         num_classes: Classes of the head.
         side: Side of the input in pixels.
     """
     if identity.architecture.startswith(TRANSFORMERS):
         return ""
-    for args in _candidates(identity.architecture, identity.args, side):
+    for args in _candidates(model, identity.args, side):
         try:
             with torch.device("meta"), torch.no_grad():
-                model = timm.create_model(identity.architecture, num_classes=num_classes, **(identity.args | args))
-                if model.eval()(torch.zeros(1, 3, side, side)).shape == (1, num_classes):
+                other = timm.create_model(identity.architecture, num_classes=num_classes, **(identity.args | args))
+                if other.eval()(torch.zeros(1, 3, side, side)).shape == (1, num_classes):
                     written = ", ".join(f'"{key}": {value}' for key, value in args.items())
                     return f"; it does with backbone.args={{{written}}}"
         except Exception:  # each architecture has its own way of refusing
@@ -40,13 +42,9 @@ def suggest_size(identity: BackboneIdentity, num_classes: int, side: int) -> str
     return f"; it is made for images of {size[-1]} px, so choose that as data.image_size" if size else ""
 
 
-def _candidates(architecture: str, known: dict[str, Any], side: int) -> Iterator[dict[str, Any]]:
+def _candidates(model: nn.Module, known: dict[str, Any], side: int) -> Iterator[dict[str, Any]]:
     """Arguments to try: the image size, with smaller patches first where the image is small, and smaller windows."""
-    with torch.device("meta"):
-        try:
-            parameters = inspect.signature(type(timm.create_model(architecture)).__init__).parameters
-        except Exception:  # as above
-            return
+    parameters = inspect.signature(type(model).__init__).parameters
     sized = {"img_size": side} if "img_size" in parameters else {}
     if not sized:
         return

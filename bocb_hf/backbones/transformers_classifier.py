@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 PREFIX = "transformers:"
 
-# What a configuration says about a checkpoint or a library version, not about the network; labels are the data's.
+# These keys of a configuration describe a checkpoint or a library version, not the network; labels are the data's.
 _NOT_THE_NETWORK = (
     *("_name_or_path", "architectures", "auto_map", "dtype", "id2label", "label2id", "num_labels", "model_type"),
     *("problem_type", "torch_dtype", "transformers_version"),
@@ -59,7 +59,7 @@ class TransformersClassifier(nn.Module):
 
 
 def read_definition(path: Path, image_size: int) -> tuple[str, dict[str, Any]]:
-    """What a checkpoint's configuration builds: ``transformers:<model type>`` and its arguments.
+    """Says what a checkpoint's configuration builds: ``transformers:<model type>`` and its arguments.
 
     The arguments rebuild the network without the checkpoint. ``image_size``, where there is one, becomes that of the
     data.
@@ -93,7 +93,7 @@ def _known_arguments(model_type: str) -> set[str]:
 
 
 def check_model_type(path: Path, architecture: str) -> None:
-    """Weights of another type must not be trained under this backbone's name.
+    """Compares a configuration with what is built: other weights must not be trained under this backbone's name.
 
     Raises:
         InputError: The configuration at ``path`` is of another type.
@@ -232,7 +232,7 @@ def export_classifier(
     model.network.save_pretrained(folder)
     side = data.test_image_size or data.image_size
     processor = {
-        "image_processor_type": "BitImageProcessor",  # the shorter side, then the centre, as in timm's evaluation
+        "image_processor_type": "BitImageProcessor",  # it resizes the shorter side and crops the centre, as timm does
         "do_resize": True,
         "size": {"shortest_edge": math.floor(side / data.test_crop_ratio)},
         "do_center_crop": True,

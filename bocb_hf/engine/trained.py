@@ -86,7 +86,7 @@ def load_backbone(repository: str, *, seed: int, revision: str | None = None) ->
 
     Args:
         repository: ``namespace/name`` on the Hub, or the folder of a repository.
-        seed: Of the run.
+        seed: The seed of the run.
         revision: Branch or commit; the newest when None.
 
     Raises:
@@ -123,13 +123,13 @@ def load_backbone(repository: str, *, seed: int, revision: str | None = None) ->
 def find_run_folder(
     repository: str, seed: int, revision: str | None = None, files: Sequence[str] = (WEIGHTS, RECORD)
 ) -> Path:
-    """The folder of one seed, of which only some files are downloaded.
+    """Finds the folder of one seed; of a repository on the Hub only the files that are named are downloaded.
 
     Args:
         repository: ``namespace/name`` on the Hub, or the folder of a repository.
-        seed: Of the run.
+        seed: The seed of the run.
         revision: Branch or commit; the newest when None.
-        files: Their names.
+        files: Names of the files.
 
     Raises:
         InputError: The repository is not there.
@@ -147,10 +147,10 @@ def find_run_folder(
 
 
 def read_run_folder(folder: Path, seed: int) -> RunRecord:
-    """The record of a completed final run whose weights lie beside it.
+    """Reads the record of a completed final run and compares it with the weights beside it.
 
     Raises:
-        InputError: One of them is missing, or they do not belong together.
+        InputError: The record or the weights are missing, or they do not belong together.
     """
     missing = [name for name in (RECORD, WEIGHTS) if not (folder / name).is_file()]
     if missing:
@@ -164,7 +164,7 @@ def read_run_folder(folder: Path, seed: int) -> RunRecord:
 
 
 def build_from_record(record: RunRecord, header: Header) -> nn.Module:
-    """The network of a record, with random weights.
+    """Builds the network of a record, with random weights.
 
     Args:
         record: The record of the run.

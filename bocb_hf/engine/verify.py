@@ -21,7 +21,7 @@ def verify_run(repository: str, seed: int, tolerance: float, data: str | None = 
 
     Args:
         repository: ``namespace/name`` on the Hub, or the folder of a repository.
-        seed: Of the run.
+        seed: The seed of the run.
         tolerance: Largest difference that counts as the same, in points: other hardware decides a few images otherwise.
         data: The data set, where the name in the record is not one of the Hub's; its content must be the same.
 
