@@ -95,12 +95,11 @@ SMALL = {"embed_dim": 16, "depth": 1, "num_heads": 2}
     [
         (
             "vit_tiny_patch16_224",
-            {"embed_dim": 16, "depth": 1, "num_heads": 2},
+            SMALL,
             32,
             '{"img_size": 32, "patch_size": 4}',
         ),
-        ("vit_tiny_patch16_224", {"embed_dim": 16, "depth": 1, "num_heads": 2}, 96, '{"img_size": 96}'),
-        ("mixer_s32_224", {"embed_dim": 16, "num_blocks": 1}, 64, '{"img_size": 64}'),
+        ("vit_tiny_patch16_224", SMALL, 96, '{"img_size": 96}'),
     ],
 )
 def test_a_size_that_a_network_does_not_take_comes_with_arguments_that_fit(
