@@ -10,7 +10,7 @@ from torchvision.models import AlexNet as TorchvisionAlexNet
 
 from bocb_hf.backbones.pyramid import describe_pretrained
 
-SMALLEST = 64  # pixels a side; below 63 the last max-pool gets a map smaller than its window
+SMALLEST = 64  # pixels a side: below 63 the last max-pool gets a map that is smaller than its window
 
 default_cfgs = generate_default_cfgs(
     {"alexnet": describe_pretrained(first_conv="features.0", classifier="classifier.6", min_input_size=(3, 64, 64))}
@@ -34,7 +34,7 @@ class AlexNet(TorchvisionAlexNet):
         self.num_classes = num_classes
         if num_classes == 0:
             self.classifier[6] = nn.Identity()
-        # the last ReLU before each max-pool, and the last max-pool
+        # the maps are taken at the last ReLU before each max-pool, and at the last max-pool
         self.feature_info = [
             {"num_chs": channels, "reduction": reduction, "module": f"features.{layer}"}
             for channels, reduction, layer in ((64, 4, 1), (192, 8, 4), (256, 16, 11), (256, 32, 12))

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
-from safetensors import SafetensorError, safe_open
-from torch import nn
+from torch import Tensor, nn
 
-from bocb_hf.backbones import OWN_ARCHITECTURES, SMALL_IMAGE, BackboneRow, Family
-from bocb_hf.backbones.definition import TRANSFORMERS, define_backbone, fetch
+from bocb_hf.backbones import OWN_ARCHITECTURES, Family
+from bocb_hf.backbones.definition import TRANSFORMERS, define_backbone
+from bocb_hf.backbones.pretrained import check_architecture, fetch_weights, read_preprocessing, read_timm_config
+from bocb_hf.backbones.sizes import suggest_size
+from bocb_hf.backbones.starting_weights import Fit, find_files, hash_files, read_tensors, start_from
 from bocb_hf.errors import InputError
 from bocb_hf.runs.config import BackboneConfig
 from bocb_hf.runs.identity import BackboneIdentity
+from bocb_hf.runs.measurements import StartingWeights
+from bocb_hf.runs.preprocessing import Preprocessing
 
-WEIGHTS = "model.safetensors"
+# what libraries raise for arguments that they cannot use
+_REFUSALS = (TypeError, ValueError, RuntimeError, AssertionError, KeyError, ArithmeticError, AttributeError, IndexError)
 
 
 @dataclass(frozen=True)
@@ -27,7 +32,7 @@ class BackboneSource:
 
     Attributes:
         identity: What is built.
-        family: Of the row, or ``unknown``.
+        family: Family of the row, or ``unknown``.
         folder: Local folder with the starting weights, if there are any.
         module: Module whose import registers the architecture with timm; None for timm's own.
     """
@@ -36,6 +41,15 @@ class BackboneSource:
     family: Family
     folder: Path | None
     module: str | None
+
+    @cached_property
+    def preprocessing(self) -> Preprocessing | None:
+        """What the starting weights were trained with; None from scratch.
+
+        Raises:
+            InputError: The weights do not say it.
+        """
+        return None if self.folder is None else read_preprocessing(self.folder, self.identity.architecture)
 
 
 def resolve_backbone(config: BackboneConfig, drop_path: float, image_size: int) -> BackboneSource:
@@ -65,9 +79,10 @@ def resolve_backbone(config: BackboneConfig, drop_path: float, image_size: int) 
         args[definition.drop_path_key] = drop_path
     folder = sha256 = None
     if config.pretrained is not None:
-        folder = _fetch_weights(config.pretrained, architecture, row)
-        _check_architecture(folder / "config.json", architecture, row)
-        sha256 = _hash_weights(folder / WEIGHTS)
+        folder = fetch_weights(config.pretrained, architecture, row)
+        check_architecture(folder / "config.json", architecture, row)
+        sha256 = hash_files(find_files(folder))
+        args = _args_of_weights(folder, architecture, definition.args) | args
     # a local path stays out of the record; the hash says which weights they were
     pretrained = config.pretrained
     if pretrained is not None and Path(pretrained).is_dir():
@@ -79,6 +94,16 @@ def resolve_backbone(config: BackboneConfig, drop_path: float, image_size: int) 
     if architecture in OWN_ARCHITECTURES:
         module = "bocb_hf"
     return BackboneSource(identity, row.family if row else "unknown", folder, module)
+
+
+def _args_of_weights(folder: Path, architecture: str, known: dict[str, Any]) -> dict[str, Any]:
+    """Arguments that the network of these weights was built with, for which the backbone's name has none."""
+    if architecture.startswith(TRANSFORMERS):
+        from bocb_hf.backbones.transformers_classifier import compare_arguments
+
+        compare_arguments(folder / "config.json", known)
+        return {}
+    return read_timm_config(folder)[1]
 
 
 def build_backbone(
@@ -94,110 +119,90 @@ def build_backbone(
         test_image_size: Side of the input in evaluation, likewise checked, where it is another.
 
     Raises:
-        InputError: It cannot be built with these arguments, or it does not take one of these image sizes.
+        InputError: It cannot be built with these arguments, the starting weights are not those of this network, or it
+            does not take one of these image sizes.
     """
     identity = source.identity
-    torch.manual_seed(seed)
-    try:
-        model = _create(identity, source.folder, num_classes)
-    except (TypeError, ValueError, RuntimeError, AssertionError, KeyError, ArithmeticError) as error:
-        library = "transformers" if identity.architecture.startswith(TRANSFORMERS) else "timm"
-        raise InputError(
-            f"backbone.args: {library} cannot build {identity.architecture!r} with {identity.args}: {error}"
-        ) from error
+    if source.folder is None:
+        model = create_from_scratch(identity, num_classes, seed)
+    else:
+        model = _start(source, source.folder, num_classes, seed)
     for key, side in (("image_size", image_size), ("test_image_size", test_image_size)):
         if side is not None:
-            _check_size(model, identity.name, num_classes, side, f"data.{key}")
+            _check_size(model, identity, num_classes, side, f"data.{key}")
     return model.train()
 
 
-def _check_size(model: nn.Module, name: str, num_classes: int, side: int, key: str) -> None:
+def starting_weights(model: nn.Module) -> StartingWeights | None:
+    """What a network from ``build_backbone`` took of given weights; None from scratch."""
+    return getattr(model, "starting_weights", None)
+
+
+def create_from_scratch(identity: BackboneIdentity, num_classes: int, seed: int) -> nn.Module:
+    """The network with random weights, on torch's default device.
+
+    Raises:
+        InputError: It cannot be built with these arguments.
+    """
+    torch.manual_seed(seed)
+    transformed = identity.architecture.startswith(TRANSFORMERS)
+    try:
+        if transformed:
+            from bocb_hf.backbones.transformers_classifier import build_classifier
+
+            return build_classifier(identity.architecture, identity.args, num_classes)
+        return timm.create_model(identity.architecture, num_classes=num_classes, **identity.args)
+    except InputError:
+        raise
+    except _REFUSALS as error:
+        library = "transformers" if transformed else "timm"
+        raise InputError(
+            f"backbone.args: {library} cannot build {identity.architecture!r} with {identity.args}: {error}"
+        ) from error
+
+
+def _start(source: BackboneSource, folder: Path, num_classes: int, seed: int) -> nn.Module:
+    """The network with its starting weights, and with what it took of them as ``starting_weights``."""
+    identity = source.identity
+    where = str(folder) if identity.pretrained == "local" else str(identity.pretrained)
+
+    def attempt(tensors: dict[str, Tensor]) -> tuple[nn.Module, Fit]:
+        torch.manual_seed(seed)
+        if identity.architecture.startswith(TRANSFORMERS):
+            from bocb_hf.backbones.transformers_classifier import build_from_tensors as build
+
+            return build(identity.architecture, identity.args, num_classes, tensors)
+        from bocb_hf.backbones.timm_start import build_from_tensors
+
+        offset = read_timm_config(folder)[0].get("label_offset")
+        return build_from_tensors(identity.architecture, identity.args, num_classes, tensors, offset)
+
+    def checked(tensors: dict[str, Tensor]) -> tuple[nn.Module, Fit]:
+        try:
+            return attempt(tensors)
+        except InputError:
+            raise
+        except _REFUSALS as error:
+            create_from_scratch(identity, num_classes, seed)  # says so if the arguments are what is wrong
+            raise InputError(
+                f"backbone.pretrained: the weights of {where} cannot be loaded into {identity.architecture!r}: {error}"
+            ) from error
+
+    model, taken = start_from(read_tensors(folder), checked, where)
+    model.starting_weights = taken  # type: ignore[assignment]
+    return model
+
+
+def _check_size(model: nn.Module, identity: BackboneIdentity, num_classes: int, side: int, key: str) -> None:
     try:
         with torch.no_grad():
             logits = model.eval()(torch.zeros(1, 3, side, side))  # (1, num_classes)
-    except (RuntimeError, AssertionError, ValueError, ArithmeticError) as error:
-        raise InputError(f"{key}: backbone {name!r} does not take {side} px images: {error}") from error
-    if logits.shape != (1, num_classes):
-        raise InputError(f"backbone.name: {name!r} gives {tuple(logits.shape)}, not a classifier's (1, {num_classes})")
-
-
-def _create(identity: BackboneIdentity, folder: Path | None, num_classes: int) -> nn.Module:
-    if identity.architecture.startswith(TRANSFORMERS):
-        from bocb_hf.backbones.transformers_classifier import build_classifier
-
-        return build_classifier(identity.architecture, identity.args, num_classes, folder)
-    name = f"local-dir:{folder}" if folder else identity.architecture
-    return timm.create_model(name, pretrained=folder is not None, num_classes=num_classes, **identity.args)
-
-
-def _fetch_weights(pretrained: str, architecture: str, row: BackboneRow | None) -> Path:
-    """Folder with ``config.json`` and ``model.safetensors`` for a local directory, a Hub id or a timm tag."""
-    folder = Path(pretrained)
-    if folder.is_dir():
-        for file in ("config.json", WEIGHTS):
-            if not (folder / file).is_file():
-                raise InputError(
-                    f"backbone.pretrained: {folder} holds no {file}; weights are read from safetensors only"
-                )
-        return folder
-    if "/" in pretrained:
-        hub_id = pretrained.removeprefix("hf-hub:")
-    else:
-        tagged = f"{architecture}.{pretrained}"
-        if not timm.is_model_pretrained(tagged):
-            known = [n.split(".", 1)[1] for n in timm.list_pretrained(f"{architecture}.*")]
-            options = ", ".join(known) or "none for this backbone"
-            raise InputError(
-                f"backbone.pretrained: no folder and no timm tag {pretrained!r} for {architecture!r}; "
-                f"known tags: {options}{_about_stem(architecture, row)}"
-            )
-        # timm's rows name either a repository or only its namespace, "timm/"
-        hub_id = str(getattr(timm.get_pretrained_cfg(tagged), "hf_hub_id", None) or "timm/")
-        hub_id = hub_id + tagged if hub_id.endswith("/") else hub_id
-    files = [fetch(hub_id, file, "backbone.pretrained") for file in ("config.json", WEIGHTS)]
-    return files[0].parent
-
-
-def _check_architecture(path: Path, architecture: str, row: BackboneRow | None) -> None:
-    """Weights of another architecture must not be trained under this backbone's name."""
-    if architecture.startswith(TRANSFORMERS):
-        from bocb_hf.backbones.transformers_classifier import check_model_type
-
-        check_model_type(path, architecture)
-        return
-    try:
-        stored = json.loads(path.read_text(encoding="utf-8"))["architecture"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"backbone.pretrained: {path} is not a timm configuration ({error!r})") from error
-    if stored != architecture:
+    except _REFUSALS as error:
         raise InputError(
-            f"backbone.pretrained: {path.parent} holds {stored!r}, but backbone.name builds {architecture!r}; "
-            f"choose the backbone of the weights{_about_stem(architecture, row)}"
-        )
-
-
-def _about_stem(architecture: str, row: BackboneRow | None) -> str:
-    """Why ImageNet weights do not fit, where that is the small-image stem."""
-    if row is None or architecture == row.architecture:
-        return ""
-    return (
-        f"; up to {SMALL_IMAGE} px {row.id!r} is built with its small-image stem, "
-        f"so weights of {row.architecture!r} need data.image_size above {SMALL_IMAGE}"
-    )
-
-
-def _hash_weights(path: Path) -> str:
-    """SHA-256 of a safetensors file whose header can be read.
-
-    Raises:
-        InputError: The file is truncated or not safetensors.
-    """
-    try:
-        with safe_open(path, framework="pt") as file:
-            file.keys()
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except (SafetensorError, OSError) as error:
-        raise InputError(
-            f"backbone.pretrained: {path} is damaged or not safetensors ({error}); fetch it again"
+            f"{key}: backbone {identity.name!r} does not take {side} px images: {str(error).rstrip('.')}"
+            f"{suggest_size(model, identity, num_classes, side)}"
         ) from error
+    if logits.shape != (1, num_classes):
+        raise InputError(
+            f"backbone.name: {identity.name!r} gives {tuple(logits.shape)}, not a classifier's (1, {num_classes})"
+        )

@@ -10,12 +10,21 @@ from typing import Any
 
 import timm
 from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+from huggingface_hub.constants import HF_HUB_CACHE
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    GatedRepoError,
+    HfHubHTTPError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+)
 
 import bocb_hf.backbones.architectures  # noqa: F401 - registers our architectures
 from bocb_hf.backbones import BACKBONES, BackboneRow, stem_for
 from bocb_hf.errors import InputError
 from bocb_hf.registry import suggestion
+from bocb_hf.runs.config import RESERVED_ARGS
 
 HUB = "hf-hub:"  # a timm model on the Hub: its config.json says what is built
 TRANSFORMERS = "transformers:"  # an image classifier of transformers, on the Hub or in a local folder
@@ -23,13 +32,13 @@ TRANSFORMERS = "transformers:"  # an image classifier of transformers, on the Hu
 
 @dataclass(frozen=True)
 class Definition:
-    """What a name means.
+    """What the name of a backbone stands for.
 
     Attributes:
-        name: As records show it; a local folder by its last part.
+        name: The name as records show it; a local folder by its last part.
         architecture: timm's model name, or ``transformers:`` and the model type.
         args: Arguments that build it, plain JSON values.
-        row: The row it comes from.
+        row: The row that it comes from; None where there is none.
     """
 
     name: str
@@ -67,10 +76,11 @@ def check_backbone(name: str) -> None:
 
 
 def define_backbone(name: str, image_size: int) -> Definition:
-    """What is built for a name and an image size; only a row knows a small-image stem.
+    """Says what is built for a name and an image size; only a row knows a small-image stem.
 
     Args:
-        name: As ``check_backbone`` takes it. For the last two kinds config.json is read; weights are not.
+        name: A name that ``check_backbone`` accepts. Of a model on the Hub or in a folder config.json is read, but not
+            its weights.
         image_size: Side of the input in pixels.
 
     Raises:
@@ -97,16 +107,24 @@ def define_backbone(name: str, image_size: int) -> Definition:
 
 def _define_timm(name: str) -> Definition:
     path = fetch(name.removeprefix(HUB), "config.json", "backbone.name")
-    config = json.loads(path.read_text(encoding="utf-8"))
-    architecture = config.get("architecture")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        architecture = config.get("architecture")
+    except (OSError, ValueError, AttributeError) as error:
+        raise InputError(f"backbone.name: the config.json of {name!r} cannot be read ({error!r})") from error
     if not isinstance(architecture, str) or not timm.is_model(architecture):
         raise InputError(
             f"backbone.name: the config.json of {name!r} names no timm architecture ({architecture!r}); for a "
             f"transformers model write {TRANSFORMERS}{name.removeprefix(HUB)}"
         )
-    # num_classes is the data's
-    args = {key: value for key, value in (config.get("model_args") or {}).items() if key != "num_classes"}
-    return Definition(name, architecture, args)
+    given = dict(config.get("model_args") or {})
+    if given.get("in_chans", 3) != 3:
+        raise InputError(
+            f"backbone.name: {name!r} takes images of {given['in_chans']} channels, and images are read as RGB; take a "
+            "model of 3 channels"
+        )
+    # the number of classes and what else the configuration of a run decides comes from there
+    return Definition(name, architecture, {key: value for key, value in given.items() if key not in RESERVED_ARGS})
 
 
 def fetch(hub_id: str, file: str, key: str) -> Path:
@@ -122,11 +140,24 @@ def fetch(hub_id: str, file: str, key: str) -> Path:
     """
     try:
         return Path(hf_hub_download(hub_id, file))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
-        raise InputError(
-            f"{key}: cannot get {file} of {hub_id!r} from the Hub ({type(error).__name__}); check the id, the network "
-            "and HF_TOKEN, or give a local folder"
-        ) from error
+    except (HfHubHTTPError, EntryNotFoundError, OSError, ValueError) as error:
+        raise InputError(f"{key}: cannot get {file} of {hub_id!r} from the Hub: {_explain(error)}") from error
+
+
+def _explain(error: Exception) -> str:
+    """Why a file of the Hub cannot be had, and what to do."""
+    if isinstance(error, LocalEntryNotFoundError | OfflineModeIsEnabled | ConnectionError | TimeoutError):
+        return (
+            f"it is not in the cache ({HF_HUB_CACHE}), and there is no connection (or HF_HUB_OFFLINE is set); run this "
+            "once with a network, or copy config.json and the safetensors into a folder and name that"
+        )
+    if isinstance(error, GatedRepoError):
+        return "its owner asks for an agreement; accept it on the Hub, and log in or set HF_TOKEN"
+    if isinstance(error, RepositoryNotFoundError):
+        return "there is no such repository, or it is private; check the id and HF_TOKEN, or give a local folder"
+    if isinstance(error, EntryNotFoundError):
+        return "the repository holds no such file; take another one, or give a local folder"
+    return f"{type(error).__name__}; check the id, the network and HF_TOKEN, or give a local folder"
 
 
 def _register(name: str, module: str) -> None:

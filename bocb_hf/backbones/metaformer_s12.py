@@ -96,7 +96,7 @@ def _build(variant: str, pretrained: bool, mixers: Sequence[str], mlp_head: bool
 
 @register_model
 def identityformer_s12(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """IdentityFormer-S12: no mixing of tokens but by the strided convolutions."""
+    """IdentityFormer-S12, in which only the strided convolutions mix tokens."""
     return _build("identityformer_s12", pretrained, ["identity"] * 4, False, kwargs)
 
 

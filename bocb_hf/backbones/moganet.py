@@ -26,7 +26,7 @@ from bocb_hf.backbones.pyramid import (
     stage_reductions,
 )
 
-SCALE = 1e-5  # where LayerScale and the decomposition gates start (the authors' code)
+SCALE = 1e-5  # LayerScale and the decomposition gates start here, as in the authors' code
 
 default_cfgs = generate_default_cfgs({"moganet_small": describe_pretrained(first_conv="stem.0", classifier="fc")})
 
@@ -82,7 +82,7 @@ class GatedAggregation(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.project_in(x)  # (N, C, H, W)
-        # raise what differs from the channel's mean: trivial interactions are global averages
+        # this raises what differs from the channel's mean, since trivial interactions are global averages
         y = functional.silu(y + self.decompose(y - y.mean(dim=(2, 3), keepdim=True)))
         return x + self.project_out(functional.silu(self.gate(y)) * functional.silu(self.context(y)))
 
@@ -170,7 +170,10 @@ class MogaNet(Pyramid):
 
 
 def _initialise(module: nn.Module) -> None:
-    """Convolutions from N(0, 2/fan-out), the head from a truncated N(0, 0.02²); no biases (the authors' code)."""
+    """Draws convolutions from N(0, 2/fan-out), the head from a truncated N(0, 0.02²); biases start at 0.
+
+    The authors' code does the same.
+    """
     if isinstance(module, nn.Conv2d):
         fan_out = math.prod(module.kernel_size) * module.out_channels // module.groups
         nn.init.normal_(module.weight, std=math.sqrt(2 / fan_out))

@@ -1,4 +1,4 @@
-"""What a row of the backbone registry says. Needs no torch."""
+"""The rows of the backbone registry; importing this needs no torch."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Any, Literal
 
 from bocb_hf.errors import InputError
 
-# The study's three families (Section 3), and what to call a backbone that has no row.
+# The study's three families (its Section 3), and the name for a backbone that has no row.
 Family = Literal["primary_cnn", "classical_cnn", "modern", "unknown"]
 
 # The study's training settings; a tiny row belongs to none of them.
 Setting = Literal["pytorch", "deit", "convnext", "rsb_a2"]
 
-# Up to this side in pixels a row's small-image stem is built, above it the ImageNet network.
+# Images of up to this side in pixels get a row's small-image stem; larger ones get the ImageNet network.
 SMALL_IMAGE = 64
 
 
 @dataclass(frozen=True)
 class SmallInput:
-    """What is built for small images instead.
+    """What a row builds for small images in place of its ImageNet network.
 
     Attributes:
         architecture: timm's model name.
@@ -95,7 +95,7 @@ class BackboneRow:
 
 
 def stem_for(row: BackboneRow, image_size: int) -> tuple[str, dict[str, Any]]:
-    """What a row builds for images of a size: the small-image rule.
+    """Says what a row builds for images of a size, by the small-image rule.
 
     The study reduces the stem's down-sampling at 32 px, to 1/2 instead of 1/8 in print and to 1 in its released code,
     and builds the ImageNet network at 224 px. Here a row's small-image stem is built up to ``SMALL_IMAGE`` px. Its

@@ -100,7 +100,7 @@ def _make(base: str, shrink: Shrink, stem_reduction: int, stem_stride: int = 1, 
         return cast(nn.Module, model)
     shrink(model, stem_stride)
     for info in model.feature_info:
-        # a map from within the old stem (2 of 4) now comes after the only convolution there is
+        # a map from within the old stem (at 2 of its 4) now comes after the only convolution of the new one
         info["reduction"] = max(info["reduction"] * stem_stride // stem_reduction, stem_stride)
     return cast(nn.Module, model)
 

@@ -1,4 +1,4 @@
-"""The study's 20 backbones and ResNet-101 (arXiv 2410.06373, its backbone table). Needs no torch.
+"""The study's 20 backbones and ResNet-101 (arXiv 2410.06373, its backbone table). Importing this needs no torch.
 
 Parameter counts are measured in the form that is trained, at 1000 classes and 224 px. Beside each stands the figure of
 the architecture's own paper, or of the reference that the note names.
@@ -12,7 +12,7 @@ _HIERARCHICAL = (4, 8, 16, 32)
 _WITH_STEM = (2, 4, 8, 16, 32)
 _ISOTROPIC = "an isotropic network keeps one resolution; its maps are those of its last blocks"
 _STRIDE_1 = {"stem_stride": 1}
-# timm builds Swin with 0.1, which no record would show
+# timm's own default for Swin is 0.1, which no record would show
 _NO_DROP_PATH = {"drop_path_rate": 0.0}
 
 _CNNS = [
@@ -229,7 +229,7 @@ _MODERN = [
         paper_note="Table 1 prints 29; 28.29 is also the count of the authors' code, whose page prints 28 (-2.5 %)",
         image_size=224,
         setting="convnext",
-        # the window keeps its share of the map: 7 of 56 positions, 4 of 32
+        # the window keeps its share of the map: 7 of 56 positions at 224 px, 4 of 32 here
         small_input=SmallInput("swin_tiny_patch4_window7_224", {"patch_size": 1, "window_size": 4} | _NO_DROP_PATH),
         sized=True,
         pyramid=_HIERARCHICAL,
@@ -336,7 +336,7 @@ _MODERN = [
 def _metaformer(
     name: str, short: str, operator: str, parameters: int, published: float | None, note: str, small: str = ""
 ) -> BackboneRow:
-    """An S12 MetaFormer: all but the token mixer and the head is the same."""
+    """An S12 MetaFormer: all of them are the same but for the token mixer and the head."""
     return BackboneRow(
         id=name,
         short=short,
@@ -375,5 +375,5 @@ _METAFORMERS = [
     _metaformer("caformer_s12", "CAF-12", "sep. conv + attention", 19_238_664, None, _NOT_PUBLISHED),
 ]
 
-# In the order of the study's table, ResNet-101 after ResNet-50.
+# The rows stand in the order of the study's table, with ResNet-101 after ResNet-50.
 STUDY: tuple[BackboneRow, ...] = (*_CNNS, *_MODERN, *_METAFORMERS)

@@ -1,4 +1,4 @@
-"""Tiny backbones for laptops and tests, one for each design axis of the study. Needs no torch.
+"""Tiny backbones for laptops and tests, one for each design axis of the study. Importing this needs no torch.
 
 At most a million parameters at 10 classes and 32 px; a 28 px image is resized to 32. They stand for a design, not for
 the accuracy of the network that they are named after. The first four are in published records: they never change.
@@ -155,7 +155,7 @@ _DESIGNS = [
             "embed_dim": 32,
             "depths": [2, 2],
             "num_heads": [2, 4],
-            "drop_path_rate": 0.0,  # timm builds Swin with 0.1, which no record would show
+            "drop_path_rate": 0.0,  # timm's own default for Swin is 0.1, which no record would show
         },
         sized=True,
         parameters=135_670,

@@ -173,5 +173,5 @@ def tiny_mobilenet(pretrained: bool = False, **kwargs: Any) -> nn.Module:
 
 
 def _keep_channels(channels: int, **_: Any) -> int:
-    """Widths are given exactly, not rounded to multiples of 8."""
+    """Keeps a width as it is given; timm would round it to a multiple of 8."""
     return channels

@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import logging
 import math
 from pathlib import Path
 from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForImageClassification, PreTrainedConfig, PreTrainedModel
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
-from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING,
+    MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES,
+)
 
+from bocb_hf.backbones.starting_weights import Fit, describe_misfit, not_finite
 from bocb_hf.errors import InputError
 from bocb_hf.runs.identity import DataIdentity
 
+log = logging.getLogger(__name__)
+
 PREFIX = "transformers:"
 
-# What a configuration says about a checkpoint or a library version, not about the network; labels are the data's.
+# These keys of a configuration describe a checkpoint or a library version, not the network; labels are the data's.
 _NOT_THE_NETWORK = (
     *("_name_or_path", "architectures", "auto_map", "dtype", "id2label", "label2id", "num_labels", "model_type"),
     *("problem_type", "torch_dtype", "transformers_version"),
 )
+
+
+# Pillow's numbers, which an image processor keeps
+_PILLOW = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3, "box": 4, "hamming": 5}
 
 
 class TransformersClassifier(nn.Module):
@@ -46,7 +59,7 @@ class TransformersClassifier(nn.Module):
 
 
 def read_definition(path: Path, image_size: int) -> tuple[str, dict[str, Any]]:
-    """What a checkpoint's configuration builds: ``transformers:<model type>`` and its arguments.
+    """Says what a checkpoint's configuration builds: ``transformers:<model type>`` and its arguments.
 
     The arguments rebuild the network without the checkpoint. ``image_size``, where there is one, becomes that of the
     data.
@@ -80,7 +93,7 @@ def _known_arguments(model_type: str) -> set[str]:
 
 
 def check_model_type(path: Path, architecture: str) -> None:
-    """Weights of another type must not be trained under this backbone's name.
+    """Compares a configuration with what is built: other weights must not be trained under this backbone's name.
 
     Raises:
         InputError: The configuration at ``path`` is of another type.
@@ -96,16 +109,27 @@ def check_model_type(path: Path, architecture: str) -> None:
         )
 
 
-def build_classifier(
-    architecture: str, args: dict[str, Any], num_classes: int, folder: Path | None
-) -> TransformersClassifier:
-    """Builds the network, from scratch or from the safetensors in a folder.
+def compare_arguments(path: Path, args: dict[str, Any]) -> None:
+    """Warns where the configuration beside starting weights describes another network than the one that is built.
 
-    Args:
-        architecture: From ``read_definition``.
-        args: From ``read_definition``, with the user's over them.
-        num_classes: Classes of the head; a head of another size is drawn anew.
-        folder: Weights to start from.
+    A difference that changes no shape (heads of attention, an activation) would not be noticed otherwise.
+    """
+    stored = read_definition(path, args.get("image_size", 0))[1]
+    changed = sorted(key for key in stored.keys() | args.keys() if stored.get(key) != args.get(key))
+    if changed:
+        log.warning(
+            "starting weights: %s says otherwise about %s than the configuration that backbone.name gives; the latter "
+            "is built",
+            path,
+            ", ".join(changed),
+        )
+
+
+def _configure(architecture: str, args: dict[str, Any], num_classes: int) -> PreTrainedConfig:
+    """The configuration of a network.
+
+    Raises:
+        ValueError: It has no such argument; transformers would keep it as an attribute that nothing reads.
     """
     config = cast(
         PreTrainedConfig,
@@ -113,14 +137,83 @@ def build_classifier(
     )
     unknown = sorted(set(args) - _known_arguments(config.model_type))
     if unknown:
-        # transformers would keep it as an attribute that nothing reads
         raise ValueError(f"{architecture} has no argument {', '.join(unknown)}")
-    if folder is None:
-        return TransformersClassifier(AutoModelForImageClassification.from_config(config))
-    network = AutoModelForImageClassification.from_pretrained(
-        folder, config=config, use_safetensors=True, ignore_mismatched_sizes=True
+    return config
+
+
+def build_classifier(architecture: str, args: dict[str, Any], num_classes: int) -> TransformersClassifier:
+    """Builds the network from scratch.
+
+    Args:
+        architecture: From ``read_definition``.
+        args: From ``read_definition``, with the user's over them.
+        num_classes: Classes of the head.
+    """
+    return TransformersClassifier(
+        AutoModelForImageClassification.from_config(_configure(architecture, args, num_classes))
     )
-    return TransformersClassifier(network)
+
+
+def build_from_tensors(
+    architecture: str, args: dict[str, Any], num_classes: int, tensors: dict[str, Tensor]
+) -> tuple[TransformersClassifier, Fit]:
+    """Builds the network and hands it tensors through transformers' own conversion of checkpoints.
+
+    Args:
+        architecture: From ``read_definition``.
+        args: From ``read_definition``, with the user's over them.
+        num_classes: Classes of the head; a head of another size is drawn anew.
+        tensors: What the files hold.
+
+    Returns:
+        The network in float32, and what it took.
+    """
+    config = _configure(architecture, args, num_classes)
+    kind = cast(Any, MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING[type(config)])
+    network, report = kind.from_pretrained(
+        None,
+        config=config,
+        state_dict=dict(tensors),
+        dtype=torch.float32,  # the default would be that of the file
+        ignore_mismatched_sizes=True,
+        output_loading_info=True,
+    )
+    if report["error_msgs"]:
+        raise ValueError("; ".join(report["error_msgs"]))
+    own: dict[str, Tensor] = network.state_dict()
+    classifier = _classifier_tensors(config, num_classes)
+    misfits = {
+        name: f"{name} ({tuple(given)} in the file, {tuple(wanted)} here)"
+        for name, given, wanted in report["mismatched_keys"]
+    }
+    for name in own.keys() & tensors.keys() - misfits.keys():
+        if (described := describe_misfit(name, tensors[name], own[name])) is not None:
+            misfits[name] = described
+    weights = {name for name, tensor in own.items() if tensor.is_floating_point()}
+    missing = report["missing_keys"] & weights
+    drawn = (missing | misfits.keys()) & classifier
+    taken = weights - missing - misfits.keys()
+    fit = Fit(
+        taken=tuple(sorted(taken)),
+        missing=tuple(sorted(missing - classifier)),
+        misfits=tuple(misfits[name] for name in sorted(misfits.keys() - classifier)),
+        broken=not_finite({name: own[name] for name in taken}),
+        drawn=tuple(sorted(drawn)),
+        unused=tuple(sorted(report["unexpected_keys"])),
+    )
+    return TransformersClassifier(network), fit
+
+
+def _classifier_tensors(config: PreTrainedConfig, num_classes: int) -> set[str]:
+    """Names of the tensors that make the logits: those whose shape goes with the number of classes."""
+    shapes: list[dict[str, torch.Size]] = []
+    for classes in (num_classes, num_classes + 1):
+        other = copy.deepcopy(config)
+        other.num_labels = classes
+        with torch.device("meta"):
+            network = AutoModelForImageClassification.from_config(other)
+        shapes.append({name: tensor.shape for name, tensor in network.state_dict().items()})
+    return {name for name, shape in shapes[0].items() if shape != shapes[1][name]}
 
 
 def export_classifier(
@@ -139,12 +232,12 @@ def export_classifier(
     model.network.save_pretrained(folder)
     side = data.test_image_size or data.image_size
     processor = {
-        "image_processor_type": "BitImageProcessor",  # the shorter side, then the centre, as in timm's evaluation
+        "image_processor_type": "BitImageProcessor",  # it resizes the shorter side and crops the centre, as timm does
         "do_resize": True,
         "size": {"shortest_edge": math.floor(side / data.test_crop_ratio)},
         "do_center_crop": True,
         "crop_size": {"height": side, "width": side},
-        "resample": 3,  # bicubic
+        "resample": _PILLOW[data.interpolation],
         "do_rescale": True,
         "rescale_factor": 1 / 255,
         "do_normalize": True,

@@ -23,7 +23,7 @@ from torch.nn import functional
 
 from bocb_hf.backbones.pyramid import Pyramid, build_pyramid, describe_pretrained, drop_path_rates, stage_reductions
 
-WINDOW = 3  # side of the local window in positions
+WINDOW = 3  # the side of the local window in positions
 POSITION_WIDTH = 512  # hidden width of the position network
 
 default_cfgs = generate_default_cfgs({"transnext_tiny": describe_pretrained(first_conv="stem.0", classifier="fc")})
@@ -120,7 +120,7 @@ class Attention(nn.Module):
         self.q = nn.Linear(channels, channels)
         self.kv = nn.Linear(channels, 2 * channels)
         self.proj = nn.Linear(channels, channels)
-        # softplus of it is 1/0.24 at the start
+        # the temperature starts where its softplus is 1/0.24
         self.temperature = nn.Parameter(torch.full((heads, 1, 1), math.log(math.expm1(1 / 0.24))))
         self.query_embedding = nn.Parameter(torch.zeros(heads, 1, depth))
         self.position_bias = PositionBias(heads)
@@ -133,7 +133,7 @@ class Attention(nn.Module):
         self.reset_embeddings()
 
     def reset_embeddings(self) -> None:
-        """Draws the learned embeddings (the authors' scales)."""
+        """Draws the learned embeddings at the scales of the authors' code."""
         trunc_normal_(self.query_embedding, std=0.02)
         if self.pooling > 1:
             trunc_normal_(self.local_bias, std=0.0004)
@@ -154,18 +154,18 @@ class Attention(nn.Module):
         return self.proj(mixed.transpose(1, 2).flatten(2))
 
     def _split(self, x: Tensor) -> Tensor:
-        """(N, L, C) to (N, heads, L, depth)."""
+        """Splits channels (N, L, C) into heads (N, heads, L, depth)."""
         return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
 
     def _pool(self, x: Tensor, geometry: Geometry) -> Tensor:
-        """(N, L, C) to its pooled copy (N, P, C)."""
+        """Maps positions (N, L, C) to their pooled copy (N, P, C)."""
         maps = functional.gelu(self.pool_proj(x)).transpose(1, 2).unflatten(2, (geometry.height, geometry.width))
         return self.pool_norm(functional.avg_pool2d(maps, self.pooling).flatten(2).transpose(1, 2))
 
     def _mix_with_window(
         self, x: Tensor, unit: Tensor, query: Tensor, similarity: Tensor, values: Tensor, geometry: Geometry
     ) -> Tensor:
-        """One softmax over window and pooled keys; returns (N, heads, L, depth)."""
+        """Attends with one softmax over the keys of the window and the pooled ones; returns (N, heads, L, depth)."""
         near_keys, near_values = self.kv(x).chunk(2, dim=-1)
         near_keys = functional.normalize(near_keys.unflatten(2, (self.heads, -1)), dim=-1).flatten(2)
         maps = torch.cat([near_keys, near_values], dim=-1).transpose(1, 2)  # (N, 2C, L)
@@ -307,13 +307,16 @@ class TransNeXt(Pyramid):
         self.apply(_initialise)
 
     def no_weight_decay(self) -> set[str]:
-        """Embeddings, biases and temperatures of attention, and its position network, as in the authors' code."""
+        """The embeddings, biases and temperatures of attention and its position network, as in the authors' code."""
         exempt = ("query_embedding", "temperature", "local_bias", "token_bias", "position_bias")
         return {name for name, _ in self.named_parameters() if any(part in name for part in exempt)}
 
 
 def _initialise(module: nn.Module) -> None:
-    """Linear layers from a truncated N(0, 0.02²), convolutions from N(0, 2/fan-out), no biases (the authors' code)."""
+    """Draws linear layers from a truncated N(0, 0.02²), convolutions from N(0, 2/fan-out); biases start at 0.
+
+    The authors' code does the same.
+    """
     if isinstance(module, nn.Conv2d):
         fan_out = math.prod(module.kernel_size) * module.out_channels // module.groups
         nn.init.normal_(module.weight, std=math.sqrt(2 / fan_out))

@@ -34,7 +34,7 @@ BRANCHES: dict[int, tuple[tuple[int, int], ...]] = {
     11: ((5, 1), (5, 2), (3, 3), (3, 4), (3, 5)),
     13: ((5, 1), (7, 2), (3, 3), (3, 4), (3, 5)),
 }
-SCALE = 1e-6  # where LayerScale starts
+SCALE = 1e-6  # LayerScale starts here
 
 default_cfgs = generate_default_cfgs({"unireplknet_tiny": describe_pretrained(first_conv="stem.0", classifier="fc")})
 
@@ -171,7 +171,7 @@ def _default_kernels(depths: Sequence[int]) -> list[list[int]]:
 
 
 def _initialise(module: nn.Module) -> None:
-    """Weights from a truncated N(0, 0.02²), no biases (the authors' code)."""
+    """Draws weights from a truncated N(0, 0.02²) and sets biases to 0, as the authors' code does."""
     if isinstance(module, nn.Conv2d | nn.Linear):
         trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:

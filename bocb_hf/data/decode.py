@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +24,7 @@ from bocb_hf.data.augment import crop_box
 from bocb_hf.data.encoded import EncodedColumn, Table
 from bocb_hf.data.pictures import Encoded, explain_damage, open_picture, to_rgb
 from bocb_hf.errors import InputError
+from bocb_hf.runs.preprocessing import Interpolation
 from bocb_hf.schema import one_line
 
 CHUNK = 32  # images that a worker decodes at a time: the first step waits for few, and a full queue stays small
@@ -41,11 +42,13 @@ class Centre:
 
     Attributes:
         size: Side of the result in pixels.
-        crop_ratio: Side of the centre crop over the side that the image is resized to (bicubic) before.
+        crop_ratio: Side of the centre crop over the side that the image is resized to before.
+        interpolation: How it is resized.
     """
 
     size: int
     crop_ratio: float = 1.0
+    interpolation: Interpolation = field(default="bicubic", repr=False)  # the steps in ``describe_rule`` say it
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -54,7 +57,7 @@ class Centre:
 
     def make(self, image: Image.Image, uniforms: NDArray[np.float32] | None) -> Image.Image:
         """Resizes the shorter side and crops the middle."""
-        for step in _centre_steps(self.size, self.crop_ratio):
+        for step in _centre_steps(self.size, self.crop_ratio, self.interpolation):
             image = step(image)
         return image
 
@@ -101,14 +104,16 @@ SizeRule = Centre | Native | RandomCrop
 
 
 @functools.lru_cache(maxsize=8)
-def _centre_steps(size: int, crop_ratio: float) -> list[Callable[[Image.Image], Image.Image]]:
-    transform: Any = transforms_imagenet_eval(size, crop_pct=crop_ratio, interpolation="bicubic")
+def _centre_steps(
+    size: int, crop_ratio: float, interpolation: Interpolation
+) -> list[Callable[[Image.Image], Image.Image]]:
+    transform: Any = transforms_imagenet_eval(size, crop_pct=crop_ratio, interpolation=interpolation)
     return transform.transforms[:-2]
 
 
 def describe_rule(rule: SizeRule) -> str:
     """Everything about a rule that decides the pixels, in one line; decoded files are kept under it."""
-    steps = repr(_centre_steps(rule.size, rule.crop_ratio)) if isinstance(rule, Centre) else ""
+    steps = repr(_centre_steps(rule.size, rule.crop_ratio, rule.interpolation)) if isinstance(rule, Centre) else ""
     return f"{rule!r} {steps}".strip()
 
 

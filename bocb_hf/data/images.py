@@ -42,6 +42,7 @@ from bocb_hf.data.stream import stream_split, stream_to_decode
 from bocb_hf.errors import InputError
 from bocb_hf.runs.config import AugmentationConfig, DataConfig, RuntimeConfig
 from bocb_hf.runs.identity import DataIdentity
+from bocb_hf.runs.preprocessing import Preprocessing
 from bocb_hf.runs.record import DataNotes, note_data
 
 log = logging.getLogger(__name__)
@@ -75,6 +76,7 @@ def load_images(
     trial: bool,
     augmentation: AugmentationConfig | None = None,
     runtime: RuntimeConfig | None = None,
+    checkpoint: Preprocessing | None = None,
 ) -> ImageData:
     """Loads, checks, splits and, where they fit, decodes the images of a run.
 
@@ -83,6 +85,8 @@ def load_images(
         trial: Whether the run tunes: then a data set without validation split gives up a part of train.
         augmentation: Decides the form of the training images; nothing is cropped by default.
         runtime: Memory budget, workers and the folder of the cache.
+        checkpoint: Mean, standard deviation and interpolation in place of the data's own and bicubic. Random crops stay
+            bicubic.
 
     Raises:
         InputError: The data set, a split or a column is missing; an image cannot be read; a label is out of range; a
@@ -97,9 +101,8 @@ def load_images(
             f"data.validation_fraction: {config.name!r} has a validation split of its own, so that a "
             "fraction of train is of no use; leave it out"
         )
-    asked = _Asked(
-        config, augmentation or AugmentationConfig(), trial, data, columns, test_name, own_validation, limits
-    )
+    augmentation = augmentation or AugmentationConfig()
+    asked = _Asked(config, augmentation, trial, data, columns, test_name, own_validation, limits, checkpoint)
     return _load_stream(asked) if config.streaming else _load_tables(asked)
 
 
@@ -116,6 +119,7 @@ class _Asked:
         test_name: The split that counts as test; None when it is drawn from train.
         own_validation: Whether the data set has a validation split that does not count as test.
         limits: What this machine allows.
+        checkpoint: What stands in for the data's own mean and standard deviation, and for bicubic.
     """
 
     config: DataConfig
@@ -126,11 +130,22 @@ class _Asked:
     test_name: str | None
     own_validation: bool
     limits: Limits
+    checkpoint: Preprocessing | None
+
+    def centre(self, size: int, crop_ratio: float = 1.0) -> Centre:
+        """An image as a square, resized as the network's weights want it."""
+        return Centre(size, crop_ratio, self.checkpoint.interpolation if self.checkpoint else "bicubic")
 
     @property
     def evaluated(self) -> Centre:
         """The rule by which images of evaluation become pixels."""
-        return Centre(self.config.test_image_size or self.config.image_size, self.config.test_crop_ratio)
+        return self.centre(self.config.test_image_size or self.config.image_size, self.config.test_crop_ratio)
+
+    @property
+    def given_statistics(self) -> Statistics | None:
+        """Mean and standard deviation of the checkpoint or of the data set's row, without looking at the images."""
+        known = self.checkpoint or self.data.row
+        return (known.mean, known.std) if known else None
 
     def hold(self, split: str, rule: SizeRule, rows: bytes | None = None) -> TestImages:
         """A split or some of its rows, decoded if it fits."""
@@ -164,6 +179,8 @@ class _Asked:
             streaming=config.streaming,
             mean=statistics[0],
             std=statistics[1],
+            normalization="data" if self.checkpoint is None else "checkpoint",
+            interpolation=self.evaluated.interpolation,
         )
 
 
@@ -203,10 +220,7 @@ def _load_tables(asked: _Asked) -> ImageData:
         test, test_labels = asked.hold("train", evaluated, tested.tobytes()), labels["train"][tested]
     else:
         test, test_labels = asked.hold(asked.test_name, evaluated), labels[asked.test_name]
-    row = data.row
-    statistics = (
-        (row.mean, row.std) if row else find_statistics(data, asked.columns, config.image_size, asked.limits, chosen)
-    )
+    statistics = asked.given_statistics or find_statistics(data, asked.columns, config.image_size, asked.limits, chosen)
     identity = asked.identify(len(classes), statistics, fraction, indices_hash, test_hash)
     untrained, untested = find_empty_classes(data, classes, labels["train"][rest], test_labels)
     notes = note_data(untrained, untested, shared)
@@ -240,7 +254,8 @@ def _load_stream(asked: _Asked) -> ImageData:
             "before it is read; set data.streaming=false"
         )
     assert asked.test_name is not None
-    if data.row is None:
+    statistics = asked.given_statistics
+    if statistics is None:
         raise InputError(
             f"data.streaming: mean and standard deviation of {config.name!r} are not known before it is read; add a "
             "row for it to bocb_hf.data.DATASETS, or load it without streaming"
@@ -259,7 +274,7 @@ def _load_stream(asked: _Asked) -> ImageData:
     classes = name_classes(data, columns[1], {})
     cropped = asked.augmentation.crop_scale is not None
     train = stream_split(
-        data, "train", columns, _random_crop(asked) if cropped else Centre(config.image_size), len(classes)
+        data, "train", columns, _random_crop(asked) if cropped else asked.centre(config.image_size), len(classes)
     )
     log.info("train: a stream of %d images, read by %d worker(s)", len(train), limits.workers)
 
@@ -275,13 +290,13 @@ def _load_stream(asked: _Asked) -> ImageData:
 
     validation = hold("validation") if asked.own_validation else None
     test = hold(asked.test_name)
-    return ImageData(asked.identify(len(classes), (data.row.mean, data.row.std)), classes, train, validation, test)
+    return ImageData(asked.identify(len(classes), statistics), classes, train, validation, test)
 
 
 def _find_training_rule(asked: _Asked) -> SizeRule:
     """The rule by which a training image becomes pixels before it is augmented."""
     if asked.augmentation.crop_scale is None:
-        return Centre(asked.config.image_size)
+        return asked.centre(asked.config.image_size)
     size = find_one_size(asked.data, asked.columns, asked.limits)
     return _random_crop(asked) if size is None else Native(*size)
 

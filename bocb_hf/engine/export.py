@@ -19,8 +19,8 @@ def export_model(model: nn.Module, identity: Identity, class_names: tuple[str, .
     wrong for these weights.
 
     Args:
-        model: As it was built, with its trained weights; a model of transformers is saved in its own form.
-        identity: Of the run.
+        model: The network as it was built, with its trained weights; one of transformers is saved in its own form.
+        identity: The identity of the run.
         class_names: Name of each class, in the order of the logits.
         folder: Created if needed.
     """
@@ -43,7 +43,7 @@ def export_model(model: nn.Module, identity: Identity, class_names: tuple[str, .
             },
             data_config={
                 "input_size": (3, side, side),
-                "interpolation": "bicubic",
+                "interpolation": data.interpolation,
                 "mean": data.mean,
                 "std": data.std,
                 "crop_pct": data.test_crop_ratio,
@@ -58,7 +58,7 @@ def export_model(model: nn.Module, identity: Identity, class_names: tuple[str, .
     config["model_args"] = dict(identity.backbone.args)
     for key in ("origin_url", "paper_ids", "paper_name", "notes"):
         config["pretrained_cfg"].pop(key, None)
-    # not timm's defaults for another checkpoint of this architecture: these weights were evaluated at this size
+    # these are timm's defaults for another checkpoint of this architecture; ours was evaluated at input_size
     for key in ("test_input_size", "test_crop_pct", "pool_size", "min_input_size"):
         config["pretrained_cfg"].pop(key, None)
     path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")

@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from torch import nn
 
+from bocb_hf.backbones.build import starting_weights
 from bocb_hf.engine.checkpoint import writing
 from bocb_hf.engine.environment import describe_environment
 from bocb_hf.engine.evaluation import Evaluation
@@ -155,6 +156,7 @@ def _make_record(
         ),
         curve=progress.curve(),
         patterns=patterns,
+        starting_weights=starting_weights(trainer.bare_model),
         data_notes=prepared.data.notes,
         supersedes=None,
         finished_at=utc_now(),

@@ -14,12 +14,14 @@ from bocb_hf.data.batches import open_source
 from bocb_hf.data.images import ImageData, load_images
 from bocb_hf.data.sampling import init_seed
 from bocb_hf.data.source import Order, TrainSource
+from bocb_hf.errors import InputError
 from bocb_hf.optim.build import build_optimizer
 from bocb_hf.optim.param_groups import freeze_backbone, split_parameters, train_mode
 from bocb_hf.optim.resolve import ResolvedOptimizer, resolve_optimizer
 from bocb_hf.runs.config import RunConfig
 from bocb_hf.runs.identity import RANDOM_SCHEME, Identity, OptimizerIdentity
 from bocb_hf.runs.naming import make_run_id, repository_name
+from bocb_hf.runs.preprocessing import Preprocessing
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,20 @@ class PreparedRun:
         return open_source(self.data.train, order, self.config.runtime.workers, pin)
 
 
+def choose_preprocessing(config: RunConfig, source: BackboneSource) -> Preprocessing | None:
+    """Mean, standard deviation and interpolation of the starting weights; None where those of the data count.
+
+    Raises:
+        InputError: Those of a checkpoint are asked for, and there is none or it does not say them.
+    """
+    asked = config.data.normalization
+    if asked == "checkpoint" and source.folder is None:
+        raise InputError(
+            "data.normalization: there is no checkpoint, since backbone.pretrained names none; leave the key out"
+        )
+    return None if asked == "data" else source.preprocessing
+
+
 def prepare_run(config: RunConfig) -> PreparedRun:
     """Resolves names and defaults and loads the data.
 
@@ -84,7 +100,8 @@ def prepare_run(config: RunConfig) -> PreparedRun:
         InputError: Anything about the configuration, the data or the starting weights is wrong.
     """
     source = resolve_backbone(config.backbone, config.training.drop_path, config.data.image_size)
-    data = load_images(config.data, config.role == "trial", config.augmentation, config.runtime)
+    checkpoint = choose_preprocessing(config, source)
+    data = load_images(config.data, config.role == "trial", config.augmentation, config.runtime, checkpoint)
     given = config.optimizer
     optimizer = resolve_optimizer(given.name, config.setting, given.lr, given.weight_decay, given.hyperparameters)
     identity = Identity(

@@ -31,6 +31,8 @@ def sections_of(record: RunRecord) -> dict[str, Any]:
         "seed": record.seed,
         "role": record.role,
     }
+    if backbone["pretrained"] is not None:  # runs from before this choice were normalised by the data
+        sections["data"]["normalization"] = record.identity.data.normalization
     if data["validation_fraction"] is not None:
         sections["data"]["validation_fraction"] = data["validation_fraction"]
     return sections

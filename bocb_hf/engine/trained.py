@@ -9,19 +9,25 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
 
+import numpy as np
 import torch
+from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from timm.data.transforms_factory import create_transform
 from torch import Tensor, nn
 
-from bocb_hf.backbones.build import BackboneSource, build_backbone
+from bocb_hf.backbones.bounds import Header, check_described, limited, read_header
+from bocb_hf.backbones.build import BackboneSource, build_backbone, create_from_scratch
+from bocb_hf.backbones.starting_weights import describe_misfit, not_finite
 from bocb_hf.backbones.transformers_classifier import TransformersClassifier
+from bocb_hf.data.augment import normalize
+from bocb_hf.data.decode import Centre
+from bocb_hf.data.pictures import to_rgb
 from bocb_hf.errors import InputError
 from bocb_hf.runs.config import RESERVED_ARGS
 from bocb_hf.runs.record import RunRecord, read_record
+from bocb_hf.schema import one_line
 from bocb_hf.store import check_repository
 
 WEIGHTS, RECORD = "model.safetensors", "record.json"
@@ -32,33 +38,47 @@ class TrainedClassifier(nn.Module):
 
     Attributes:
         network: As it was trained; takes (B, 3, S, S), normalised.
-        record: Of the run.
-        transform: PIL image to (3, S, S), as in the evaluation of the run.
+        record: The record of the run.
+        rule: How an image becomes a square in the evaluation of the run.
     """
 
     def __init__(self, network: nn.Module, record: RunRecord) -> None:
         super().__init__()
         self.network, self.record = network, record
         data = record.identity.data
-        side = data.test_image_size or data.image_size
-        self.transform = create_transform(
-            input_size=(3, side, side),
-            crop_pct=data.test_crop_ratio,
-            mean=data.mean,
-            std=data.std,
-            interpolation="bicubic",
-        )
+        self.rule = Centre(data.test_image_size or data.image_size, data.test_crop_ratio, data.interpolation)
         self.eval()
 
     def forward(self, pixels: Tensor) -> Tensor:
+        """Logits (B, K) of normalised pixels (B, 3, S, S)."""
         return self.network(pixels)
 
+    def transform(self, image: Image.Image, source: str = "the image") -> Tensor:
+        """A PIL image of any mode as (3, S, S), by the same steps as in the evaluation of the run.
+
+        Args:
+            image: As Pillow opened it; it is turned upright by its Exif.
+            source: What to call it in an error.
+
+        Raises:
+            InputError: Its values have no known range.
+        """
+        data = self.record.identity.data
+        square = self.rule.make(to_rgb(image, source), None)
+        pixels = torch.from_numpy(np.array(square).transpose(2, 0, 1))  # (3, S, S) uint8
+        mean, std = (torch.tensor(values).view(3, 1, 1) for values in (data.mean, data.std))
+        return normalize(pixels[None], mean, std)[0]
+
     @torch.inference_mode()
-    def logits(self, images: Sequence[Any]) -> Tensor:
-        """Logits (B, K) of PIL images."""
-        transform = cast(Any, self.transform)
+    def logits(self, images: Sequence[Image.Image]) -> Tensor:
+        """Logits (B, K) of PIL images of any mode.
+
+        Raises:
+            InputError: The values of an image have no known range.
+        """
         device = next(self.parameters()).device
-        return self(torch.stack([transform(image.convert("RGB")) for image in images]).to(device))
+        pixels = [self.transform(image, f"image {place}") for place, image in enumerate(images)]
+        return self(torch.stack(pixels).to(device))
 
 
 def load_backbone(repository: str, *, seed: int, revision: str | None = None) -> TrainedClassifier:
@@ -66,35 +86,50 @@ def load_backbone(repository: str, *, seed: int, revision: str | None = None) ->
 
     Args:
         repository: ``namespace/name`` on the Hub, or the folder of a repository.
-        seed: Of the run.
+        seed: The seed of the run.
         revision: Branch or commit; the newest when None.
 
     Raises:
-        InputError: There is no such run, its files are not what the record says, or its architecture needs a module
-            that is not imported.
+        InputError: There is no such run, its files are not what the record says, its weights hold NaN or an infinity,
+            or its architecture needs a module that is not imported.
     """
     folder = find_run_folder(repository, seed, revision)
     record = read_run_folder(folder, seed)
-    model = build_from_record(record)
-    target = model.network if isinstance(model, TransformersClassifier) else model
+    beginning = f"{repository}: the weights of seed {seed} do not fit its record"
     try:
-        target.load_state_dict(load_file(folder / WEIGHTS))
+        header = read_header(folder / WEIGHTS)
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{beginning}: {one_line(str(error))}") from None
+    model = build_from_record(record, header)
+    target = _stored_part(model)
+    try:
+        tensors = load_file(folder / WEIGHTS)
+        own = target.state_dict()
+        mistyped = [m for name, t in tensors.items() if name in own and (m := describe_misfit(name, t, own[name]))]
+        if mistyped:
+            raise RuntimeError(mistyped[0])
+        target.load_state_dict(tensors)
     except (SafetensorError, RuntimeError, OSError) as error:
-        lines = str(error).splitlines()
-        raise InputError(f"{repository}: the weights of seed {seed} do not fit its record: {lines[0]}") from None
+        raise InputError(f"{beginning}: {one_line(str(error).splitlines()[0])}") from None
+    broken = not_finite(tensors)
+    if broken:
+        raise InputError(
+            f"{repository}: {len(broken)} tensors of the weights of seed {seed} hold NaN or an infinity, such as "
+            f"{one_line(broken[0], 100)}; nothing can be computed with them"
+        )
     return TrainedClassifier(model, record)
 
 
 def find_run_folder(
     repository: str, seed: int, revision: str | None = None, files: Sequence[str] = (WEIGHTS, RECORD)
 ) -> Path:
-    """The folder of one seed, of which only some files are downloaded.
+    """Finds the folder of one seed; of a repository on the Hub only the files that are named are downloaded.
 
     Args:
         repository: ``namespace/name`` on the Hub, or the folder of a repository.
-        seed: Of the run.
+        seed: The seed of the run.
         revision: Branch or commit; the newest when None.
-        files: Their names.
+        files: Names of the files.
 
     Raises:
         InputError: The repository is not there.
@@ -112,10 +147,10 @@ def find_run_folder(
 
 
 def read_run_folder(folder: Path, seed: int) -> RunRecord:
-    """The record of a completed final run whose weights lie beside it.
+    """Reads the record of a completed final run and compares it with the weights beside it.
 
     Raises:
-        InputError: One of them is missing, or they do not belong together.
+        InputError: The record or the weights are missing, or they do not belong together.
     """
     missing = [name for name in (RECORD, WEIGHTS) if not (folder / name).is_file()]
     if missing:
@@ -128,11 +163,16 @@ def read_run_folder(folder: Path, seed: int) -> RunRecord:
     return record
 
 
-def build_from_record(record: RunRecord) -> nn.Module:
-    """The network of a record, with random weights.
+def build_from_record(record: RunRecord, header: Header) -> nn.Module:
+    """Builds the network of a record, with random weights.
+
+    Args:
+        record: The record of the run.
+        header: Of the weights that it is built for; nothing is built that they cannot fill.
 
     Raises:
-        InputError: Its arguments would load something, or its architecture is not known here.
+        InputError: Its arguments would load something or describe another network than that of the weights, or its
+            architecture is not known here.
     """
     identity, data = record.identity.backbone, record.identity.data
     reserved = sorted((RESERVED_ARGS - {"drop_path_rate"}) & identity.args.keys())
@@ -144,4 +184,16 @@ def build_from_record(record: RunRecord) -> nn.Module:
         if record.requires not in sys.modules:
             raise InputError(f"this architecture needs the module {record.requires}; if you trust it, import it first")
     source = BackboneSource(identity, record.family, None, record.requires)
-    return build_backbone(source, data.num_classes, data.image_size, 0, data.test_image_size).eval()
+    check_described(
+        lambda: _stored_part(create_from_scratch(identity, data.num_classes, 0)),
+        identity.args,
+        header,
+        f"the weights of seed {record.seed} do not fit its record",
+    )
+    with limited(header):
+        return build_backbone(source, data.num_classes, data.image_size, 0, data.test_image_size).eval()
+
+
+def _stored_part(model: nn.Module) -> nn.Module:
+    """The module whose tensors are stored: of a classifier of transformers without our wrapper."""
+    return model.network if isinstance(model, TransformersClassifier) else model

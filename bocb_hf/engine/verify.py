@@ -11,6 +11,7 @@ from bocb_hf.engine.evaluation import evaluate
 from bocb_hf.engine.trained import load_backbone
 from bocb_hf.errors import InputError
 from bocb_hf.runs.config import DataConfig
+from bocb_hf.runs.preprocessing import Preprocessing
 from bocb_hf.runs.record import RunRecord
 from bocb_hf.runs.verification import Verification, check_tolerance, make_verification
 
@@ -20,7 +21,7 @@ def verify_run(repository: str, seed: int, tolerance: float, data: str | None = 
 
     Args:
         repository: ``namespace/name`` on the Hub, or the folder of a repository.
-        seed: Of the run.
+        seed: The seed of the run.
         tolerance: Largest difference that counts as the same, in points: other hardware decides a few images otherwise.
         data: The data set, where the name in the record is not one of the Hub's; its content must be the same.
 
@@ -30,8 +31,12 @@ def verify_run(repository: str, seed: int, tolerance: float, data: str | None = 
     check_tolerance(tolerance)
     model = load_backbone(repository, seed=seed)
     record = model.record
-    images = load_images(_data_config(record, data), trial=False)
-    now, then = images.identity, record.identity.data
+    then = record.identity.data
+    checkpoint = None
+    if then.normalization == "checkpoint":  # the record pins what its starting weights asked for
+        checkpoint = Preprocessing(then.mean, then.std, then.interpolation)
+    images = load_images(_data_config(record, data), trial=False, checkpoint=checkpoint)
+    now = images.identity
     if now != then:
         changed = sorted(k for k in type(now).model_fields if getattr(now, k) != getattr(then, k))
         raise InputError(f"{repository}: the data are not those of the record; they differ in {', '.join(changed)}")

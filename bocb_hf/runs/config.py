@@ -10,6 +10,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from bocb_hf.optim import OPTIMIZERS
 from bocb_hf.optim.resolve import resolve_hyperparameters
+from bocb_hf.runs.preprocessing import Normalization
 from bocb_hf.schema import HUB_SCHEME, Arguments, Frozen, Name, Role, Scalar, Seed, Slug, later
 
 # Arguments of timm.create_model that would load weights past our checks, and those that have another home here.
@@ -19,6 +20,21 @@ RESERVED_ARGS = frozenset(
         *("exportable", "no_jit", "device", "dtype", "num_classes", "in_chans", "drop_path_rate"),
     )
 )
+
+
+def _explain_reserved(name: str) -> str:
+    """Why an argument cannot be given, and what to do instead."""
+    homes = {
+        "num_classes": "the number of classes is that of the data",
+        "in_chans": "images are read as RGB, a grey one with three equal channels, so that every network takes 3",
+        "drop_path_rate": "set training.drop_path",
+        "device": "the device is accelerate's",
+        "dtype": "set training.precision",
+    }
+    given = "weights come from backbone.pretrained, which checks and hashes them"
+    if name in ("scriptable", "exportable", "no_jit"):
+        given = "networks are built in the form that is trained"
+    return f"{name} cannot be given here: {homes.get(name, given)}; leave it out."
 
 
 class BackboneConfig(Frozen):
@@ -41,10 +57,7 @@ class BackboneConfig(Frozen):
     def _plain(cls, args: dict[str, Any]) -> dict[str, Any]:
         reserved = sorted(RESERVED_ARGS & args.keys())
         if reserved:
-            raise ValueError(
-                f"{', '.join(reserved)} cannot be given here: weights come from backbone.pretrained, which checks and "
-                "hashes them, the classes from the data, stochastic depth from training.drop_path"
-            )
+            raise ValueError(" ".join(_explain_reserved(name) for name in reserved))
         return args
 
     @field_validator("name")
@@ -98,6 +111,9 @@ class DataConfig(Frozen):
         image_column: Column of the images; found by its type when None.
         label_column: Column of the labels; found by its type when None.
         evaluation_split: Split that is read as test when it is not called ``test`` (ImageNet: ``validation``).
+        normalization: Whose mean, standard deviation and interpolation the inputs get: ``checkpoint``, those that the
+            weights of ``backbone.pretrained`` were trained with, or ``data``. None takes the checkpoint's where there
+            is one.
     """
 
     name: str = Field(min_length=1, max_length=500)
@@ -111,6 +127,7 @@ class DataConfig(Frozen):
     image_column: str | None = None
     label_column: str | None = None
     evaluation_split: str = "test"
+    normalization: Normalization | None = None
 
 
 class AugmentationConfig(Frozen):

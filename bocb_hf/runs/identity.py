@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import Field, model_validator
 
 from bocb_hf.runs.config import AugmentationConfig, TrainingConfig
+from bocb_hf.runs.preprocessing import Interpolation, Normalization
 from bocb_hf.schema import Arguments, Frozen, Name, Printable, Scalar, Sha256, Slug, canonical_json, later
 
 # Raised when initialisation, data order or augmentation are drawn differently from before: runs of two schemes
@@ -60,6 +61,9 @@ class DataIdentity(Frozen):
         streaming: Whether the order of an epoch came from shards and a shuffle buffer.
         mean: Mean of each channel that inputs are normalised with, in 0..1.
         std: Standard deviation likewise.
+        normalization: Where mean, standard deviation and interpolation come from: the data, or the weights that the run
+            started from.
+        interpolation: How images are resized in evaluation, and in training where they are not cropped at random.
     """
 
     name: Name
@@ -78,6 +82,8 @@ class DataIdentity(Frozen):
     streaming: bool = later(False)
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    normalization: Normalization = later("data")
+    interpolation: Interpolation = later("bicubic")
 
     @property
     def split_rule(self) -> str:

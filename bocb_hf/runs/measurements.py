@@ -179,6 +179,22 @@ class Cost(Frozen):
     energy_source: Literal["nvml", "rapl"] | None = later(None)
 
 
+class StartingWeights(Frozen):
+    """What a fine-tuned run took from the file that it started from.
+
+    Attributes:
+        taken: Tensors of the network that came from the file.
+        drawn: Names of the others, which were drawn anew: those of the classifier.
+        unused: Tensors of the file that the network has no place for.
+        prefix: What wrappers had put before the names in the file, taken off.
+    """
+
+    taken: Positive
+    drawn: list[Annotated[Printable, Field(min_length=1, max_length=300)]] = Field(max_length=1000)
+    unused: Count = later(0)
+    prefix: Annotated[str, Field(pattern=r"^([a-z_]+\.)*$", max_length=100)] = later("")
+
+
 class Environment(Frozen):
     """Software and kind of hardware. ``device`` is a product name, never a host name.
 

@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 
 from bocb_hf.errors import InputError
 from bocb_hf.runs.identity import BackboneIdentity, DataIdentity, Identity
-from bocb_hf.runs.measurements import Correctness, Cost, Curve, Environment, Metrics, NonNegative, Text
+from bocb_hf.runs.measurements import Correctness, Cost, Curve, Environment, Metrics, NonNegative, StartingWeights, Text
 from bocb_hf.runs.naming import floor_path, floor_repository_name, make_run_id, repository_name
 from bocb_hf.runs.patterns import WeightPatterns
 from bocb_hf.schema import (
@@ -79,6 +79,7 @@ class RunRecord(Document):
         test_split: Which split the test metrics were read on (ImageNet: ``validation``).
         weights_sha256: Of ``model.safetensors`` beside the record of a completed final run.
         patterns: Of the last weights of a completed final run, layer by layer; older records have none.
+        starting_weights: What a fine-tuned run took of the weights that it names; older records do not say.
         data_notes: What a reader of the score must know of the images; None where there is nothing.
         supersedes: SHA-256 of the finished record that this one replaced on purpose.
         finished_at: UTC, ISO 8601.
@@ -105,6 +106,7 @@ class RunRecord(Document):
     environment: Environment
     curve: Curve
     patterns: WeightPatterns | None = later(None)
+    starting_weights: StartingWeights | None = later(None)
     data_notes: DataNotes | None = later(None)
     supersedes: Sha256 | None
     finished_at: UtcTime
@@ -136,6 +138,8 @@ class RunRecord(Document):
             raise ValueError(f"a {self.status} {self.role} run must hold no test metric")
         if self.patterns is not None and not read_test:
             raise ValueError(f"a {self.status} {self.role} run must hold no weight patterns")
+        if self.starting_weights is not None and self.identity.backbone.pretrained is None:
+            raise ValueError("a run from scratch must hold no starting weights")
         val = self.metrics.val_top1
         if self.role == "trial" and self.status == "completed" and (val is None or val.last is None):
             raise ValueError("a completed trial needs val_top1")

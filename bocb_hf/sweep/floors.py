@@ -64,7 +64,9 @@ def store_frozen_backbone(config: RunConfig, store: Store) -> FloorRecord:
     """
     backbone = config.backbone.model_copy(update={"pretrained": None})
     training = config.training.model_copy(update={"linear_probe": False, "layer_decay": None})
-    prepared = prepare_run(config.model_copy(update={"backbone": backbone, "training": training, "role": "final"}))
+    own = config.data.model_copy(update={"normalization": None})  # there is no checkpoint
+    changes = {"backbone": backbone, "training": training, "data": own, "role": "final"}
+    prepared = prepare_run(config.model_copy(update=changes))
     data, identity = prepared.data, prepared.identity.backbone
     repository = f"{config.runtime.namespace}/{name_repository(data.identity.name)}"
 

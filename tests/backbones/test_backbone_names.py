@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import torch
 from backbone_cases import identity_of, images, resolve
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    OfflineModeIsEnabled,
+    RemoteEntryNotFoundError,
+    RepositoryNotFoundError,
+)
 from safetensors.torch import load_file
 
 from bocb_hf.backbones import BACKBONES
@@ -48,6 +58,80 @@ def test_a_model_of_the_hub_that_is_not_there() -> None:
         resolve_backbone(BackboneConfig(name="hf-hub:me/nothing"), 0.0, 32)
     with pytest.raises(InputError, match="write hf-hub:<organisation>/<name>"):
         check_backbone("hf-hub:nothing")
+
+
+def test_a_message_says_what_would_have_been_fetched_where_there_is_no_network() -> None:
+    with pytest.raises(InputError, match=r"config\.json of 'timm/resnet18\.a1_in1k' from the Hub: .*no connection"):
+        resolve_backbone(BackboneConfig(name="resnet18", pretrained="a1_in1k"), 0.0, 224)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (RemoteEntryNotFoundError, "holds no such file"),
+        (RepositoryNotFoundError, "no such repository, or it is private"),
+        (GatedRepoError, "asks for an agreement"),
+        (OfflineModeIsEnabled, "no connection"),
+        (PermissionError, "PermissionError"),
+    ],
+)
+def test_a_message_says_why_a_file_of_the_hub_cannot_be_had(
+    error: type[Exception], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def download(hub_id: str, file: str) -> str:
+        response = httpx.Response(404, request=httpx.Request("GET", "https://hub"))
+        raise error("x", response=response) if issubclass(error, HfHubHTTPError) else error("x")
+
+    monkeypatch.setattr("bocb_hf.backbones.definition.hf_hub_download", download)
+    with pytest.raises(InputError, match=rf"backbone\.pretrained: cannot get config\.json of 'a/b' .*{message}"):
+        resolve_backbone(BackboneConfig(name="resnet18", pretrained="a/b"), 0.0, 224)
+
+
+SMALL = {"embed_dim": 16, "depth": 1, "num_heads": 2}
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "side", "suggested"),
+    [
+        (
+            "vit_tiny_patch16_224",
+            SMALL,
+            32,
+            '{"img_size": 32, "patch_size": 4}',
+        ),
+        ("vit_tiny_patch16_224", SMALL, 96, '{"img_size": 96}'),
+    ],
+)
+def test_a_size_that_a_network_does_not_take_comes_with_arguments_that_fit(
+    name: str, args: dict[str, Any], side: int, suggested: str
+) -> None:
+    source = resolve_backbone(BackboneConfig(name=name, args=args), 0.0, side)
+    with pytest.raises(InputError, match=rf"data\.image_size: .*backbone\.args={re.escape(suggested)}"):
+        build_backbone(source, 10, side, seed=0)
+    fitting = args | json.loads(suggested)
+    built = build_backbone(resolve_backbone(BackboneConfig(name=name, args=fitting), 0.0, side), 10, side, seed=0)
+    assert built.eval()(images(side)).shape == (2, 10)
+
+
+def test_a_size_that_no_argument_changes_comes_with_the_size_that_fits() -> None:
+    source = resolve_backbone(BackboneConfig(name="levit_128s"), 0.0, 32)
+    with pytest.raises(InputError, match=r"made for images of 224 px, so choose that as data\.image_size"):
+        build_backbone(source, 10, 32, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("in_chans", "images are read as RGB, .* every network takes 3; leave it out"),
+        ("num_classes", "the number of classes is that of the data"),
+        ("drop_path_rate", "set training.drop_path"),
+        ("checkpoint_path", "weights come from backbone.pretrained"),
+        ("no_jit", "in the form that is trained"),
+    ],
+)
+def test_arguments_with_another_home_say_which(name: str, message: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} cannot be given here: .*{message}"):
+        BackboneConfig(name="resnet18", args={name: 1})
 
 
 CLASSIFIERS: dict[str, dict[str, Any]] = {

@@ -1,0 +1,118 @@
+"""timm's own way of loading weights, watched: which tensors of a file became those of the network."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import timm
+from torch import Tensor, nn
+from torch.nn.modules.module import _IncompatibleKeys
+
+from bocb_hf.backbones.starting_weights import Fit, describe_misfit, not_finite
+from bocb_hf.errors import InputError
+from bocb_hf.optim.param_groups import classifier_layers
+
+
+def build_from_tensors(
+    architecture: str, args: Mapping[str, Any], num_classes: int, tensors: dict[str, Tensor], label_offset: int | None
+) -> tuple[nn.Module, Fit]:
+    """Builds a timm model and hands it tensors through timm's own conversion of checkpoints.
+
+    So older names are translated and position embeddings of another image size resampled, as timm does it.
+
+    Args:
+        architecture: timm's name.
+        args: Of the model.
+        num_classes: Classes of the head.
+        tensors: What the file holds.
+        label_offset: Classes before the first that counts, as the checkpoint's configuration says it (a class of
+            background), or None.
+
+    Raises:
+        InputError: The function of the architecture takes no weights.
+    """
+    # with the number of classes that is built timm leaves the classifier alone, and what does not fit is left out below
+    overlay = {"state_dict": tensors, "num_classes": num_classes, "label_offset": label_offset}
+    with _watched() as loads:
+        model = timm.create_model(
+            architecture, pretrained=True, pretrained_cfg_overlay=overlay, num_classes=num_classes, **args
+        )
+    fits = [fit for loaded, fit in loads if loaded is model]
+    if not fits:
+        raise InputError(
+            f"backbone.pretrained: the function that registers {architecture!r} loads no weights; it must pass "
+            "pretrained and its other arguments on to timm's build_model_with_cfg"
+        )
+    for cfg in (model.pretrained_cfg, model.default_cfg):
+        cfg.pop("state_dict", None)  # type: ignore[union-attr]
+    return model, fits[-1]
+
+
+@contextmanager
+def _watched() -> Iterator[list[tuple[nn.Module, Fit]]]:
+    """Compares what timm gives to ``load_state_dict`` of a model that it builds, after its conversion of names.
+
+    timm keeps that to itself: it returns the model alone, and logs the names of missing tensors.
+    """
+    loads: list[tuple[nn.Module, Fit]] = []
+    original = nn.Module.load_state_dict
+
+    def load(module: nn.Module, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> _IncompatibleKeys:
+        if "state_dict" not in (getattr(module, "pretrained_cfg", None) or {}):
+            return original(module, state_dict, *args, **kwargs)
+        own = module.state_dict()
+        misfits = {n: m for n, t in state_dict.items() if n in own and (m := describe_misfit(n, t, own[n]))}
+        drawn = _drawn(module, state_dict.keys() - misfits.keys())
+        fitting = {name: t for name, t in state_dict.items() if name in own and name not in misfits.keys() | drawn}
+        result = original(module, fitting, strict=False)
+        loads.append((module, _compare(own, state_dict, fitting, misfits, drawn, result.missing_keys)))
+        return result
+
+    nn.Module.load_state_dict = load  # type: ignore[method-assign]
+    try:
+        yield loads
+    finally:
+        nn.Module.load_state_dict = original  # type: ignore[method-assign]
+
+
+def _drawn(model: nn.Module, given: Collection[str]) -> set[str]:
+    """Names of the classifier's tensors that stay as they were drawn: a layer is taken whole, or drawn whole."""
+    own, drawn = model.state_dict(), set[str]()
+    for layer in classifier_layers(model):
+        names = {name for name in own if name.startswith(f"{layer}.")}
+        if not names <= set(given):
+            drawn |= names
+    return drawn
+
+
+def _compare(
+    own: Mapping[str, Tensor],
+    given: Mapping[str, Tensor],
+    fitting: Mapping[str, Tensor],
+    misfits: Mapping[str, str],
+    drawn: Collection[str],
+    absent: Collection[str],
+) -> Fit:
+    """How well a file fitted.
+
+    Args:
+        own: The network's tensors.
+        given: Those of the file, with the names that timm gives them.
+        fitting: What was loaded.
+        misfits: Descriptions of what was not, by name.
+        drawn: What stays as it was drawn.
+        absent: What torch did not find.
+    """
+    weights = {name for name, tensor in own.items() if tensor.is_floating_point()}
+    shared = {own[name].data_ptr() for name in fitting if own[name].numel()}  # one tensor under two names
+    missing = (weights & set(absent)) - misfits.keys() - set(drawn)
+    return Fit(
+        taken=tuple(sorted(weights & fitting.keys())),
+        missing=tuple(sorted(name for name in missing if own[name].data_ptr() not in shared)),
+        misfits=tuple(misfits[name] for name in sorted(misfits.keys() - set(drawn))),
+        broken=not_finite(fitting),
+        drawn=tuple(sorted(weights & set(drawn))),
+        unused=tuple(sorted(given.keys() - own.keys())),
+    )
