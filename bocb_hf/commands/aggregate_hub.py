@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bocb_hf.errors import InputError
+from bocb_hf.files import replacing
 from bocb_hf.runs.card import CardBlock
 from bocb_hf.store.caches import open_caches
 
@@ -73,15 +74,15 @@ def aggregate_cards(arguments: argparse.Namespace) -> int:
                             reason = f"a copy of what {first} holds; a copy is not a second run"
                             writer.writerow((repository, f"seeds/{row['seed']}/record.json", reason))
 
-        partial = out / ".quarantined.csv.partial"
         try:
-            out.mkdir(parents=True, exist_ok=True)
-            with partial.open("w", encoding="utf-8", newline="") as file:
+            with (
+                replacing(out / "quarantined.csv") as partial,
+                partial.open("w", encoding="utf-8", newline="") as file,
+            ):
                 writer = csv.writer(file, lineterminator="\n")
                 writer.writerow(("repository", "path", "reason"))
                 writer.writerows((arguments.results, path, reason) for path, reason in damaged)
                 count = _write_parquet(out / "runs.parquet", rows())
-            partial.replace(out / "quarantined.csv")
         except OSError as error:
             raise InputError(f"--out: cannot write below {out}: {error.strerror}; choose another folder") from error
     print(f"wrote {out / 'runs.parquet'}: {count} runs; {bad} quarantined, see {out / 'quarantined.csv'}")
@@ -129,8 +130,8 @@ def _write_parquet(path: Path, rows: Iterable[dict[str, Any]]) -> int:
             *((name, pa.float64()) for name in ("test_top1", "lr", "weight_decay", "wall_seconds")),
         ]
     )
-    partial, count, batch = path.with_name(f".{path.name}.partial"), 0, list[dict[str, Any]]()
-    with parquet.ParquetWriter(partial, schema, compression="zstd") as writer:
+    count, batch = 0, list[dict[str, Any]]()
+    with replacing(path) as partial, parquet.ParquetWriter(partial, schema, compression="zstd") as writer:
         for row in rows:
             batch.append(row)
             count += 1
@@ -138,5 +139,4 @@ def _write_parquet(path: Path, rows: Iterable[dict[str, Any]]) -> int:
                 writer.write_table(pa.Table.from_pylist(batch, schema=schema))
                 batch = []
         writer.write_table(pa.Table.from_pylist(batch, schema=schema))
-    partial.replace(path)
     return count

@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 from bocb_hf.errors import InputError, missing_extra
+from bocb_hf.files import write_atomically
 from bocb_hf.leaderboard import DEMO
 
 
@@ -43,7 +44,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _write(arguments: argparse.Namespace, path: Path) -> Path:
     from bocb_hf.leaderboard.write import leaderboard_parquet
-    from bocb_hf.report.outputs import write_file
     from bocb_hf.results.counted import read_counted
 
     contents = read_counted(arguments.store)
@@ -51,4 +51,4 @@ def _write(arguments: argparse.Namespace, path: Path) -> Path:
         raise InputError(f"--store: {arguments.store} holds no valid record of a run; name another")
     for item in contents.quarantined:
         print(f"left out: {item}")
-    return write_file(path, leaderboard_parquet(contents, arguments.draws))
+    return write_atomically(path, leaderboard_parquet(contents, arguments.draws))

@@ -12,7 +12,8 @@ from bocb_hf.coupling.contrast_variants import loss_contrast
 from bocb_hf.coupling.published import PUBLISHED, Published, published, published_ranking, published_spreads
 from bocb_hf.coupling.scores import scores_of
 from bocb_hf.coupling.table import build_tables
-from bocb_hf.report.outputs import Outputs, wrap, write_file
+from bocb_hf.files import write_atomically
+from bocb_hf.report.outputs import Outputs, wrap
 from bocb_hf.report.words.analysis import analysis_text, variant_text
 from bocb_hf.report.words.study_rules import study_sections
 from bocb_hf.runs.record import RunRecord
@@ -66,4 +67,4 @@ def analyse_records(records: Sequence[RunRecord], uri: str, rules: str, out_dir:
 def _write(analyses: Sequence[Analysis], out_dir: Path) -> Path:
     """Writes ``analysis.json``: a list with one entry for each table."""
     text = json.dumps([to_plain(a) for a in analyses], indent=1, allow_nan=False, ensure_ascii=False) + "\n"
-    return write_file(out_dir / "analysis.json", text.encode())
+    return write_atomically(out_dir / "analysis.json", text.encode())

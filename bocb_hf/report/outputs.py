@@ -19,6 +19,7 @@ from bocb_hf.coupling.scores import scores_of
 from bocb_hf.coupling.table import Table, build_tables, floors
 from bocb_hf.coupling.trials import trial_curves
 from bocb_hf.errors import InputError
+from bocb_hf.files import write_atomically
 from bocb_hf.report.columns import COLUMNS
 from bocb_hf.report.figures.costs import trial_figure
 from bocb_hf.report.figures.distributions import boxes
@@ -85,7 +86,7 @@ def write_outputs(contents: StoreContents, out_dir: Path) -> Outputs:
     files["coupling.md"] = "\n".join(markdown).encode()
     files["coupling.tex"] = "\n".join(latex).encode()
     files["report.html"] = render_report(sections, contents.quarantined, contents.uri, contents.places).encode()
-    paths = [write_file(out_dir / name, content) for name, content in sorted(files.items())]
+    paths = [write_atomically(out_dir / name, content) for name, content in sorted(files.items())]
     return Outputs(paths, _text(sections, contents.quarantined))
 
 
@@ -129,21 +130,3 @@ def wrap(sentence: str) -> str:
 def table_slug(table: Table) -> str:
     """A file name for a table."""
     return "-".join(re.sub(r"[^a-z0-9_]+", "-", p.lower()) for p in (table.dataset, table.setting, table.revision[:7]))
-
-
-def write_file(path: Path, content: bytes) -> Path:
-    """Replaces a file in one step, so that nobody reads half of it.
-
-    Raises:
-        InputError: It cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    except OSError as error:
-        raise InputError(
-            f"--out: cannot write {path}: {error.strerror}; choose another folder or free some space"
-        ) from error
-    return path

@@ -6,7 +6,7 @@ Device, number of processes, paths and store are in neither the identity nor its
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, NamedTuple, cast
 
 from pydantic import Field, model_validator
 
@@ -90,6 +90,29 @@ class DataIdentity(Frozen):
         return rule
 
 
+class CellKey(NamedTuple):
+    """What makes runs those of one cell: four names, and what the names leave open.
+
+    Two folders can have one name, and a pair of backbone and optimizer can start from random or from given weights.
+
+    Attributes:
+        data: Revision of the data, the split that is the test, and how validation is drawn from train.
+        start: SHA-256 of the weights that the backbone started from; None for random ones.
+    """
+
+    dataset: str
+    setting: str
+    backbone: str
+    optimizer: str
+    data: tuple[str, ...]
+    start: str | None
+
+    @property
+    def names(self) -> tuple[str, str, str, str]:
+        """(data set, setting, backbone, optimizer): what repositories are named after."""
+        return self[:4]
+
+
 class Identity(Frozen):
     """Everything that decides the result of a run, except the seed."""
 
@@ -105,9 +128,28 @@ class Identity(Frozen):
         """First 12 hexadecimal digits of the SHA-256 of the canonical JSON of all fields (see ``schema.later``)."""
         return hashlib.sha256(canonical_json(self.model_dump(mode="json")).encode()).hexdigest()[:12]
 
-    def cell(self) -> tuple[str, str, str, str]:
-        """(data set, setting, backbone, optimizer)."""
-        return (self.data.name, self.setting, self.backbone.name, self.optimizer.name)
+    def cell(self) -> CellKey:
+        """The cell that the run belongs to; runs of two cells are never pooled and share no repository."""
+        data = self.data
+        fraction = "" if data.validation_fraction is None else repr(data.validation_fraction)
+        rule = (data.revision, data.evaluation_split, fraction, data.validation_indices_sha256 or "")
+        return CellKey(
+            data.name, self.setting, self.backbone.name, self.optimizer.name, rule, self.backbone.pretrained_sha256
+        )
+
+
+def differences(one: Identity, other: Identity) -> list[str]:
+    """The fields that two identities do not share, as dotted keys with their section, sorted."""
+    a, b = (flatten(identity.model_dump(mode="json")) for identity in (one, other))
+    return sorted(key for key in a.keys() | b.keys() if a.get(key) != b.get(key))
+
+
+def cell_differences(one: Identity, other: Identity) -> list[str]:
+    """Of ``differences`` those that put two runs into different cells."""
+    fields = ("data.name", "setting", "backbone.name", "optimizer.name")
+    fields += ("data.revision", "data.evaluation_split", "data.validation_fraction")
+    fields += ("data.validation_indices_sha256", "backbone.pretrained_sha256")
+    return [key for key in differences(one, other) if key in fields]
 
 
 def flatten(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -6,16 +6,20 @@ A record is validated when it is made and again when it is read. Nothing in it n
 from __future__ import annotations
 
 import math
-import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, model_validator
 
-from bocb_hf.errors import InputError
 from bocb_hf.runs.identity import BackboneIdentity, DataIdentity, Identity
 from bocb_hf.runs.measurements import Correctness, Cost, Curve, Environment, Metrics, NonNegative, Text
-from bocb_hf.runs.naming import floor_path, floor_repository_name, make_run_id, repository_name
+from bocb_hf.runs.naming import (
+    floor_path,
+    floor_repository_name,
+    make_run_id,
+    own_repository_name,
+    repository_name,
+)
 from bocb_hf.runs.patterns import WeightPatterns
 from bocb_hf.schema import (
     ConfigHash,
@@ -113,8 +117,12 @@ class RunRecord(Document):
         return self
 
     def repository(self) -> str:
-        """Name of the repository that this record belongs to."""
-        return repository_name(*self.identity.cell())
+        """Name of the repository that this record belongs to, unless another cell of that name was there first."""
+        return repository_name(*self.identity.cell().names)
+
+    def repositories(self) -> tuple[str, ...]:
+        """Names of the repositories that this record may lie in: the plain one, and the one of its cell alone."""
+        return (self.repository(), own_repository_name(self.identity.cell()))
 
     def path(self) -> str:
         """Where the record lies in its repository."""
@@ -158,6 +166,10 @@ class FloorRecord(Document):
         """Name of the repository that this record belongs to."""
         return floor_repository_name(self.data.name)
 
+    def repositories(self) -> tuple[str, ...]:
+        """Names of the repositories that this record may lie in: one, for the path names the data exactly."""
+        return (self.repository(),)
+
     def path(self) -> str:
         """Where the record lies in its repository; one for each revision, size and split of the data, and network."""
         return floor_path(self.kind, self.data, self.backbone, self.seed)
@@ -177,13 +189,7 @@ def parse_record(content: bytes, source: str, model: type[R] = RunRecord) -> R:
     Raises:
         InputError: Too large, malformed, inconsistent, or of a newer schema.
     """
-    version = _schema_version(content)
-    if isinstance(version, int) and version > SCHEMA_VERSION:
-        raise InputError(
-            f"{source}: schema version {version} is newer than {SCHEMA_VERSION}, the newest readable here; "
-            "upgrade bocb-hf"
-        )
-    return parse_document(model, content, source, "record", MAX_BYTES)
+    return parse_document(model, content, source, "record", MAX_BYTES, SCHEMA_VERSION)
 
 
 def read_record(path: Path, source: str) -> RunRecord:
@@ -195,12 +201,6 @@ def read_record(path: Path, source: str) -> RunRecord:
     """
     with path.open("rb") as file:
         return parse_record(file.read(MAX_BYTES + 1), source)
-
-
-def _schema_version(content: bytes) -> Any:
-    """The schema version of a stored record, read leniently so that a newer one gets its own message."""
-    match = re.search(rb'"schema_version"\s*:\s*(\d{1,6})', content)
-    return int(match.group(1)) if match else None
 
 
 def wilson_interval(k: int, n: int, z: float = 1.959963984540054) -> tuple[float, float]:

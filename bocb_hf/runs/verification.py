@@ -123,7 +123,7 @@ def make_verification(
     return Verification(
         schema_version=1,
         level="verified" if again is None else "reproduced",
-        repository=f"local/{record.repository()}" if Path(repository).is_dir() else repository,
+        repository=_place(repository, record),
         run_id=record.run_id,
         record_sha256=record.sha256(),
         weights_sha256=again or weights,
@@ -136,6 +136,14 @@ def make_verification(
         measured_on=measured_on,
         measured_at=utc_now(),
     )
+
+
+def _place(repository: str, record: RunRecord) -> str:
+    """Where the run lies; what was measured in a folder is named after it, where its name is one of the run's."""
+    if not Path(repository).is_dir():
+        return repository
+    name = Path(repository).resolve().name
+    return f"local/{name if name in record.repositories() else record.repository()}"
 
 
 def parse_verification(content: bytes, source: str) -> Verification:

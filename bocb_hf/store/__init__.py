@@ -60,6 +60,10 @@ class ReadStore(Protocol):
 class Store(ReadStore, Protocol):
     """Repositories that are changed by commits, which name what they were based on."""
 
+    def digest(self, repository: str, path: str) -> str | None:
+        """SHA-256 of a file's content, also of one that is too large to be read; None when there is no such file."""
+        ...
+
     def commit(
         self,
         repository: str,
@@ -102,6 +106,17 @@ def check_path(path: str) -> str:
 def is_path(path: str) -> bool:
     """Whether a file of ours may be called so; see ``check_path``."""
     return path == EVAL_RESULTS or _PATH.fullmatch(path) is not None
+
+
+def check_plain(add: Mapping[str, bytes | Path | CopyOf]) -> None:
+    """Refuses to commit what a symbolic link leads to: that could be any file of this machine.
+
+    Raises:
+        InputError: The content of a path is a link.
+    """
+    for path, content in add.items():
+        if isinstance(content, Path) and content.is_symlink():
+            raise InputError(f"{path}: {content} is a symbolic link, which is not followed; put the file in its place")
 
 
 def check_repository(repository: str) -> str:

@@ -16,12 +16,11 @@ from typing import Any, NamedTuple, cast
 
 from bocb_hf.errors import InputError
 from bocb_hf.runs.card import CardBlock, parse_card, parse_metadata
-from bocb_hf.runs.naming import repository_name
 from bocb_hf.runs.record import MAX_BYTES
 from bocb_hf.store.file_cache import FileCache
 from bocb_hf.store.hub import HubStore, download
 from bocb_hf.store.hub_listing import Listed, list_pages, list_repositories, parse_item, read_item
-from bocb_hf.store.read import CARD
+from bocb_hf.store.read import CARD, check_card
 
 FLOORS = "bocb-baselines"
 _PAGE = 1000
@@ -153,7 +152,7 @@ class CardCache(FileCache):
         for name, sha in heads.items():
             try:
                 text = download(name, CARD, sha, limit=MAX_BYTES).decode("utf-8")
-                row = (name, sha, self._checked(parse_card(text, f"{name}/{CARD}"), name), None)
+                row = (name, sha, check_card(parse_card(text, f"{name}/{CARD}"), name).model_dump_json(), None)
             except FileNotFoundError:
                 row = (name, sha, None, "there is no card")
             except (InputError, UnicodeDecodeError) as error:
@@ -169,21 +168,11 @@ class CardCache(FileCache):
                 rows.append((name, item.sha, None, None))
                 continue
             try:
-                rows.append((name, item.sha, self._checked(parse_metadata(data, f"{name}/{CARD}"), name), None))
+                block = check_card(parse_metadata(data, f"{name}/{CARD}"), name)
+                rows.append((name, item.sha, block.model_dump_json(), None))
             except InputError as error:
                 rows.append((name, item.sha, None, str(error).removeprefix(f"{name}/{CARD}: ")))
         self._write(rows)
-
-    def _checked(self, block: CardBlock, repository: str) -> str:
-        """The block as it is kept.
-
-        Raises:
-            InputError: It describes another cell than its repository is named for.
-        """
-        name = repository_name(block.dataset, block.setting, block.backbone, block.optimizer)
-        if repository != f"{self.hub.namespace}/{name}":
-            raise InputError(f"{repository}/{CARD}: its card is that of a repository called {name}")
-        return block.model_dump_json()
 
     def _write(self, rows: Iterable[tuple[str, str, str | None, str | None]]) -> None:
         with self.base:

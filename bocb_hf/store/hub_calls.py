@@ -24,6 +24,7 @@ from huggingface_hub.errors import (
 
 import bocb_hf
 from bocb_hf.errors import InputError
+from bocb_hf.store import ConflictError
 
 log = logging.getLogger(__name__)
 client: Any = utils  # the client's typing leaves parts of these functions open
@@ -79,6 +80,24 @@ def explained(action: str) -> Generator[None]:
         raise HubError(f"{action}: {scrub(str(error))}: {scrub(str(inner or ''))}") from None
     except (HTTPError, OSError, ValueError) as error:
         raise HubError(f"{action}: {type(error).__name__}: {scrub(' '.join(str(error).split()))}") from None
+
+
+@contextmanager
+def conflicts_named(where: str) -> Generator[None]:
+    """Turns the Hub's answer that somebody else committed first into the error that ``commit_with_retry`` knows.
+
+    Args:
+        where: What was to be changed.
+
+    Raises:
+        ConflictError: Instead of HTTP status 412.
+    """
+    try:
+        yield
+    except HfHubHTTPError as error:
+        if error.response.status_code == 412:
+            raise ConflictError(f"{where} changed meanwhile") from None
+        raise
 
 
 def scrub(text: str) -> str:

@@ -10,14 +10,14 @@ from bocb_hf.runs.card import CardBlock, PeerEntry, Peers
 from bocb_hf.store import ReadStore
 from bocb_hf.store.read import read_card
 
-_Group = tuple[str, str, str, tuple[str, ...]]
+_Group = tuple[str, str, str, tuple[str, ...], tuple[str, ...]]
 
 
 def find_peers(store: ReadStore, wanted: Sequence[str]) -> Mapping[str, Peers | None]:
     """The neighbours of repositories, from the cards of their store.
 
     Two cells are neighbours when they differ in nothing but the optimizer: same namespace, data set, data revision,
-    setting and backbone.
+    setting, backbone and starting weights.
 
     Args:
         store: Where.
@@ -39,14 +39,16 @@ def find_peers(store: ReadStore, wanted: Sequence[str]) -> Mapping[str, Peers | 
     today = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d")
     found: dict[str, Peers | None] = {}
     for repository in wanted:
-        entries = [e for e in groups.get(places.get(repository, ("", "", "", ())), []) if e.repository != repository]
+        entries = [
+            e for e in groups.get(places.get(repository, ("", "", "", (), ())), []) if e.repository != repository
+        ]
         found[repository] = Peers(as_of=today, entries=sorted(entries, key=lambda e: e.optimizer)) if entries else None
     return found
 
 
 def _group(repository: str, block: CardBlock) -> _Group:
     where = f"{repository.split('/')[0]} {block.dataset}"
-    return where, block.setting, block.backbone, tuple(block.data_revisions)
+    return where, block.setting, block.backbone, tuple(block.data_revisions), tuple(block.pretrained)
 
 
 def _entry(repository: str, block: CardBlock) -> PeerEntry:
