@@ -129,4 +129,5 @@ def wrap(sentence: str) -> str:
 
 def table_slug(table: Table) -> str:
     """A file name for a table."""
-    return "-".join(re.sub(r"[^a-z0-9_]+", "-", p.lower()) for p in (table.dataset, table.setting, table.revision[:7]))
+    parts = (table.dataset, table.setting, table.revision[:7], *([table.start] if table.start else []))
+    return "-".join(re.sub(r"[^a-z0-9_]+", "-", part.lower()) for part in parts)

@@ -235,7 +235,8 @@ def caption(scores: ScoreTable, marks: Marks) -> str:
     averaged = f", each the mean of {scores.trials_per_value} trials" if scores.trials_per_value > 1 else ""
     return (
         f"{scores.metric} in points, {interval}; bold: best of the backbone; n = {n}{averaged}; "
-        f"{scores.dataset}, setting {scores.setting}, revision {scores.revision}; source: {scores.source}."
+        f"{scores.dataset}, setting {scores.setting}{', from ' + scores.start if scores.start else ''}, revision "
+        f"{scores.revision}; source: {scores.source}."
     )
 
 

@@ -17,6 +17,11 @@ from bocb_hf.schema import Arguments, Frozen, Name, Printable, Scalar, Sha256, S
 # are not paired (see bocb_hf/data/sampling.py). 1: augmentation by sample and epoch; 2: by place in the batch and step.
 RANDOM_SCHEME = 2
 
+# of the data: which images there are, and which of them train, validate and test
+_SPLIT_FIELDS = (
+    *("revision", "evaluation_split", "validation_fraction", "validation_indices_sha256"),
+    *("test_fraction", "test_indices_sha256"),
+)
 DataRevision = Annotated[str, Field(min_length=7, max_length=64, pattern=r"^[0-9a-f]+$")]
 
 
@@ -96,7 +101,7 @@ class CellKey(NamedTuple):
     Two folders can have one name, and a pair of backbone and optimizer can start from random or from given weights.
 
     Attributes:
-        data: Revision of the data, the split that is the test, and how validation is drawn from train.
+        data: Which images there are and how they are split, as ``field=value``.
         start: SHA-256 of the weights that the backbone started from; None for random ones.
     """
 
@@ -130,12 +135,10 @@ class Identity(Frozen):
 
     def cell(self) -> CellKey:
         """The cell that the run belongs to; runs of two cells are never pooled and share no repository."""
-        data = self.data
-        fraction = "" if data.validation_fraction is None else repr(data.validation_fraction)
-        rule = (data.revision, data.evaluation_split, fraction, data.validation_indices_sha256 or "")
-        return CellKey(
-            data.name, self.setting, self.backbone.name, self.optimizer.name, rule, self.backbone.pretrained_sha256
-        )
+        data = self.data.model_dump(mode="json")
+        rule = tuple(f"{name}={data[name]}" for name in _SPLIT_FIELDS if data.get(name) is not None)
+        names = (self.data.name, self.setting, self.backbone.name, self.optimizer.name)
+        return CellKey(*names, rule, self.backbone.pretrained_sha256)
 
 
 def differences(one: Identity, other: Identity) -> list[str]:
@@ -146,9 +149,8 @@ def differences(one: Identity, other: Identity) -> list[str]:
 
 def cell_differences(one: Identity, other: Identity) -> list[str]:
     """Of ``differences`` those that put two runs into different cells."""
-    fields = ("data.name", "setting", "backbone.name", "optimizer.name")
-    fields += ("data.revision", "data.evaluation_split", "data.validation_fraction")
-    fields += ("data.validation_indices_sha256", "backbone.pretrained_sha256")
+    names = ("data.name", "setting", "backbone.name", "optimizer.name", "backbone.pretrained_sha256")
+    fields = {*names, *(f"data.{name}" for name in _SPLIT_FIELDS)}
     return [key for key in differences(one, other) if key in fields]
 
 

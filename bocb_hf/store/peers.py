@@ -39,9 +39,8 @@ def find_peers(store: ReadStore, wanted: Sequence[str]) -> Mapping[str, Peers | 
     today = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d")
     found: dict[str, Peers | None] = {}
     for repository in wanted:
-        entries = [
-            e for e in groups.get(places.get(repository, ("", "", "", (), ())), []) if e.repository != repository
-        ]
+        group = groups[places[repository]] if repository in places else []
+        entries = [entry for entry in group if entry.repository != repository]
         found[repository] = Peers(as_of=today, entries=sorted(entries, key=lambda e: e.optimizer)) if entries else None
     return found
 

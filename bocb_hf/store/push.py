@@ -147,8 +147,8 @@ def push_repository(
         How many records are there now that were asked for.
 
     Raises:
-        InputError: A record is damaged, a place is taken, or the Hub refused; then nothing was sent. Or the weights of a
-            run are not those of its record; then all others were sent.
+        InputError: A record is damaged, a place is taken, or the Hub refused; then nothing was sent. Or the weights of
+            a run are not those of its record; then all others were sent.
     """
     target, namespace = open_store(to), to.removeprefix(HUB_SCHEME)
     contents = read_repository(source, repository)

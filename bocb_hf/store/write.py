@@ -36,21 +36,27 @@ def find_place(store: Store, namespace: str, identity: Identity) -> str:
     Raises:
         InputError: The store cannot be read.
     """
+    return _locate(store, namespace, identity)[0]
+
+
+def _locate(store: Store, namespace: str, identity: Identity) -> tuple[str, str | None]:
+    """``find_place``, and the revision of that repository that this was decided at."""
     cell = identity.cell()
     plain, own = (f"{namespace}/{name}" for name in (repository_name(*cell.names), own_repository_name(cell)))
-    taken = False
-    if store.revision(plain) is not None:
+    taken, revision = False, store.revision(plain)
+    if revision is not None:
         for path in filter(RUN.fullmatch, store.files(plain)):
             try:
                 record = parse_record(store.read(plain, path), path)
             except (InputError, OSError):
                 continue  # what cannot be read takes nobody's place
             if record.identity.cell() == cell:
-                return plain
+                return plain, revision
             taken = taken or record.identity.cell().names == cell.names
-    if not taken and (store.revision(own) is None or not holds_runs(store, own)):
-        return plain
-    return own
+    own_revision = store.revision(own)
+    if not taken and (own_revision is None or not holds_runs(store, own)):
+        return plain, revision
+    return own, own_revision
 
 
 def find_run(store: Store, repository: str, wanted: RunRecord | tuple[str, str, int]) -> RunRecord | None:
@@ -88,8 +94,8 @@ def check_free(existing: RunRecord | None, run_id: str, supersede: bool, identit
     fields = differences(existing.identity, identity) if identity is not None else []
     what = f" (they differ in {', '.join(fields[:8])}{', ...' if len(fields) > 8 else ''})" if fields else ""
     raise InputError(
-        f"seed {existing.seed} of this cell holds run {existing.run_id}, of another configuration{what}; choose another "
-        "seed, another runtime.namespace or runtime.store, or pass runtime.supersede=true to replace it"
+        f"seed {existing.seed} of this cell holds run {existing.run_id}, of another configuration{what}; choose "
+        "another seed, another runtime.namespace or runtime.store, or pass runtime.supersede=true to replace it"
     )
 
 
@@ -135,10 +141,8 @@ def write_runs(
             raise InputError(
                 f"run {record.run_id} is of another cell than run {runs[0][0].run_id}; they differ in {fields}"
             )
-    return commit_with_retry(
-        lambda: _write_once(store, namespace, runs, supersede, eval_task),
-        f"store: {namespace}/{runs[0][0].repository()}",
-    )
+    where = f"store: {namespace}/{runs[0][0].repository()}"
+    return commit_with_retry(lambda: _write_once(store, namespace, runs, supersede, eval_task), where)
 
 
 def _write_once(
@@ -154,8 +158,7 @@ def _write_once(
         ConflictError: Somebody else committed meanwhile.
     """
     identity = runs[0][0].identity
-    repository = find_place(store, namespace, identity)
-    parent = store.revision(repository)
+    repository, parent = _locate(store, namespace, identity)
     contents = read_repository(store, repository)
     lying = [*contents.records, *(record for record, _ in contents.retracted.values())]
     if lying and all(record.identity.cell() != identity.cell() for record in lying):

@@ -23,7 +23,7 @@ from pathlib import Path
 from builders import make_record, make_floor
 from bocb_hf.store import open_store, CopyOf, ConflictError
 from bocb_hf.store.local import LocalStore
-from bocb_hf.store.write import write_run, write_runs, retract_run
+from bocb_hf.store.write import file_sha256, write_run, write_runs, retract_run
 from bocb_hf.store.push import Queue, push_after_training, push_pending, push_repository
 from bocb_hf.store.read import read_repository
 
@@ -35,8 +35,10 @@ def weights(text):
     return folder
 
 def publish(store, record, namespace="lab", supersede=False):
-    done = record.role == "final" and record.status == "completed"
-    return write_run(store, namespace, record, weights(f"seed{record.seed}") if done else None, supersede)
+    folder = weights(f"seed{record.seed}") if record.weights_sha256 else None
+    if folder is not None:
+        record = record.model_copy(update={"weights_sha256": file_sha256(folder / "model.safetensors")})
+    return write_run(store, namespace, record, folder, supersede)
 """
 
 
