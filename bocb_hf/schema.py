@@ -20,6 +20,11 @@ def _printable(text: str) -> str:
     return text
 
 
+def _real_time(text: str) -> str:
+    datetime.datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ")  # raises ValueError on the 30th of February
+    return text
+
+
 # what others write is shown in cards, pages and terminals: nothing in it may be obeyed there
 Printable = Annotated[str, AfterValidator(_printable)]
 DEFAULT_STORE = "outputs/store"  # a local folder
@@ -35,7 +40,7 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 ConfigHash = Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")]
 RunId = Annotated[str, Field(pattern=r"^[0-9a-f]{12}-[0-9]{1,10}$")]
 RepositoryId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,96}/[A-Za-z0-9._-]{1,96}$")]
-UtcTime = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
+UtcTime = Annotated[str, Field(pattern=r"^[0-9]{4}(-[0-9]{2}){2}T[0-9]{2}(:[0-9]{2}){2}Z$"), AfterValidator(_real_time)]
 
 
 class Frozen(BaseModel):

@@ -25,7 +25,7 @@ from bocb_hf.runs.verification import Verification, parse_verification
 from bocb_hf.store import hub_calls
 from bocb_hf.store.card_cache import CardCache
 from bocb_hf.store.commits import commit_with_retry
-from bocb_hf.store.hub_calls import check_writable, conflicts_named, explained, make_api, with_back_off
+from bocb_hf.store.hub_calls import check_writable, conflicts_named, explained, make_api, who_am_i, with_back_off
 
 RECORDS, COUPLING = "data/records.parquet", "data/coupling.parquet"
 LEADERBOARD = "data/leaderboard.parquet"
@@ -123,7 +123,19 @@ def publish_results(uri: str, files: Mapping[str, bytes], message: str) -> str:
 
 
 def propose(uri: str, verification: Verification) -> str:
-    """Opens a pull request with a verification; see ``open_pull_request``."""
+    """Opens a pull request with a verification, which then names who measured; see ``open_pull_request``.
+
+    Raises:
+        InputError: The token belongs to the owner of the run, whose word is what is to be verified.
+        HubError: There is no token, or the Hub refused.
+    """
+    user, organisations = who_am_i()
+    if verification.owner.lower() in {name.lower() for name in (user, *organisations)}:
+        raise InputError(
+            f"{verification.repository} belongs to {verification.owner}, and so does this token ({user}): a run is "
+            f"{verification.level} by somebody else; ask someone outside to run the same command"
+        )
+    verification = verification.model_copy(update={"measured_by": user})
     title = f"{verification.level}: {verification.repository} {verification.run_id}"
     return open_pull_request(uri, {verification.path(): verification.to_json().encode()}, title)
 

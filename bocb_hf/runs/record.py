@@ -12,7 +12,7 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import Field, model_validator
 
 from bocb_hf.runs.identity import BackboneIdentity, DataIdentity, Identity
-from bocb_hf.runs.measurements import Correctness, Cost, Curve, Environment, Metrics, NonNegative, Text
+from bocb_hf.runs.measurements import Correctness, Cost, Curve, Environment, Metrics, Seconds, Text
 from bocb_hf.runs.naming import (
     floor_path,
     floor_repository_name,
@@ -25,7 +25,6 @@ from bocb_hf.schema import (
     ConfigHash,
     Count,
     Document,
-    Positive,
     Role,
     RunId,
     Scalar,
@@ -72,7 +71,7 @@ class RunRecord(Document):
     category: Category
     stopped_step: Count | None
     reason: Text | None
-    total_steps: Positive
+    total_steps: Annotated[int, Field(ge=1, le=10**12)]
     metrics: Metrics
     test_split: Text | None
     correctness: Correctness | None
@@ -94,6 +93,11 @@ class RunRecord(Document):
             raise ValueError("reason is given exactly when a run did not complete")
         if (self.reason is None) != (self.stopped_step is None):
             raise ValueError("reason and stopped_step go together")
+        if self.stopped_step is not None and self.stopped_step > self.total_steps:
+            raise ValueError(f"stopped_step is {self.stopped_step}, but the run has {self.total_steps} steps")
+        for name, steps in (("step", self.curve.step), ("val_step", self.curve.val_step)):
+            if steps and steps[-1] > self.total_steps:
+                raise ValueError(f"curve.{name} goes to {steps[-1]}, but the run has {self.total_steps} steps")
         test = (self.metrics.test_top1, self.metrics.test_loss, self.metrics.test_top5)
         read_test = self.role == "final" and self.status == "completed"
         if read_test:
@@ -107,6 +111,9 @@ class RunRecord(Document):
             expected = 100 * self.correctness.k / self.correctness.n
             if top1.n != self.correctness.n or abs(top1.last - expected) > 1e-9:
                 raise ValueError(f"test_top1 is {top1.last} of {top1.n}, but the bits give {expected}")
+            loss = self.metrics.test_loss
+            if loss is not None and loss.n != self.correctness.n:
+                raise ValueError(f"test_loss is of {loss.n} images, but the bits are of {self.correctness.n}")
         elif any(test) or self.correctness or self.test_split or self.weights_sha256:
             raise ValueError(f"a {self.status} {self.role} run must hold no test metric")
         if self.patterns is not None and not read_test:
@@ -151,7 +158,7 @@ class FloorRecord(Document):
     train_top1: Annotated[float, Field(ge=0, le=100)]
     correctness: Correctness
     test_split: Text
-    seconds: NonNegative
+    seconds: Seconds
     environment: Environment
     finished_at: UtcTime
 
@@ -160,6 +167,8 @@ class FloorRecord(Document):
         given = (self.backbone is not None, self.seed is not None)
         if given != (self.kind == "frozen_backbone",) * 2:
             raise ValueError("backbone and seed are given exactly for a frozen backbone")
+        if self.test_split != self.data.evaluation_split:
+            raise ValueError(f"test_split is {self.test_split}, not {self.data.evaluation_split}")
         return self
 
     def repository(self) -> str:

@@ -32,6 +32,7 @@ from bocb_hf.schema import (
 )
 
 Level = Literal["self-reported", "verified", "reproduced"]
+UserName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,95}$")]
 MAX_BYTES = 10_000
 _ORDER: tuple[Level, ...] = ("self-reported", "verified", "reproduced")
 
@@ -53,6 +54,8 @@ class Verification(Document):
         tolerance: Largest difference of the two scores that counts as the same, in points.
         measured_on: Device and version of torch.
         measured_at: UTC.
+        measured_by: The Hub's user who measured and proposed it; None in files from before it was kept, and in those
+            that were not proposed by ``bocb``.
     """
 
     schema_version: Literal[1]
@@ -69,6 +72,7 @@ class Verification(Document):
     tolerance: float = Field(gt=0, le=5)
     measured_on: Annotated[Printable, Field(max_length=200)]
     measured_at: UtcTime
+    measured_by: UserName | None = later(None)
 
     @model_validator(mode="after")
     def _agrees(self) -> Verification:
@@ -80,6 +84,11 @@ class Verification(Document):
                 f"apart than {self.tolerance:g} points"
             )
         return self
+
+    @property
+    def owner(self) -> str:
+        """The user or organisation that the run belongs to."""
+        return self.repository.split("/")[0]
 
     def path(self) -> str:
         """Where it lies in the results data set."""

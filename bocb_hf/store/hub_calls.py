@@ -165,6 +165,34 @@ def wait_seconds(headers: Any, attempt: int) -> float:
     return min(60.0, 2.0**attempt) * random.uniform(1, 1.25)
 
 
+def who_am_i() -> tuple[str, frozenset[str]]:
+    """The user whom the token belongs to, and the organisations that this user is a member of.
+
+    Raises:
+        HubError: There is no token, or the Hub does not accept it.
+    """
+    with explained("who this token belongs to"):
+        who: dict[str, Any] = with_back_off(lambda: cast(Any, make_api()).whoami())
+    return str(who["name"]), frozenset(str(o["name"]) for o in _dicts(who.get("orgs")))
+
+
+def speaks_for(user: str, owner: str) -> bool | None:
+    """Whether a user is an owner or, as far as the Hub tells, a member of an organisation; None where it does not tell.
+
+    Args:
+        user: Of the Hub.
+        owner: A user or organisation.
+    """
+    if user.lower() == owner.lower():
+        return True
+    try:
+        with explained(owner):
+            members = list(with_back_off(lambda: list(make_api().list_organization_members(owner))))
+    except HubError as error:
+        return False if error.status == 404 else None  # a user is no organisation
+    return any(member.username.lower() == user.lower() for member in members)
+
+
 def check_writable(namespace: str) -> str:
     """Makes sure that the token may write to a namespace, before any work is done.
 

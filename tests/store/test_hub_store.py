@@ -79,7 +79,8 @@ def test_weights_record_and_card_change_in_one_commit(hub: HubServer, run: Any) 
     assert files(hub)["model.safetensors"] == b"seed1" * 50
     assert hub.count("/lfs/", "PUT") == before + 1
     # and gives it back when it is retracted, by a copy on the server
-    run("store = open_store('hf://lab')\nretract_run(store, cell, make_record(seed=1), 'wrong data')", cell=CELL)
+    code = "retract_run(store, cell, read_repository(store, cell).finals[1], 'wrong data')"
+    run(f"store = open_store('hf://lab')\n{code}", cell=CELL)
     assert files(hub)["model.safetensors"] == b"seed2" * 50
     assert hub.count("/lfs/", "PUT") == before + 1
     assert [entry.reason for entry in card(hub).retracted] == ["wrong data"]
@@ -251,6 +252,7 @@ except Exception as error:
     result = str(error)
 """
     run(code, where="a", lr=0.1, cell=NAME, supersede=False)
+    (first,) = final_records(hub)
     heads = {name: repo.head for (_, name), repo in hub.repositories.items()}
     assert set(heads) == {CELL, f"lab/{make_floor().repository()}"}
     run(code, where="a", lr=0.1, cell=NAME, supersede=False)
@@ -260,7 +262,7 @@ except Exception as error:
     code = code.replace("sent = [", "sent = [] and [")
     run(code, where="b", lr=0.2, cell=NAME, supersede=True)
     (stored,) = final_records(hub)
-    assert stored.identity.optimizer.lr == 0.2 and stored.supersedes == make_record(seed=1).sha256()
+    assert stored.identity.optimizer.lr == 0.2 and stored.supersedes == first.sha256()
 
 
 def test_only_safetensors_and_only_its_own_namespace(hub: HubServer, run: Any) -> None:

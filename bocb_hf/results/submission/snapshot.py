@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from huggingface_hub import HfApi, RepoFile, hf_hub_download
+from huggingface_hub.errors import HTTPError
 
 from bocb_hf.errors import InputError
 from bocb_hf.results.dataset import RECORDS, VERIFICATIONS, MergedFiles, dataset_name
@@ -39,10 +40,12 @@ class Snapshot(MergedFiles, Protocol):
     Attributes:
         name: What the user called it.
         changes: What is proposed; None where everything stands on its own.
+        author: The Hub's user who opened the pull request; None where there is none, or the Hub does not tell.
     """
 
     name: str
     changes: Changes | None
+    author: str | None
 
     def published(self) -> Path | None:
         """``records.parquet``; None when there is none."""
@@ -77,6 +80,7 @@ class FolderSnapshot:
     """
 
     changes: Changes | None = None
+    author: str | None = None
 
     def __init__(self, root: Path) -> None:
         if not (root / FOLDER).is_dir():
@@ -124,6 +128,7 @@ class HubSnapshot:
     def __init__(self, uri: str, revision: str | None = None) -> None:
         self.name, self._id, self._api = uri, dataset_name(uri), make_api()
         self.changes: Changes | None = None
+        self.author: str | None = None
         api = self._api
         with explained(uri if revision is None else f"{uri} at {revision}"):
             info = with_back_off(
@@ -137,6 +142,7 @@ class HubSnapshot:
                 self.changes = Changes(
                     sorted(files.keys() - before.keys()), replaced, sorted(before.keys() - files.keys())
                 )
+                self.author = _opened_by(api, self._id, revision)
         self._paths = sorted(files)
 
     def _tree(self, revision: str) -> dict[str, str]:
@@ -164,6 +170,18 @@ class HubSnapshot:
 
     def merged(self) -> Snapshot:
         return self if self.changes is None else HubSnapshot(self.name)
+
+
+def _opened_by(api: HfApi, name: str, revision: str) -> str | None:
+    """Who opened a pull request; None where the account is gone, or the Hub does not say."""
+    number = revision.removeprefix(_PULL_REQUEST)
+    if not number.isdecimal():
+        return None
+    try:
+        opened = with_back_off(lambda: api.get_discussion_details(name, int(number), repo_type="dataset"))
+    except (HTTPError, KeyError, TypeError, ValueError):
+        return None  # the review says that nobody is named
+    return None if opened.author == "deleted" else opened.author
 
 
 def _started_from(api: HfApi, name: str, revision: str) -> str:
