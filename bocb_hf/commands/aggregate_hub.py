@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from bocb_hf.errors import InputError
 from bocb_hf.files import replacing
+from bocb_hf.report.tables import csv_cell
 from bocb_hf.runs.card import CardBlock
 from bocb_hf.store.caches import open_caches
 
@@ -63,7 +64,7 @@ def aggregate_cards(arguments: argparse.Namespace) -> int:
                 for repository, sha, block in cache.cards():
                     if isinstance(block, str):
                         bad += 1
-                        writer.writerow((repository, "README.md", block))
+                        writer.writerow((repository, "README.md", csv_cell(block)))
                         continue
                     for row in _rows(repository, sha, block, level):
                         first = _first_place(seen, row["run_id"], repository)
@@ -81,7 +82,7 @@ def aggregate_cards(arguments: argparse.Namespace) -> int:
             ):
                 writer = csv.writer(file, lineterminator="\n")
                 writer.writerow(("repository", "path", "reason"))
-                writer.writerows((arguments.results, path, reason) for path, reason in damaged)
+                writer.writerows((arguments.results, csv_cell(path), csv_cell(reason)) for path, reason in damaged)
                 count = _write_parquet(out / "runs.parquet", rows())
         except OSError as error:
             raise InputError(f"--out: cannot write below {out}: {error.strerror}; choose another folder") from error

@@ -170,7 +170,7 @@ def _build_table(key: tuple[str, str, str, str], records: list[RunRecord]) -> Ta
     categories = {r.identity.optimizer.name: r.category for r in records}
     cells: dict[Cell, list[RunRecord]] = {}
     for record in records:
-        cells.setdefault(Cell(*record.identity.cell()), []).append(record)
+        cells.setdefault(Cell(*record.identity.cell().names), []).append(record)
     backbones = sorted(families, key=lambda b: (families[b] not in CNN_FAMILIES, families[b] == "unknown", b))
     optimizers = sorted(categories, key=lambda o: (categories[o], o))
     rows = [

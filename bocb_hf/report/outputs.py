@@ -26,7 +26,7 @@ from bocb_hf.report.figures.distributions import boxes
 from bocb_hf.report.figures.grid import heatmap
 from bocb_hf.report.figures.style import figure_bytes
 from bocb_hf.report.html import Section, render_report
-from bocb_hf.report.tables import json_rows, latex_table, markdown_table
+from bocb_hf.report.tables import csv_bytes, json_rows, latex_table, markdown_table
 from bocb_hf.report.words.ledger import ledger_text
 from bocb_hf.report.words.tables import contrast_text, notes, terminal_text
 from bocb_hf.store.contents import Quarantined, StoreContents
@@ -80,7 +80,7 @@ def write_outputs(contents: StoreContents, out_dir: Path) -> Outputs:
         below = floors(table, contents.floors)
         sections.append(Section(table, below, family_contrast(table), svg, _tuning_figures(table)))
     frame = coupling_frame(tables)
-    files["coupling.csv"] = frame.to_csv(index=False, lineterminator="\n").encode()
+    files["coupling.csv"] = csv_bytes(frame)
     files["coupling.parquet"] = frame.to_parquet(index=False)
     files["coupling.json"] = json_rows(frame)
     files["coupling.md"] = "\n".join(markdown).encode()

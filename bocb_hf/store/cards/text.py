@@ -63,10 +63,11 @@ _SIGNS = str.maketrans({"<": "‹", ">": "›", "|": "¦", "`": "ʼ", "[": "⟦"
 
 
 def _plain(value: Any) -> Any:
-    """A value as one line of text without markup: records hold what other people wrote."""
+    """A value as one line of text without markup or hidden signs: records hold what other people wrote."""
     if isinstance(value, bool | int | float):
         return value
-    return re.sub(r"\s+", " ", str(value).translate(_SIGNS))
+    line = "".join(sign if sign.isprintable() else " " for sign in str(value).translate(_SIGNS))
+    return re.sub(r"\s+", " ", line)
 
 
 def _metadata(repository: str, block: CardBlock, finals: Sequence[RunRecord]) -> dict[str, Any]:
