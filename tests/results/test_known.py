@@ -69,7 +69,7 @@ def test_no_valid_record_takes_the_place_of_somebody_elses_weights(
 
 @pytest.mark.parametrize("text", ["{", "[]", '"weights_sha256"', "{}", "[" * 100_000, '{"weights_sha256":["x"]}'])
 def test_a_row_that_is_no_record_is_named_and_not_passed_over(tmp_path: Path, text: str) -> None:
-    columns = dict.fromkeys(("repository", "role", "run_id", "record_sha256"), ["x"])
+    columns = {name: ["x"] for name in ("repository", "role", "run_id", "record_sha256")}
     pq.write_table(pa.table(columns | {"record": [text]}), tmp_path / "records.parquet")
     with pytest.raises(InputError, match=r"records\.parquet cannot be read as published records"):
         KnownRuns().add_published(tmp_path / "records.parquet")
