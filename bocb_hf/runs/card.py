@@ -45,7 +45,7 @@ LearningRate = Annotated[float, Field(gt=0)]
 
 
 class RunEntry(Frozen):
-    """One final run in at most 2 KB. ``correct`` of ``test_images`` are right; no score unless it completed."""
+    """One final run in at most 2 KB. ``correct`` of ``test_images`` are right; only a completed run has a score."""
 
     run_id: RunId
     seed: Seed
@@ -74,7 +74,7 @@ class RunEntry(Frozen):
 
 
 class TrialEntry(Frozen):
-    """What the tuning of this cell tried: one entry a trial."""
+    """One trial of the tuning of this cell."""
 
     config_hash: ConfigHash
     seed: Seed
@@ -103,7 +103,7 @@ class PeerEntry(Frozen):
 
 
 class Peers(Frozen):
-    """What the other cells of this backbone held when somebody last looked: ``bocb render`` looks again."""
+    """What the other cells of this backbone held when ``bocb render`` last looked."""
 
     as_of: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d$")]
     entries: list[PeerEntry]

@@ -119,7 +119,7 @@ class Correctness(Frozen):
 
 
 class Curve(Frozen):
-    """The run over its steps. ``train_*`` and ``lr`` have one entry for each of ``step``; ``val_*`` for ``val_step``.
+    """The curve of a run. ``train_*`` and ``lr`` have one entry for each of ``step``; ``val_*`` for ``val_step``.
 
     ``train_loss`` and ``train_top1`` are means over the steps since the previous entry. Where images are mixed,
     ``train_top1`` counts the larger part of each.
@@ -155,7 +155,7 @@ class Curve(Frozen):
 
 
 class Cost(Frozen):
-    """What the run took.
+    """What the run took in time, memory and energy.
 
     Attributes:
         wall_seconds: From start to end, over all sessions of a resumed run.

@@ -1,4 +1,4 @@
-"""Levels of trust: what somebody else has measured again.
+"""Levels of trust, which say what somebody else has measured again.
 
 ``self-reported`` is what a card says. ``verified`` says that a maintainer has measured these weights again; it says
 nothing about how they were trained. ``reproduced`` says that the run was trained again from its record. Both are files

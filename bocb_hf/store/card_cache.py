@@ -71,7 +71,7 @@ class CardCache(FileCache):
     # refreshing
 
     def refresh(self) -> Refreshed:
-        """Reads what has changed since the last time.
+        """Reads the cards that have changed since the last refresh.
 
         A full listing holds every card and is megabytes long; the short one holds names and heads. So the full one is
         read the first time, or when many cards have changed, and single cards otherwise.
@@ -105,7 +105,7 @@ class CardCache(FileCache):
         return int(self.base.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
 
     def _list(self, items: Iterable[Listed]) -> None:
-        """Notes what a listing names, in a table that lives as long as this connection, beside memory."""
+        """Notes what a listing names in a temporary table, which does not count as memory."""
         with self.base:
             rows = ((item.repository, item.sha) for item in items)
             self.base.executemany("INSERT OR REPLACE INTO listed VALUES (?, ?)", rows)
@@ -140,7 +140,7 @@ class CardCache(FileCache):
         return len(new)
 
     def _take(self, items: Iterable[Listed]) -> None:
-        """Keeps the cards of single repositories, also where the Hub's answer could not hold one."""
+        """Keeps the cards of single repositories; where the Hub's answer holds none, the file README.md is read."""
         for item in items:
             if "cardData" in item.item:
                 self._keep([item])
@@ -226,7 +226,7 @@ class CardCache(FileCache):
         return list(json.loads(kept))
 
     def read(self, repository: str, path: str) -> bytes:
-        """A record, from the cache when it is there.
+        """A record; it comes from the cache when it is there.
 
         Raises:
             FileNotFoundError: The repository does not hold it.
@@ -253,7 +253,7 @@ class CardCache(FileCache):
 
 @contextmanager
 def open_cache(namespace: str, offline: bool = False, folder: Path | None = None) -> Generator[CardCache]:
-    """A cache, closed afterwards."""
+    """Opens the cache of a namespace, and closes it when the block ends."""
     cache = CardCache(namespace, folder, offline)
     try:
         yield cache

@@ -1,4 +1,4 @@
-"""Read, change, commit: again when somebody else committed in between, and not for ever."""
+"""Commits a change that rests on what is there: it is made again when somebody else was quicker, but not for ever."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ DISAGREE = "card and record disagree; `bocb render` rebuilds the card from the r
 
 
 class Quarantined(NamedTuple):
-    """Something that no table counts."""
+    """A file, or a repository, that no table counts, and the reason."""
 
     repository: str
     path: str

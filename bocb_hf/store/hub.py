@@ -21,7 +21,7 @@ from bocb_hf.store.hub_calls import client, explained, make_api, with_back_off
 from bocb_hf.store.hub_listing import list_repositories
 
 _NAMESPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,95}")
-# formats that run code when they are loaded; we neither write nor read them
+# Loading a file of these formats can run code, so none is written or read.
 UNSAFE = (".bin", ".ckpt", ".h5", ".joblib", ".msgpack", ".npy", ".npz", ".pickle", ".pkl", ".pt", ".pth", ".tar")
 
 Operation = CommitOperationAdd | CommitOperationCopy | CommitOperationDelete
@@ -145,7 +145,7 @@ class HubStore:
         return made
 
     def _send(self, repository: str, operations: list[Operation], parent: str, message: str) -> str:
-        """Uploads, each content once though several paths may hold it, and commits."""
+        """Uploads each content once, though several paths may hold it, and commits; returns the new revision."""
         sources = {op.path_or_fileobj: op for op in operations if isinstance(op, CommitOperationAdd)}
         unique = [op for content, op in sources.items() if isinstance(content, str | Path)]
         self.api.preupload_lfs_files(repository, unique, free_memory=False)
@@ -194,7 +194,7 @@ def download(repository: str, path: str, revision: str, kind: str = "model", lim
 
 
 def _operations(add: Mapping[str, bytes | Path | CopyOf], removed: list[str]) -> list[Operation]:
-    """Made anew for every attempt: the client writes into them."""
+    """The operations of a commit. They are made anew for every attempt, because the client writes into them."""
     operations: list[Operation] = []
     for path, content in add.items():
         if isinstance(content, CopyOf):

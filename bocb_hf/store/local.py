@@ -146,7 +146,7 @@ class LocalStore:
         # a folder that is a link would put the files elsewhere; a link in a file's place is replaced by the file
         targets = [self._target(repository, path) for path in add]
         removed = [self._target(repository, path) for path in delete]
-        # both on the file system of the target, so that os.replace is atomic
+        # Both lie on the file system of the target, since only there a file can be moved in one step.
         locks, staging = self.root / ".locks", self.root / ".staging"
         try:
             locks.mkdir(parents=True, exist_ok=True)
@@ -157,10 +157,10 @@ class LocalStore:
             ):
                 if self.revision(repository) != parent:
                     raise ConflictError(f"{repository} changed since {parent}")
-                # stage everything first: a full disk is found before the repository is touched
+                # Everything is staged first, so that a full disk is found before the repository is touched.
                 contents = (self.plain(repository, c.path) if isinstance(c, CopyOf) else c for c in add.values())
                 staged = [_stage(content, Path(folder) / str(i)) for i, content in enumerate(contents)]
-                # added last, so that the last file of ``add`` marks a commit as whole
+                # Files are added last and in order, so that the last file of ``add`` marks a commit as whole.
                 for target in removed:
                     target.unlink(missing_ok=True)
                 for target, source in zip(targets, staged, strict=True):

@@ -1,4 +1,4 @@
-"""The other optimizers of a backbone: what a card says about its neighbours."""
+"""Finds the other optimizers of a backbone, which a card names as its neighbours."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _group(repository: str, block: CardBlock) -> _Group:
 
 
 def _entry(repository: str, block: CardBlock) -> PeerEntry:
-    """Mean over the completed runs; none where they are of several configurations or some diverged."""
+    """A neighbour with its mean over completed runs; without one where configurations differ or some run diverged."""
     done = [run for run in block.runs if run.status == "completed" and run.test_top1 is not None]
     one = len({run.config_hash for run in done}) == 1 and all(run.status == "completed" for run in block.runs)
     mean = sum(run.test_top1 or 0.0 for run in done) / len(done) if one else None

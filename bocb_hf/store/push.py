@@ -1,4 +1,4 @@
-"""From a local store to the Hub. What cannot be sent now waits in a queue on disk; training never depends on it."""
+"""Sends runs of a local store to the Hub. What cannot be sent now waits in a queue on disk; training never waits."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _QUEUE = ".pending"
 
 
 class Pending(Frozen):
-    """What of one repository waits to be sent.
+    """The records of one repository that wait to be sent to one destination.
 
     Attributes:
         repository: ``namespace/name`` in the local store.
@@ -65,7 +65,7 @@ class Queue:
         return self.store.root / _QUEUE / name
 
     def entries(self) -> list[Pending]:
-        """Everything that waits.
+        """Every entry of the queue.
 
         Raises:
             InputError: A file of the queue is damaged.
@@ -107,7 +107,7 @@ class Queue:
 
     @contextmanager
     def _locked(self, repository: str, to: str) -> Generator[Path]:
-        """The file of an entry while nobody else changes it."""
+        """Gives the file of an entry, and keeps other processes from changing it meanwhile."""
         path = self._file(repository, to)
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock")):
@@ -233,7 +233,7 @@ def push_pending(source: LocalStore) -> tuple[int, list[Pending]]:
 
 
 def push_after_training(source: Store, runtime: RuntimeConfig, repository: str, path: str) -> None:
-    """Where the store is on the Hub: queues a record, and sends what waits for its repository when it is a final one.
+    """Queues a record when the store is on the Hub, and sends all that waits for its repository when it is a final one.
 
     Trials wait for the next final run of their cell, so that a sweep makes one commit a final run and not one a trial.
     Whatever the Hub does, this returns: the run is safe here.

@@ -53,7 +53,7 @@ class RepositoryContents:
 
     @property
     def records(self) -> list[RunRecord]:
-        """Final runs and trials."""
+        """The records of final runs and trials."""
         return [*self.finals.values(), *self.trials.values()]
 
 

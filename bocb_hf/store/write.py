@@ -185,7 +185,7 @@ def _write_once(
         if existing is not None:
             replaced = existing.supersedes if existing.status == "interrupted" else existing.sha256()
             record = record.model_copy(update={"supersedes": replaced})
-        # as it will be read back, free dictionaries in the order of the file, so that `bocb render` gives the same
+        # It is parsed as it will be read back, dictionaries in the order of the file, so that `bocb render` agrees.
         record = parse_record(record.to_json().encode(), record.path())
         places[key] = record  # type: ignore[index]
         stored.append(record)
@@ -193,7 +193,7 @@ def _write_once(
     if not new:
         return stored
     add, delete = _changes(store, repository, contents, new, before)
-    # the records last: a crash before leaves runs that count as not published and are published again
+    # Records come last: after a crash before them, the runs count as not published and are published again.
     final = any(record.role == "final" for record, _ in new)
     rendered, stale = render(repository, contents, draw=final, eval_task=eval_task)
     add |= rendered

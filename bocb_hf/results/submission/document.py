@@ -29,7 +29,7 @@ def place(repository: str) -> str:
 
 
 class Submission(Document):
-    """What is offered.
+    """The records of one repository that its owner offers.
 
     Attributes:
         repository: Where the records lie.
@@ -71,7 +71,7 @@ def parse_submission(content: bytes, path: str) -> Submission:
     submission = parse_document(Submission, content, path, "submission", MAX_BYTES)
     if submission.path() != path:
         raise InputError(f"{path}: it is a submission of {submission.repository}, so it belongs at {submission.path()}")
-    if submission.to_json().encode() != content:  # one form only, so that equal offers have equal bytes
+    if submission.to_json().encode() != content:  # There is one form only, so that equal offers have equal bytes.
         raise InputError(f"{path}: not as `bocb submit` writes it; submit it again")
     return submission
 

@@ -1,4 +1,4 @@
-"""Whose each run is already: what tells a copy from a run."""
+"""Knows which repository each run was first seen in, which tells a copy from a run of its own."""
 
 # pyright: basic
 # pyarrow is only partly typed.
@@ -62,7 +62,7 @@ class KnownRuns:
             self._add(submission.repository, digest, None, None)
 
     def add_records(self, repository: str, records: Iterable[RunRecord]) -> None:
-        """Adds what a repository holds."""
+        """Adds the records that a repository holds."""
         for record in records:
             run_id = record.run_id if record.role == "final" else None
             self._add(repository, record.sha256(), run_id, record.weights_sha256)

@@ -57,7 +57,7 @@ class Snapshot(MergedFiles, Protocol):
 
 
 def open_snapshot(where: str, revision: str | None) -> Snapshot:
-    """Opens what the user named.
+    """Opens the results data set, or the checkout of it, that the user named.
 
     Raises:
         InputError: There is no such folder, data set or revision.
@@ -70,7 +70,7 @@ def open_snapshot(where: str, revision: str | None) -> Snapshot:
 
 
 class FolderSnapshot:
-    """A checkout.
+    """The results data set as a checkout in a folder.
 
     Args:
         root: Its folder; symbolic links inside are not followed.

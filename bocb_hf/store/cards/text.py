@@ -58,7 +58,7 @@ def render_card(
     return f"---\n{strict_yaml.dump(metadata)}---\n{body}"
 
 
-# signs that could begin a tag, a link, a cell or a code span, by others that look alike
+# Signs that could begin a tag, a link, a cell or a code span are replaced by others that look alike.
 _SIGNS = str.maketrans({"<": "‹", ">": "›", "|": "¦", "`": "ʼ", "[": "⟦", "]": "⟧", "\\": "∖"})
 
 
