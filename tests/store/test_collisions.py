@@ -14,10 +14,12 @@ from bocb_hf.coupling.table import build_tables
 from bocb_hf.errors import InputError
 from bocb_hf.report.outputs import table_slug
 from bocb_hf.report.words.tables import terminal_text
+from bocb_hf.runs.card import make_block
 from bocb_hf.runs.naming import is_repository_name, make_run_id, own_repository_name, repository_name
 from bocb_hf.runs.record import RunRecord
 from bocb_hf.store.contents import read_store
 from bocb_hf.store.local import LocalStore
+from bocb_hf.store.peers import find_peers
 from bocb_hf.store.read import read_repository
 from bocb_hf.store.write import find_place, render_repository, write_runs
 
@@ -169,3 +171,20 @@ def test_tables_never_pool_runs_from_different_weights() -> None:
     assert tables["random weights"].backbones == ("tiny_resnet", "tiny_vit")
     assert len({table_slug(table) for table in tables.values()}) == 3
     assert "setting demo, from random weights" in terminal_text(tables["random weights"], [])
+
+
+def test_neighbours_start_from_the_same_weights(store: LocalStore, tmp_path: Path) -> None:
+    cells = [make_record(), make_record(optimizer="adamw"), fine_tuned(), fine_tuned(optimizer="adamw")]
+    for record in cells:
+        publish(store, tmp_path, record)
+    places = [find_place(store, "me", record.identity) for record in cells]
+    found = find_peers(store, places)
+    neighbours = [[entry.repository for entry in peers.entries] if (peers := found[name]) else [] for name in places]
+    assert neighbours == [[places[1]], [places[0]], [places[3]], [places[2]]]
+
+
+def test_cards_of_random_weights_keep_their_bytes_and_others_name_theirs() -> None:
+    assert "pretrained" not in make_block([make_record()], []).model_dump_json()
+    assert make_block([fine_tuned(1), fine_tuned(2)], []).pretrained == ["a" * 64]
+    with pytest.raises(ValueError, match=r"one cell, but .* differ in optimizer\.name$"):
+        make_block([make_record(), make_record(seed=2, optimizer="adamw")], [])

@@ -90,7 +90,7 @@ def _check_sizes(store: PinnedStore) -> None:
 def _check_records(
     submission: Submission, offered: Mapping[str, str], valid: Sequence[RunRecord], contents: StoreContents
 ) -> list[str]:
-    """Reasons against offered records: the card does not list them, they lie elsewhere, or are not valid, or retracted."""
+    """Reasons against offered records: not listed by the card, elsewhere, not valid, or retracted."""
     reasons = [f"{q.path or 'the repository'}: {q.reason}" for q in contents.quarantined if not RUN.fullmatch(q.path)]
     why = {q.path: q.reason for q in contents.quarantined}
     fine = {record.sha256() for record in valid}

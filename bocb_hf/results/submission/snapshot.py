@@ -14,6 +14,7 @@ from huggingface_hub import HfApi, RepoFile, hf_hub_download
 from huggingface_hub.errors import HTTPError
 
 from bocb_hf.errors import InputError
+from bocb_hf.files import link_on_the_way
 from bocb_hf.results.dataset import RECORDS, VERIFICATIONS, MergedFiles, dataset_name
 from bocb_hf.results.submission.document import FOLDER
 from bocb_hf.schema import HUB_SCHEME
@@ -96,7 +97,7 @@ class FolderSnapshot:
     def read(self, path: str, limit: int) -> bytes:
         full = self.root / path
         try:
-            if full.is_symlink() or not full.is_file():
+            if link_on_the_way(self.root, path) is not None or not full.is_file():
                 raise InputError(f"{path}: is not a plain file")
             with full.open("rb") as file:
                 content = file.read(limit + 1)
