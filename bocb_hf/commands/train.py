@@ -23,7 +23,6 @@ from bocb_hf.runs.load_config import build_run_config, load_run_config
 from bocb_hf.runs.record import RunRecord, read_record
 from bocb_hf.schema import HUB_SCHEME
 from bocb_hf.store import open_store
-from bocb_hf.store.write import find_place
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -132,6 +131,8 @@ def summary(record: RunRecord, config: RunConfig) -> str:
 
 def _place(record: RunRecord, runtime: RuntimeConfig) -> str:
     """Where the record lies: a file here, also of a run that goes on to the Hub, or else its address there."""
+    from bocb_hf.store.write import find_place
+
     on_hub = runtime.store.startswith(HUB_SCHEME)
     root = runtime.local_store if on_hub else runtime.store
     place = find_place(open_store(root), runtime.namespace, record.identity)

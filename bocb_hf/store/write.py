@@ -48,8 +48,10 @@ def _locate(store: Store, namespace: str, identity: Identity) -> tuple[str, str 
         for path in filter(RUN.fullmatch, store.files(plain)):
             try:
                 record = parse_record(store.read(plain, path), path)
-            except (InputError, OSError):
-                continue  # what cannot be read takes nobody's place
+            except (InputError, OSError) as error:
+                if isinstance(error, InputError) and type(error) is not InputError:
+                    raise  # the Hub refused, or was not reached: nothing is known of this record
+                continue  # a damaged record takes nobody's place
             if record.identity.cell() == cell:
                 return plain, revision
             taken = taken or record.identity.cell().names == cell.names
