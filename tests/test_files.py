@@ -40,7 +40,8 @@ def test_what_goes_wrong_leaves_the_old_content_and_nothing_else(tmp_path: Path)
 def test_two_writers_never_share_a_temporary_file(tmp_path: Path) -> None:
     path = tmp_path / "x"
     with replacing(path) as one, replacing(path) as two:
-        one.write_bytes(b"one"), two.write_bytes(b"two")
+        one.write_bytes(b"one")
+        two.write_bytes(b"two")
         assert one != two and one.parent == two.parent == tmp_path
     assert path.read_bytes() == b"one", "the one that ended last"
 
@@ -74,7 +75,8 @@ def test_no_link_below_the_root_is_followed(tmp_path: Path) -> None:
     (root / "folder").symlink_to(secret)
     (root / "plain" / "link").symlink_to(secret / "file")
     (root / "loop").symlink_to("loop")
-    (root / "a").symlink_to("b"), (root / "b").symlink_to("a")
+    (root / "a").symlink_to("b")
+    (root / "b").symlink_to("a")
     (tmp_path / "way").symlink_to(root)  # the root itself may be reached through one
     assert read_plain(tmp_path / "way", "plain/file", 2) == b"123", (
         "one byte more than the limit shows that it is longer"

@@ -70,7 +70,8 @@ def test_the_second_cell_has_a_repository_of_its_own(store: LocalStore, tmp_path
     contents = read_store(store)
     assert len(contents.records) == 4 and not contents.quarantined
     # more seeds of either find their place, whichever comes when
-    publish(store, tmp_path, make_record(seed=5)), publish(store, tmp_path, make(6))
+    publish(store, tmp_path, make_record(seed=5))
+    publish(store, tmp_path, make(6))
     assert sorted(read_repository(store, REPOSITORY).finals) == [1, 5]
     assert sorted(read_repository(store, own).finals) == [1, 2, 6]
     render_repository(store, own)
@@ -109,7 +110,8 @@ def test_a_repository_from_before_that_holds_several_cells_is_read_and_grows_as_
 ) -> None:
     put(store, [make_record(seed=1), fine_tuned(2)], "me")
     assert len(read_store(store).records) == 2 and not read_store(store).quarantined
-    publish(store, tmp_path, make_record(seed=3)), publish(store, tmp_path, fine_tuned(4))
+    publish(store, tmp_path, make_record(seed=3))
+    publish(store, tmp_path, fine_tuned(4))
     assert store.repositories() == [REPOSITORY]
     assert sorted(read_repository(store, REPOSITORY).finals) == [1, 2, 3, 4]
     publish(store, tmp_path, other_data(1))
