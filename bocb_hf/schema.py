@@ -20,6 +20,11 @@ def _printable(text: str) -> str:
     return text
 
 
+def _real_time(text: str) -> str:
+    datetime.datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ")  # raises ValueError on the 30th of February
+    return text
+
+
 # what others write is shown in cards, pages and terminals: nothing in it may be obeyed there
 Printable = Annotated[str, AfterValidator(_printable)]
 DEFAULT_STORE = "outputs/store"  # a local folder
@@ -35,7 +40,7 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 ConfigHash = Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")]
 RunId = Annotated[str, Field(pattern=r"^[0-9a-f]{12}-[0-9]{1,10}$")]
 RepositoryId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,96}/[A-Za-z0-9._-]{1,96}$")]
-UtcTime = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
+UtcTime = Annotated[str, Field(pattern=r"^[0-9]{4}(-[0-9]{2}){2}T[0-9]{2}(:[0-9]{2}){2}Z$"), AfterValidator(_real_time)]
 
 
 class Frozen(BaseModel):
@@ -99,7 +104,7 @@ def utc_now() -> str:
 D = TypeVar("D", bound=Document)
 
 
-def parse_document(model: type[D], content: bytes, source: str, what: str, limit: int) -> D:
+def parse_document(model: type[D], content: bytes, source: str, what: str, limit: int, newest: int = 1) -> D:
     """Reads and validates a stored document.
 
     Args:
@@ -108,29 +113,41 @@ def parse_document(model: type[D], content: bytes, source: str, what: str, limit
         source: What to call the file in an error.
         what: What to call the kind.
         limit: Largest size in bytes.
+        newest: Highest schema version that is read here.
 
     Raises:
-        InputError: It is larger, or not one.
+        InputError: It is larger, of a newer schema, or not one.
     """
     if len(content) > limit:
         raise InputError(f"{source}: larger than {limit} bytes")
     try:
+        data, problem = json.loads(content, object_pairs_hook=_refuse_duplicates), None
+    except (ValueError, RecursionError) as error:
+        data, problem = None, error
+    version = cast(dict[str, Any], data).get("schema_version") if isinstance(data, dict) else None
+    if isinstance(version, int) and version > newest:  # refused for that, and not for its new fields
+        raise InputError(
+            f"{source}: schema version {version} is newer than {newest}, the newest readable here; upgrade bocb-hf"
+        )
+    try:
         document = model.model_validate_json(content)
-        json.loads(content, object_pairs_hook=_refuse_duplicates)
     except ValidationError as error:
         raise InputError(f"{source}: not a valid {what}: {'; '.join(describe_errors(error, model)[:5])}") from None
-    except ValueError as error:
-        raise InputError(f"{source}: not a valid {what}: {one_line(str(error))}") from None
+    if problem is not None:
+        raise InputError(f"{source}: not a valid {what}: {one_line(str(problem))}") from None
     return document
 
 
-def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> None:
-    """Of a key that is there twice, one reader takes the first value and another the last."""
-    seen: set[str] = set()
-    for key, _ in pairs:
-        if key in seen:
-            raise ValueError(f"duplicate key {key!r}")
-        seen.add(key)
+def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object, unless it has a key twice: one reader would take the first value and another the last."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise ValueError(f"duplicate key {key!r}")
+            seen.add(key)
+    return found
 
 
 def one_line(text: str, limit: int = 500) -> str:

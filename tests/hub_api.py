@@ -30,6 +30,8 @@ class Api(Handler):
         ("POST", rf"/api/({_KINDS})/([^/]+/[^/]+)/paths-info/(.+)", "paths_info"),
         ("GET", rf"/api/({_KINDS})/([^/]+/[^/]+)/tree/(.+)", "tree"),
         ("GET", rf"/api/({_KINDS})/([^/]+/[^/]+)/commits/(.+)", "history"),
+        ("GET", rf"/api/({_KINDS})/([^/]+/[^/]+)/discussions/([0-9]+)", "discussion"),
+        ("GET", r"/api/organizations/([^/]+)/members", "members"),
         ("GET", rf"/api/({_KINDS})/([^/]+/[^/]+)(?:/revision/(.+))?", "info"),
         ("POST", r"/(?:(datasets|spaces)/)?([^/]+/[^/]+)\.git/info/lfs/objects/batch", "batch"),
         ("POST", r"/(?:(datasets|spaces)/)?([^/]+/[^/]+)\.git/info/lfs/verify", "verify"),
@@ -176,6 +178,8 @@ class Api(Handler):
             for line in lines:
                 self._apply(files, line["key"], line["value"])
             branch = f"refs/pr/{1 + sum(b.startswith('refs/pr/') for b in repo.branches)}" if as_pr else revision
+            if as_pr and (token := self.token()) is not None:
+                repo.authors[branch] = token.name
             sha = hub.store_commit(repo, branch, files, header["value"]["summary"], head)
             if not as_pr and "README.md" in {line["value"].get("path") for line in lines}:
                 repo.card_data = None
@@ -298,6 +302,28 @@ class Api(Handler):
         linked = {"X-Linked-Etag": f'"{file.sha256}"', "X-Linked-Size": str(len(file.content))}
         location = {"Location": f"{self.server.hub.storage_url}/lfs/{file.sha256}"}
         self.send(302, b"", linked | location | common)
+
+    # people
+
+    def discussion(self, kind: str, name: str, number: str) -> None:
+        """A pull request; one whose account is gone has no author."""
+        repo, branch = self.find(kind, name), f"refs/pr/{number}"
+        if branch not in repo.branches:
+            raise Refused(404, "Discussion not found", "DiscussionNotFound")
+        author = {"author": {"name": repo.authors[branch], "type": "user"}} if branch in repo.authors else {}
+        found = {"title": "", "num": int(number), "createdAt": "2026-01-01T00:00:00.000Z", "status": "open"}
+        found |= {"repo": {"name": name, "type": kind[:-1]}, "isPullRequest": True, "events": []}
+        found |= {"changes": {"base": "refs/heads/main"}, "filesWithConflicts": [], "diff": ""}
+        self.send(200, found | author)
+
+    def members(self, organisation: str) -> None:
+        """Those whose token names the organisation, but for the ones that hide it."""
+        names = {token.name for token in self.server.hub.tokens.values() if organisation in token.organisations}
+        if not names:
+            raise Refused(404, "Organization not found")
+        if organisation in self.server.hub.hidden_members:
+            raise Refused(403, "Members of this organization are hidden")
+        self.send(200, [{"user": name, "fullname": name, "avatarUrl": "", "type": "user"} for name in sorted(names)])
 
     # collections
 

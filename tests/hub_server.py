@@ -46,6 +46,7 @@ class HubServer:
             self.authorised: list[tuple[str, str | None]] = []
             self.page = PAGE
             self.raw_page: bytes | None = None
+            self.hidden_members: set[str] = set()
 
     def close(self) -> None:
         for server in self._servers:

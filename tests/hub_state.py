@@ -33,7 +33,8 @@ class File:
 
 @dataclass
 class Repository:
-    """Commits by branch, newest last. ``card_data`` replaces what the card says, for what a hostile card may become."""
+    """Commits by branch, newest last. ``authors`` opened the pull requests, by branch. ``card_data`` replaces
+    what the card says, for what a hostile card may become."""
 
     private: bool = False
     commits: dict[str, dict[str, File]] = field(default_factory=dict)
@@ -41,6 +42,7 @@ class Repository:
     messages: list[str] = field(default_factory=list)
     parents: dict[str, str | None] = field(default_factory=dict)
     card_data: Any = None
+    authors: dict[str, str] = field(default_factory=dict)
     modified: str = "2026-01-01T00:00:00.000Z"
 
     @property

@@ -11,6 +11,7 @@ import click
 from bocb_hf.commands import options
 from bocb_hf.commands.command import command as declare
 from bocb_hf.errors import InputError, missing_extra
+from bocb_hf.files import write_atomically
 
 
 @declare("leaderboard")
@@ -80,7 +81,6 @@ def command(
 def _write(store: str, draws: int, path: Path, option: str | None) -> Path:
     """Writes the leaderboard's file; ``option`` is what the user named the path with, if anything."""
     from bocb_hf.leaderboard.write import leaderboard_parquet
-    from bocb_hf.report.outputs import write_file
     from bocb_hf.results.counted import read_counted
 
     contents = read_counted(store)
@@ -89,4 +89,4 @@ def _write(store: str, draws: int, path: Path, option: str | None) -> Path:
     for item in contents.quarantined:
         print(f"left out: {item}")
     with options.naming(option) if option else nullcontext():
-        return write_file(path, leaderboard_parquet(contents, draws))
+        return write_atomically(path, leaderboard_parquet(contents, draws))

@@ -213,7 +213,7 @@ def only_one(context: click.Context, given: dict[str, bool], *, required: bool =
 @contextmanager
 def naming(option: str) -> Iterator[None]:
     """Puts the name of the option that a user gave before the error of a file that cannot be written."""
-    from bocb_hf.report.outputs import CannotWrite
+    from bocb_hf.files import CannotWrite
 
     try:
         yield

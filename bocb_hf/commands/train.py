@@ -21,10 +21,12 @@ from bocb_hf.engine.console import EXIT_INTERRUPTED, EXIT_OK, show_log, stop_wit
 from bocb_hf.engine.repetition import check_same, sections_of
 from bocb_hf.errors import InputError, missing_extra
 from bocb_hf.resources import find_config
-from bocb_hf.runs.config import RunConfig
+from bocb_hf.runs.config import RunConfig, RuntimeConfig
 from bocb_hf.runs.diagnosis import diagnose
 from bocb_hf.runs.load_config import build_run_config, load_run_config
 from bocb_hf.runs.record import RunRecord, read_record
+from bocb_hf.schema import HUB_SCHEME
+from bocb_hf.store import open_store
 
 _DETAILS = """\
 Trains one run from --config, or again what --reproduce names. `accelerate launch recipes/train.py` takes the same
@@ -167,7 +169,6 @@ def train(setting: Path | None, reproduce: Path | None, overrides: Sequence[str]
 def summary(record: RunRecord, config: RunConfig) -> str:
     """What a user wants to know when a run ends."""
     runtime = config.runtime
-    folder = Path(runtime.store) / "models" / runtime.namespace / record.repository()
     lines = [f"{record.status}: run {record.run_id} ({record.role}, seed {record.seed})"]
     if record.reason is not None:
         lines.append(f"  {record.reason}")
@@ -177,8 +178,23 @@ def summary(record: RunRecord, config: RunConfig) -> str:
         lines.append(f"  top-1 {top1.last:.2f} % of {top1.n} images, last weights, {split}")
     # of a diverged run the reason stands above
     lines += [f"  {d.finding.replace('_', ' ')}: {d.text}" for d in diagnose(record) if d.finding != "diverged"]
-    lines.append(f"  record {folder / record.path()}")
+    lines.append(f"  record {_place(record, runtime)}")
     return "\n".join(lines)
+
+
+def _place(record: RunRecord, runtime: RuntimeConfig) -> str:
+    """Where the record lies: a file here, also of a run that goes on to the Hub, or else its address there."""
+    from bocb_hf.store.write import find_place
+
+    on_hub = runtime.store.startswith(HUB_SCHEME)
+    root = runtime.local_store if on_hub else runtime.store
+    place = find_place(open_store(root), runtime.namespace, record.identity)
+    path = Path(root) / "models" / place / record.path()
+    if path.is_file():
+        return str(path)
+    if on_hub:  # trained elsewhere, and found there
+        return f"{runtime.store}/{place.partition('/')[2]}/{record.path()}"
+    return f"{path} (not stored: the finished run there stays until this one is finished too)"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -67,11 +67,11 @@ def hand_in(result: Verification, seed: int, out: Path, propose: str | None) -> 
     Raises:
         InputError: The folder cannot be written, or the Hub refused.
     """
-    from bocb_hf.report.outputs import write_file
+    from bocb_hf.files import write_atomically
     from bocb_hf.results.dataset import propose as open_proposal
 
     with options.naming("--out"):
-        path = write_file(out / Path(result.path()).name, result.to_json().encode())
+        path = write_atomically(out / Path(result.path()).name, result.to_json().encode())
     print(
         f"{result.repository} seed {seed} is {result.level}: {result.measured} of {result.images} images "
         f"correct, the record says {result.claimed} (tolerance {result.tolerance:g} points); {result.differing} "

@@ -53,6 +53,7 @@ class ScoreTable:
             where there is no score; None when any score lacks them.
         trials_per_value: Runs that the source has averaged in each value; their spread is unknown when above 1.
         notes: What a reader must know about the source.
+        start: What the runs started from, where the source has tables of other starting weights too; else empty.
     """
 
     source: str
@@ -75,6 +76,7 @@ class ScoreTable:
     packed: NDArray[np.uint8] | None = None
     trials_per_value: int = 1
     notes: tuple[str, ...] = ()
+    start: str = ""
 
     def __post_init__(self) -> None:
         shape = (len(self.backbones), len(self.optimizers))
@@ -294,6 +296,7 @@ def scores_of(table: Table, source: str = "records") -> ScoreTable:
         num_classes=classes.pop() if len(classes) == 1 else None,
         packed=packed,
         notes=(mixed,) if len(schemes) > 1 else (),
+        start=table.start,
     )
 
 

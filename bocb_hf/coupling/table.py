@@ -21,7 +21,10 @@ from bocb_hf.runs.record import FloorRecord, RunRecord, wilson_interval
 class Table:
     """All cells of one data set, setting, data revision and evaluation split.
 
+    Where a backbone was trained from several starting weights, those have a table each.
+
     Attributes:
+        start: What the runs started from, where other tables hold runs from other weights; else empty.
         split: The split that scores are read on.
         backbones: Columns: CNN families first, then by name.
         optimizers: Rows: by category, then by name.
@@ -37,6 +40,7 @@ class Table:
     optimizers: tuple[str, ...]
     rows: tuple[Row, ...]
     prior: Prior | None
+    start: str = ""
 
     def shown(self, backbone: str, optimizer: str) -> Row:
         """The row that the table shows for a cell.
@@ -106,8 +110,39 @@ def build_tables(records: Iterable[RunRecord]) -> list[Table]:
         data = record.identity.data
         key = (data.name, record.identity.setting, data.revision, data.evaluation_split)
         groups.setdefault(key, []).append(record)
-    tables = [_build_table(key, group) for key, group in sorted(groups.items())]
+    tables = [
+        replace(_build_table(key, some), start=start)
+        for key, group in sorted(groups.items())
+        for start, some in sorted(_by_start(group).items())
+    ]
     return sorted(tables, key=lambda t: -sum(r.status == "completed" for r in t.records))
+
+
+def _by_start(records: Sequence[RunRecord]) -> dict[str, list[RunRecord]]:
+    """Records by what their backbone started from; all together while no backbone started from several weights.
+
+    Most backbones have one set of pretrained weights, so those of different backbones stand in one table. Further ones
+    of a backbone, beside the one with most completed final runs, have tables of their own.
+    """
+    starts: dict[str, dict[str | None, int]] = {}
+    for record in records:
+        known = starts.setdefault(record.identity.backbone.name, {})
+        done = record.role == "final" and record.status == "completed"
+        start = record.identity.backbone.pretrained_sha256
+        known[start] = known.get(start, 0) + done
+    if all(len(known) == 1 for known in starts.values()):
+        return {"": list(records)}
+    labels: dict[tuple[str, str | None], str] = {}
+    for backbone, known in starts.items():
+        labels[backbone, None] = "random weights"
+        given = sorted((sha for sha in known if sha is not None), key=lambda sha: (-known[sha], sha))
+        for place, sha in enumerate(given):
+            labels[backbone, sha] = "pretrained weights" + (f" {sha[:12]}" if place else "")
+    groups: dict[str, list[RunRecord]] = {}
+    for record in records:
+        backbone = record.identity.backbone
+        groups.setdefault(labels[backbone.name, backbone.pretrained_sha256], []).append(record)
+    return groups
 
 
 def floors(table: Table, records: Sequence[FloorRecord]) -> list[Floor]:
@@ -135,7 +170,7 @@ def _build_table(key: tuple[str, str, str, str], records: list[RunRecord]) -> Ta
     categories = {r.identity.optimizer.name: r.category for r in records}
     cells: dict[Cell, list[RunRecord]] = {}
     for record in records:
-        cells.setdefault(Cell(*record.identity.cell()), []).append(record)
+        cells.setdefault(Cell(*record.identity.cell().names), []).append(record)
     backbones = sorted(families, key=lambda b: (families[b] not in CNN_FAMILIES, families[b] == "unknown", b))
     optimizers = sorted(categories, key=lambda o: (categories[o], o))
     rows = [

@@ -28,6 +28,7 @@ from torch import Tensor
 
 from bocb_hf.data.splits import Images
 from bocb_hf.errors import InputError
+from bocb_hf.files import replacing
 from bocb_hf.schema import canonical_json
 
 log = logging.getLogger(__name__)
@@ -130,10 +131,8 @@ def remember(folder: Path, parameters: Parameters, find: Callable[[], Any]) -> A
         pass  # not there, or torn: found again
     fact = find()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{os.getpid()}.partial")
-        partial.write_text(canonical_json({"parameters": description, "fact": fact}), encoding="utf-8")
-        partial.replace(path)
+        with replacing(path) as partial:
+            partial.write_text(canonical_json({"parameters": description, "fact": fact}), encoding="utf-8")
     except OSError as error:
         raise _unwritable(path, error, "") from error
     return fact
@@ -190,10 +189,9 @@ def _write(path: Path, wanted: ToDecode) -> Images:
     """Decodes into a file beside ``path``, and moves it there when it is whole."""
     log.info("decoding %d images (%.2f GB) to %s", wanted.images, wanted.size / 1e9, path)
     started = time.perf_counter()
-    partial = path.with_suffix(".partial")
     header = _header(wanted, "0" * 64)
     labels = torch.empty(wanted.images, dtype=torch.int64)
-    try:
+    with replacing(path, temporary=path.with_suffix(".partial")) as partial:
         with partial.open("wb") as file:
             file.seek(len(header) + labels.nbytes)
             first = 0
@@ -208,12 +206,6 @@ def _write(path: Path, wanted: ToDecode) -> Images:
             digest = _digest(Images(written.get_tensor("pixels"), written.get_tensor("labels")))
         with partial.open("r+b") as file:
             file.write(_header(wanted, digest))
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
     images = _open(path, wanted)
     if images is None:
         raise InputError(f"runtime.cache_dir: {path} reads otherwise than it was written; check the disk")

@@ -31,7 +31,8 @@ def stop_with_launcher() -> None:
 def show_log(level: int) -> None:
     """Prints what the run says about itself, and of its libraries only what is wrong."""
     logging.basicConfig(level=level, format="%(message)s")
-    for noisy in ("httpx", "timm", "accelerate"):
+    # huggingface_hub 2 asks through httpx2, other clients and earlier versions through httpx
+    for noisy in ("httpx", "httpx2", "huggingface_hub", "timm", "accelerate"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 

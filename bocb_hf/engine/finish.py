@@ -25,7 +25,7 @@ from bocb_hf.runs.record import RunRecord, Status, parse_record
 from bocb_hf.schema import utc_now
 from bocb_hf.store import Store
 from bocb_hf.store.push import push_after_training
-from bocb_hf.store.write import write_run
+from bocb_hf.store.write import find_place, write_run
 
 
 def finish_run(prepared: PreparedRun, store: Store, trainer: Trainer, flops: int | None) -> RunRecord:
@@ -66,7 +66,8 @@ def _publish(prepared: PreparedRun, store: Store, trainer: Trainer, flops: int |
         record = write_run(store, config.runtime.namespace, record, weights, config.runtime.supersede)
         if status != "interrupted":
             shutil.rmtree(prepared.state_dir, ignore_errors=True)
-            push_after_training(store, config.runtime, prepared.repository, record.path())
+            repository = find_place(store, config.runtime.namespace, prepared.identity)
+            push_after_training(store, config.runtime, repository, record.path())
         return record
 
     record = from_main(accelerator, publish)

@@ -41,8 +41,8 @@ class PreparedRun:
 
     @property
     def repository(self) -> str:
-        """``namespace/name`` of the cell."""
-        return f"{self.config.runtime.namespace}/{repository_name(*self.identity.cell())}"
+        """``namespace/name`` of the cell, unless another cell has that name: see ``store.write.find_place``."""
+        return f"{self.config.runtime.namespace}/{repository_name(*self.identity.cell().names)}"
 
     @property
     def state_dir(self) -> Path:

@@ -29,7 +29,7 @@ from bocb_hf.runs.load_config import build_run_config
 from bocb_hf.runs.record import RunRecord, read_record
 from bocb_hf.runs.verification import Verification, make_verification
 from bocb_hf.store import open_store
-from bocb_hf.store.write import find_run
+from bocb_hf.store.write import find_place, find_run
 
 
 class Original(NamedTuple):
@@ -142,7 +142,8 @@ def train_again(original: Original, config: RunConfig, plugins: Sequence[str] = 
     if status == EXIT_INTERRUPTED:
         return None
     store = open_store(config.runtime.store)
-    again = find_run(store, prepared.repository, ("final", prepared.run_id, record.seed)) if status == EXIT_OK else None
+    repository = find_place(store, config.runtime.namespace, prepared.identity)
+    again = find_run(store, repository, ("final", prepared.run_id, record.seed)) if status == EXIT_OK else None
     if again is None:
         raise InputError(f"training again ended with status {status}; what went wrong stands above")
     return again

@@ -27,7 +27,7 @@ from bocb_hf.runs.config import RunConfig, RuntimeConfig
 from bocb_hf.runs.identity import flatten
 from bocb_hf.runs.record import RunRecord
 from bocb_hf.store import Store, open_training_store
-from bocb_hf.store.write import check_free, find_run
+from bocb_hf.store.write import check_free, find_place, find_run
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,8 @@ def find_finished(prepared: PreparedRun, store: Store) -> RunRecord | None:
     """
     config = prepared.config
     try:
-        existing = find_run(store, prepared.repository, (config.role, prepared.run_id, config.seed))
+        repository = find_place(store, config.runtime.namespace, prepared.identity)
+        existing = find_run(store, repository, (config.role, prepared.run_id, config.seed))
     except InputError as error:
         if config.runtime.supersede:
             return None
@@ -48,7 +49,7 @@ def find_finished(prepared: PreparedRun, store: Store) -> RunRecord | None:
     finished = existing is not None and existing.run_id == prepared.run_id and existing.status != "interrupted"
     if finished and not config.runtime.supersede:
         return existing
-    check_free(existing, prepared.run_id, config.runtime.supersede)
+    check_free(existing, prepared.run_id, config.runtime.supersede, prepared.identity)
     return None
 
 

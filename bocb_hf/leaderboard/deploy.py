@@ -21,7 +21,6 @@ from typing import Any, NamedTuple
 
 import jinja2
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, RepoFile, constants, get_token
-from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils.sha import git_hash
 from packaging.metadata import RawMetadata, parse_email
 from packaging.requirements import InvalidRequirement, Requirement
@@ -33,7 +32,8 @@ from bocb_hf.results.dataset import LEADERBOARD, dataset_name
 from bocb_hf.runs import strict_yaml
 from bocb_hf.schema import HUB_SCHEME
 from bocb_hf.store import hub_calls
-from bocb_hf.store.hub_calls import HubError, check_writable, explained, make_api, with_back_off
+from bocb_hf.store.commits import commit_with_retry
+from bocb_hf.store.hub_calls import HubError, check_writable, conflicts_named, explained, make_api, with_back_off
 
 DATA = "leaderboard.parquet"  # the copy in the Space of a local file
 TAG = "bocb"
@@ -41,7 +41,6 @@ EXTRA = "leaderboard"
 SHORT_DESCRIPTION = "Which optimizer for this vision backbone?"  # the Hub allows 60 characters
 _SPACE = re.compile(r"(?:hf://spaces/)?([A-Za-z0-9][A-Za-z0-9_-]{0,95}/[A-Za-z0-9._-]{1,96})")
 _OF_A_NEW_SPACE = {".gitattributes", "README.md"}
-_ATTEMPTS = 20
 _APP = '''\
 """Serves the leaderboard. Written by `bocb leaderboard --deploy`.
 
@@ -263,7 +262,8 @@ def _send(name: str, files: Mapping[str, bytes]) -> Deployment:
     """Commits what is not there yet; somebody else's commit in between is read and kept."""
     api = make_api()
     with_back_off(lambda: api.create_repo(name, repo_type="space", space_sdk="gradio", exist_ok=True))
-    for _ in range(_ATTEMPTS):
+
+    def attempt() -> Deployment:
         info = with_back_off(lambda: api.space_info(name, timeout=hub_calls.TIMEOUT))
         head, present = str(info.sha), _tree(api, name, str(info.sha))
         if TAG not in (info.tags or []) and present.keys() - _OF_A_NEW_SPACE:
@@ -273,9 +273,9 @@ def _send(name: str, files: Mapping[str, bytes]) -> Deployment:
         url = f"{constants.ENDPOINT}/spaces/{name}"
         if not written and not deleted:
             return Deployment(url, head, [], [])
-        try:
+        with conflicts_named(name):
             made = with_back_off(
-                lambda head=head, written=written, deleted=deleted: api.create_commit(
+                lambda: api.create_commit(
                     name,
                     [
                         *(CommitOperationAdd(path, files[path]) for path in written),
@@ -286,12 +286,9 @@ def _send(name: str, files: Mapping[str, bytes]) -> Deployment:
                     parent_commit=head,
                 )
             )
-        except HfHubHTTPError as error:
-            if error.response.status_code != 412:
-                raise
-            continue
         return Deployment(url, made.oid, written, deleted)
-    raise InputError(f"--deploy: {name} kept changing during {_ATTEMPTS} attempts; run the same command again")
+
+    return commit_with_retry(attempt, f"--deploy: {name}")
 
 
 def _tree(api: HfApi, name: str, revision: str) -> dict[str, RepoFile]:

@@ -16,7 +16,7 @@ from bocb_hf.leaderboard.pictures import PICTURES, picture, visible
 from bocb_hf.leaderboard.read import Board
 from bocb_hf.leaderboard.state import State, select
 from bocb_hf.leaderboard.views import STUDY
-from bocb_hf.report.tables import escape_tex, latex_table, score_frame
+from bocb_hf.report.tables import csv_bytes, csv_cell, escape_tex, latex_table, score_frame
 
 TYPES: Mapping[str, str] = {
     "csv": "text/csv; charset=utf-8",
@@ -24,8 +24,6 @@ TYPES: Mapping[str, str] = {
     "png": "image/png",
     "svg": "image/svg+xml",
 }
-# what a spreadsheet would take for a formula at the start of a text
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def export(name: str, kind: str, state: State, boards: Mapping[str, Board]) -> bytes:
@@ -54,7 +52,7 @@ def export(name: str, kind: str, state: State, boards: Mapping[str, Board]) -> b
         scores, marks = visible(chosen)
         if kind == "tex":
             return latex_table(scores, marks).encode()
-        return score_frame(scores, marks).to_csv(index=False, lineterminator="\n").encode()
+        return csv_bytes(score_frame(scores, marks))
     study = boards.get(STUDY)
     if name == "starts":
         grid = starts_grid(state, asked(board, study))
@@ -70,12 +68,8 @@ def grid_csv(grid: Grid) -> bytes:
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, list(grid.rows[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows({key: _inert(value) for key, value in row.items()} for row in grid.rows)
+    writer.writerows({key: csv_cell(value) for key, value in row.items()} for row in grid.rows)
     return buffer.getvalue().encode()
-
-
-def _inert(value: Any) -> Any:
-    return "'" + value if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
 def grid_tex(grid: Grid) -> bytes:

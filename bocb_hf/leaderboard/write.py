@@ -116,9 +116,8 @@ def _own_info(name: str, table: Table, scores: ScoreTable, analysis: Analysis, c
     plain = asdict(found) if found.offsets else None
     if plain is not None:
         plain["left_out"] = [[*pair, reason] for pair, reason in found.left_out.items()]
-    info = _info(
-        name, f"{table.dataset}, setting {table.setting}", "records", contents.uri, scores, analysis, table.split_label
-    )
+    title = f"{table.dataset}, setting {table.setting}" + (f", from {table.start}" if table.start else "")
+    info = _info(name, title, "records", contents.uri, scores, analysis, table.split_label)
     return info.model_copy(
         update={
             "contrast": contrast_text(family_contrast(table)),

@@ -10,7 +10,8 @@ from typing import cast
 from bocb_hf.coupling.analysis import Analysis, analyse, to_plain
 from bocb_hf.coupling.contrast_variants import loss_contrast
 from bocb_hf.coupling.published import PUBLISHED, Published, published, published_ranking, published_spreads
-from bocb_hf.report.outputs import Outputs, wrap, write_file
+from bocb_hf.files import write_atomically
+from bocb_hf.report.outputs import Outputs, wrap
 from bocb_hf.report.tabulate import Tabulated
 from bocb_hf.report.words.analysis import analysis_text, variant_text
 from bocb_hf.report.words.study_rules import study_sections
@@ -64,4 +65,4 @@ def analyse_records(tabulated: Tabulated, rules: str, out_dir: Path, draws: int)
 def _write(analyses: Sequence[Analysis], out_dir: Path) -> Path:
     """Writes ``analysis.json``: a list with one entry for each table."""
     text = json.dumps([to_plain(a) for a in analyses], indent=1, allow_nan=False, ensure_ascii=False) + "\n"
-    return write_file(out_dir / "analysis.json", text.encode())
+    return write_atomically(out_dir / "analysis.json", text.encode())

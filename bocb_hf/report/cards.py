@@ -9,7 +9,8 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bocb_hf.report.outputs import CannotWrite
+from bocb_hf.files import CannotWrite, replacing
+from bocb_hf.report.tables import csv_cell
 from bocb_hf.runs.card import CardBlock
 from bocb_hf.store.caches import open_caches
 
@@ -53,7 +54,7 @@ def write_runs(store: str, out: Path, results: str | None, offline: bool) -> Run
                 for repository, sha, block in cache.cards():
                     if isinstance(block, str):
                         bad += 1
-                        writer.writerow((repository, "README.md", block))
+                        writer.writerow((repository, "README.md", csv_cell(block)))
                         continue
                     for row in _rows(repository, sha, block, level):
                         first = _first_place(seen, row["run_id"], repository)
@@ -64,15 +65,15 @@ def write_runs(store: str, out: Path, results: str | None, offline: bool) -> Run
                             reason = f"a copy of what {first} holds; a copy is not a second run"
                             writer.writerow((repository, f"seeds/{row['seed']}/record.json", reason))
 
-        partial = out / ".quarantined.csv.partial"
         try:
-            out.mkdir(parents=True, exist_ok=True)
-            with partial.open("w", encoding="utf-8", newline="") as file:
+            with (
+                replacing(out / "quarantined.csv") as partial,
+                partial.open("w", encoding="utf-8", newline="") as file,
+            ):
                 writer = csv.writer(file, lineterminator="\n")
                 writer.writerow(("repository", "path", "reason"))
-                writer.writerows((results, path, reason) for path, reason in damaged)
+                writer.writerows((results, csv_cell(path), csv_cell(reason)) for path, reason in damaged)
                 count = _write_parquet(out / "runs.parquet", rows())
-            partial.replace(out / "quarantined.csv")
         except OSError as error:
             raise CannotWrite(out, error) from error
     return RunsWritten(out / "runs.parquet", count, out / "quarantined.csv", bad)
@@ -119,8 +120,8 @@ def _write_parquet(path: Path, rows: Iterable[dict[str, Any]]) -> int:
             *((name, pa.float64()) for name in ("test_top1", "lr", "weight_decay", "wall_seconds")),
         ]
     )
-    partial, count, batch = path.with_name(f".{path.name}.partial"), 0, list[dict[str, Any]]()
-    with parquet.ParquetWriter(partial, schema, compression="zstd") as writer:
+    count, batch = 0, list[dict[str, Any]]()
+    with replacing(path) as partial, parquet.ParquetWriter(partial, schema, compression="zstd") as writer:
         for row in rows:
             batch.append(row)
             count += 1
@@ -128,5 +129,4 @@ def _write_parquet(path: Path, rows: Iterable[dict[str, Any]]) -> int:
                 writer.write_table(pa.Table.from_pylist(batch, schema=schema))
                 batch = []
         writer.write_table(pa.Table.from_pylist(batch, schema=schema))
-    partial.replace(path)
     return count

@@ -14,14 +14,14 @@ from matplotlib.figure import Figure
 from bocb_hf.coupling.robustness import robustness
 from bocb_hf.coupling.table import Table
 from bocb_hf.coupling.trials import trial_curves
-from bocb_hf.errors import InputError
+from bocb_hf.files import write_atomically
 from bocb_hf.report.columns import COLUMNS
 from bocb_hf.report.figures.costs import trial_figure
 from bocb_hf.report.figures.distributions import boxes
 from bocb_hf.report.figures.grid import heatmap
 from bocb_hf.report.figures.style import figure_bytes
 from bocb_hf.report.html import Section, render_report
-from bocb_hf.report.tables import json_rows, latex_table, markdown_table
+from bocb_hf.report.tables import csv_bytes, json_rows, latex_table, markdown_table
 from bocb_hf.report.tabulate import Tabulated
 from bocb_hf.report.words.ledger import ledger_text
 from bocb_hf.report.words.tables import contrast_text, notes, terminal_text
@@ -66,13 +66,13 @@ def write_outputs(tabulated: Tabulated, out_dir: Path) -> Outputs:
         files[f"{name}.png"] = figure_bytes(figure, "png")
         sections.append(Section(found, svg, _tuning_figures(found.table)))
     frame = coupling_frame([found.table for found in tabulated.results])
-    files["coupling.csv"] = frame.to_csv(index=False, lineterminator="\n").encode()
+    files["coupling.csv"] = csv_bytes(frame)
     files["coupling.parquet"] = frame.to_parquet(index=False)
     files["coupling.json"] = json_rows(frame)
     files["coupling.md"] = "\n".join(markdown).encode()
     files["coupling.tex"] = "\n".join(latex).encode()
     files["report.html"] = render_report(sections, contents.quarantined, contents.uri, contents.places).encode()
-    paths = [write_file(out_dir / name, content) for name, content in sorted(files.items())]
+    paths = [write_atomically(out_dir / name, content) for name, content in sorted(files.items())]
     return Outputs(paths, _text(tabulated))
 
 
@@ -114,28 +114,6 @@ def wrap(sentence: str) -> str:
 
 
 def table_slug(table: Table) -> str:
-    """The part of a file name that tells a table from others: data set, setting and revision."""
-    return "-".join(re.sub(r"[^a-z0-9_]+", "-", p.lower()) for p in (table.dataset, table.setting, table.revision[:7]))
-
-
-class CannotWrite(InputError):
-    """A file could not be written. The command puts the name of the option that named the folder before the message."""
-
-    def __init__(self, path: Path, error: OSError) -> None:
-        super().__init__(f"cannot write {path}: {error.strerror}; choose another folder or free some space")
-
-
-def write_file(path: Path, content: bytes) -> Path:
-    """Replaces a file in one step, so that nobody reads half of it.
-
-    Raises:
-        CannotWrite: The folder is no folder, or may not be written, or the disk is full.
-    """
-    temporary = path.with_name(f".{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    except OSError as error:
-        raise CannotWrite(path, error) from error
-    return path
+    """The part of a file name that tells a table from others: data set, setting, revision and starting weights."""
+    parts = (table.dataset, table.setting, table.revision[:7], *([table.start] if table.start else []))
+    return "-".join(re.sub(r"[^a-z0-9_]+", "-", part.lower()) for part in parts)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -22,20 +23,32 @@ from bocb_hf.coupling.scores import ScoreTable
 from bocb_hf.coupling.table import Table
 from bocb_hf.coupling.trials import expected_best, trial_curves, trial_scores
 from bocb_hf.report.words.tables import backbone_label, optimizer_label
+from bocb_hf.schema import one_line
 
 DIGITS = 2
 ACROSS = 6  # backbones beside each other in Markdown and LaTeX; the others follow in a table of their own
 _TEX = str.maketrans(
-    {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}"}
-    | {"^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
+    {
+        **{"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}"},
+        **{"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"},
+        **{"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "`": r"\textasciigrave{}"},
+        # at the beginning of a row these would be an option of the line break before it; babel makes '"' a command
+        **{"[": "{[}", "]": "{]}", "*": "{*}", '"': r"{\char34}"},
+    }
 )
+_SIGNS = {
+    **{"±": "$\\pm$", "–": "--", "κ": "$\\kappa$", "α": "$\\alpha$", "‖w‖₂": "$\\Vert w\\Vert_2$", "−": "$-$"},
+    **{"★ ": "", "…": "\\ldots{}", "×": "$\\times$"},
+}
+_MARKUP = re.compile(r"[\\`*|<>\[\]$~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def table_files(scores: ScoreTable, marks: Marks, name: str = "scores") -> dict[str, bytes]:
     """A table of scores in all five formats, by file name; equal tables give equal bytes."""
     frame = score_frame(scores, marks)
     return {
-        f"{name}.csv": frame.to_csv(index=False, lineterminator="\n").encode(),
+        f"{name}.csv": csv_bytes(frame),
         f"{name}.parquet": frame.to_parquet(index=False),
         f"{name}.json": json_rows(frame),
         f"{name}.md": markdown_table(scores, marks).encode(),
@@ -101,7 +114,7 @@ def tuning_files(table: Table) -> dict[str, bytes]:
         "pareto.csv": _fronts(table),
     }
     filled = {name: pd.DataFrame(rows) for name, rows in frames.items() if rows}
-    return {name: frame.to_csv(index=False, lineterminator="\n").encode() for name, frame in filled.items()}
+    return {name: csv_bytes(frame) for name, frame in filled.items()}
 
 
 def _cell_trials(table: Table) -> list[dict[str, Any]]:
@@ -175,28 +188,28 @@ def markdown_table(scores: ScoreTable, marks: Marks) -> str:
     """The table in Markdown, with the best of each column in bold."""
     blocks: list[str] = []
     for block in _blocks(scores):
-        head = ["optimizer", *(backbone_label(scores.backbones[b]).replace("|", r"\|") for b in block)]
+        head = ["optimizer", *(escape_markdown(backbone_label(scores.backbones[b])) for b in block)]
         lines = [head, ["---", *["---:"] * len(block)]]
         for o, optimizer in enumerate(scores.optimizers):
             cells = [cell_text(scores, marks, b, o) for b in block]
             shown = [f"**{c}**" if is_best(scores, b, o) else c for b, c in zip(block, cells, strict=True)]
-            lines.append([optimizer_label(optimizer).replace("|", r"\|"), *shown])
+            lines.append([escape_markdown(optimizer_label(optimizer)), *shown])
         blocks.append("\n".join("| " + " | ".join(line) + " |" for line in lines))
-    return "\n\n".join([*blocks, caption(scores, marks)]) + "\n"
+    return "\n\n".join([*blocks, escape_markdown(caption(scores, marks))]) + "\n"
 
 
 def latex_table(scores: ScoreTable, marks: Marks) -> str:
     """The table in LaTeX, for the package booktabs, with the best of each column in bold."""
-    blocks = ["% needs \\usepackage{booktabs}\n% " + caption(scores, marks)]
+    blocks = ["% needs \\usepackage{booktabs}\n% " + _comment(caption(scores, marks))]
     for block in _blocks(scores):
-        head = " & ".join(["Optimizer", *(backbone_label(scores.backbones[b]).translate(_TEX) for b in block)])
+        head = " & ".join(["Optimizer", *(escape_tex(backbone_label(scores.backbones[b])) for b in block)])
         lines = [f"\\begin{{tabular}}{{l{'r' * len(block)}}}", "\\toprule", f"{head} \\\\", "\\midrule"]
         previous = scores.categories[0]
         for o, optimizer in enumerate(scores.optimizers):
             if scores.categories[o] != previous:
                 lines.append("\\addlinespace")
                 previous = scores.categories[o]
-            cells = [optimizer_label(optimizer).translate(_TEX)]
+            cells = [escape_tex(optimizer_label(optimizer))]
             for b in block:
                 text = cell_text(scores, marks, b, o)
                 tex = escape_tex(text)
@@ -235,26 +248,44 @@ def caption(scores: ScoreTable, marks: Marks) -> str:
     averaged = f", each the mean of {scores.trials_per_value} trials" if scores.trials_per_value > 1 else ""
     return (
         f"{scores.metric} in points, {interval}; bold: best of the backbone; n = {n}{averaged}; "
-        f"{scores.dataset}, setting {scores.setting}, revision {scores.revision}; source: {scores.source}."
+        f"{scores.dataset}, setting {scores.setting}{', from ' + scores.start if scores.start else ''}, revision "
+        f"{scores.revision}; source: {scores.source}."
     )
 
 
+def _comment(text: str) -> str:
+    """Text on one line, so that it stays in the comment that it stands in."""
+    return one_line(text, len(text))
+
+
 def escape_tex(text: str) -> str:
-    """Escapes a text for LaTeX, the signs of our tables included."""
-    plain = text.translate(_TEX)
-    for sign, tex in (
-        ("±", "$\\pm$"),
-        ("–", "--"),
-        ("κ", "$\\kappa$"),
-        ("α", "$\\alpha$"),
-        ("‖w‖₂", "$\\Vert w\\Vert_2$"),
-        ("−", "$-$"),
-        ("★ ", ""),
-        ("…", "\\ldots{}"),
-        ("×", "$\\times$"),
-    ):
+    """Text as LaTeX shows it, on one line; nothing in it is obeyed. The signs of our own tables become commands."""
+    plain = one_line(text, len(text)).translate(_TEX)
+    for sign, tex in _SIGNS.items():
         plain = plain.replace(sign, tex)
-    return " ".join(plain.splitlines())
+    return plain
+
+
+def escape_markdown(text: str) -> str:
+    """Text as Markdown shows it, on one line, in a cell of a table or outside; nothing in it is obeyed.
+
+    Underscores inside a name stay as they are, since they mark nothing there.
+    """
+    return _MARKUP.sub(lambda match: f"\\{match.group()}", one_line(text, len(text)))
+
+
+def csv_bytes(frame: pd.DataFrame) -> bytes:
+    """A frame as CSV. Text that a spreadsheet would take for a formula begins with an apostrophe."""
+    safe = frame.copy()
+    for name in safe.columns:
+        if not pd.api.types.is_numeric_dtype(safe[name].dtype):
+            safe[name] = [csv_cell(value) for value in safe[name]]
+    return safe.to_csv(index=False, lineterminator="\n").encode()
+
+
+def csv_cell(value: Any) -> Any:
+    """A value as a cell of CSV; what is no text stays as it is."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
 def _blocks(scores: ScoreTable) -> Sequence[range]:

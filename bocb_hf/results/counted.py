@@ -1,4 +1,4 @@
-"""What counts: the records of the store that a user names, and of the submissions that maintainers have merged.
+"""Reads what counts: the records of the store that a user names, and of the submissions that were merged.
 
 ``bocb aggregate``, ``publish`` and ``leaderboard`` all read through here.
 """
@@ -33,7 +33,7 @@ def read_counted(
         raise InputError("--submissions: name the data set that holds them with --results hf://datasets/ORG/NAME")
     if not on_hub and results is None:
         return read_store(open_store(store))
-    # the client, which a local store does without
+    # These load the client of the Hub, which a local store does without.
     from bocb_hf.results.dataset import fill_cache, read_verifications
     from bocb_hf.results.files import ResultsFiles
     from bocb_hf.results.submission.merged import open_submitted

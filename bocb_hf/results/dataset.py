@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 from huggingface_hub import CommitOperationAdd, hf_hub_download
-from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, RepositoryNotFoundError
+from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError
 
 from bocb_hf.errors import InputError
 from bocb_hf.runs.record import MAX_BYTES, RunRecord
@@ -24,14 +24,14 @@ from bocb_hf.runs.verification import MAX_BYTES as MAX_VERIFICATION
 from bocb_hf.runs.verification import Verification, parse_verification
 from bocb_hf.store import hub_calls
 from bocb_hf.store.card_cache import CardCache
-from bocb_hf.store.hub_calls import check_writable, explained, make_api, with_back_off
+from bocb_hf.store.commits import commit_with_retry
+from bocb_hf.store.hub_calls import check_writable, conflicts_named, explained, make_api, who_am_i, with_back_off
 
 RECORDS, COUPLING = "data/records.parquet", "data/coupling.parquet"
 LEADERBOARD = "data/leaderboard.parquet"
 _URI = re.compile(r"hf://datasets/([A-Za-z0-9][A-Za-z0-9_-]{0,95}/[A-Za-z0-9._-]{1,96})")
 VERIFICATIONS = "verifications"
 _VERIFICATION = re.compile(rf"{VERIFICATIONS}/[0-9a-f]{{16}}-[a-z]+\.json")
-_ATTEMPTS = 20
 _BATCH = 500
 _STRINGS = (
     *("repository", "path", "run_id", "role", "status", "dataset", "setting", "data_revision", "backbone", "family"),
@@ -80,7 +80,7 @@ def records_parquet(
 def _row(record: RunRecord, place: str, level: Mapping[str, str]) -> dict[str, Any]:
     namespace, name, path = place.split("/", 2)
     digest, bits, top1 = record.sha256(), record.correctness, record.metrics.test_top1
-    dataset, setting, backbone, optimizer = record.identity.cell()
+    dataset, setting, backbone, optimizer = record.identity.cell().names
     return {
         **{"repository": f"{namespace}/{name}", "path": path, "run_id": record.run_id, "role": record.role},
         **{"status": record.status, "dataset": dataset, "setting": setting, "backbone": backbone},
@@ -105,27 +105,37 @@ def publish_results(uri: str, files: Mapping[str, bytes], message: str) -> str:
     """
     name, api = dataset_name(uri), make_api()
     check_writable(name.split("/")[0])
+
+    def attempt() -> str:
+        head = with_back_off(lambda: api.dataset_info(name, timeout=hub_calls.TIMEOUT)).sha
+        operations = [CommitOperationAdd(path, content) for path, content in files.items()]
+        with conflicts_named(uri):
+            made = with_back_off(
+                lambda: api.create_commit(
+                    name, operations, commit_message=message, repo_type="dataset", parent_commit=head
+                )
+            )
+        return made.oid
+
     with explained(uri):
         with_back_off(lambda: api.create_repo(name, repo_type="dataset", exist_ok=True))
-        for _ in range(_ATTEMPTS):
-            head = with_back_off(lambda: api.dataset_info(name, timeout=hub_calls.TIMEOUT)).sha
-            operations = [CommitOperationAdd(path, content) for path, content in files.items()]
-            try:
-                return with_back_off(
-                    lambda head=head, operations=operations: (
-                        api.create_commit(
-                            name, operations, commit_message=message, repo_type="dataset", parent_commit=head
-                        ).oid
-                    )
-                )
-            except HfHubHTTPError as error:
-                if error.response.status_code != 412:
-                    raise
-    raise InputError(f"{uri} kept changing during {_ATTEMPTS} attempts; run the same command again")
+        return commit_with_retry(attempt, uri)
 
 
 def propose(uri: str, verification: Verification) -> str:
-    """Opens a pull request with a verification; see ``open_pull_request``."""
+    """Opens a pull request with a verification, which then names who measured; see ``open_pull_request``.
+
+    Raises:
+        InputError: The token belongs to the owner of the run, whose word is what is to be verified.
+        HubError: There is no token, or the Hub refused.
+    """
+    user, organisations = who_am_i()
+    if verification.owner.lower() in {name.lower() for name in (user, *organisations)}:
+        raise InputError(
+            f"{verification.repository} belongs to {verification.owner}, and so does this token ({user}): a run is "
+            f"{verification.level} by somebody else; ask someone outside to run the same command"
+        )
+    verification = verification.model_copy(update={"measured_by": user})
     title = f"{verification.level}: {verification.repository} {verification.run_id}"
     return open_pull_request(uri, {verification.path(): verification.to_json().encode()}, title)
 

@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from bocb_hf.errors import InputError
 from bocb_hf.runs import strict_yaml
-from bocb_hf.runs.identity import DataRevision
+from bocb_hf.runs.identity import DataRevision, cell_differences
 from bocb_hf.runs.measurements import NonNegative
 from bocb_hf.runs.naming import make_run_id
 from bocb_hf.runs.record import Category, Family, RunRecord, Status
@@ -45,7 +45,7 @@ LearningRate = Annotated[float, Field(gt=0)]
 
 
 class RunEntry(Frozen):
-    """One final run in at most 2 KB. ``correct`` of ``test_images`` are right; no score unless it completed."""
+    """One final run in at most 2 KB. ``correct`` of ``test_images`` are right; only a completed run has a score."""
 
     run_id: RunId
     seed: Seed
@@ -74,7 +74,7 @@ class RunEntry(Frozen):
 
 
 class TrialEntry(Frozen):
-    """What the tuning of this cell tried: one entry a trial."""
+    """One trial of the tuning of this cell."""
 
     config_hash: ConfigHash
     seed: Seed
@@ -103,7 +103,7 @@ class PeerEntry(Frozen):
 
 
 class Peers(Frozen):
-    """What the other cells of this backbone held when somebody last looked: ``bocb render`` looks again."""
+    """What the other cells of this backbone held when ``bocb render`` last looked."""
 
     as_of: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d$")]
     entries: list[PeerEntry]
@@ -114,6 +114,7 @@ class CardBlock(Frozen):
 
     Attributes:
         eval_task: Of the benchmark that ``.eval_results/bocb.yaml`` states the score for; None where that is off.
+        pretrained: SHA-256 of the weights that its runs started from, without random ones; older cards do not say.
     """
 
     card_version: Literal[1]
@@ -129,6 +130,7 @@ class CardBlock(Frozen):
     retracted: list[RetractedEntry] = later([])
     peers: Peers | None = later(None)
     eval_task: EvalTask | None = later(None)
+    pretrained: list[Sha256] = later([])
 
     @model_validator(mode="after")
     def _once(self) -> CardBlock:
@@ -166,10 +168,15 @@ def make_block(
         ValueError: No record, or records of several cells.
     """
     records = [*finals, *trials, *(record for record, _ in retracted)]
-    cells = {record.identity.cell() for record in records}
-    if len(cells) != 1:
-        raise ValueError(f"a card describes one cell, but got {sorted(cells)}")
+    if not records:
+        raise ValueError("a card describes one cell, but got no record")
     first = records[0]
+    for record in records:
+        if record.identity.cell().names != first.identity.cell().names:
+            raise ValueError(
+                f"a card describes one cell, but {first.path()} and {record.path()} differ in "
+                f"{', '.join(cell_differences(first.identity, record.identity))}"
+            )
     return CardBlock(
         card_version=CARD_VERSION,
         dataset=first.identity.data.name,
@@ -187,6 +194,7 @@ def make_block(
         ],
         peers=peers,
         eval_task=eval_task,
+        pretrained=sorted({sha for r in records if (sha := r.identity.backbone.pretrained_sha256) is not None}),
     )
 
 

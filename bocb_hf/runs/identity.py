@@ -6,7 +6,7 @@ Device, number of processes, paths and store are in neither the identity nor its
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, NamedTuple, cast
 
 from pydantic import Field, model_validator
 
@@ -18,6 +18,11 @@ from bocb_hf.schema import Arguments, Frozen, Name, Printable, Scalar, Sha256, S
 # are not paired (see bocb_hf/data/sampling.py). 1: augmentation by sample and epoch; 2: by place in the batch and step.
 RANDOM_SCHEME = 2
 
+# of the data: which images there are, and which of them train, validate and test
+_SPLIT_FIELDS = (
+    *("revision", "evaluation_split", "validation_fraction", "validation_indices_sha256"),
+    *("test_fraction", "test_indices_sha256"),
+)
 DataRevision = Annotated[str, Field(min_length=7, max_length=64, pattern=r"^[0-9a-f]+$")]
 
 
@@ -119,6 +124,29 @@ class DataIdentity(Frozen):
         return self
 
 
+class CellKey(NamedTuple):
+    """What makes runs those of one cell: four names, and what the names leave open.
+
+    Two folders can have one name, and a pair of backbone and optimizer can start from random or from given weights.
+
+    Attributes:
+        data: Which images there are and how they are split, as ``field=value``.
+        start: SHA-256 of the weights that the backbone started from; None for random ones.
+    """
+
+    dataset: str
+    setting: str
+    backbone: str
+    optimizer: str
+    data: tuple[str, ...]
+    start: str | None
+
+    @property
+    def names(self) -> tuple[str, str, str, str]:
+        """(data set, setting, backbone, optimizer): what repositories are named after."""
+        return self[:4]
+
+
 class Identity(Frozen):
     """Everything that decides the result of a run, except the seed."""
 
@@ -134,9 +162,25 @@ class Identity(Frozen):
         """First 12 hexadecimal digits of the SHA-256 of the canonical JSON of all fields (see ``schema.later``)."""
         return hashlib.sha256(canonical_json(self.model_dump(mode="json")).encode()).hexdigest()[:12]
 
-    def cell(self) -> tuple[str, str, str, str]:
-        """(data set, setting, backbone, optimizer)."""
-        return (self.data.name, self.setting, self.backbone.name, self.optimizer.name)
+    def cell(self) -> CellKey:
+        """The cell that the run belongs to; runs of two cells are never pooled and share no repository."""
+        data = self.data.model_dump(mode="json")
+        rule = tuple(f"{name}={data[name]}" for name in _SPLIT_FIELDS if data.get(name) is not None)
+        names = (self.data.name, self.setting, self.backbone.name, self.optimizer.name)
+        return CellKey(*names, rule, self.backbone.pretrained_sha256)
+
+
+def differences(one: Identity, other: Identity) -> list[str]:
+    """The fields that two identities do not share, as dotted keys with their section, sorted."""
+    a, b = (flatten(identity.model_dump(mode="json")) for identity in (one, other))
+    return sorted(key for key in a.keys() | b.keys() if a.get(key) != b.get(key))
+
+
+def cell_differences(one: Identity, other: Identity) -> list[str]:
+    """Of ``differences`` those that put two runs into different cells."""
+    names = ("data.name", "setting", "backbone.name", "optimizer.name", "backbone.pretrained_sha256")
+    fields = {*names, *(f"data.{name}" for name in _SPLIT_FIELDS)}
+    return [key for key in differences(one, other) if key in fields]
 
 
 def flatten(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:

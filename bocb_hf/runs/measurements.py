@@ -14,6 +14,11 @@ from bocb_hf.schema import Count, Frozen, Positive, Printable, later
 
 Text = Annotated[Printable, Field(min_length=1, max_length=500)]
 NonNegative = Annotated[float, Field(ge=0)]
+# Bounds that no honest record comes near: what lies beyond is a slip or a forgery, and would spoil a table or a figure.
+Seconds = Annotated[float, Field(ge=0, le=1e9)]  # 32 years
+Images = Annotated[int, Field(ge=1, le=10**12)]
+Bytes = Annotated[int, Field(ge=0, le=2**50)]  # a pebibyte in one process
+Times = Annotated[int, Field(ge=0, le=10**6)]
 
 
 class Measurement(Frozen):
@@ -23,7 +28,7 @@ class Measurement(Frozen):
     """
 
     unit: Literal["percent", "nats"]
-    n: Positive
+    n: Images
     initial: float | None = None
     best: float | None = None
     last: float | None = None
@@ -59,6 +64,17 @@ class Metrics(Frozen):
             unit = "nats" if name.endswith("loss") else "percent"
             if value is not None and value.unit != unit:
                 raise ValueError(f"{name} must be in {unit}, not {value.unit}")
+            if value is not None and name.startswith("test_") and (value.initial, value.best) != (None, None):
+                raise ValueError(f"{name} is read once, with the last weights, and has neither initial nor best")
+        for split in ("val", "test"):
+            top1, top5 = (cast(Measurement | None, getattr(self, f"{split}_top{k}")) for k in (1, 5))
+            if top1 is None or top5 is None:
+                continue
+            if top1.n != top5.n:
+                raise ValueError(f"{split}_top5 is of {top5.n} images, but {split}_top1 of {top1.n}")
+            # the quotients of two counts of the same images differ by their rounding alone
+            if top1.last is not None and top5.last is not None and top5.last < top1.last - 1e-9:
+                raise ValueError(f"{split}_top5 is {top5.last}, below {split}_top1, which is {top1.last}")
         return self
 
 
@@ -103,7 +119,7 @@ class Correctness(Frozen):
 
 
 class Curve(Frozen):
-    """The run over its steps. ``train_*`` and ``lr`` have one entry for each of ``step``; ``val_*`` for ``val_step``.
+    """The curve of a run. ``train_*`` and ``lr`` have one entry for each of ``step``; ``val_*`` for ``val_step``.
 
     ``train_loss`` and ``train_top1`` are means over the steps since the previous entry. Where images are mixed,
     ``train_top1`` counts the larger part of each.
@@ -114,7 +130,7 @@ class Curve(Frozen):
     """
 
     step: list[Count]
-    lr: list[NonNegative]
+    lr: list[Annotated[float, Field(ge=0, le=1e6)]]
     train_loss: list[NonNegative]
     train_top1: list[Annotated[float, Field(ge=0, le=100)]]
     val_step: list[Count]
@@ -139,7 +155,7 @@ class Curve(Frozen):
 
 
 class Cost(Frozen):
-    """What the run took.
+    """What the run took in time, memory and energy.
 
     Attributes:
         wall_seconds: From start to end, over all sessions of a resumed run.
@@ -161,22 +177,28 @@ class Cost(Frozen):
         energy_source: Which counter.
     """
 
-    wall_seconds: NonNegative
-    train_seconds: NonNegative
-    evaluation_seconds: NonNegative
-    images_per_second: NonNegative
-    peak_memory_bytes: Count
+    wall_seconds: Seconds
+    train_seconds: Seconds
+    evaluation_seconds: Seconds
+    images_per_second: Annotated[float, Field(ge=0, le=1e12)]
+    peak_memory_bytes: Bytes
     memory_kind: Literal["process_rss", "device_allocated"]
-    parameters: Count
-    flops_per_image: Count | None
-    resumed: Count = 0
-    replayed_epochs: Count = later(0)
-    data_seconds: NonNegative | None = later(None)
-    forward_backward_seconds: NonNegative | None = later(None)
-    optimizer_seconds: NonNegative | None = later(None)
-    waited_seconds: NonNegative | None = later(None)
-    energy_joules: NonNegative | None = later(None)
+    parameters: Annotated[int, Field(ge=1, le=10**14)]
+    flops_per_image: Annotated[int, Field(ge=1, le=10**18)] | None
+    resumed: Times = 0
+    replayed_epochs: Times = later(0)
+    data_seconds: Seconds | None = later(None)
+    forward_backward_seconds: Seconds | None = later(None)
+    optimizer_seconds: Seconds | None = later(None)
+    waited_seconds: Seconds | None = later(None)
+    energy_joules: Annotated[float, Field(ge=0, le=1e15)] | None = later(None)
     energy_source: Literal["nvml", "rapl"] | None = later(None)
+
+    @model_validator(mode="after")
+    def _measured(self) -> Cost:
+        if (self.energy_joules is None) != (self.energy_source is None):
+            raise ValueError("energy_joules and energy_source go together")
+        return self
 
 
 class StartingWeights(Frozen):
@@ -206,9 +228,9 @@ class Environment(Frozen):
     """
 
     device: Text
-    processes: Positive
-    micro_batch: Positive
-    threads: Positive
+    processes: Annotated[int, Field(ge=1, le=10**6)]
+    micro_batch: Annotated[int, Field(ge=1, le=10**9)]
+    threads: Annotated[int, Field(ge=1, le=10**6)]
     deterministic: bool
     tf32: bool = later(False)
     channels_last: bool = later(False)

@@ -6,7 +6,7 @@ import hashlib
 import re
 from typing import Any
 
-from bocb_hf.runs.identity import BackboneIdentity, DataIdentity
+from bocb_hf.runs.identity import BackboneIdentity, CellKey, DataIdentity
 from bocb_hf.schema import canonical_json
 
 
@@ -25,6 +25,21 @@ def repository_name(dataset: str, setting: str, backbone: str, optimizer: str) -
         digest = hashlib.sha256("\0".join(raw).encode()).hexdigest()[:6]
         name = f"{name[:83].rstrip('-')}-{digest}"
     return name
+
+
+def own_repository_name(cell: CellKey) -> str:
+    """Name of a cell's repository where the plain name is taken by a cell of the same four names.
+
+    It ends in six digits of a hash of what those two cells do not share: the data and the starting weights.
+    """
+    digest = hashlib.sha256(canonical_json({"data": cell.data, "start": cell.start}).encode()).hexdigest()[:6]
+    return f"{repository_name(*cell.names)[:89].rstrip('-')}-{digest}"
+
+
+def is_repository_name(name: str, dataset: str, setting: str, backbone: str, optimizer: str) -> bool:
+    """Whether a repository of a cell of these four names may be called so, whatever its data and starting weights."""
+    plain = repository_name(dataset, setting, backbone, optimizer)
+    return name == plain or re.fullmatch(re.escape(plain[:89].rstrip("-")) + "-[0-9a-f]{6}", name) is not None
 
 
 def floor_repository_name(dataset: str) -> str:

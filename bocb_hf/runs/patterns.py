@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from bocb_hf.schema import Frozen
+from bocb_hf.schema import Frozen, Printable
 
 BINS = 256  # of the histogram, from the smallest to the largest weight of the layer
 TOP_SHARE = 0.1  # of the components: the energy of these tenth, at least of one
@@ -38,7 +38,7 @@ class LayerPattern(Frozen):
             eigenvalues.
     """
 
-    name: Annotated[str, Field(min_length=1, max_length=300)]
+    name: Annotated[Printable, Field(min_length=1, max_length=300)]
     entropy: _NonNegative
     norm: _NonNegative
     energy: Annotated[float, Field(ge=0, le=1)] | None

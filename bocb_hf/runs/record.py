@@ -6,24 +6,27 @@ A record is validated when it is made and again when it is read. Nothing in it n
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, model_validator
 
-from bocb_hf.errors import InputError
 from bocb_hf.runs.identity import BackboneIdentity, DataIdentity, Identity
-from bocb_hf.runs.measurements import Correctness, Cost, Curve, Environment, Metrics, NonNegative, StartingWeights, Text
-from bocb_hf.runs.naming import floor_path, floor_repository_name, make_run_id, repository_name
+from bocb_hf.runs.measurements import Correctness, Cost, Curve, Environment, Metrics, Seconds, StartingWeights, Text
+from bocb_hf.runs.naming import (
+    floor_path,
+    floor_repository_name,
+    make_run_id,
+    own_repository_name,
+    repository_name,
+)
 from bocb_hf.runs.patterns import WeightPatterns
 from bocb_hf.schema import (
     ConfigHash,
     Count,
     Document,
     Frozen,
-    Positive,
     Role,
     RunId,
     Scalar,
@@ -97,7 +100,7 @@ class RunRecord(Document):
     category: Category
     stopped_step: Count | None
     reason: Text | None
-    total_steps: Positive
+    total_steps: Annotated[int, Field(ge=1, le=10**12)]
     metrics: Metrics
     test_split: Text | None
     correctness: Correctness | None
@@ -121,6 +124,11 @@ class RunRecord(Document):
             raise ValueError("reason is given exactly when a run did not complete")
         if (self.reason is None) != (self.stopped_step is None):
             raise ValueError("reason and stopped_step go together")
+        if self.stopped_step is not None and self.stopped_step > self.total_steps:
+            raise ValueError(f"stopped_step is {self.stopped_step}, but the run has {self.total_steps} steps")
+        for name, steps in (("step", self.curve.step), ("val_step", self.curve.val_step)):
+            if steps and steps[-1] > self.total_steps:
+                raise ValueError(f"curve.{name} goes to {steps[-1]}, but the run has {self.total_steps} steps")
         test = (self.metrics.test_top1, self.metrics.test_loss, self.metrics.test_top5)
         read_test = self.role == "final" and self.status == "completed"
         if read_test:
@@ -134,6 +142,9 @@ class RunRecord(Document):
             expected = 100 * self.correctness.k / self.correctness.n
             if top1.n != self.correctness.n or abs(top1.last - expected) > 1e-9:
                 raise ValueError(f"test_top1 is {top1.last} of {top1.n}, but the bits give {expected}")
+            loss = self.metrics.test_loss
+            if loss is not None and loss.n != self.correctness.n:
+                raise ValueError(f"test_loss is of {loss.n} images, but the bits are of {self.correctness.n}")
         elif any(test) or self.correctness or self.test_split or self.weights_sha256:
             raise ValueError(f"a {self.status} {self.role} run must hold no test metric")
         if self.patterns is not None and not read_test:
@@ -146,8 +157,12 @@ class RunRecord(Document):
         return self
 
     def repository(self) -> str:
-        """Name of the repository that this record belongs to."""
-        return repository_name(*self.identity.cell())
+        """Name of the repository that this record belongs to, unless another cell of that name was there first."""
+        return repository_name(*self.identity.cell().names)
+
+    def repositories(self) -> tuple[str, ...]:
+        """Names of the repositories that this record may lie in: the plain one, and the one of its cell alone."""
+        return (self.repository(), own_repository_name(self.identity.cell()))
 
     def path(self) -> str:
         """Where the record lies in its repository."""
@@ -176,7 +191,7 @@ class FloorRecord(Document):
     train_top1: Annotated[float, Field(ge=0, le=100)]
     correctness: Correctness
     test_split: Text
-    seconds: NonNegative
+    seconds: Seconds
     environment: Environment
     finished_at: UtcTime
 
@@ -185,11 +200,17 @@ class FloorRecord(Document):
         given = (self.backbone is not None, self.seed is not None)
         if given != (self.kind == "frozen_backbone",) * 2:
             raise ValueError("backbone and seed are given exactly for a frozen backbone")
+        if self.test_split != self.data.evaluation_split:
+            raise ValueError(f"test_split is {self.test_split}, not {self.data.evaluation_split}")
         return self
 
     def repository(self) -> str:
         """Name of the repository that this record belongs to."""
         return floor_repository_name(self.data.name)
+
+    def repositories(self) -> tuple[str, ...]:
+        """Names of the repositories that this record may lie in: one, for the path names the data exactly."""
+        return (self.repository(),)
 
     def path(self) -> str:
         """Where the record lies in its repository; one for each revision, size and split of the data, and network."""
@@ -210,13 +231,7 @@ def parse_record(content: bytes, source: str, model: type[R] = RunRecord) -> R:
     Raises:
         InputError: Too large, malformed, inconsistent, or of a newer schema.
     """
-    version = _schema_version(content)
-    if isinstance(version, int) and version > SCHEMA_VERSION:
-        raise InputError(
-            f"{source}: schema version {version} is newer than {SCHEMA_VERSION}, the newest readable here; "
-            "upgrade bocb-hf"
-        )
-    return parse_document(model, content, source, "record", MAX_BYTES)
+    return parse_document(model, content, source, "record", MAX_BYTES, SCHEMA_VERSION)
 
 
 def read_record(path: Path, source: str) -> RunRecord:
@@ -228,12 +243,6 @@ def read_record(path: Path, source: str) -> RunRecord:
     """
     with path.open("rb") as file:
         return parse_record(file.read(MAX_BYTES + 1), source)
-
-
-def _schema_version(content: bytes) -> Any:
-    """The schema version of a stored record, read leniently so that a newer one gets its own message."""
-    match = re.search(rb'"schema_version"\s*:\s*(\d{1,6})', content)
-    return int(match.group(1)) if match else None
 
 
 def wilson_interval(k: int, n: int, z: float = 1.959963984540054) -> tuple[float, float]:

@@ -18,7 +18,7 @@ MAX_BYTES = 1_000_000
 MAX_VALUES = 50_000  # a card of a thousand runs has half of that; a megabyte of commas would take half a minute
 
 
-# YAML 1.1, which PyYAML implements, reads 1e-3 as a string because it has no dot
+# YAML 1.1, which PyYAML implements, reads 1e-3 as a string because it has no dot.
 _FLOAT = (
     "tag:yaml.org,2002:float",
     re.compile(r"^[-+]?(?:[0-9][0-9_]*)(?:\.[0-9_]*)?(?:[eE][-+]?[0-9]+)$"),
@@ -28,7 +28,7 @@ _TIMESTAMP = "tag:yaml.org,2002:timestamp"
 
 
 class _Loader(yaml.SafeLoader):
-    # a date stays a string: JSON has none, and no field of ours is one
+    # A date stays a string, because JSON has no dates and no field of ours is one.
     yaml_implicit_resolvers: ClassVar[dict[Any, Any]] = {
         first: [(tag, pattern) for tag, pattern in resolvers if tag != _TIMESTAMP]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
@@ -67,7 +67,7 @@ class _Dumper(yaml.SafeDumper):
 
 
 _Loader.add_implicit_resolver(*_FLOAT)
-# so that a string that looks like a number, such as the hash 12345678e901, is quoted
+# A string that looks like a number, such as the hash 12345678e901, is then quoted.
 _Dumper.add_implicit_resolver(*_FLOAT)
 
 

@@ -1,4 +1,4 @@
-"""Levels of trust: what somebody else has measured again.
+"""Levels of trust, which say what somebody else has measured again.
 
 ``self-reported`` is what a card says. ``verified`` says that a maintainer has measured these weights again; it says
 nothing about how they were trained. ``reproduced`` says that the run was trained again from its record. Both are files
@@ -32,6 +32,7 @@ from bocb_hf.schema import (
 )
 
 Level = Literal["self-reported", "verified", "reproduced"]
+UserName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,95}$")]
 MAX_BYTES = 10_000
 _ORDER: tuple[Level, ...] = ("self-reported", "verified", "reproduced")
 
@@ -53,6 +54,8 @@ class Verification(Document):
         tolerance: Largest difference of the two scores that counts as the same, in points.
         measured_on: Device and version of torch.
         measured_at: UTC.
+        measured_by: The Hub's user who measured and proposed it; None in files from before it was kept, and in those
+            that were not proposed by ``bocb``.
     """
 
     schema_version: Literal[1]
@@ -69,6 +72,7 @@ class Verification(Document):
     tolerance: float = Field(gt=0, le=5)
     measured_on: Annotated[Printable, Field(max_length=200)]
     measured_at: UtcTime
+    measured_by: UserName | None = later(None)
 
     @model_validator(mode="after")
     def _agrees(self) -> Verification:
@@ -80,6 +84,11 @@ class Verification(Document):
                 f"apart than {self.tolerance:g} points"
             )
         return self
+
+    @property
+    def owner(self) -> str:
+        """The user or organisation that the run belongs to."""
+        return self.repository.split("/")[0]
 
     def path(self) -> str:
         """Where it lies in the results data set."""
@@ -123,7 +132,7 @@ def make_verification(
     return Verification(
         schema_version=1,
         level="verified" if again is None else "reproduced",
-        repository=f"local/{record.repository()}" if Path(repository).is_dir() else repository,
+        repository=_place(repository, record),
         run_id=record.run_id,
         record_sha256=record.sha256(),
         weights_sha256=again or weights,
@@ -136,6 +145,14 @@ def make_verification(
         measured_on=measured_on,
         measured_at=utc_now(),
     )
+
+
+def _place(repository: str, record: RunRecord) -> str:
+    """Where the run lies; what was measured in a folder is named after it, where its name is one of the run's."""
+    if not Path(repository).is_dir():
+        return repository
+    name = Path(repository).resolve().name
+    return f"local/{name if name in record.repositories() else record.repository()}"
 
 
 def parse_verification(content: bytes, source: str) -> Verification:

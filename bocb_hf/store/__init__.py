@@ -13,12 +13,12 @@ from bocb_hf.schema import HUB_SCHEME
 
 # The one hidden file of ours: a score as the Hub's benchmark pages read it (bocb_hf/store/cards/eval_results.py).
 EVAL_RESULTS = ".eval_results/bocb.yaml"
-# visible parts with one slash between them, so that no file has two names, and a letter or digit somewhere
+# Visible parts have one slash between them, so that no file has two names, and a path holds a letter or a digit.
 _PATH = re.compile(r"(?=.*[A-Za-z0-9])[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
 
 
 class ConflictError(Exception):
-    """Somebody else committed since the revision that this commit was based on: read again, merge, retry."""
+    """Somebody else has committed since the revision that this commit was based on, so it must be made anew."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,10 @@ class ReadStore(Protocol):
 
 class Store(ReadStore, Protocol):
     """Repositories that are changed by commits, which name what they were based on."""
+
+    def digest(self, repository: str, path: str) -> str | None:
+        """SHA-256 of a file's content, also of one that is too large to be read; None when there is no such file."""
+        ...
 
     def commit(
         self,
@@ -104,6 +108,17 @@ def is_path(path: str) -> bool:
     return path == EVAL_RESULTS or _PATH.fullmatch(path) is not None
 
 
+def check_plain(add: Mapping[str, bytes | Path | CopyOf]) -> None:
+    """Refuses to commit what a symbolic link leads to: that could be any file of this machine.
+
+    Raises:
+        InputError: The content of a path is a link.
+    """
+    for path, content in add.items():
+        if isinstance(content, Path) and content.is_symlink():
+            raise InputError(f"{path}: {content} is a symbolic link, which is not followed; put the file in its place")
+
+
 def check_repository(repository: str) -> str:
     """Returns ``namespace/name`` unchanged.
 
@@ -133,7 +148,7 @@ def open_store(uri: str) -> Store:
 
 
 def open_training_store(uri: str, local: str) -> tuple[Store, Store | None]:
-    """Opens where runs are kept, and where they go from there.
+    """Opens the store that runs are kept in, and the one on the Hub that they are sent on to.
 
     Args:
         uri: A folder, or ``hf://<namespace>``.

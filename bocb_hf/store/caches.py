@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def namespaces(uri: str) -> list[str]:
-    """The allow-list that a store names.
+    """The namespaces that a store names; no other is read.
 
     Raises:
         InputError: It is not on the Hub, or names nobody.
@@ -25,7 +25,7 @@ def namespaces(uri: str) -> list[str]:
 
 
 def open_caches(stack: ExitStack, store: str, offline: bool) -> list[CardCache]:
-    """The caches of the namespaces that a store names, read anew; prints what has changed.
+    """Opens the caches of the namespaces that a store names, reads them anew, and prints what has changed.
 
     Args:
         stack: Closes them.

@@ -16,12 +16,11 @@ from typing import Any, NamedTuple, cast
 
 from bocb_hf.errors import InputError
 from bocb_hf.runs.card import CardBlock, parse_card, parse_metadata
-from bocb_hf.runs.naming import repository_name
 from bocb_hf.runs.record import MAX_BYTES
 from bocb_hf.store.file_cache import FileCache
 from bocb_hf.store.hub import HubStore, download
 from bocb_hf.store.hub_listing import Listed, list_pages, list_repositories, parse_item, read_item
-from bocb_hf.store.read import CARD
+from bocb_hf.store.read import CARD, check_card
 
 FLOORS = "bocb-baselines"
 _PAGE = 1000
@@ -72,7 +71,7 @@ class CardCache(FileCache):
     # refreshing
 
     def refresh(self) -> Refreshed:
-        """Reads what has changed since the last time.
+        """Reads the cards that have changed since the last refresh.
 
         A full listing holds every card and is megabytes long; the short one holds names and heads. So the full one is
         read the first time, or when many cards have changed, and single cards otherwise.
@@ -106,7 +105,7 @@ class CardCache(FileCache):
         return int(self.base.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
 
     def _list(self, items: Iterable[Listed]) -> None:
-        """Notes what a listing names, in a table that lives as long as this connection, beside memory."""
+        """Notes what a listing names in a temporary table, which does not count as memory."""
         with self.base:
             rows = ((item.repository, item.sha) for item in items)
             self.base.executemany("INSERT OR REPLACE INTO listed VALUES (?, ?)", rows)
@@ -141,7 +140,7 @@ class CardCache(FileCache):
         return len(new)
 
     def _take(self, items: Iterable[Listed]) -> None:
-        """Keeps the cards of single repositories, also where the Hub's answer could not hold one."""
+        """Keeps the cards of single repositories; where the Hub's answer holds none, the file README.md is read."""
         for item in items:
             if "cardData" in item.item:
                 self._keep([item])
@@ -153,7 +152,7 @@ class CardCache(FileCache):
         for name, sha in heads.items():
             try:
                 text = download(name, CARD, sha, limit=MAX_BYTES).decode("utf-8")
-                row = (name, sha, self._checked(parse_card(text, f"{name}/{CARD}"), name), None)
+                row = (name, sha, check_card(parse_card(text, f"{name}/{CARD}"), name).model_dump_json(), None)
             except FileNotFoundError:
                 row = (name, sha, None, "there is no card")
             except (InputError, UnicodeDecodeError) as error:
@@ -169,21 +168,11 @@ class CardCache(FileCache):
                 rows.append((name, item.sha, None, None))
                 continue
             try:
-                rows.append((name, item.sha, self._checked(parse_metadata(data, f"{name}/{CARD}"), name), None))
+                block = check_card(parse_metadata(data, f"{name}/{CARD}"), name)
+                rows.append((name, item.sha, block.model_dump_json(), None))
             except InputError as error:
                 rows.append((name, item.sha, None, str(error).removeprefix(f"{name}/{CARD}: ")))
         self._write(rows)
-
-    def _checked(self, block: CardBlock, repository: str) -> str:
-        """The block as it is kept.
-
-        Raises:
-            InputError: It describes another cell than its repository is named for.
-        """
-        name = repository_name(block.dataset, block.setting, block.backbone, block.optimizer)
-        if repository != f"{self.hub.namespace}/{name}":
-            raise InputError(f"{repository}/{CARD}: its card is that of a repository called {name}")
-        return block.model_dump_json()
 
     def _write(self, rows: Iterable[tuple[str, str, str | None, str | None]]) -> None:
         with self.base:
@@ -237,7 +226,7 @@ class CardCache(FileCache):
         return list(json.loads(kept))
 
     def read(self, repository: str, path: str) -> bytes:
-        """A record, from the cache when it is there.
+        """A record; it comes from the cache when it is there.
 
         Raises:
             FileNotFoundError: The repository does not hold it.
@@ -264,7 +253,7 @@ class CardCache(FileCache):
 
 @contextmanager
 def open_cache(namespace: str, offline: bool = False, folder: Path | None = None) -> Generator[CardCache]:
-    """A cache, closed afterwards."""
+    """Opens the cache of a namespace, and closes it when the block ends."""
     cache = CardCache(namespace, folder, offline)
     try:
         yield cache

@@ -11,13 +11,15 @@ from bocb_hf.runs.card import CardBlock, make_block
 from bocb_hf.runs.record import FloorRecord, RunRecord
 from bocb_hf.schema import one_line
 from bocb_hf.store import ReadStore
+from bocb_hf.store.local import LocalStore
 from bocb_hf.store.read import CARD, RUN, CardSource, read_repository, reason_text
 
+LINK = "is a symbolic link, which is not followed; put what it leads to in its place"
 DISAGREE = "card and record disagree; `bocb render` rebuilds the card from the records"
 
 
 class Quarantined(NamedTuple):
-    """Something that no table counts."""
+    """A file, or a repository, that no table counts, and the reason."""
 
     repository: str
     path: str
@@ -64,6 +66,11 @@ def read_store(*stores: ReadStore) -> StoreContents:
             contents.quarantined.append(Quarantined(repository, path, reason))
         return first == repository
 
+    for store in stores:
+        if isinstance(store, LocalStore):
+            for link in store.links():
+                namespace, name, path = (*link.split("/", 2), "", "")[:3]
+                contents.quarantined.append(Quarantined(f"{namespace}/{name}".rstrip("/"), path, LINK))
     for store, repository in ((each, name) for each in stores for name in each.repositories()):
         runs, floors = _read_repository(store, repository, contents.quarantined)
         kept = [r for r in runs if is_first((r.role, r.run_id), repository, r.path())]
@@ -107,14 +114,42 @@ def _read_repository(
     return [], floors
 
 
+def _misdescribed(card: CardBlock, found: Sequence[RunRecord]) -> str | None:
+    """What a card says of its cell that none of the records says."""
+    for name, said, true in (
+        ("family", card.family, {record.family for record in found}),
+        ("category", card.category, {record.category for record in found}),
+    ):
+        if found and said not in true:
+            return f"its {name} is {said} in the card, but {' and '.join(sorted(true))} in the records"
+    return None
+
+
+def _differs(card: CardBlock, record: RunRecord) -> str | None:
+    """What a card says of its cell that is not true of a record."""
+    names = (card.dataset, card.setting, card.backbone, card.optimizer)
+    true = record.identity.cell().names
+    for name, said, recorded in zip(("dataset", "setting", "backbone", "optimizer"), names, true, strict=True):
+        if said != recorded:
+            return f"its {name} is {recorded}, but {said} in the card"
+    revision = record.identity.data.revision
+    return None if revision in card.data_revisions else f"its data revision {revision} is not in the card"
+
+
 def _check_card(
     card: CardBlock, found: Sequence[RunRecord], bad: set[str], quarantine: Callable[[str, str], None]
 ) -> list[RunRecord]:
     """The records that the card lists as they are, trials always; quarantines every disagreement."""
     listed = {entry.run_id: entry for entry in card.runs}
     kept: list[RunRecord] = []
+    if reason := _misdescribed(card, found):
+        quarantine(CARD, f"{reason}; {DISAGREE}")
+        return []
     for record in found:
-        if record.role == "final" and listed.get(record.run_id) != make_block([record], []).runs[0]:
+        if reason := _differs(card, record):
+            bad.add(record.path())
+            quarantine(record.path(), f"{reason}; {DISAGREE}")
+        elif record.role == "final" and listed.get(record.run_id) != make_block([record], []).runs[0]:
             bad.add(record.path())
             quarantine(record.path(), DISAGREE)
         else:

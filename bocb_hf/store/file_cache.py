@@ -1,4 +1,4 @@
-"""What was read of the Hub, on disk: small files by key and a few facts, in one SQLite file for each place read."""
+"""Keeps on disk what was read of the Hub: small files by key and a few facts, in one SQLite file for each place."""
 
 from __future__ import annotations
 
@@ -44,26 +44,26 @@ class FileCache:
         self.base.close()
 
     def fact(self, name: str) -> str | None:
-        """A remembered value."""
+        """The value that was remembered under a name, or None."""
         row = self.base.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
         return None if row is None else str(row[0])
 
     def set_facts(self, **values: str) -> None:
-        """Remembers values, together."""
+        """Remembers several values in one transaction."""
         with self.base:
             self.base.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", values.items())
 
     def holds(self, key: str) -> bool:
-        """Whether a file is here."""
+        """Whether the cache holds the file of a key."""
         return self.base.execute("SELECT 1 FROM files WHERE key = ?", (key,)).fetchone() is not None
 
     def get(self, key: str) -> bytes | None:
-        """A file, or None."""
+        """The file of a key, or None when it is not here."""
         row = self.base.execute("SELECT content FROM files WHERE key = ?", (key,)).fetchone()
         return None if row is None else zlib.decompress(row[0])
 
     def put(self, files: Mapping[str, bytes]) -> None:
-        """Keeps files, together."""
+        """Keeps several files in one transaction."""
         with self.base:
             rows = ((key, zlib.compress(content, 1)) for key, content in files.items())
             self.base.executemany("INSERT OR REPLACE INTO files VALUES (?, ?)", rows)

@@ -6,6 +6,7 @@ ever written to.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -15,12 +16,12 @@ from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 
 from bocb_hf.errors import InputError
 from bocb_hf.runs.record import MAX_BYTES
-from bocb_hf.store import ConflictError, CopyOf, check_path, check_repository, hub_calls, is_path
+from bocb_hf.store import ConflictError, CopyOf, check_path, check_plain, check_repository, hub_calls, is_path
 from bocb_hf.store.hub_calls import client, explained, make_api, with_back_off
 from bocb_hf.store.hub_listing import list_repositories
 
 _NAMESPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,95}")
-# formats that run code when they are loaded; we neither write nor read them
+# Loading a file of these formats can run code, so none is written or read.
 UNSAFE = (".bin", ".ckpt", ".h5", ".joblib", ".msgpack", ".npy", ".npz", ".pickle", ".pkl", ".pt", ".pth", ".tar")
 
 Operation = CommitOperationAdd | CommitOperationCopy | CommitOperationDelete
@@ -44,6 +45,7 @@ class HubStore:
         self.namespace = namespace
         self.api = make_api()
         self._heads: dict[str, str] = {}
+        self._trees: dict[str, tuple[str, dict[str, RepoFile]]] = {}
 
     @property
     def uri(self) -> str:
@@ -66,12 +68,27 @@ class HubStore:
 
     def files(self, repository: str) -> list[str]:
         """Paths of all files, sorted; without hidden ones and names that a path of ours cannot have."""
+        return sorted(filter(is_path, self._tree(repository)))
+
+    def digest(self, repository: str, path: str) -> str | None:
+        file = self._tree(repository).get(check_path(path))
+        if file is None:
+            return None
+        if file.lfs is not None:  # large files, which the Hub keeps by their SHA-256
+            return file.lfs.sha256
+        return hashlib.sha256(self.read(repository, path)).hexdigest()
+
+    def _tree(self, repository: str) -> Mapping[str, RepoFile]:
+        """Every file of the head that was last seen, by its path; listed once for each head."""
         head = self._head(repository)
         if head is None:
-            return []
-        with explained(repository):
-            tree = list(self.api.list_repo_tree(repository, recursive=True, revision=head))
-        return sorted(file.path for file in tree if isinstance(file, RepoFile) and is_path(file.path))
+            return {}
+        known = self._trees.get(repository)
+        if known is None or known[0] != head:
+            with explained(repository):
+                tree = list(self.api.list_repo_tree(repository, recursive=True, revision=head))
+            known = self._trees[repository] = (head, {file.path: file for file in tree if isinstance(file, RepoFile)})
+        return known[1]
 
     def read(self, repository: str, path: str) -> bytes:
         """Content of one file of at most 20 MB; weights are downloaded by ``huggingface_hub``, not through here.
@@ -104,6 +121,7 @@ class HubStore:
         if repository.split("/")[0] != self.namespace:
             raise InputError(f"{repository} is not in {self.uri}, the only place that this store writes to")
         check_repository(repository)
+        check_plain(add)
         for path in add:
             if check_path(path).endswith(UNSAFE):
                 raise InputError(f"{path}: only safetensors are stored, since loading such a file runs code")
@@ -127,7 +145,7 @@ class HubStore:
         return made
 
     def _send(self, repository: str, operations: list[Operation], parent: str, message: str) -> str:
-        """Uploads, each content once though several paths may hold it, and commits."""
+        """Uploads each content once, though several paths may hold it, and commits; returns the new revision."""
         sources = {op.path_or_fileobj: op for op in operations if isinstance(op, CommitOperationAdd)}
         unique = [op for content, op in sources.items() if isinstance(content, str | Path)]
         self.api.preupload_lfs_files(repository, unique, free_memory=False)
@@ -176,7 +194,7 @@ def download(repository: str, path: str, revision: str, kind: str = "model", lim
 
 
 def _operations(add: Mapping[str, bytes | Path | CopyOf], removed: list[str]) -> list[Operation]:
-    """Made anew for every attempt: the client writes into them."""
+    """The operations of a commit. They are made anew for every attempt, because the client writes into them."""
     operations: list[Operation] = []
     for path, content in add.items():
         if isinstance(content, CopyOf):

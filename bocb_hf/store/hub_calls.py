@@ -24,6 +24,7 @@ from huggingface_hub.errors import (
 
 import bocb_hf
 from bocb_hf.errors import InputError
+from bocb_hf.store import ConflictError
 
 log = logging.getLogger(__name__)
 client: Any = utils  # the client's typing leaves parts of these functions open
@@ -79,6 +80,24 @@ def explained(action: str) -> Generator[None]:
         raise HubError(f"{action}: {scrub(str(error))}: {scrub(str(inner or ''))}") from None
     except (HTTPError, OSError, ValueError) as error:
         raise HubError(f"{action}: {type(error).__name__}: {scrub(' '.join(str(error).split()))}") from None
+
+
+@contextmanager
+def conflicts_named(where: str) -> Generator[None]:
+    """Turns the Hub's answer that somebody else committed first into the error that ``commit_with_retry`` knows.
+
+    Args:
+        where: What was to be changed.
+
+    Raises:
+        ConflictError: Instead of HTTP status 412.
+    """
+    try:
+        yield
+    except HfHubHTTPError as error:
+        if error.response.status_code == 412:
+            raise ConflictError(f"{where} changed meanwhile") from None
+        raise
 
 
 def scrub(text: str) -> str:
@@ -144,6 +163,34 @@ def wait_seconds(headers: Any, attempt: int) -> float:
         then = parsedate_to_datetime(after)
         return max(0.0, then.timestamp() - time.time()) + 1.0
     return min(60.0, 2.0**attempt) * random.uniform(1, 1.25)
+
+
+def who_am_i() -> tuple[str, frozenset[str]]:
+    """The user whom the token belongs to, and the organisations that this user is a member of.
+
+    Raises:
+        HubError: There is no token, or the Hub does not accept it.
+    """
+    with explained("who this token belongs to"):
+        who: dict[str, Any] = with_back_off(lambda: cast(Any, make_api()).whoami())
+    return str(who["name"]), frozenset(str(o["name"]) for o in _dicts(who.get("orgs")))
+
+
+def speaks_for(user: str, owner: str) -> bool | None:
+    """Whether a user is an owner or, as far as the Hub tells, a member of an organisation; None where it does not tell.
+
+    Args:
+        user: Of the Hub.
+        owner: A user or organisation.
+    """
+    if user.lower() == owner.lower():
+        return True
+    try:
+        with explained(owner):
+            members = list(with_back_off(lambda: list(make_api().list_organization_members(owner))))
+    except HubError as error:
+        return False if error.status == 404 else None  # a user is no organisation
+    return any(member.username.lower() == user.lower() for member in members)
 
 
 def check_writable(namespace: str) -> str:

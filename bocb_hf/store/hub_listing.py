@@ -34,7 +34,7 @@ class Listed(NamedTuple):
 
 
 def list_repositories(namespace: str, expand: Sequence[str] = ("sha",), kind: str = "models") -> Iterator[Listed]:
-    """Every repository of a namespace with our tag.
+    """Lists every repository of a namespace that has our tag.
 
     Args:
         namespace: User or organisation; a repository of another one in the answer is left out.
@@ -69,7 +69,7 @@ def list_pages(namespace: str, expand: Sequence[str], kind: str = "models") -> I
 
 
 def _fetch_page(namespace: str, url: str, params: dict[str, Any] | None) -> tuple[list[Any] | None, str | None]:
-    """A page, and the address of the next one."""
+    """One page of a listing, and the address of the next one or None."""
     with explained(f"hf://{namespace}"):
         headers = client.build_hf_headers()
         response = client.http_backoff("GET", url, params=params, headers=headers, timeout=TIMEOUT)
@@ -101,7 +101,7 @@ def read_item(repository: str, expand: Sequence[str] = ("cardData", "sha")) -> L
 
 
 def parse_item(item: Any, namespace: str) -> Listed | None:
-    """The entry, or None when it is not a repository of this namespace."""
+    """The entry of a listing, or None when it is not a repository of this namespace."""
     if not isinstance(item, dict):
         return None
     entry = cast(dict[str, Any], item)

@@ -18,8 +18,9 @@ from pathlib import Path
 from filelock import FileLock
 
 from bocb_hf.errors import InputError
+from bocb_hf.files import link_on_the_way, read_plain, refuse_links
 from bocb_hf.runs.record import MAX_BYTES
-from bocb_hf.store import EVAL_RESULTS, ConflictError, CopyOf, check_path, check_repository
+from bocb_hf.store import EVAL_RESULTS, ConflictError, CopyOf, check_path, check_plain, check_repository
 
 
 class LocalStore:
@@ -55,17 +56,49 @@ class LocalStore:
         digest = hashlib.sha256()
         for path in self.files(repository):
             try:
-                status = (self.path(repository) / path).stat()
+                status = (self.path(repository) / path).stat(follow_symlinks=False)
             except FileNotFoundError:  # another process is committing; this revision will not be current
                 continue
             digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\0{status.st_ino}\n".encode())
         return digest.hexdigest()[:40]
 
     def files(self, repository: str) -> list[str]:
-        root = self.path(repository)
-        found = (p.relative_to(root) for p in root.rglob("*") if p.is_file() and not p.is_symlink())
-        visible = (p.as_posix() for p in found if not any(part.startswith(".") for part in p.parts))
-        return sorted([*visible, *([EVAL_RESULTS] if (root / EVAL_RESULTS).is_file() else [])])
+        """Paths of all visible files, sorted. What is a link, or lies behind one, is not there: see ``links``."""
+        found, _ = self._walk(check_repository(repository))
+        score = link_on_the_way(self.root / "models", f"{repository}/{EVAL_RESULTS}") is None
+        hidden = [EVAL_RESULTS] if score and (self.path(repository) / EVAL_RESULTS).is_file() else []
+        return sorted([*(path.removeprefix(f"{repository}/") for path in found), *hidden])
+
+    def links(self) -> list[str]:
+        """Every visible symbolic link, as ``namespace/name/path``; also one in the place of a repository or namespace.
+
+        None is followed: it could lead to any file of this machine, and what is here may be sent to the Hub.
+        """
+        return sorted(self._walk("")[1])
+
+    def _walk(self, below: str) -> tuple[list[str], list[str]]:
+        """Visible files and visible links below a folder of ``models``, without following any link."""
+        models, found, links = self.root / "models", list[str](), list[str]()
+        if link_on_the_way(models, below) is not None:
+            return [], [below]
+        pending = [below]
+        while pending:
+            place = pending.pop()
+            try:
+                entries = list(os.scandir(models / place))
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            for entry in entries:
+                path = f"{place}/{entry.name}" if place else entry.name
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_symlink():
+                    links.append(path)
+                elif entry.is_dir(follow_symlinks=False):
+                    pending.append(path)
+                elif entry.is_file(follow_symlinks=False):
+                    found.append(path)
+        return found, links
 
     def read(self, repository: str, path: str) -> bytes:
         """Content of one file of at most 20 MB. What is a link, or lies behind one, is not there.
@@ -74,15 +107,31 @@ class LocalStore:
             FileNotFoundError: There is no such file.
             InputError: It is larger.
         """
-        root = self.path(repository)
-        full = root / check_path(path)
-        if full.resolve() != root.resolve() / path or not full.is_file():
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(full))
-        with full.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
+        inside = f"{check_repository(repository)}/{check_path(path)}"
+        content = read_plain(self.root / "models", inside, MAX_BYTES)
         if len(content) > MAX_BYTES:
             raise InputError(f"{repository}/{path}: larger than {MAX_BYTES} bytes")
         return content
+
+    def plain(self, repository: str, path: str) -> Path:
+        """Where a file lies, whether or not it is there.
+
+        Raises:
+            InputError: It is a symbolic link, or lies behind one.
+        """
+        return refuse_links(self.root / "models", f"{check_repository(repository)}/{check_path(path)}")
+
+    def _target(self, repository: str, path: str) -> Path:
+        """Where a commit puts a file: never through a link, and in the place of one."""
+        inside = Path(check_repository(repository), check_path(path))
+        return refuse_links(self.root / "models", inside.parent) / inside.name
+
+    def digest(self, repository: str, path: str) -> str | None:
+        full = self.plain(repository, path)
+        if not full.is_file():
+            return None
+        with full.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
     def commit(
         self,
@@ -93,10 +142,11 @@ class LocalStore:
         parent: str | None,
         message: str,
     ) -> str:
-        root = self.path(repository)
-        targets = [root / check_path(path) for path in add]
-        removed = [root / check_path(path) for path in delete]
-        # both on the file system of the target, so that os.replace is atomic
+        check_plain(add)
+        # a folder that is a link would put the files elsewhere; a link in a file's place is replaced by the file
+        targets = [self._target(repository, path) for path in add]
+        removed = [self._target(repository, path) for path in delete]
+        # Both lie on the file system of the target, since only there a file can be moved in one step.
         locks, staging = self.root / ".locks", self.root / ".staging"
         try:
             locks.mkdir(parents=True, exist_ok=True)
@@ -107,10 +157,10 @@ class LocalStore:
             ):
                 if self.revision(repository) != parent:
                     raise ConflictError(f"{repository} changed since {parent}")
-                # stage everything first: a full disk is found before the repository is touched
-                contents = (root / check_path(c.path) if isinstance(c, CopyOf) else c for c in add.values())
+                # Everything is staged first, so that a full disk is found before the repository is touched.
+                contents = (self.plain(repository, c.path) if isinstance(c, CopyOf) else c for c in add.values())
                 staged = [_stage(content, Path(folder) / str(i)) for i, content in enumerate(contents)]
-                # added last, so that the last file of ``add`` marks a commit as whole
+                # Files are added last and in order, so that the last file of ``add`` marks a commit as whole.
                 for target in removed:
                     target.unlink(missing_ok=True)
                 for target, source in zip(targets, staged, strict=True):

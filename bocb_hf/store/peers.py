@@ -1,4 +1,4 @@
-"""The other optimizers of a backbone: what a card says about its neighbours."""
+"""Finds the other optimizers of a backbone, which a card names as its neighbours."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from bocb_hf.runs.card import CardBlock, PeerEntry, Peers
 from bocb_hf.store import ReadStore
 from bocb_hf.store.read import read_card
 
-_Group = tuple[str, str, str, tuple[str, ...]]
+_Group = tuple[str, str, str, tuple[str, ...], tuple[str, ...]]
 
 
 def find_peers(store: ReadStore, wanted: Sequence[str]) -> Mapping[str, Peers | None]:
     """The neighbours of repositories, from the cards of their store.
 
     Two cells are neighbours when they differ in nothing but the optimizer: same namespace, data set, data revision,
-    setting and backbone.
+    setting, backbone and starting weights.
 
     Args:
         store: Where.
@@ -39,18 +39,19 @@ def find_peers(store: ReadStore, wanted: Sequence[str]) -> Mapping[str, Peers | 
     today = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d")
     found: dict[str, Peers | None] = {}
     for repository in wanted:
-        entries = [e for e in groups.get(places.get(repository, ("", "", "", ())), []) if e.repository != repository]
+        group = groups[places[repository]] if repository in places else []
+        entries = [entry for entry in group if entry.repository != repository]
         found[repository] = Peers(as_of=today, entries=sorted(entries, key=lambda e: e.optimizer)) if entries else None
     return found
 
 
 def _group(repository: str, block: CardBlock) -> _Group:
     where = f"{repository.split('/')[0]} {block.dataset}"
-    return where, block.setting, block.backbone, tuple(block.data_revisions)
+    return where, block.setting, block.backbone, tuple(block.data_revisions), tuple(block.pretrained)
 
 
 def _entry(repository: str, block: CardBlock) -> PeerEntry:
-    """Mean over the completed runs; none where they are of several configurations or some diverged."""
+    """A neighbour with its mean over completed runs; without one where configurations differ or some run diverged."""
     done = [run for run in block.runs if run.status == "completed" and run.test_top1 is not None]
     one = len({run.config_hash for run in done}) == 1 and all(run.status == "completed" for run in block.runs)
     mean = sum(run.test_top1 or 0.0 for run in done) / len(done) if one else None

@@ -1,4 +1,4 @@
-"""From a local store to the Hub. What cannot be sent now waits in a queue on disk; training never depends on it."""
+"""Sends runs of a local store to the Hub. What cannot be sent now waits in a queue on disk; training never waits."""
 
 from __future__ import annotations
 
@@ -12,23 +12,25 @@ from filelock import FileLock
 from pydantic import Field, ValidationError
 
 from bocb_hf.errors import InputError
+from bocb_hf.files import write_atomically
 from bocb_hf.runs.card import CardBlock
 from bocb_hf.runs.config import RuntimeConfig
+from bocb_hf.runs.identity import CellKey
 from bocb_hf.runs.record import FloorRecord, RunRecord
 from bocb_hf.schema import HUB_SCHEME, Frozen, canonical_json, describe_errors, utc_now
-from bocb_hf.store import ConflictError, Store, check_repository, open_store
+from bocb_hf.store import Store, check_repository, open_store
+from bocb_hf.store.commits import commit_with_retry
 from bocb_hf.store.local import LocalStore
 from bocb_hf.store.read import CARD, read_repository
-from bocb_hf.store.write import WEIGHT_FILES, write_runs
+from bocb_hf.store.write import PREPROCESSING, WEIGHT_FILES, write_runs
 
 log = logging.getLogger(__name__)
 
 _QUEUE = ".pending"
-_ATTEMPTS = 20
 
 
 class Pending(Frozen):
-    """What of one repository waits to be sent.
+    """The records of one repository that wait to be sent to one destination.
 
     Attributes:
         repository: ``namespace/name`` in the local store.
@@ -63,7 +65,7 @@ class Queue:
         return self.store.root / _QUEUE / name
 
     def entries(self) -> list[Pending]:
-        """Everything that waits.
+        """Every entry of the queue.
 
         Raises:
             InputError: A file of the queue is damaged.
@@ -105,7 +107,7 @@ class Queue:
 
     @contextmanager
     def _locked(self, repository: str, to: str) -> Generator[Path]:
-        """The file of an entry while nobody else changes it."""
+        """Gives the file of an entry, and keeps other processes from changing it meanwhile."""
         path = self._file(repository, to)
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock")):
@@ -123,9 +125,7 @@ def _load(path: Path) -> Pending | None:
 
 
 def _save(path: Path, entry: Pending) -> None:
-    partial = path.with_suffix(".partial")
-    partial.write_text(canonical_json(entry.model_dump(mode="json")), encoding="utf-8")
-    partial.replace(path)
+    write_atomically(path, canonical_json(entry.model_dump(mode="json")).encode())
 
 
 def push_repository(
@@ -133,10 +133,13 @@ def push_repository(
 ) -> int:
     """Sends records of a local repository with their weights, in one commit; what is there already is not sent again.
 
+    Weights are compared with their record first, here and there: a run whose file is another one here is not sent, and
+    a file that is another one there is replaced.
+
     Args:
         source: The local store.
         repository: ``namespace/name`` in it.
-        to: ``hf://<namespace>``; the name stays.
+        to: ``hf://<namespace>``; the name stays, unless another cell has it there, see ``write.find_place``.
         paths: Records to send; None sends all.
         supersede: Replace finished runs there.
 
@@ -144,7 +147,8 @@ def push_repository(
         How many records are there now that were asked for.
 
     Raises:
-        InputError: A record is damaged, a place is taken, or the Hub refused.
+        InputError: A record is damaged, a place is taken, or the Hub refused; then nothing was sent. Or the weights of
+            a run are not those of its record; then all others were sent.
     """
     target, namespace = open_store(to), to.removeprefix(HUB_SCHEME)
     contents = read_repository(source, repository)
@@ -153,45 +157,61 @@ def push_repository(
         raise InputError(f"{repository}/{path}: {reason}")
     runs = [r for r in contents.records if (paths is None or r.path() in paths) and r.status != "interrupted"]
     floors = [b for path, b in contents.floors.items() if paths is None or path in paths]
-    if runs:
-        task = contents.card.eval_task if isinstance(contents.card, CardBlock) else None
-        write_runs(target, namespace, [(r, _weights(source, repository, r)) for r in runs], supersede, task)
+    task = contents.card.eval_task if isinstance(contents.card, CardBlock) else None
+    cells: dict[CellKey, list[tuple[RunRecord, Path | None]]] = {}
+    refused: list[str] = []
+    for record in runs:
+        try:
+            weights = _weights(source, repository, record)
+        except InputError as error:  # one bad file must not keep the other runs
+            refused.append(str(error))
+            continue
+        cells.setdefault(record.identity.cell(), []).append((record, weights))
+    for some in cells.values():  # one, but in repositories from before each cell had one of its own
+        write_runs(target, namespace, some, supersede, task)
     if floors:
         _push_floors(source, target, repository, f"{namespace}/{repository.split('/')[1]}", floors)
-    if not runs and not floors:
+    sent = len(runs) - len(refused) + len(floors)
+    if refused:
+        raise InputError(f"{'; '.join(refused)} ({sent} other record(s) of {repository} are there)")
+    if not sent:
         raise InputError(f"{repository}: there is no finished run to push; `bocb train` makes one")
-    return len(runs) + len(floors)
+    return sent
 
 
 def _weights(source: LocalStore, repository: str, record: RunRecord) -> Path | None:
-    """The folder of a run's weights.
+    """The folder of a run's weights, which are those of its record.
 
     Raises:
-        InputError: They are gone, though the record says that there are some.
+        InputError: They are gone, are others than the record says, or are symbolic links.
     """
     if record.weights_sha256 is None:
         return None
-    folder = source.path(repository) / "seeds" / str(record.seed)
-    missing = [name for name in WEIGHT_FILES if not (folder / name).is_file()]
+    folder = f"seeds/{record.seed}"
+    paths = {name: source.plain(repository, f"{folder}/{name}") for name in (*WEIGHT_FILES, PREPROCESSING)}
+    missing = [name for name in WEIGHT_FILES if not paths[name].is_file()]
     if missing:
         raise InputError(f"{repository}: seed {record.seed} lacks {', '.join(missing)}; train it again")
-    return folder
+    digest = source.digest(repository, f"{folder}/{WEIGHT_FILES[1]}")
+    if digest != record.weights_sha256:
+        raise InputError(
+            f"{repository}: {folder}/{WEIGHT_FILES[1]} is not what run {record.run_id} ended with (its SHA-256 begins "
+            f"with {str(digest)[:12]}, the record says {record.weights_sha256[:12]}), so the run is not sent; put the "
+            "right file there, or train it again with runtime.supersede=true"
+        )
+    return source.path(repository) / folder
 
 
 def _push_floors(source: LocalStore, target: Store, repository: str, name: str, floors: Sequence[FloorRecord]) -> None:
-    for _ in range(_ATTEMPTS):
+    def attempt() -> None:
         parent = target.revision(name)
         present = target.files(name)
         new = {b.path(): b.to_json().encode() for b in floors if b.path() not in present}
-        if not new:
-            return
-        try:
+        if new:
             card = {CARD: source.read(repository, CARD)}
             target.commit(name, card | new, parent=parent, message=f"{len(new)} floors")
-        except ConflictError:
-            continue
-        return
-    raise InputError(f"{name} kept changing during {_ATTEMPTS} attempts; run the same command again")
+
+    commit_with_retry(attempt, name)
 
 
 def push_pending(source: LocalStore) -> tuple[int, list[Pending]]:
@@ -213,7 +233,7 @@ def push_pending(source: LocalStore) -> tuple[int, list[Pending]]:
 
 
 def push_after_training(source: Store, runtime: RuntimeConfig, repository: str, path: str) -> None:
-    """Where the store is on the Hub: queues a record, and sends what waits for its repository when it is a final one.
+    """Queues a record when the store is on the Hub, and sends all that waits for its repository when it is a final one.
 
     Trials wait for the next final run of their cell, so that a sweep makes one commit a final run and not one a trial.
     Whatever the Hub does, this returns: the run is safe here.

@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 
 from bocb_hf.errors import InputError
 from bocb_hf.runs.card import CardBlock, parse_card
+from bocb_hf.runs.naming import is_repository_name, repository_name
 from bocb_hf.runs.record import FloorRecord, RunRecord, parse_record
 from bocb_hf.runs.retraction import Retraction, parse_retraction
 from bocb_hf.store import ReadStore
@@ -52,7 +53,7 @@ class RepositoryContents:
 
     @property
     def records(self) -> list[RunRecord]:
-        """Final runs and trials."""
+        """The records of final runs and trials."""
         return [*self.finals.values(), *self.trials.values()]
 
 
@@ -98,6 +99,18 @@ def read_repository(store: ReadStore, repository: str) -> RepositoryContents:
     return contents
 
 
+def check_card(card: CardBlock, repository: str) -> CardBlock:
+    """Returns the block of a card unchanged.
+
+    Raises:
+        InputError: It describes another cell than its repository is named for.
+    """
+    names = (card.dataset, card.setting, card.backbone, card.optimizer)
+    if not is_repository_name(repository.partition("/")[2], *names):
+        raise InputError(f"{repository}/{CARD}: its card is that of a repository called {repository_name(*names)}")
+    return card
+
+
 def _read(store: ReadStore, repository: str, path: str, model: type[R]) -> R:
     record = parse_record(store.read(repository, path), f"{repository}/{path}", model)
     check_place(record, repository, path)
@@ -108,18 +121,21 @@ def read_card(store: ReadStore, repository: str) -> CardBlock:
     """The block of a repository's card.
 
     Raises:
-        InputError: There is no valid one.
+        InputError: There is no valid one, or it is that of another repository.
         OSError: It cannot be read.
     """
     if isinstance(store, CardSource):
         return store.card(repository)
-    return parse_card(store.read(repository, CARD).decode("utf-8"), f"{repository}/{CARD}")
+    card = parse_card(store.read(repository, CARD).decode("utf-8"), f"{repository}/{CARD}")
+    return check_card(card, repository)
 
 
 def check_place(record: RunRecord | FloorRecord, repository: str, path: str) -> None:
-    """Raises InputError when a record does not lie where its identity says."""
-    name = repository.partition("/")[2]
-    if (record.repository(), record.path()) != (name, path):
+    """Raises InputError when a record does not lie where its identity says.
+
+    Where another cell of the same names was there first, that is a repository of its own: ``RunRecord.repositories``.
+    """
+    if repository.partition("/")[2] not in record.repositories() or record.path() != path:
         raise InputError(
             f"{repository}/{path}: its identity belongs at {record.repository()}/{record.path()}; move it there or "
             "remove it"

@@ -2,25 +2,63 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 from bocb_hf.errors import InputError
 from bocb_hf.runs.card import CardBlock, Peers
+from bocb_hf.runs.identity import Identity, cell_differences, differences
+from bocb_hf.runs.naming import own_repository_name, repository_name
 from bocb_hf.runs.record import RunRecord, parse_record
 from bocb_hf.runs.retraction import Retraction, make_retraction
 from bocb_hf.store import EVAL_RESULTS, ConflictError, CopyOf, Store
 from bocb_hf.store.cards.curves import CURVES, draw_curves
 from bocb_hf.store.cards.eval_results import benchmark_dataset, render_eval_results
 from bocb_hf.store.cards.text import render_card
-from bocb_hf.store.read import CARD, RepositoryContents, read_repository
+from bocb_hf.store.commits import commit_with_retry
+from bocb_hf.store.read import CARD, RUN, RepositoryContents, read_repository
 
 log = logging.getLogger(__name__)
 
 WEIGHT_FILES = ("config.json", "model.safetensors")
 PREPROCESSING = "preprocessor_config.json"  # beside them for a model of transformers; timm keeps it in config.json
-_ATTEMPTS = 50
+
+
+def find_place(store: Store, namespace: str, identity: Identity) -> str:
+    """The repository where the runs of a cell lie, or where its first one belongs: ``namespace/name``.
+
+    It is named after the four names of the cell. Where runs of another cell of these names were there first (other
+    data under the same name, another revision, another draw of the splits, other starting weights), the cell has a
+    repository of its own, whose name says so; every seed, trial and resumed run of the cell finds the same one.
+
+    Raises:
+        InputError: The store cannot be read.
+    """
+    return _locate(store, namespace, identity)[0]
+
+
+def _locate(store: Store, namespace: str, identity: Identity) -> tuple[str, str | None]:
+    """``find_place``, and the revision of that repository that this was decided at."""
+    cell = identity.cell()
+    plain, own = (f"{namespace}/{name}" for name in (repository_name(*cell.names), own_repository_name(cell)))
+    taken, revision = False, store.revision(plain)
+    if revision is not None:
+        for path in filter(RUN.fullmatch, store.files(plain)):
+            try:
+                record = parse_record(store.read(plain, path), path)
+            except (InputError, OSError) as error:
+                if isinstance(error, InputError) and type(error) is not InputError:
+                    raise  # the Hub refused, or was not reached: nothing is known of this record
+                continue  # a damaged record takes nobody's place
+            if record.identity.cell() == cell:
+                return plain, revision
+            taken = taken or record.identity.cell().names == cell.names
+    own_revision = store.revision(own)
+    if not taken and (own_revision is None or not holds_runs(store, own)):
+        return plain, revision
+    return own, own_revision
 
 
 def find_run(store: Store, repository: str, wanted: RunRecord | tuple[str, str, int]) -> RunRecord | None:
@@ -28,7 +66,7 @@ def find_run(store: Store, repository: str, wanted: RunRecord | tuple[str, str, 
 
     Args:
         store: Where to look.
-        repository: ``namespace/name``.
+        repository: ``namespace/name``, see ``find_place``.
         wanted: A record, or (role, run id, seed).
     """
     role, run_id, seed = (wanted.role, wanted.run_id, wanted.seed) if isinstance(wanted, RunRecord) else wanted
@@ -39,8 +77,14 @@ def find_run(store: Store, repository: str, wanted: RunRecord | tuple[str, str, 
         return None
 
 
-def check_free(existing: RunRecord | None, run_id: str, supersede: bool) -> None:
+def check_free(existing: RunRecord | None, run_id: str, supersede: bool, identity: Identity | None = None) -> None:
     """Refuses to replace a finished run by accident.
+
+    Args:
+        existing: What lies in the place.
+        run_id: Of the run that wants it.
+        supersede: Whether it may.
+        identity: Of that run, so that the error names what differs.
 
     Raises:
         InputError: The seed's place holds another configuration, or this run is finished, and ``supersede`` is off.
@@ -49,9 +93,11 @@ def check_free(existing: RunRecord | None, run_id: str, supersede: bool) -> None
         return
     if existing.run_id == run_id:
         raise InputError(f"run {run_id} is {existing.status} already; pass runtime.supersede=true to run it again")
+    fields = differences(existing.identity, identity) if identity is not None else []
+    what = f" (they differ in {', '.join(fields[:8])}{', ...' if len(fields) > 8 else ''})" if fields else ""
     raise InputError(
-        f"seed {existing.seed} of this cell holds run {existing.run_id}, of another configuration; choose another "
-        "seed, another runtime.namespace or runtime.store, or pass runtime.supersede=true to replace it"
+        f"seed {existing.seed} of this cell holds run {existing.run_id}, of another configuration{what}; choose "
+        "another seed, another runtime.namespace or runtime.store, or pass runtime.supersede=true to replace it"
     )
 
 
@@ -90,52 +136,98 @@ def write_runs(
     Raises:
         InputError: A place is taken, or the store cannot be written.
     """
-    repository = f"{namespace}/{runs[0][0].repository()}"
-    for _ in range(_ATTEMPTS):
-        parent = store.revision(repository)
-        contents = read_repository(store, repository)
-        before = _lowest(contents)
-        for path, reason in contents.damaged:
-            log.warning("left out of the card: %s (%s)", path, reason)
-        stored: list[RunRecord] = []
-        new: list[tuple[RunRecord, Path | None]] = []
-        for record, weights in runs:
-            places = contents.finals if record.role == "final" else contents.trials
-            key = record.seed if record.role == "final" else record.run_id
-            existing: RunRecord | None = places.get(key)  # type: ignore[call-overload]
-            if existing is not None and existing.sha256() == record.sha256():
-                stored.append(existing)
-                continue
-            check_free(existing, record.run_id, supersede or _names(record, existing))
-            if existing is not None and existing.status != "interrupted" and record.status == "interrupted":
-                log.info("the finished run stays in the store until the run that supersedes it is finished too")
-                stored.append(record)
-                continue
-            if existing is not None:
-                replaced = existing.supersedes if existing.status == "interrupted" else existing.sha256()
-                record = record.model_copy(update={"supersedes": replaced})
-            # as it will be read back, free dictionaries in the order of the file, so that `bocb render` gives the same
-            record = parse_record(record.to_json().encode(), record.path())
-            places[key] = record  # type: ignore[index]
-            stored.append(record)
-            new.append((record, weights))
-        if not new:
-            return stored
-        add, delete = _changes(store, repository, contents, new, before)
-        # the records last: a crash before leaves runs that count as not published and are published again
-        final = any(record.role == "final" for record, _ in new)
-        rendered, stale = render(repository, contents, draw=final, eval_task=eval_task)
-        add |= rendered
-        delete += stale
-        add |= {record.path(): record.to_json().encode() for record, _ in new}
-        message = ", ".join(f"{record.status} run {record.run_id}" for record, _ in new[:3])
-        message += f" and {len(new) - 3} more" if len(new) > 3 else ""
-        try:
-            store.commit(repository, add, delete=delete, parent=parent, message=message)
-        except ConflictError:
+    first = runs[0][0].identity
+    for record, _ in runs:
+        if record.identity.cell() != first.cell():
+            fields = ", ".join(cell_differences(first, record.identity))
+            raise InputError(
+                f"run {record.run_id} is of another cell than run {runs[0][0].run_id}; they differ in {fields}"
+            )
+    where = f"store: {namespace}/{runs[0][0].repository()}"
+    return commit_with_retry(lambda: _write_once(store, namespace, runs, supersede, eval_task), where)
+
+
+def _write_once(
+    store: Store,
+    namespace: str,
+    runs: Sequence[tuple[RunRecord, Path | None]],
+    supersede: bool,
+    eval_task: str | None,
+) -> list[RunRecord]:
+    """One attempt of ``write_runs``.
+
+    Raises:
+        ConflictError: Somebody else committed meanwhile.
+    """
+    identity = runs[0][0].identity
+    repository, parent = _locate(store, namespace, identity)
+    contents = read_repository(store, repository)
+    lying = [*contents.records, *(record for record, _ in contents.retracted.values())]
+    if lying and all(record.identity.cell() != identity.cell() for record in lying):
+        raise ConflictError(f"{repository} was taken by another cell meanwhile")
+    before = _lowest(contents)
+    for path, reason in contents.damaged:
+        log.warning("left out of the card: %s (%s)", path, reason)
+    stored: list[RunRecord] = []
+    new: list[tuple[RunRecord, Path | None]] = []
+    for record, weights in runs:
+        places = contents.finals if record.role == "final" else contents.trials
+        key = record.seed if record.role == "final" else record.run_id
+        existing: RunRecord | None = places.get(key)  # type: ignore[call-overload]
+        if existing is not None and existing.sha256() == record.sha256():
+            stored.append(existing)
+            if weights is not None and _needs_repair(store, repository, existing, weights, before):
+                new.append((existing, weights))
             continue
+        check_free(existing, record.run_id, supersede or _names(record, existing), record.identity)
+        if existing is not None and existing.status != "interrupted" and record.status == "interrupted":
+            log.info("the finished run stays in the store until the run that supersedes it is finished too")
+            stored.append(record)
+            continue
+        if existing is not None:
+            replaced = existing.supersedes if existing.status == "interrupted" else existing.sha256()
+            record = record.model_copy(update={"supersedes": replaced})
+        # It is parsed as it will be read back, dictionaries in the order of the file, so that `bocb render` agrees.
+        record = parse_record(record.to_json().encode(), record.path())
+        places[key] = record  # type: ignore[index]
+        stored.append(record)
+        new.append((record, weights))
+    if not new:
         return stored
-    raise InputError(f"store: {repository} kept changing during {_ATTEMPTS} attempts; run the same command again")
+    add, delete = _changes(store, repository, contents, new, before)
+    # Records come last: after a crash before them, the runs count as not published and are published again.
+    final = any(record.role == "final" for record, _ in new)
+    rendered, stale = render(repository, contents, draw=final, eval_task=eval_task)
+    add |= rendered
+    delete += stale
+    add |= {record.path(): record.to_json().encode() for record, _ in new}
+    message = ", ".join(f"{record.status} run {record.run_id}" for record, _ in new[:3])
+    message += f" and {len(new) - 3} more" if len(new) > 3 else ""
+    store.commit(repository, add, delete=delete, parent=parent, message=message)
+    return stored
+
+
+def _needs_repair(store: Store, repository: str, record: RunRecord, weights: Path, root: int | None) -> bool:
+    """Whether weights that lie in a store are not those of their record, and the given ones are.
+
+    Args:
+        store: Where they lie.
+        repository: ``namespace/name``.
+        record: As it is stored.
+        weights: The folder of the given ones.
+        root: The seed whose weights belong at the root.
+    """
+    folders = [f"seeds/{record.seed}/", *([""] if root == record.seed else [])]
+    digests = {store.digest(repository, f"{folder}{WEIGHT_FILES[1]}") for folder in folders}
+    if digests == {record.weights_sha256}:
+        return False
+    return file_sha256(weights / WEIGHT_FILES[1]) == record.weights_sha256
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def render(
@@ -181,21 +273,25 @@ def render_repository(store: Store, repository: str, peers: Peers | None = None,
     Raises:
         InputError: The repository holds no valid record, or its images are not those of a data set of the Hub, which
             could have a benchmark.
-        ConflictError: Somebody committed at the same time.
     """
-    parent = store.revision(repository)
-    contents = read_repository(store, repository)
-    if not contents.records and not contents.retracted:
-        raise InputError(f"{repository} holds no valid record to render a card from")
-    if eval_task:
-        name = [*contents.records, *(record for record, _ in contents.retracted.values())][0].identity.data.name
-        if benchmark_dataset(name) is None:
-            raise InputError(
-                f"--eval-results: {repository} was tested on {name}, which is not the test split of a data set of the "
-                "Hub; name repositories whose data set is, or leave the option out"
-            )
-    files, delete = render(repository, contents, peers, eval_task=eval_task)
-    return store.commit(repository, files, delete=delete, parent=parent, message="render the card")
+
+    def attempt() -> str:
+        parent = store.revision(repository)
+        contents = read_repository(store, repository)
+        if not contents.records and not contents.retracted:
+            raise InputError(f"{repository} holds no valid record to render a card from")
+        if eval_task:
+            every = [*contents.records, *(record for record, _ in contents.retracted.values())]
+            name = every[0].identity.data.name
+            if benchmark_dataset(name) is None:
+                raise InputError(
+                    f"--eval-results: {repository} was tested on {name}, which is not the test split of a data set of "
+                    "the Hub; name repositories whose data set is, or leave the option out"
+                )
+        files, delete = render(repository, contents, peers, eval_task=eval_task)
+        return store.commit(repository, files, delete=delete, parent=parent, message="render the card")
+
+    return commit_with_retry(attempt, f"store: {repository}")
 
 
 def retract_run(store: Store, repository: str, record: RunRecord, reason: str) -> Retraction:
@@ -205,7 +301,8 @@ def retract_run(store: Store, repository: str, record: RunRecord, reason: str) -
         InputError: The run is not in the repository, or there is no reason.
     """
     tombstone = make_retraction(record, reason)
-    for _ in range(_ATTEMPTS):
+
+    def attempt() -> None:
         parent = store.revision(repository)
         contents = read_repository(store, repository)
         before = _lowest(contents)
@@ -221,12 +318,10 @@ def retract_run(store: Store, repository: str, record: RunRecord, reason: str) -
         add |= rendered
         delete += stale
         add[tombstone.path()] = tombstone.to_json().encode()
-        try:
-            store.commit(repository, add, delete=delete, parent=parent, message=f"retract run {record.run_id}")
-        except ConflictError:
-            continue
-        return tombstone
-    raise InputError(f"store: {repository} kept changing during {_ATTEMPTS} attempts; run the same command again")
+        store.commit(repository, add, delete=delete, parent=parent, message=f"retract run {record.run_id}")
+
+    commit_with_retry(attempt, f"store: {repository}")
+    return tombstone
 
 
 def _names(record: RunRecord, existing: RunRecord | None) -> bool:

@@ -27,7 +27,8 @@ from bocb_hf.runs.naming import floor_path
 from bocb_hf.runs.naming import floor_repository_name as name_repository
 from bocb_hf.runs.record import FloorRecord, parse_record, wilson_interval
 from bocb_hf.schema import utc_now
-from bocb_hf.store import ConflictError, Store
+from bocb_hf.store import Store
+from bocb_hf.store.commits import commit_with_retry
 
 # C was chosen among 0.01, 0.1 and 1 on the validation split of the embedded set (81.5, 83.3 and 82.2 %, on pixels)
 _C, _MAX_ITERATIONS = 0.1, 500
@@ -80,21 +81,23 @@ def store_frozen_backbone(config: RunConfig, store: Store) -> FloorRecord:
 
 
 def _store(store: Store, repository: str, path: str, fit: Callable[[], FloorRecord]) -> FloorRecord:
-    record = None
-    while True:
+    fitted: list[FloorRecord] = []  # once, however often others commit meanwhile
+
+    def attempt() -> FloorRecord:
         parent = store.revision(repository)
         if path in store.files(repository):
             return parse_record(store.read(repository, path), f"{repository}/{path}", FloorRecord)
-        record = record or parse_record(fit().to_json().encode(), path, FloorRecord)
+        if not fitted:
+            fitted.append(parse_record(fit().to_json().encode(), path, FloorRecord))
+        record = fitted[0]
         files: dict[str, bytes] = {path: record.to_json().encode()}
         others = [p for p in store.files(repository) if p.startswith("baselines/")]
         known = [parse_record(store.read(repository, p), f"{repository}/{p}", FloorRecord) for p in others]
-        try:
-            files["README.md"] = _readme([*known, record]).encode()
-            store.commit(repository, files, parent=parent, message=record.kind.replace("_", " "))
-        except ConflictError:
-            continue
+        files["README.md"] = _readme([*known, record]).encode()
+        store.commit(repository, files, parent=parent, message=record.kind.replace("_", " "))
         return record
+
+    return commit_with_retry(attempt, f"store: {repository}")
 
 
 def _fit(

@@ -365,7 +365,7 @@ def test_weight_patterns_of_records_are_shown_and_downloaded(tmp_path: Path):
     html = render(Page(boards, state))
     assert "export/patterns.svg" in html and "export/patterns.csv" in html
     rows = list(csv.DictReader(io.StringIO(export("patterns", "csv", state, boards).decode())))
-    held = {r.seed: r.patterns for r in records if r.patterns and r.identity.cell()[2:] == ("tiny_resnet", "adamw")}
+    held = {r.seed: r.patterns for r in records if r.patterns and r.identity.cell()[2:4] == ("tiny_resnet", "adamw")}
     found = [row for row in rows if row["optimizer"] == "AdamW"]
     assert [row["layer"] for row in found] == [layer.name for layer in held[1].layers] and len(rows) == 9
     for i, row in enumerate(found):
@@ -387,7 +387,7 @@ def test_weight_patterns_of_records_are_shown_and_downloaded(tmp_path: Path):
 def tuned_records() -> list[RunRecord]:
     """Two seeds a cell, and three trials whose winner is not the centre."""
     found = make_grid({(b, o): (1600, 1612) for b in ("tiny_resnet", "tiny_vit") for o in ("sgdm", "adamw")})
-    for backbone, optimizer in {r.identity.cell()[2:] for r in found}:
+    for backbone, optimizer in {r.identity.cell()[2:4] for r in found}:
         centre = OPTIMIZERS.get(optimizer).centre("demo").lr
         for lr, val in ((centre / 3, 70.0), (centre, 71.0), (3 * centre, 75.0 if backbone == "tiny_vit" else 60.0)):
             found.append(make_record(backbone, optimizer, seed=0, role="trial", lr=lr, val_top1=val))

@@ -23,7 +23,7 @@ from pathlib import Path
 from builders import make_record, make_floor
 from bocb_hf.store import open_store, CopyOf, ConflictError
 from bocb_hf.store.local import LocalStore
-from bocb_hf.store.write import write_run, write_runs, retract_run
+from bocb_hf.store.write import file_sha256, write_run, write_runs, retract_run
 from bocb_hf.store.push import Queue, push_after_training, push_pending, push_repository
 from bocb_hf.store.read import read_repository
 
@@ -35,8 +35,10 @@ def weights(text):
     return folder
 
 def publish(store, record, namespace="lab", supersede=False):
-    done = record.role == "final" and record.status == "completed"
-    return write_run(store, namespace, record, weights(f"seed{record.seed}") if done else None, supersede)
+    folder = weights(f"seed{record.seed}") if record.weights_sha256 else None
+    if folder is not None:
+        record = record.model_copy(update={"weights_sha256": file_sha256(folder / "model.safetensors")})
+    return write_run(store, namespace, record, folder, supersede)
 """
 
 
@@ -77,7 +79,8 @@ def test_weights_record_and_card_change_in_one_commit(hub: HubServer, run: Any) 
     assert files(hub)["model.safetensors"] == b"seed1" * 50
     assert hub.count("/lfs/", "PUT") == before + 1
     # and gives it back when it is retracted, by a copy on the server
-    run("store = open_store('hf://lab')\nretract_run(store, cell, make_record(seed=1), 'wrong data')", cell=CELL)
+    code = "retract_run(store, cell, read_repository(store, cell).finals[1], 'wrong data')"
+    run(f"store = open_store('hf://lab')\n{code}", cell=CELL)
     assert files(hub)["model.safetensors"] == b"seed2" * 50
     assert hub.count("/lfs/", "PUT") == before + 1
     assert [entry.reason for entry in card(hub).retracted] == ["wrong data"]
@@ -249,6 +252,7 @@ except Exception as error:
     result = str(error)
 """
     run(code, where="a", lr=0.1, cell=NAME, supersede=False)
+    (first,) = final_records(hub)
     heads = {name: repo.head for (_, name), repo in hub.repositories.items()}
     assert set(heads) == {CELL, f"lab/{make_floor().repository()}"}
     run(code, where="a", lr=0.1, cell=NAME, supersede=False)
@@ -258,7 +262,7 @@ except Exception as error:
     code = code.replace("sent = [", "sent = [] and [")
     run(code, where="b", lr=0.2, cell=NAME, supersede=True)
     (stored,) = final_records(hub)
-    assert stored.identity.optimizer.lr == 0.2 and stored.supersedes == make_record(seed=1).sha256()
+    assert stored.identity.optimizer.lr == 0.2 and stored.supersedes == first.sha256()
 
 
 def test_only_safetensors_and_only_its_own_namespace(hub: HubServer, run: Any) -> None:

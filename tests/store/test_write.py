@@ -241,6 +241,6 @@ def test_a_store_that_keeps_changing_is_given_up_with_advice(
         raise ConflictError
 
     monkeypatch.setattr(filled, "commit", conflict)
-    monkeypatch.setattr("bocb_hf.store.write._ATTEMPTS", 3)
+    monkeypatch.setattr("bocb_hf.store.commits.ATTEMPTS", 3)
     with pytest.raises(InputError, match="kept changing during 3 attempts; run the same command again"):
         publish(filled, tmp_path, make_record(seed=9))

@@ -64,6 +64,7 @@ def heatmap(scores: ScoreTable, marks: Marks | None = None, split: str = "test",
             _draw_column(axes, x, b, scores, marks, gaps[b], colours, roomy)
         _label(axes, [backbone_label(scores.backbones[b]) for b in block], scores.optimizers, roomy)
     head = f"{split.capitalize()} {scores.metric} in points · {scores.dataset}, {scores.setting}"
+    head += f", from {scores.start}" if scores.start else ""
     figure.text(0.06 / width, 1 - 0.07 / total, head, fontsize=TITLE, weight="bold", va="top", color=INK)
     scale = figure.add_axes((_LEFT / width, (foot - 0.15) / total, min(2.4, width - _LEFT - 0.2) / width, 0.07 / total))
     bar = figure.colorbar(colours, cax=scale, orientation="horizontal", ticks=_ticks(norm))

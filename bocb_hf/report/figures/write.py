@@ -9,9 +9,9 @@ from bocb_hf.coupling.marks import Marks
 from bocb_hf.coupling.scores import ScoreTable
 from bocb_hf.coupling.table import Table
 from bocb_hf.errors import InputError
+from bocb_hf.files import write_atomically
 from bocb_hf.report.figures.draw import Drawing, draw_records, draw_scores
 from bocb_hf.report.figures.style import figure_bytes
-from bocb_hf.report.outputs import write_file
 from bocb_hf.report.tables import table_files, tuning_files
 
 
@@ -40,8 +40,8 @@ def write_figures(
     paths: list[Path] = []
     for name, draw in chosen.items():
         figure = draw()
-        paths += [write_file(out_dir / f"{name}.{kind}", figure_bytes(figure, kind)) for kind in ("png", "svg")]
+        paths += [write_atomically(out_dir / f"{name}.{kind}", figure_bytes(figure, kind)) for kind in ("png", "svg")]
     if not only:
         files = table_files(scores, marks) | (tuning_files(table) if table is not None else {})
-        paths += [write_file(out_dir / name, content) for name, content in files.items()]
+        paths += [write_atomically(out_dir / name, content) for name, content in files.items()]
     return paths

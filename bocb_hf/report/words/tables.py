@@ -103,7 +103,7 @@ def seeds_text(rows: Iterable[Row]) -> str:
 def terminal_text(table: Table, floor_rows: Sequence[Floor]) -> str:
     """The table as aligned text, in blocks of at most six backbones, with its floors, seeds and revision."""
     lines = [
-        f"{table.dataset}, setting {table.setting}",
+        f"{table.dataset}, setting {table.setting}" + (f", from {table.start}" if table.start else ""),
         f"{table.split_label} top-1 in points: mean ± half of the 95 % interval (n); "
         "* best of the column, ~ inside its interval",
     ]

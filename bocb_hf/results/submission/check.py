@@ -59,7 +59,7 @@ def check_submission(submission: Submission, known: KnownRuns) -> tuple[list[Run
 
 
 def _check_repository(store: PinnedStore) -> list[str]:
-    """What the Hub says of it, and what it holds."""
+    """Reasons in what the Hub says of a repository, and in the names of the files that it holds."""
     reasons: list[str] = []
     if store.name_now != store.repository:
         reasons.append(f"{store.repository} is called {store.name_now} now; submit that")
@@ -90,7 +90,7 @@ def _check_sizes(store: PinnedStore) -> None:
 def _check_records(
     submission: Submission, offered: Mapping[str, str], valid: Sequence[RunRecord], contents: StoreContents
 ) -> list[str]:
-    """Every offered record is listed by the card, lies in its place, is valid and is not retracted."""
+    """Reasons against offered records: not listed by the card, elsewhere, not valid, or retracted."""
     reasons = [f"{q.path or 'the repository'}: {q.reason}" for q in contents.quarantined if not RUN.fullmatch(q.path)]
     why = {q.path: q.reason for q in contents.quarantined}
     fine = {record.sha256() for record in valid}
@@ -105,7 +105,7 @@ def _check_records(
 
 
 def _check_record(store: PinnedStore, record: RunRecord, known: KnownRuns) -> list[str]:
-    """One valid record: its bytes, its end, its weights, and whether it is its own."""
+    """Reasons against one valid record: its bytes, how it ended, its weights, and whether it is a copy."""
     reasons: list[str] = []
     raw = store.read(store.repository, record.path())
     if hashlib.sha256(raw).hexdigest() != record.sha256():
@@ -139,7 +139,7 @@ def _check_weights(store: PinnedStore, path: str, digest: str) -> None:
 
 
 def _check_copies_inside(records: Sequence[RunRecord]) -> list[str]:
-    """Two seeds never end at the same weights."""
+    """Reasons against runs of one repository that have the same weights, which two seeds never end at."""
     seen: dict[str, RunRecord] = {}
     reasons: list[str] = []
     for record in sorted(records, key=lambda r: r.seed):
@@ -152,7 +152,7 @@ def _check_copies_inside(records: Sequence[RunRecord]) -> list[str]:
 
 
 def _check_head(submission: Submission) -> list[str]:
-    """Whether the repository still offers the same: what counts is read from its head."""
+    """Reasons why the head of a repository, where what counts is read from, does not offer the same any more."""
     repository = submission.repository
     try:
         card = parse_card(download(repository, CARD, "main").decode("utf-8"), f"{repository}/{CARD}")
@@ -174,7 +174,7 @@ def changed_since(submission: Submission, card: CardBlock) -> list[str]:
 
 
 def changed_text(submission: Submission, digests: Sequence[str]) -> str:
-    """That in words."""
+    """Says how many of the submitted records have changed, and which."""
     some = ", ".join(digest[:12] for digest in digests[:_SHOWN])
     return (
         f"{len(digests)} record(s) have changed since commit {submission.revision[:12]}, SHA-256 {some}; submit the "

@@ -21,7 +21,6 @@ FOLDER = "submissions"
 MAX_BYTES = 100_000
 MAX_RECORDS = 1000
 PLACE = re.compile(r"submissions/[A-Za-z0-9][A-Za-z0-9_-]{0,95}__[A-Za-z0-9._-]{1,96}\.json")
-_VERSION = re.compile(rb'"schema_version"\s*:\s*(\d{1,6})')
 
 
 def place(repository: str) -> str:
@@ -30,7 +29,7 @@ def place(repository: str) -> str:
 
 
 class Submission(Document):
-    """What is offered.
+    """The records of one repository that its owner offers.
 
     Attributes:
         repository: Where the records lie.
@@ -69,13 +68,10 @@ def parse_submission(content: bytes, path: str) -> Submission:
     Raises:
         InputError: It is too large, not valid, not as this project writes it, or has another repository's name.
     """
-    version = _VERSION.search(content)
-    if version is not None and int(version.group(1)) > 1:
-        raise InputError(f"{path}: schema version {int(version.group(1))} is newer than 1; upgrade bocb-hf")
     submission = parse_document(Submission, content, path, "submission", MAX_BYTES)
     if submission.path() != path:
         raise InputError(f"{path}: it is a submission of {submission.repository}, so it belongs at {submission.path()}")
-    if submission.to_json().encode() != content:  # one form only, so that equal offers have equal bytes
+    if submission.to_json().encode() != content:  # There is one form only, so that equal offers have equal bytes.
         raise InputError(f"{path}: not as `bocb submit` writes it; submit it again")
     return submission
 

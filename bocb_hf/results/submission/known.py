@@ -1,11 +1,11 @@
-"""Whose each run is already: what tells a copy from a run."""
+"""Knows which repository each run was first seen in, which tells a copy from a run of its own."""
 
 # pyright: basic
 # pyarrow is only partly typed.
 
 from __future__ import annotations
 
-import re
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +18,6 @@ from bocb_hf.results.submission.document import Submission
 from bocb_hf.runs.record import RunRecord
 
 _COLUMNS = ["repository", "role", "run_id", "record_sha256", "record"]
-_WEIGHTS = re.compile(r'"weights_sha256":"([0-9a-f]{64})"')
 _BATCH = 500
 
 
@@ -49,9 +48,9 @@ class KnownRuns:
             for batch in pq.ParquetFile(path).iter_batches(_BATCH, columns=_COLUMNS):
                 rows = batch.to_pydict()
                 for repository, role, run_id, digest, record in zip(*(rows[c] for c in _COLUMNS), strict=True):
-                    weights = _WEIGHTS.search(record)
-                    self._add(repository, digest, run_id if role == "final" else None, weights and weights.group(1))
-        except (pa.ArrowException, OSError, KeyError, TypeError) as error:
+                    weights = json.loads(record)["weights_sha256"]
+                    self._add(repository, digest, run_id if role == "final" else None, weights)
+        except (pa.ArrowException, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
             raise InputError(
                 f"{path.name} cannot be read as published records ({type(error).__name__}); in a checkout, "
                 "`git lfs pull` fetches it"
@@ -63,7 +62,7 @@ class KnownRuns:
             self._add(submission.repository, digest, None, None)
 
     def add_records(self, repository: str, records: Iterable[RunRecord]) -> None:
-        """Adds what a repository holds."""
+        """Adds the records that a repository holds."""
         for record in records:
             run_id = record.run_id if record.role == "final" else None
             self._add(repository, record.sha256(), run_id, record.weights_sha256)

@@ -70,7 +70,7 @@ class SubmittedCache(CardCache):
         return [name for name in super().repositories() if name in self.submissions]
 
     def read(self, repository: str, path: str) -> bytes:
-        """A record that was submitted.
+        """Content of a record, if it was submitted.
 
         Raises:
             InputError: It was not, or as ``CardCache.read``.
@@ -84,7 +84,7 @@ class SubmittedCache(CardCache):
         return super().read(repository, path)
 
     def lost(self) -> Iterator[Quarantined]:
-        """What was submitted and is not there any more; retracted runs are the card's to name."""
+        """Names what was submitted and is not there any more; retracted runs are named by the card."""
         blocks = {repository: block for repository, _, block in self.cards()}
         for repository, submission in self.submissions.items():
             block = blocks.get(repository)

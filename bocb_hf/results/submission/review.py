@@ -12,7 +12,9 @@ from bocb_hf.results.submission.document import FOLDER, MAX_BYTES, PLACE, Submis
 from bocb_hf.results.submission.known import KnownRuns
 from bocb_hf.results.submission.snapshot import Snapshot
 from bocb_hf.runs import verification
+from bocb_hf.runs.verification import Verification
 from bocb_hf.store.contents import read_store
+from bocb_hf.store.hub_calls import speaks_for
 from bocb_hf.store.pinned import PinnedStore
 
 
@@ -49,7 +51,7 @@ def review(source: Snapshot) -> Iterator[Judgement]:
                 if path in replaced:
                     raise InputError(f"{path}: was merged already; a pull request must not replace it")
                 if path in proposed:
-                    yield Judgement(path, _read_verification(source, path), [])
+                    yield judge_verification(_read_verification(source, path), source.author)
                 continue
             if path in proposed:
                 submissions[path] = _read_submission(source, path)
@@ -61,6 +63,37 @@ def review(source: Snapshot) -> Iterator[Judgement]:
         if path in replaced:
             found = found._replace(offer=f"{found.offer}; replaces the merged one, which only its owner should")
         yield found
+
+
+def judge_verification(item: Verification, author: str | None) -> Judgement:
+    """Whether somebody else measured, as far as the Hub tells, and what is left for the one who merges to look at.
+
+    Args:
+        item: In its place.
+        author: Who opened the pull request; None where that is not known.
+    """
+    offer = f"{item.level}: run {item.run_id} of {item.repository}"
+    people = {"measured": item.measured_by, "proposed": author}
+    reasons: list[str] = []
+    look: list[str] = []
+    for did, user in people.items():
+        if user is None:
+            continue
+        owns = speaks_for(user, item.owner)
+        if owns:
+            who = user if user.lower() == item.owner.lower() else f"{user}, a member of {item.owner},"
+            reasons.append(f"{who} {did} it and owns the run; a run is {item.level} by somebody else")
+        elif owns is None:
+            look.append(f"whether {user}, who {did} it, belongs to {item.owner}, which the Hub does not tell")
+    if item.measured_by is None:
+        look.append("who measured, which the file does not name")
+    if author is None:
+        look.append(f"who proposed it, which is not known here: it must not be {item.owner}")
+    if None not in people.values() and len({str(user).lower() for user in people.values()}) > 1:
+        look.append(f"whether {item.measured_by} measured this, since {author} proposed it")
+    if look:
+        offer += f"; look at {', and '.join(look)}"
+    return Judgement(item.path(), offer, reasons)
 
 
 def judge(submission: Submission, known: KnownRuns) -> Judgement:
@@ -118,8 +151,8 @@ def _read_submission(source: MergedFiles, path: str) -> Submission:
     return parse_submission(source.read(path, MAX_BYTES), path)
 
 
-def _read_verification(source: Snapshot, path: str) -> str:
-    """What a verification says.
+def _read_verification(source: Snapshot, path: str) -> Verification:
+    """A verification in its place.
 
     Raises:
         InputError: It is not one, or lies elsewhere than it belongs.
@@ -127,4 +160,4 @@ def _read_verification(source: Snapshot, path: str) -> str:
     item = verification.parse_verification(source.read(path, verification.MAX_BYTES), path)
     if item.path() != path:
         raise InputError(f"{path}: belongs at {item.path()}")
-    return f"{item.level}: run {item.run_id} of {item.repository}"
+    return item

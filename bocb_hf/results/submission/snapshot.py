@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Protocol
 
 from huggingface_hub import HfApi, RepoFile, hf_hub_download
+from huggingface_hub.errors import HTTPError
 
 from bocb_hf.errors import InputError
+from bocb_hf.files import link_on_the_way
 from bocb_hf.results.dataset import RECORDS, VERIFICATIONS, MergedFiles, dataset_name
 from bocb_hf.results.submission.document import FOLDER
 from bocb_hf.schema import HUB_SCHEME
@@ -39,10 +41,12 @@ class Snapshot(MergedFiles, Protocol):
     Attributes:
         name: What the user called it.
         changes: What is proposed; None where everything stands on its own.
+        author: The Hub's user who opened the pull request; None where there is none, or the Hub does not tell.
     """
 
     name: str
     changes: Changes | None
+    author: str | None
 
     def published(self) -> Path | None:
         """``records.parquet``; None when there is none."""
@@ -54,7 +58,7 @@ class Snapshot(MergedFiles, Protocol):
 
 
 def open_snapshot(where: str, revision: str | None) -> Snapshot:
-    """Opens what the user named.
+    """Opens the results data set, or the checkout of it, that the user named.
 
     Raises:
         InputError: There is no such folder, data set or revision.
@@ -67,7 +71,7 @@ def open_snapshot(where: str, revision: str | None) -> Snapshot:
 
 
 class FolderSnapshot:
-    """A checkout.
+    """The results data set as a checkout in a folder.
 
     Args:
         root: Its folder; symbolic links inside are not followed.
@@ -77,6 +81,7 @@ class FolderSnapshot:
     """
 
     changes: Changes | None = None
+    author: str | None = None
 
     def __init__(self, root: Path) -> None:
         if not (root / FOLDER).is_dir():
@@ -92,7 +97,7 @@ class FolderSnapshot:
     def read(self, path: str, limit: int) -> bytes:
         full = self.root / path
         try:
-            if full.is_symlink() or not full.is_file():
+            if link_on_the_way(self.root, path) is not None or not full.is_file():
                 raise InputError(f"{path}: is not a plain file")
             with full.open("rb") as file:
                 content = file.read(limit + 1)
@@ -124,6 +129,7 @@ class HubSnapshot:
     def __init__(self, uri: str, revision: str | None = None) -> None:
         self.name, self._id, self._api = uri, dataset_name(uri), make_api()
         self.changes: Changes | None = None
+        self.author: str | None = None
         api = self._api
         with explained(uri if revision is None else f"{uri} at {revision}"):
             info = with_back_off(
@@ -137,6 +143,7 @@ class HubSnapshot:
                 self.changes = Changes(
                     sorted(files.keys() - before.keys()), replaced, sorted(before.keys() - files.keys())
                 )
+                self.author = _opened_by(api, self._id, revision)
         self._paths = sorted(files)
 
     def _tree(self, revision: str) -> dict[str, str]:
@@ -164,6 +171,18 @@ class HubSnapshot:
 
     def merged(self) -> Snapshot:
         return self if self.changes is None else HubSnapshot(self.name)
+
+
+def _opened_by(api: HfApi, name: str, revision: str) -> str | None:
+    """Who opened a pull request; None where the account is gone, or the Hub does not say."""
+    number = revision.removeprefix(_PULL_REQUEST)
+    if not number.isdecimal():
+        return None
+    try:
+        opened = with_back_off(lambda: api.get_discussion_details(name, int(number), repo_type="dataset"))
+    except (HTTPError, KeyError, TypeError, ValueError):
+        return None  # the review says that nobody is named
+    return None if opened.author == "deleted" else opened.author
 
 
 def _started_from(api: HfApi, name: str, revision: str) -> str:

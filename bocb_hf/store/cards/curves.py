@@ -12,7 +12,7 @@ from typing import Any
 from bocb_hf.runs.record import RunRecord
 
 CURVES = "curves.png"
-# told apart in grey and by most colour-blind readers (Okabe and Ito 2008)
+# These colours differ in grey too, and for most colour-blind readers (Okabe and Ito 2008).
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
 
@@ -35,7 +35,7 @@ def draw_curves(finals: Sequence[RunRecord]) -> bytes | None:
     panels = 3 if validated else 2
     figure = Figure(figsize=(4.8 * panels, 3.6), dpi=100)
     FigureCanvasAgg(figure)
-    # fixed margins: a layout engine would take longer than all the rest
+    # The margins are fixed, because a layout engine would take longer than all the rest.
     figure.subplots_adjust(left=0.16 / panels, right=1 - 0.04 / panels, bottom=0.15, top=0.9, wspace=0.22)
     axes: list[Any] = [figure.add_subplot(1, panels, i + 1) for i in range(panels)]
     for place, record in enumerate(shown):
@@ -60,7 +60,7 @@ def draw_curves(finals: Sequence[RunRecord]) -> bytes | None:
         axes[0].set_yscale("log")
     axes[0].legend(fontsize=9, frameon=False)
     buffer = io.BytesIO()
-    # without the version of matplotlib, so that rendering anew changes nothing
+    # The file does not name the version of matplotlib, so that rendering anew changes nothing.
     figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()
 

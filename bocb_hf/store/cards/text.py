@@ -58,15 +58,16 @@ def render_card(
     return f"---\n{strict_yaml.dump(metadata)}---\n{body}"
 
 
-# signs that could begin a tag, a link, a cell or a code span, by others that look alike
+# Signs that could begin a tag, a link, a cell or a code span are replaced by others that look alike.
 _SIGNS = str.maketrans({"<": "‹", ">": "›", "|": "¦", "`": "ʼ", "[": "⟦", "]": "⟧", "\\": "∖"})
 
 
 def _plain(value: Any) -> Any:
-    """A value as one line of text without markup: records hold what other people wrote."""
+    """A value as one line of text without markup or hidden signs: records hold what other people wrote."""
     if isinstance(value, bool | int | float):
         return value
-    return re.sub(r"\s+", " ", str(value).translate(_SIGNS))
+    line = "".join(sign if sign.isprintable() else " " for sign in str(value).translate(_SIGNS))
+    return re.sub(r"\s+", " ", line)
 
 
 def _metadata(repository: str, block: CardBlock, finals: Sequence[RunRecord]) -> dict[str, Any]:

@@ -1,0 +1,31 @@
+"""Commits a change that rests on what is there: it is made again when somebody else was quicker, but not for ever."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from bocb_hf.errors import InputError
+from bocb_hf.store import ConflictError
+
+ATTEMPTS = 50
+T = TypeVar("T")
+
+
+def commit_with_retry(attempt: Callable[[], T], where: str) -> T:
+    """Makes a change that rests on what is there now.
+
+    Args:
+        attempt: Reads what is there, makes the change from it, commits it, and returns what the caller wants to know.
+            It raises ``ConflictError`` when what it read is not current any more, and is then called again.
+        where: What is changed, to begin an error with.
+
+    Raises:
+        InputError: Others were quicker ``ATTEMPTS`` times in a row.
+    """
+    for _ in range(ATTEMPTS):
+        try:
+            return attempt()
+        except ConflictError:
+            continue
+    raise InputError(f"{where} kept changing during {ATTEMPTS} attempts; run the same command again")
