@@ -17,6 +17,18 @@ def share_buffers(accelerator: Accelerator, model: nn.Module) -> None:
             buffer.copy_(broadcast(buffer))  # type: ignore[arg-type]
 
 
+@torch.no_grad()
+def all_finite(accelerator: Accelerator, model: nn.Module) -> bool:
+    """Whether all parameters and buffers are finite in every process, each of which looks at its own shards."""
+    bad = torch.zeros((), device=accelerator.device)
+    for tensor in [*model.parameters(), *model.buffers()]:
+        if tensor.is_floating_point():
+            to_local = getattr(tensor, "to_local", None)
+            mine = tensor if to_local is None else to_local()
+            bad += ~torch.isfinite(mine).all()
+    return float(accelerator.reduce(bad, "sum")) == 0  # type: ignore[arg-type]
+
+
 def agree_to_stop(stop: StopSignal, accelerator: Accelerator, at_sync: bool) -> bool:
     """Whether to stop now. Several processes agree at logged steps, so that all of them stop at the same one.
 

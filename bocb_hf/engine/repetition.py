@@ -25,7 +25,8 @@ def sections_of(record: RunRecord) -> dict[str, Any]:
         "backbone": {"name": backbone["name"], "pretrained": backbone["pretrained"], "args": args},
         "optimizer": identity["optimizer"],
         "data": {key: data[key] for key in kept if key in data},
-        "training": identity["training"],
+        # an identity leaves the rule of the oldest records out
+        "training": identity["training"] | {"divergence_rule": record.identity.training.divergence_rule},
         "augmentation": identity["augmentation"],
         "seed": record.seed,
         "role": record.role,

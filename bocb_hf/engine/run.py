@@ -175,6 +175,7 @@ def _train(
         source=prepared.train_source(accelerator),
         validation=prepared.data.validation,
         state_dir=prepared.state_dir,
+        rule=prepared.divergence_rule(),
     )
     if "train_eval" in trainer.needs and prepared.identity.training.schedule != "constant":
         log.warning(

@@ -49,6 +49,8 @@ class RunRecord(Document):
         category: Category of the optimizer (a to d of the study).
         stopped_step: Step at which a diverged or interrupted run ended.
         reason: Why it did.
+        reference_loss: Training loss in nats of a predictor that knows only the class frequencies. A run that ends
+            above it has not trained. Older records have none.
         test_split: Which split the test metrics were read on (ImageNet: ``validation``).
         weights_sha256: Of ``model.safetensors`` beside the record of a completed final run.
         patterns: Of the last weights of a completed final run, layer by layer; older records have none.
@@ -70,6 +72,7 @@ class RunRecord(Document):
     reason: Text | None
     total_steps: Positive
     metrics: Metrics
+    reference_loss: NonNegative | None = later(None)
     test_split: Text | None
     correctness: Correctness | None
     weights_sha256: Sha256 | None
