@@ -9,10 +9,11 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bocb_hf.engine.console import EXIT_INPUT, EXIT_INTERRUPTED, EXIT_OK, show_log, stop_with_launcher, train_visibly
+from bocb_hf.engine.portable import limit_instructions, must_start_again, start_again
 from bocb_hf.engine.repetition import check_same, sections_of
 from bocb_hf.errors import InputError
 from bocb_hf.plugins import load_plugins
@@ -48,16 +49,29 @@ def load_config(arguments: argparse.Namespace) -> RunConfig:
     """
     from bocb_hf.backbones.definition import check_backbone
 
+    return _load(arguments, check_backbone)
+
+
+def wants_portable(arguments: argparse.Namespace) -> bool:
+    """Whether the configuration limits the instructions of the processor; found out without importing torch."""
+    try:
+        return _load(arguments).runtime.portable
+    except InputError:  # ``load_config`` reports it, together with what only it checks
+        return False
+
+
+def _load(arguments: argparse.Namespace, check_backbone: Callable[[str], None] | None = None) -> RunConfig:
     flags = ("compile_model", "compile_optimizer")
-    arguments.overrides += [f"runtime.{name}=true" for name in flags if getattr(arguments, name)]
+    overrides = [*arguments.overrides, *(f"runtime.{name}=true" for name in flags if getattr(arguments, name))]
     if arguments.config is not None:
-        return load_run_config(find_config(arguments.config, "recipes/configs"), arguments.overrides, check_backbone)
+        return load_run_config(find_config(arguments.config, "recipes/configs"), overrides, check_backbone)
     path: Path = arguments.reproduce
     try:
         record = read_record(path, str(path))
     except OSError as error:
         raise InputError(f"--reproduce: {path} cannot be read: {error.strerror}") from error
-    return build_run_config(sections_of(record), arguments.overrides, check_backbone, source=str(path))
+    sections = sections_of(record) | {"runtime": {"portable": record.environment.portable}}
+    return build_run_config(sections, overrides, check_backbone, source=str(path))
 
 
 def _check_reproduces(arguments: argparse.Namespace, config: RunConfig) -> None:
@@ -84,16 +98,20 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         InputError: Bad input.
     """
+    load_plugins(arguments.plugin)
+    if wants_portable(arguments):
+        limit_instructions()  # before torch is imported
     from accelerate import PartialState
     from accelerate.utils import parse_flag_from_env
 
     from bocb_hf.engine.prepare import prepare_run
+    from bocb_hf.engine.processes import check_world_size
 
     # without the flag, accelerate takes several CPU processes for as many single ones
     state = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
     main_process = state.is_main_process
+    check_world_size(state.num_processes)
     show_log(logging.INFO if main_process else logging.ERROR)
-    load_plugins(arguments.plugin)
     config = load_config(arguments)
     if arguments.reproduce is not None:
         _check_reproduces(arguments, config)
@@ -135,7 +153,10 @@ def main(argv: Sequence[str] | None = None, prog: str = "train.py") -> int:
     )
     add_arguments(parser)
     try:
-        return run(parser.parse_intermixed_args(argv))
+        arguments = parser.parse_intermixed_args(argv)
+        if must_start_again() and wants_portable(arguments):
+            start_again(sys.argv[1:] if argv is None else argv)
+        return run(arguments)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_INPUT
