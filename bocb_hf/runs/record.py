@@ -135,6 +135,8 @@ class FloorRecord(Document):
         seed: Of its initial weights.
         hyperparameters: Of the estimator.
         seconds: Wall time of the fit.
+        converged: Whether the fit ended before its limit of iterations. Where it did not, the floor may be too low.
+            Older records do not say.
     """
 
     schema_version: Literal[1]
@@ -147,6 +149,7 @@ class FloorRecord(Document):
     correctness: Correctness
     test_split: Text
     seconds: NonNegative
+    converged: bool | None = later(None)
     environment: Environment
     finished_at: UtcTime
 
