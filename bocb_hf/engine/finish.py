@@ -47,7 +47,9 @@ def _publish(prepared: PreparedRun, store: Store, trainer: Trainer, flops: int |
         progress.reason = f"a weight was not finite at step {progress.step}"
     test = None
     if status == "completed" and config.role == "final":
-        test = trainer.evaluate(prepared.data.test)
+        from bocb_hf.engine.evaluate_metrics import score  # here, because the import takes seconds
+
+        test = trainer.evaluate(prepared.data.test, score)
         if not torch.isfinite(torch.tensor(test.loss)):
             status, progress.diverged_at = "diverged", progress.step
             progress.reason, test = f"the test loss was {test.loss} with the last weights", None

@@ -24,10 +24,11 @@ from bocb_hf.engine import checkpoint
 from bocb_hf.engine.costs import Costs
 from bocb_hf.engine.divergence import DivergenceRule
 from bocb_hf.engine.environment import peak_memory
-from bocb_hf.engine.evaluation import Evaluation, evaluate
+from bocb_hf.engine.evaluation import Evaluation, ScoreFunction, evaluate
 from bocb_hf.engine.feed import Feed
 from bocb_hf.engine.interrupt import StopSignal
 from bocb_hf.engine.memory import keep_freed_memory
+from bocb_hf.engine.metrics import score
 from bocb_hf.engine.plan import make_plan
 from bocb_hf.engine.processes import agree_to_stop, all_finite, share_buffers
 from bocb_hf.engine.progress import Progress
@@ -182,8 +183,13 @@ class Trainer:
         self.costs.collect()
         self.costs.say_waited()
 
-    def evaluate(self, images: TestImages) -> Evaluation:
-        """Evaluates the weights that count, after bringing the buffers of all processes together."""
+    def evaluate(self, images: TestImages, score: ScoreFunction = score) -> Evaluation:
+        """Evaluates the weights that count, after bringing the buffers of all processes together.
+
+        Args:
+            images: The split.
+            score: Computes the scores, see ``evaluation.evaluate``.
+        """
         share_buffers(self.accelerator, self.evaluation_model)
         started = time.perf_counter()
         with self.evaluation_weights():
@@ -195,6 +201,7 @@ class Trainer:
                 self.accelerator,
                 self.runtime.workers,
                 self.format,
+                score,
             )
         self.progress.evaluation_seconds += time.perf_counter() - started
         return result
