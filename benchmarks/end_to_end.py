@@ -110,7 +110,6 @@ def configure(job: Job, folder: str, padded: bool = False) -> RunConfig:
                 "batch_size": job.batch,
                 "label_smoothing": 0.1,
                 "precision": job.precision,
-                "divergence_epochs": 10_000,
             },
             "augmentation": DEIT | crop,
             "runtime": {"store": f"{folder}/store", "state_dir": f"{folder}/{os.getpid()}", "threads": job.threads},
@@ -167,6 +166,7 @@ def train_ours(job: Job, folder: str, loop: str) -> None:
         source=made if synthetic else prepared.train_source(accelerator),
         validation=None,
         state_dir=prepared.state_dir,
+        rule=prepared.divergence_rule(),
     )
     if synthetic:
         trainer.feed = Feed(made, made, trainer.plan.steps_per_epoch, job.batch, trainer.format)  # type: ignore[arg-type]

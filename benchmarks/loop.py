@@ -46,7 +46,7 @@ def configure(network: str, precision: str, batch: int, folder: str) -> RunConfi
             "backbone": {"name": network},
             "optimizer": {"name": "adamw"},
             "data": {"name": "fashion_mnist_subset", "image_size": 32},
-            "training": {"epochs": 10_000, "batch_size": batch, "precision": precision, "divergence_epochs": 10_000},
+            "training": {"epochs": 10_000, "batch_size": batch, "precision": precision},
             "runtime": {"store": f"{folder}/store", "state_dir": f"{folder}/state", "save_every": 10**9},
         }
     )
@@ -126,6 +126,7 @@ def compare(network: str, precision: str, batch: int, rounds: int, seconds: floa
             source=prepared.train_source(accelerator),
             validation=None,
             state_dir=prepared.state_dir,
+            rule=prepared.divergence_rule(),
         )
         bare = BareLoop(prepared, accelerator.device, precision)
         bare.run(10)

@@ -7,7 +7,7 @@ the arguments are answered at once.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
@@ -18,6 +18,7 @@ from bocb_hf.commands.command import named_plugins, run, words_of
 from bocb_hf.commands.completion import overrides as complete_overrides
 from bocb_hf.commands.completion import rows
 from bocb_hf.engine.console import EXIT_INTERRUPTED, EXIT_OK, show_log, stop_with_launcher, train_visibly
+from bocb_hf.engine.portable import limit_instructions, must_start_again, start_again
 from bocb_hf.engine.repetition import check_same, sections_of
 from bocb_hf.errors import InputError, missing_extra
 from bocb_hf.resources import find_config
@@ -72,6 +73,13 @@ def command(
     """Trains in this process, or as ``bocb train`` through accelerate's launcher where that would start several."""
     options.only_one(context, {"--config": config is not None, "--reproduce": reproduce is not None}, required=True)
     setting = None if config is None else find_config(config, "recipes/configs")
+    flags = {"runtime.compile_model=true": compile_model, "runtime.compile_optimizer=true": compile_optimizer}
+    changes = [*overrides, *(change for change, on in flags.items() if on)]
+    words = [*(word for name in named_plugins(context) for word in ("--plugin", name)), *words_of(context)]
+    if wants_portable(setting, reproduce, changes):
+        if must_start_again():
+            start_again(words)
+        limit_instructions()  # before torch is imported
     try:
         import accelerate  # noqa: F401 - imports torch; asked for here, so that a missing one is named
     except ImportError:
@@ -79,10 +87,8 @@ def command(
     if context.parent is not None and not dry_run and _through_launcher():
         from bocb_hf.engine.launch import launch_recipe
 
-        modules = [word for name in named_plugins(context) for word in ("--plugin", name)]
-        return launch_recipe([*modules, *words_of(context)])
-    flags = {"runtime.compile_model=true": compile_model, "runtime.compile_optimizer=true": compile_optimizer}
-    return train(setting, reproduce, [*overrides, *(change for change, on in flags.items() if on)], dry_run)
+        return launch_recipe(words)
+    return train(setting, reproduce, changes, dry_run)
 
 
 def _through_launcher() -> bool:
@@ -101,6 +107,23 @@ def load_config(setting: Path | None, reproduce: Path | None, overrides: Sequenc
     """
     from bocb_hf.backbones.definition import check_backbone
 
+    return _load(setting, reproduce, overrides, check_backbone)
+
+
+def wants_portable(setting: Path | None, reproduce: Path | None, overrides: Sequence[str]) -> bool:
+    """Whether the configuration limits the instructions of the processor; found out without importing torch."""
+    try:
+        return _load(setting, reproduce, overrides).runtime.portable
+    except InputError:  # ``load_config`` reports it, together with what only it checks
+        return False
+
+
+def _load(
+    setting: Path | None,
+    reproduce: Path | None,
+    overrides: Sequence[str],
+    check_backbone: Callable[[str], None] | None = None,
+) -> RunConfig:
     if setting is not None:
         return load_run_config(setting, overrides, check_backbone)
     assert reproduce is not None  # the command takes one of the two
@@ -108,7 +131,8 @@ def load_config(setting: Path | None, reproduce: Path | None, overrides: Sequenc
         record = read_record(reproduce, str(reproduce))
     except OSError as error:
         raise InputError(f"--reproduce: {reproduce} cannot be read: {error.strerror}") from error
-    return build_run_config(sections_of(record), overrides, check_backbone, source=str(reproduce))
+    sections = sections_of(record) | {"runtime": {"portable": record.environment.portable}}
+    return build_run_config(sections, overrides, check_backbone, source=str(reproduce))
 
 
 def _check_reproduces(path: Path, overrides: Sequence[str], config: RunConfig) -> None:
@@ -144,10 +168,12 @@ def train(setting: Path | None, reproduce: Path | None, overrides: Sequence[str]
     from accelerate.utils import parse_flag_from_env
 
     from bocb_hf.engine.prepare import prepare_run
+    from bocb_hf.engine.processes import check_world_size
 
     # without the flag, accelerate takes several CPU processes for as many single ones
     state = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
     main_process = state.is_main_process
+    check_world_size(state.num_processes)
     show_log(logging.INFO if main_process else logging.ERROR)
     config = load_config(setting, reproduce, overrides)
     if reproduce is not None:

@@ -17,9 +17,23 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import bocb_hf
+from bocb_hf.engine.portable import limits_hold
 from bocb_hf.runs.config import RuntimeConfig
 from bocb_hf.runs.measurements import Environment
 
+# What oneDNN distinguishes, from the oldest to the newest, each with the processor's feature that it asks for.
+_ONEDNN_ISA = {
+    "SSE41": "sse4_1",
+    "AVX": "avx",
+    "AVX2": "avx2",
+    "AVX2_VNNI": "avx_vnni",
+    "AVX512_CORE": "avx512_bw",
+    "AVX512_CORE_VNNI": "avx512_vnni",
+    "AVX512_CORE_BF16": "avx512_bf16",
+    "AVX512_CORE_FP16": "avx512_fp16",
+    "AVX512_CORE_AMX": "amx_bf16",
+    "AVX512_CORE_AMX_FP16": "amx_fp16",
+}
 _LIBRARIES = ("torch", "torchvision", "timm", "transformers", "accelerate", "datasets", "evaluate", "numpy")
 
 
@@ -57,12 +71,33 @@ def describe_environment(
         tf32=runtime is not None and runtime.tf32 and device.type == "cuda",
         channels_last=runtime is not None and runtime.channels_last,
         compiled=compiled,
+        cpu_capability=torch.backends.cpu.get_cpu_capability() if device.type == "cpu" else None,
+        onednn_isa=onednn_isa() if device.type == "cpu" else None,
+        portable=device.type == "cpu" and limits_hold(),
         python=platform.python_version(),
         platform=f"{platform.system()} {platform.machine()}",
         libraries={name: _version(name) for name in _LIBRARIES},
         code_version=bocb_hf.__version__,
         code_commit=code_commit(),
     )
+
+
+def onednn_isa() -> str | None:
+    """The newest instructions that oneDNN may use: those of the processor, within ``ONEDNN_MAX_CPU_ISA``.
+
+    Returns:
+        oneDNN's name for them; None where the processor is not x86, or torch (before 2.10) does not say what it has.
+    """
+    capabilities = getattr(torch.cpu, "get_capabilities", None)
+    if capabilities is None:
+        return None
+    found = capabilities()
+    allowed = [name for name, feature in _ONEDNN_ISA.items() if found.get(feature)]
+    limit = os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper()
+    if limit in _ONEDNN_ISA:
+        names = list(_ONEDNN_ISA)
+        allowed = [name for name in allowed if names.index(name) <= names.index(limit)]
+    return allowed[-1] if allowed else None
 
 
 @functools.cache

@@ -1,7 +1,8 @@
 """The scores as ``evaluate.Metric``, for pipelines that speak ``evaluate``; nothing is downloaded to compute them.
 
-The engine itself takes the functions of ``bocb_hf.engine.metrics``, which these call: importing ``evaluate`` imports
-transformers' pipelines, which takes two seconds. ::
+The final evaluation of a run and ``bocb verify`` go through these. Importing ``evaluate`` imports transformers'
+pipelines, which takes three seconds, so this module is imported only then. Every other evaluation takes the functions
+of ``bocb_hf.engine.metrics``, which these call. ::
 
     from bocb_hf.engine.evaluate_metrics import TopKAccuracy
 
@@ -10,13 +11,15 @@ transformers' pipelines, which takes two seconds. ::
 
 from __future__ import annotations
 
+import tempfile
 from typing import Any
 
 import datasets
 import evaluate
 import numpy as np
+from numpy.typing import NDArray
 
-from bocb_hf.engine.metrics import mean_loss, top_k_accuracy
+from bocb_hf.engine.metrics import Scores, mean_loss, top_k_accuracy
 
 
 class TopKAccuracy(evaluate.Metric):
@@ -51,3 +54,20 @@ class MeanLoss(evaluate.Metric):
 
     def _compute(self, *, predictions: Any, references: Any) -> dict[str, float]:
         return {"loss": mean_loss(np.asarray(predictions))}
+
+
+def score(ranked: NDArray[Any], losses: NDArray[Any], labels: NDArray[Any], classes: int) -> Scores:
+    """``bocb_hf.engine.metrics.score`` through ``evaluate``: the same numbers."""
+    with tempfile.TemporaryDirectory() as folder:  # it wants a folder even for what it keeps in memory
+        top_k = TopKAccuracy(keep_in_memory=True, cache_dir=folder)
+        found = _compute(top_k, ranked, labels, k=1)
+        if classes > 5:
+            found |= _compute(top_k, ranked, labels, k=5)
+        found |= _compute(MeanLoss(keep_in_memory=True, cache_dir=folder), losses, labels)
+    return Scores(found["top1"], found.get("top5"), found["loss"])
+
+
+def _compute(metric: evaluate.Metric, predictions: Any, references: Any, **more: Any) -> dict[str, float]:
+    found = metric.compute(predictions=predictions, references=references, **more)
+    assert found is not None, "only a process that is not the first of several gets nothing"
+    return found

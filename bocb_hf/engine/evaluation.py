@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
 from bocb_hf.data.augment import normalize
 from bocb_hf.data.batches import evaluation_batches
 from bocb_hf.data.splits import TestImages
-from bocb_hf.engine.metrics import mean_loss, top_k_accuracy
+from bocb_hf.engine.metrics import Scores, score
 from bocb_hf.engine.sharding import is_sharded
 from bocb_hf.optim.param_groups import train_mode
 
+ScoreFunction = Callable[[NDArray[Any], NDArray[Any], NDArray[Any], int], Scores]
 BATCH = 250  # images a forward pass; the scores do not depend on it
 
 
@@ -40,6 +43,7 @@ def evaluate(
     accelerator: Accelerator,
     workers: int | None = None,
     memory_format: torch.memory_format = torch.contiguous_format,
+    score: ScoreFunction = score,
 ) -> Evaluation:
     """Evaluates a split. Each process takes every world-size-th image; sums over processes put them together.
 
@@ -51,6 +55,7 @@ def evaluate(
         accelerator: Device, precision and processes.
         workers: Processes that decode, where the split is not decoded already.
         memory_format: Of the input.
+        score: Computes the scores from ranked classes, losses, labels and the number of classes.
 
     Returns:
         ``top5`` is None with fewer than 6 classes, where it would say nothing.
@@ -84,10 +89,5 @@ def evaluate(
         cast(Tensor, accelerator.reduce(part, "sum")).cpu() for part in (losses, ranked, classes)
     )
     predictions, references = ranked.numpy(), images.labels.numpy()
-    return Evaluation(
-        n=n,
-        top1=top_k_accuracy(predictions, references),
-        top5=top_k_accuracy(predictions, references, 5) if int(classes) > 5 else None,
-        loss=mean_loss(losses.numpy()),
-        correct=ranked[:, 0] == images.labels,
-    )
+    found = score(predictions, losses.numpy(), references, int(classes))
+    return Evaluation(n, found.top1, found.top5, found.loss, correct=ranked[:, 0] == images.labels)

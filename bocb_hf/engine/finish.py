@@ -18,6 +18,7 @@ from bocb_hf.engine.evaluation import Evaluation
 from bocb_hf.engine.export import export_model
 from bocb_hf.engine.loop import Trainer
 from bocb_hf.engine.prepare import PreparedRun
+from bocb_hf.engine.processes import all_finite
 from bocb_hf.engine.sharding import is_sharded
 from bocb_hf.runs.measurements import Correctness, Cost, Measurement, Metrics
 from bocb_hf.runs.patterns import WeightPatterns, weight_patterns
@@ -42,9 +43,14 @@ def _publish(prepared: PreparedRun, store: Store, trainer: Trainer, flops: int |
     elif progress.step < trainer.plan.total_steps:
         status = "interrupted"
         progress.reason = f"stopped by a signal at step {progress.step}; run it again to continue"
+    elif not all_finite(accelerator, trainer.evaluation_model):  # averaged weights may overflow when no others do
+        status, progress.diverged_at = "diverged", progress.step
+        progress.reason = f"a weight was not finite at step {progress.step}"
     test = None
     if status == "completed" and config.role == "final":
-        test = trainer.evaluate(prepared.data.test)
+        from bocb_hf.engine.evaluate_metrics import score  # here, because the import takes seconds
+
+        test = trainer.evaluate(prepared.data.test, score)
         if not torch.isfinite(torch.tensor(test.loss)):
             status, progress.diverged_at = "diverged", progress.step
             progress.reason, test = f"the test loss was {test.loss} with the last weights", None
@@ -131,6 +137,7 @@ def _make_record(
         reason=None if status == "completed" else progress.reason,
         total_steps=trainer.plan.total_steps,
         metrics=Metrics(**metrics),
+        reference_loss=trainer.rule.reference,
         test_split=identity.data.evaluation_split if test is not None else None,
         correctness=Correctness.from_bits(test.correct.numpy()) if test is not None else None,
         weights_sha256=weights_sha256,

@@ -21,8 +21,9 @@ def launch_recipe(arguments: Sequence[str], cpu_processes: int | None = None) ->
     command = [sys.executable, "-m", "accelerate.commands.launch", "--quiet"]
     environment = dict(os.environ)
     if cpu_processes is not None:
-        # the launcher has no other word for several local processes; the variable makes them use the CPU
-        command += ["--multi_gpu", "--num_processes", str(cpu_processes), "--num_machines", "1"]
+        # the launcher calls several local processes multi_gpu on any device; the variable makes them use the CPU
+        kind = "--multi_gpu" if cpu_processes > 1 else "--cpu"
+        command += [kind, "--num_processes", str(cpu_processes), "--num_machines", "1"]
         command += ["--mixed_precision", "no", "--dynamo_backend", "no"]  # its defaults, which it warns of
         environment["ACCELERATE_USE_CPU"] = "true"
     command += [str(resource("recipes/train.py")), *arguments]

@@ -22,13 +22,15 @@ from bocb_hf.data.source import Batch, TrainSource
 from bocb_hf.data.splits import TestImages
 from bocb_hf.engine import checkpoint
 from bocb_hf.engine.costs import Costs
+from bocb_hf.engine.divergence import DivergenceRule
 from bocb_hf.engine.environment import peak_memory
-from bocb_hf.engine.evaluation import Evaluation, evaluate
+from bocb_hf.engine.evaluation import Evaluation, ScoreFunction, evaluate
 from bocb_hf.engine.feed import Feed
 from bocb_hf.engine.interrupt import StopSignal
 from bocb_hf.engine.memory import keep_freed_memory
+from bocb_hf.engine.metrics import score
 from bocb_hf.engine.plan import make_plan
-from bocb_hf.engine.processes import agree_to_stop, share_buffers
+from bocb_hf.engine.processes import agree_to_stop, all_finite, share_buffers
 from bocb_hf.engine.progress import Progress
 from bocb_hf.engine.schedule import learning_rate
 from bocb_hf.engine.sharding import check_sharding, fit_to_shards
@@ -59,6 +61,7 @@ class Trainer:
         source: Training images.
         validation: Validation images, or None.
         state_dir: Folder of this run's resume state.
+        rule: When it has diverged.
     """
 
     def __init__(
@@ -73,9 +76,10 @@ class Trainer:
         source: TrainSource,
         validation: TestImages | None,
         state_dir: Path,
+        rule: DivergenceRule,
     ) -> None:
         self.identity, self.seed, self.runtime, self.accelerator = identity, seed, runtime, accelerator
-        self.source, self.validation, self.state_dir = source, validation, state_dir
+        self.source, self.validation, self.state_dir, self.rule = source, validation, state_dir, rule
         training, data, device = identity.training, identity.data, accelerator.device
         self.plan = make_plan(identity, row, runtime, source.count, accelerator.num_processes)
         check_sharding(accelerator, row, training)
@@ -163,8 +167,9 @@ class Trainer:
                     self._track()
             progress.train_seconds += time.perf_counter() - started
             if ends_epoch and progress.diverged_at is None:
-                progress.end_epoch()
-                if self.validation is not None:
+                progress.end_epoch(self.rule, last=progress.step == plan.total_steps)
+                self._check_weights()
+                if self.validation is not None and progress.diverged_at is None:
                     self._validate()
             progress.wall_seconds = wall_before + time.perf_counter() - session_start
             progress.peak_memory_bytes = max(progress.peak_memory_bytes, peak_memory(self.accelerator.device))
@@ -178,8 +183,13 @@ class Trainer:
         self.costs.collect()
         self.costs.say_waited()
 
-    def evaluate(self, images: TestImages) -> Evaluation:
-        """Evaluates the weights that count, after bringing the buffers of all processes together."""
+    def evaluate(self, images: TestImages, score: ScoreFunction = score) -> Evaluation:
+        """Evaluates the weights that count, after bringing the buffers of all processes together.
+
+        Args:
+            images: The split.
+            score: Computes the scores, see ``evaluation.evaluate``.
+        """
         share_buffers(self.accelerator, self.evaluation_model)
         started = time.perf_counter()
         with self.evaluation_weights():
@@ -191,6 +201,7 @@ class Trainer:
                 self.accelerator,
                 self.runtime.workers,
                 self.format,
+                score,
             )
         self.progress.evaluation_seconds += time.perf_counter() - started
         return result
@@ -321,8 +332,14 @@ class Trainer:
         self._unread = []
         self.costs.timer.collect()
         rows = (sums / self.identity.training.batch_size).tolist()  # type: ignore[operator]
-        if not self.progress.watch([loss for loss, _ in rows], self.plan.stretch):
+        if not self.progress.watch([loss for loss, _ in rows], self.rule):
             self.progress.window += [(loss, 100 * share) for loss, share in rows]
+
+    def _check_weights(self) -> None:
+        """Ends the run as diverged if the network holds a number that is not finite, even if its loss is."""
+        if self.progress.diverged_at is None and not all_finite(self.accelerator, self.bare_model):
+            self.progress.diverged_at = self.progress.step
+            self.progress.reason = f"a weight was not finite at step {self.progress.step}"
 
     def _validate(self) -> None:
         """Evaluates the validation split and adds a point to the curve; a loss that is not finite is divergence."""

@@ -2,10 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+
+class Scores(NamedTuple):
+    """Scores of one split: percentages, and nats an image. ``top5`` is None with fewer than 6 classes."""
+
+    top1: float
+    top5: float | None
+    loss: float
+
+
+def score(ranked: NDArray[Any], losses: NDArray[Any], labels: NDArray[Any], classes: int) -> Scores:
+    """All scores of a split.
+
+    Args:
+        ranked: (N, at least 5, or the number of classes) class indices in falling order of their logit.
+        losses: (N,) of single examples.
+        labels: (N,).
+        classes: Of the data; with fewer than 6, a top-5 accuracy would say nothing.
+    """
+    top5 = top_k_accuracy(ranked, labels, 5) if classes > 5 else None
+    return Scores(top_k_accuracy(ranked, labels), top5, mean_loss(losses))
 
 
 def top_k_accuracy(ranked: NDArray[Any], labels: NDArray[Any], k: int = 1) -> float:

@@ -21,14 +21,12 @@ class Plan:
         total_steps: Of the run.
         micro_batch: Images that a process takes at once.
         save_every: Steps between two saves of the resume state.
-        stretch: Steps over which a mean loss above the start is divergence.
     """
 
     steps_per_epoch: int
     total_steps: int
     micro_batch: int
     save_every: int
-    stretch: int
 
 
 def make_plan(identity: Identity, row: OptimizerRow, runtime: RuntimeConfig, train_images: int, processes: int) -> Plan:
@@ -50,5 +48,4 @@ def make_plan(identity: Identity, row: OptimizerRow, runtime: RuntimeConfig, tra
     steps = train_images // batch
     if steps == 0:
         raise InputError(f"training.batch_size: {batch} is more than the {train_images} training images")
-    stretch = max(10, round(training.divergence_epochs * steps))
-    return Plan(steps, steps * training.epochs, batch // parts, runtime.save_every or steps, stretch)
+    return Plan(steps, steps * training.epochs, batch // parts, runtime.save_every or steps)

@@ -14,6 +14,7 @@ from bocb_hf.data.batches import open_source
 from bocb_hf.data.images import ImageData, load_images
 from bocb_hf.data.sampling import init_seed
 from bocb_hf.data.source import Order, TrainSource
+from bocb_hf.engine.divergence import DivergenceRule, class_frequencies, make_rule
 from bocb_hf.errors import InputError
 from bocb_hf.optim.build import build_optimizer
 from bocb_hf.optim.param_groups import freeze_backbone, split_parameters, train_mode
@@ -63,6 +64,13 @@ class PreparedRun:
         """The optimizer over the model's parameter groups."""
         training = self.identity.training
         return build_optimizer(self.optimizer, split_parameters(model, training.no_decay, training.layer_decay))
+
+    def divergence_rule(self) -> DivergenceRule:
+        """When a run of this identity and role has diverged."""
+        identity = self.identity
+        frequencies = class_frequencies(self.data.train, identity.data.num_classes)
+        steps = len(self.data.train) // identity.training.batch_size
+        return make_rule(identity, self.config.role, frequencies, self.config.seed, steps)
 
     def train_source(self, accelerator: Accelerator) -> TrainSource:
         """The training images of this process."""
@@ -114,7 +122,7 @@ def prepare_run(config: RunConfig) -> PreparedRun:
             weight_decay=optimizer.weight_decay,
             hyperparameters=optimizer.hyperparameters,
         ),
-        training=config.training,
+        training=config.training.resolved(),
         augmentation=config.augmentation,
         data=data.identity,
     )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast
 from torch import nn
 
 from bocb_hf.engine.interrupt import StopSignal
+from bocb_hf.errors import InputError
 
 
 def share_buffers(accelerator: Accelerator, model: nn.Module) -> None:
@@ -15,6 +18,35 @@ def share_buffers(accelerator: Accelerator, model: nn.Module) -> None:
     if accelerator.num_processes > 1:
         for buffer in model.buffers():
             buffer.copy_(broadcast(buffer))  # type: ignore[arg-type]
+
+
+def check_world_size(processes: int) -> None:
+    """Checks that the processes of a launcher know of each other.
+
+    Args:
+        processes: As ``accelerate`` counts them.
+
+    Raises:
+        InputError: The launcher started more.
+    """
+    started = int(os.environ.get("WORLD_SIZE") or 1)
+    if started > 1 and processes == 1:
+        raise InputError(
+            f"the launcher started {started} processes, but each of them would train alone: without a GPU accelerate "
+            "joins them only if told so; set ACCELERATE_USE_CPU=true before `accelerate launch`, or start one process"
+        )
+
+
+@torch.no_grad()
+def all_finite(accelerator: Accelerator, model: nn.Module) -> bool:
+    """Whether all parameters and buffers are finite in every process, each of which looks at its own shards."""
+    bad = torch.zeros((), device=accelerator.device)
+    for tensor in [*model.parameters(), *model.buffers()]:
+        if tensor.is_floating_point():
+            to_local = getattr(tensor, "to_local", None)
+            mine = tensor if to_local is None else to_local()
+            bad += ~torch.isfinite(mine).all()
+    return float(accelerator.reduce(bad, "sum")) == 0  # type: ignore[arg-type]
 
 
 def agree_to_stop(stop: StopSignal, accelerator: Accelerator, at_sync: bool) -> bool:

@@ -6,10 +6,8 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from bocb_hf.engine.divergence import DIVERGED_ABOVE, DivergenceRule, is_hopeless, judge_end
 from bocb_hf.runs.measurements import Curve, Measurement
-
-# A mean loss this much above the first one, over the stated stretch, is divergence; noise around chance is not.
-DIVERGED_ABOVE = 1.05
 
 
 @dataclass
@@ -18,7 +16,7 @@ class Progress:
 
     Attributes:
         step: Steps done.
-        recent: Losses of the last steps, at most the divergence stretch.
+        recent: Losses of the last steps, at most the stretch of the rule ``first_step``; empty under any other rule.
         window: (loss, top-1 in percent) of the steps since the last logged point.
         epoch: Losses of the steps of this epoch.
         epoch_loss: Mean loss of each finished epoch.
@@ -82,19 +80,31 @@ class Progress:
         self.update_ratio.append(update_ratio if math.isfinite(update_ratio) else None)
         self.window = []
 
-    def end_epoch(self) -> None:
-        """Takes the mean loss of the epoch that ended."""
+    def end_epoch(self, rule: DivergenceRule, last: bool) -> None:
+        """Takes the mean loss of the epoch that ended, and judges it where the rule does so at the end of epochs.
+
+        Args:
+            rule: Of the run.
+            last: Whether the run has done all of its steps.
+        """
         self.epoch_loss.append(sum(self.epoch) / len(self.epoch))
         self.epoch = []
+        reason = None
+        if rule.stretch is None and last:
+            reason = judge_end(self.epoch_loss, rule.reference)
+        elif rule.early:
+            reason = is_hopeless(self.epoch_loss, rule.reference)
+        if reason is not None:
+            self.diverged_at, self.reason = self.step, reason
 
-    def watch(self, losses: list[float], stretch: int) -> bool:
+    def watch(self, losses: list[float], rule: DivergenceRule) -> bool:
         """Checks the losses of the steps since the last call, one by one.
 
         So the verdict does not depend on how often it is asked for.
 
         Args:
             losses: Losses of the steps up to and including ``self.step``.
-            stretch: Steps over which a mean loss above the start is divergence.
+            rule: Of the run.
 
         Returns:
             Whether the run has diverged; ``diverged_at`` and ``reason`` then say when and why.
@@ -108,6 +118,8 @@ class Progress:
             if self.start_loss is None:
                 self.start_loss = loss
             self.epoch.append(loss)
+            if (stretch := rule.stretch) is None:
+                continue
             self.recent.append(loss)
             del self.recent[:-stretch]
             if len(self.recent) == stretch and (mean := sum(self.recent) / stretch) > DIVERGED_ABOVE * self.start_loss:

@@ -26,7 +26,8 @@ def sections_of(record: RunRecord) -> dict[str, Any]:
         "optimizer": identity["optimizer"],
         "data": {key: data[key] for key in kept if key in data}
         | {"evaluation_split": record.identity.data.asked_evaluation_split},
-        "training": identity["training"],
+        # an identity leaves the rule of the oldest records out
+        "training": identity["training"] | {"divergence_rule": record.identity.training.divergence_rule},
         "augmentation": identity["augmentation"],
         "seed": record.seed,
         "role": record.role,
@@ -64,6 +65,7 @@ def runtime_of(record: RunRecord, processes: int = 1) -> dict[str, Any]:
         "channels_last": environment.channels_last,
         "compile_model": "model" in environment.compiled,
         "compile_optimizer": "optimizer" in environment.compiled,
+        "portable": environment.portable and not environment.compiled,
     }
     if environment.threads <= (os.cpu_count() or 1):
         runtime["threads"] = environment.threads

@@ -19,6 +19,7 @@ from bocb_hf.backbones.definition import check_backbone
 from bocb_hf.engine.console import EXIT_INTERRUPTED, EXIT_OK, train_visibly
 from bocb_hf.engine.dry_run import describe_run
 from bocb_hf.engine.launch import launch_recipe
+from bocb_hf.engine.portable import must_start_again
 from bocb_hf.engine.prepare import prepare_run
 from bocb_hf.engine.repetition import check_same, cpu_processes_of, runtime_of, sections_of
 from bocb_hf.engine.trained import RECORD, find_run_folder
@@ -122,17 +123,19 @@ def train_again(original: Original, config: RunConfig, plugins: Sequence[str] = 
     Args:
         original: The run.
         config: From ``configure``.
-        plugins: Modules that several processes import too.
+        plugins: Modules that new processes import too.
 
     Returns:
-        The record; None when several processes were interrupted, which keep their state and leave none.
+        The record; None when new processes were interrupted, which keep their state and leave none.
 
     Raises:
         InputError: The run cannot be repeated here; nothing was trained then.
     """
     record, prepared = original.record, prepare_run(config)
     check_same(prepared.identity, record, f"{original.repository}, seed {record.seed}")
-    if (processes := processes_here(original)) == 1:
+    processes = processes_here(original)
+    fresh = config.runtime.portable and not torch.cuda.is_available() and must_start_again()
+    if processes == 1 and not fresh:
         return train_visibly(config)
     path = Path(config.runtime.state_dir) / "config.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -21,6 +21,7 @@ from bocb_hf.engine.environment import count_flops, set_numerics
 from bocb_hf.engine.finish import finish_run, from_main
 from bocb_hf.engine.interrupt import StopSignal
 from bocb_hf.engine.loop import OnStep, Trainer
+from bocb_hf.engine.portable import check_limited
 from bocb_hf.engine.prepare import PreparedRun, prepare_run
 from bocb_hf.errors import InputError, missing_extra
 from bocb_hf.runs.config import RunConfig, RuntimeConfig
@@ -113,7 +114,8 @@ def check_runtime(config: RunConfig) -> None:
     """Refuses what this machine or installation cannot do.
 
     Raises:
-        InputError: A precision that would be none, a memory format that crashes, or a tracker that is not installed.
+        InputError: A precision that would be none, a memory format that crashes, instructions that are not limited as
+            they should be, or a tracker that is not installed.
     """
     runtime, on_gpu = config.runtime, torch.cuda.is_available() and not parse_flag_from_env("ACCELERATE_USE_CPU")
     if config.training.precision == "fp16" and not on_gpu:
@@ -126,6 +128,8 @@ def check_runtime(config: RunConfig) -> None:
             "runtime.channels_last: in fp32 on a CPU torch's strided 1×1 convolutions crash in this memory format; "
             "take training.precision=bf16, or leave it off"
         )
+    if runtime.portable and not on_gpu:
+        check_limited()
     if runtime.tracker not in ("auto", "none") and importlib.util.find_spec(runtime.tracker) is None:
         raise missing_extra(runtime.tracker, "trackers")
 
@@ -176,6 +180,7 @@ def _train(
         source=prepared.train_source(accelerator),
         validation=prepared.data.validation,
         state_dir=prepared.state_dir,
+        rule=prepared.divergence_rule(),
     )
     if "train_eval" in trainer.needs and prepared.identity.training.schedule != "constant":
         log.warning(

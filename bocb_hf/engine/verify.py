@@ -28,6 +28,8 @@ def verify_run(repository: str, seed: int, tolerance: float, data: str | None = 
     Raises:
         InputError: There is no such run, its data are others here, or the score is another one.
     """
+    from bocb_hf.engine.evaluate_metrics import score  # here, because the import takes seconds
+
     check_tolerance(tolerance)
     model = load_backbone(repository, seed=seed)
     record = model.record
@@ -45,7 +47,7 @@ def verify_run(repository: str, seed: int, tolerance: float, data: str | None = 
         accelerator = Accelerator(mixed_precision="no" if precision == "fp32" else precision)
         mean, std = (torch.tensor(v, device=accelerator.device).view(3, 1, 1) for v in (then.mean, then.std))
         where = f"{accelerator.device.type}, {precision}, torch {torch.__version__}"
-        found = evaluate(model.network.to(accelerator.device), images.test, mean, std, accelerator)
+        found = evaluate(model.network.to(accelerator.device), images.test, mean, std, accelerator, score=score)
     finally:
         AcceleratorState._reset_state(reset_partial_state=False)  # the next run may be of another precision
     return make_verification(repository, record, found.correct.numpy(), tolerance, where, again=None)

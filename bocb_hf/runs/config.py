@@ -199,7 +199,11 @@ class TrainingConfig(Frozen):
         linear_probe: Train the head only; the rest stays as it was and is in evaluation mode.
         precision: Of the forward pass. It decides the result and so belongs to the hash: no machine chooses it.
             ``--dry-run`` measures which is the faster one for this network on this machine.
-        divergence_epochs: A mean loss above its start over so many epochs ends the run as diverged.
+        divergence_epochs: Under the rule ``first_step``, a mean loss above its start over so many epochs ends the run
+            as diverged. The rule ``end`` does not use it.
+        divergence_rule: When a run counts as diverged (see ``bocb_hf.engine.divergence``). ``end``: judged by its last
+            epoch. ``first_step``: judged against the loss of its first step, as all runs were whose records name no
+            rule.
     """
 
     epochs: int = Field(ge=1, le=10_000)
@@ -221,6 +225,7 @@ class TrainingConfig(Frozen):
     linear_probe: bool = later(False)
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     divergence_epochs: float = Field(default=1.0, gt=0)
+    divergence_rule: Literal["first_step", "end"] = later("first_step")
 
     @model_validator(mode="after")
     def _consistent(self) -> TrainingConfig:
@@ -239,7 +244,23 @@ class TrainingConfig(Frozen):
             raise ValueError("bce_target_threshold needs loss: bce")
         if self.linear_probe and self.layer_decay is not None:
             raise ValueError("layer_decay is of no use when linear_probe trains the head only")
+        if self.divergence_epochs != 1 and self.divergence_rule != "first_step":
+            raise ValueError("divergence_epochs belongs to divergence_rule: first_step; leave it out")
         return self
+
+
+class TrainingSection(TrainingConfig):
+    """The section ``training`` as a user writes it.
+
+    A stored identity that names no rule of divergence is older than the second rule, so there the default is the first
+    one. A user who names none gets the newest.
+    """
+
+    divergence_rule: Literal["first_step", "end"] = "end"
+
+    def resolved(self) -> TrainingConfig:
+        """The same values as an identity holds them."""
+        return TrainingConfig(**{name: getattr(self, name) for name in TrainingConfig.model_fields})
 
 
 class RuntimeConfig(Frozen):
@@ -265,6 +286,8 @@ class RuntimeConfig(Frozen):
         compile_optimizer: ``torch.compile`` the optimizer's step.
         deterministic: Only deterministic kernels.
         tf32: TensorFloat-32 in fp32 matrix products and convolutions of a GPU.
+        portable: Limit what runs on the CPU to the instructions of AVX2, so that newer processors give the same weights
+            as older ones. It takes effect when torch starts, so ``bocb train`` and ``bocb sweep`` see to it.
         tracker: Where the curve is also sent while training (``Accelerator.log``); ``none`` sends nothing, ``auto`` is
             trackio, which keeps it in a local file, where that is installed.
         log_every: Steps between two points of the curve.
@@ -286,6 +309,7 @@ class RuntimeConfig(Frozen):
     compile_optimizer: bool = False
     deterministic: bool = False
     tf32: bool = False
+    portable: bool = False
     tracker: Literal["auto", "none", "trackio", "tensorboard", "wandb"] = "auto"
     log_every: int = Field(default=10, ge=1)
     save_every: int | None = Field(default=None, ge=1)
@@ -306,6 +330,15 @@ class RuntimeConfig(Frozen):
             raise ValueError(f"namespace is {given['namespace']}, but store {store} names {named}; leave one out")
         return given | {"namespace": named}
 
+    @model_validator(mode="after")
+    def _portable_code(self) -> RuntimeConfig:
+        if self.portable and (self.compile_model or self.compile_optimizer):
+            raise ValueError(
+                "portable: torch.compile makes code for this very processor; leave compile_model and compile_optimizer "
+                "off"
+            )
+        return self
+
 
 class RunConfig(Frozen):
     """One run as a user writes it."""
@@ -314,7 +347,7 @@ class RunConfig(Frozen):
     backbone: BackboneConfig
     optimizer: OptimizerConfig
     data: DataConfig
-    training: TrainingConfig
+    training: TrainingSection
     augmentation: AugmentationConfig = AugmentationConfig()
     seed: Seed = 0
     role: Role = "final"

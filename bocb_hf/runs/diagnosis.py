@@ -1,4 +1,4 @@
-"""Why a run ended where it did, as far as its own record shows: diverged, steps too small or large, over-fitted, slow.
+"""Why a run ended where it did, as far as its own record shows, such as divergence or a wrong learning rate.
 
 These are rules of thumb with stated thresholds, for a reader who asks where to look; no table counts them. Whether a
 learning rate was tuned at all, only the trials of its cell can tell (the ledger of ``bocb aggregate``).
@@ -12,7 +12,7 @@ from typing import Literal
 
 from bocb_hf.runs.record import RunRecord
 
-Finding = Literal["diverged", "small_steps", "large_steps", "over_fitted", "slow"]
+Finding = Literal["diverged", "not_trained", "small_steps", "large_steps", "over_fitted", "slow"]
 
 # Relative size of a step. Healthy runs of this project lie between 1e-4 and 1e-2 at the peak of the schedule; a rule of
 # thumb of practitioners is 1e-3 (Karpathy, "micrograd" lectures).
@@ -39,6 +39,8 @@ def diagnose(record: RunRecord) -> list[Diagnosis]:
     found: list[Diagnosis] = []
     if record.status == "diverged":
         found.append(Diagnosis("diverged", f"{record.reason}{_before_divergence(record)}"))
+    elif (text := _not_trained(record)) is not None:
+        found.append(Diagnosis("not_trained", text))
     curve = record.curve
     ratios = [r for r in curve.update_ratio or [] if r is not None]
     if len(ratios) >= FEWEST_POINTS:
@@ -66,6 +68,19 @@ def diagnose(record: RunRecord) -> list[Diagnosis]:
             text = f"the training loss still fell at the end, from {before:.3f} to {last:.3f} in the last two fifths"
             found.append(Diagnosis("slow", text))
     return found
+
+
+def _not_trained(record: RunRecord) -> str | None:
+    """What a completed run reached that is no better than knowing only how frequent the classes are."""
+    loss, reference = record.metrics.train_loss, record.reference_loss
+    if record.status != "completed" or reference is None or loss is None or loss.last is None:
+        return None
+    if loss.last <= reference:
+        return None
+    return (
+        f"the mean training loss of the last epoch was {loss.last:.4g} nats, above {reference:.4g} of a predictor that "
+        "knows only the class frequencies"
+    )
 
 
 def _before_divergence(record: RunRecord) -> str:

@@ -225,6 +225,9 @@ class Environment(Frozen):
         tf32: Whether fp32 products of a GPU ran in TensorFloat-32.
         channels_last: Whether network and input were in that memory format.
         compiled: What ``torch.compile`` compiled.
+        cpu_capability: Instructions that ATen used on a CPU, such as ``AVX2`` or ``AVX512``. Older records have none.
+        onednn_isa: The newest instructions that oneDNN could use on a CPU, by its own names, where torch tells.
+        portable: Whether ATen, oneDNN and MKL were limited to AVX2 (``runtime.portable``).
     """
 
     device: Text
@@ -235,6 +238,9 @@ class Environment(Frozen):
     tf32: bool = later(False)
     channels_last: bool = later(False)
     compiled: list[Literal["model", "optimizer"]] = later([])
+    cpu_capability: Text | None = later(None)
+    onednn_isa: Text | None = later(None)
+    portable: bool = later(False)
     python: Text
     platform: Text
     libraries: dict[Annotated[Printable, Field(max_length=60)], Annotated[Printable, Field(max_length=60)]]

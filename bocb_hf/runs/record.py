@@ -79,6 +79,8 @@ class RunRecord(Document):
         category: Category of the optimizer (a to d of the study).
         stopped_step: Step at which a diverged or interrupted run ended.
         reason: Why it did.
+        reference_loss: Training loss in nats of a predictor that knows only the class frequencies. A run that ends
+            above it has not trained. Older records have none.
         test_split: Which split the test metrics were read on (ImageNet: ``validation``).
         weights_sha256: Of ``model.safetensors`` beside the record of a completed final run.
         patterns: Of the last weights of a completed final run, layer by layer; older records have none.
@@ -102,6 +104,7 @@ class RunRecord(Document):
     reason: Text | None
     total_steps: Annotated[int, Field(ge=1, le=10**12)]
     metrics: Metrics
+    reference_loss: Annotated[float, Field(ge=0, le=1e6)] | None = later(None)
     test_split: Text | None
     correctness: Correctness | None
     weights_sha256: Sha256 | None
@@ -180,6 +183,8 @@ class FloorRecord(Document):
         seed: Of its initial weights.
         hyperparameters: Of the estimator.
         seconds: Wall time of the fit.
+        converged: Whether the fit ended before its limit of iterations. Where it did not, the floor may be too low.
+            Older records do not say.
     """
 
     schema_version: Literal[1]
@@ -192,6 +197,7 @@ class FloorRecord(Document):
     correctness: Correctness
     test_split: Text
     seconds: Seconds
+    converged: bool | None = later(None)
     environment: Environment
     finished_at: UtcTime
 

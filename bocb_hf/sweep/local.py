@@ -10,17 +10,20 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.synchronize import Event
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
+from bocb_hf.engine.portable import limit_instructions
 from bocb_hf.plugins import load_plugins
 from bocb_hf.runs.config import RunConfig
 from bocb_hf.runs.record import RunRecord
 from bocb_hf.terminal import make_streams_readable
 
 Floor = Literal["logistic_regression", "frozen_backbone"]
+T = TypeVar("T")
 
 
 class LocalExecutor:
@@ -36,52 +39,68 @@ class LocalExecutor:
     def __init__(self, workers: int, threads: int = 1, plugins: Sequence[str] = (), cpu_only: bool = False) -> None:
         self.workers, self.threads, self._plugins, self._cpu_only = workers, threads, tuple(plugins), cpu_only
         self._context = multiprocessing.get_context("spawn")
-        self._start()
-
-    def _start(self) -> None:
         self._stop = self._context.Event()
-        self._pool = ProcessPoolExecutor(
-            self.workers,
-            mp_context=self._context,
-            initializer=_warm_up,
-            initargs=(self._stop, self.threads, self._plugins, self._cpu_only),
-        )
+        self._pool: ProcessPoolExecutor | None = None
 
     def submit(self, config: RunConfig) -> Future[RunRecord]:
         """Queues a run."""
-        return self._pool.submit(_train, config)
+        return self._queue(_train, config)
 
     def submit_floor(self, config: RunConfig, floor: Floor) -> Future[Any]:
         """Queues a floor of a run's data set, or of its backbone on it."""
-        return self._pool.submit(_compute_floor, config, floor)
+        return self._queue(_compute_floor, config, floor)
 
     def time_step(self, config: RunConfig) -> Future[tuple[float, int]]:
         """Queues a measurement: (median seconds of a step, steps of the run)."""
-        return self._pool.submit(_time_step, config)
+        return self._queue(_time_step, config)
 
     def restart(self) -> None:
-        """Replaces the workers after one of them died."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        self._start()
+        """Replaces the workers after one of them died; the next job starts new ones."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+        self._stop, self._pool = self._context.Event(), None
 
     def stop(self) -> None:
         """Drops queued runs and asks running ones to save; returns when they have."""
         self._stop.set()
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
 
     def close(self) -> None:
         """Ends the workers, after the queued runs."""
-        self._pool.shutdown(wait=True)
+        if self._pool is not None:
+            self._pool.shutdown(wait=True)
+
+    def _queue(self, job: Callable[..., T], config: RunConfig, *more: Any) -> Future[T]:
+        """Queues a job; the first one decides whether the workers are limited to AVX2, since torch asks only once.
+
+        A job that finds the workers dead gets a future that says so, as one that they died of does.
+        """
+        if self._pool is None:
+            self._pool = ProcessPoolExecutor(
+                self.workers,
+                mp_context=self._context,
+                initializer=_warm_up,
+                initargs=(self._stop, self.threads, self._plugins, self._cpu_only, config.runtime.portable),
+            )
+        try:
+            return self._pool.submit(job, config, *more)
+        except BrokenProcessPool as error:
+            future: Future[T] = Future()
+            future.set_exception(error)
+            return future
 
 
 _stop_event: Event | None = None
 
 
-def _warm_up(stop: Event, threads: int, plugins: Sequence[str], cpu_only: bool) -> None:
+def _warm_up(stop: Event, threads: int, plugins: Sequence[str], cpu_only: bool, portable: bool) -> None:
     """Runs once in every worker: imports the stack and plug-ins, sets threads, and leaves Ctrl-C to the parent."""
     if cpu_only:  # read when torch and accelerate start
         os.environ |= {"CUDA_VISIBLE_DEVICES": "", "ACCELERATE_USE_CPU": "true"}
     make_streams_readable()
+    if portable:
+        limit_instructions()
     global _stop_event  # noqa: PLW0603 - the initializer has no other way to reach the tasks of its process
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_exit_with_parent, daemon=True).start()

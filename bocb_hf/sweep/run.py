@@ -126,15 +126,19 @@ class Sweep:
         return count
 
     def estimate(self) -> str:
-        """Times a few steps of each backbone in the workers and says how long the rest will take."""
+        """Times a few steps of each backbone in the workers and says how long the rest will take.
+
+        Raises:
+            InputError: Workers kept dying.
+        """
         probes = [self._config(backbone, self.plan.optimizers[0], []) for backbone in self.plan.backbones]
-        timed = [self.executor.time_step(config) for config in probes]
-        try:
-            runs = [seconds * steps for seconds, steps in (future.result() for future in timed)]
-        except BrokenProcessPool:
-            raise InputError(
-                "a worker process died while it started, most likely for lack of memory; use fewer --workers"
-            ) from None
+        runs: list[float] = []
+        while not runs:
+            timed = [self.executor.time_step(config) for config in probes]
+            try:
+                runs = [seconds * steps for seconds, steps in (future.result() for future in timed)]
+            except BrokenProcessPool:
+                print(self._restart_workers(), file=sys.stderr)
         left = max(0, self.planned_runs() - self.stored_runs())
         # evaluation, optimizers heavier than the first, and saving add about a third
         minutes = 1.35 * statistics.mean(runs) * left / self.executor.workers / 60
@@ -203,16 +207,24 @@ class Sweep:
         """Starts new workers after one died and queues everything again; finished runs return at once."""
         lost = [job, *self._jobs.values()]
         self._jobs = {}
+        bar.write(self._restart_workers(), file=sys.stderr)
+        for each in lost:
+            self._submit(each)
+
+    def _restart_workers(self) -> str:
+        """Replaces the workers after one died; returns what to say about it.
+
+        Raises:
+            InputError: They died too often.
+        """
         self._restarts += 1
         if self._restarts > _MAX_RESTARTS:
             raise InputError(
                 f"worker processes died {self._restarts} times, most likely for lack of memory; use fewer --workers "
                 "and run the same command again: it continues where it stopped"
             )
-        bar.write("a worker process died; starting new ones", file=sys.stderr)
         self.executor.restart()
-        for each in lost:
-            self._submit(each)
+        return "a worker process died; starting new ones"
 
     def _advance(self, job: Job, cell: Cell, record: RunRecord, bar: tqdm[Any]) -> None:
         """Counts a finished run and queues what follows from it."""

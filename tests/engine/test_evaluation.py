@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from runs import make
 from torch import nn
 from torch.nn import functional
 
 from bocb_hf.data.augment import normalize
 from bocb_hf.data.images import Images
+from bocb_hf.engine import evaluate_metrics, metrics
 from bocb_hf.engine.evaluate_metrics import MeanLoss, TopKAccuracy
 from bocb_hf.engine.evaluation import evaluate
 from bocb_hf.engine.metrics import mean_loss, top_k_accuracy
+from bocb_hf.engine.run import train_run
 
 
 def test_metrics_against_numpy() -> None:
@@ -35,6 +39,34 @@ def test_metrics_against_numpy() -> None:
     assert MeanLoss(keep_in_memory=True).compute(predictions=losses, references=labels) == {"loss": mean_loss(losses)}
     single = losses.astype(np.float32)
     assert mean_loss(single) == pytest.approx(math.fsum(single) / 301, rel=1e-12)  # summed in float64
+
+
+@pytest.mark.parametrize("classes", [3, 6, 12])
+def test_evaluate_gives_the_same_scores_as_the_plain_functions(classes: int) -> None:
+    rng = np.random.default_rng(classes)
+    ranked = np.argsort(-rng.standard_normal((301, classes)), axis=1)[:, :5]
+    losses, labels = rng.random(301).astype(np.float32), rng.integers(0, classes, 301)
+    plain = metrics.score(ranked, losses, labels, classes)
+    assert evaluate_metrics.score(ranked, losses, labels, classes) == plain
+    assert (plain.top5 is None) == (classes < 6)
+    assert plain.top1 == pytest.approx(100 * np.mean(ranked[:, 0] == labels))
+
+
+@pytest.mark.parametrize(("role", "times"), [("final", 1), ("trial", 0)])
+def test_only_the_test_split_is_scored_by_evaluate(
+    sections: dict[str, Any], monkeypatch: pytest.MonkeyPatch, role: str, times: int
+) -> None:
+    seen: list[int] = []
+    plain = evaluate_metrics.score
+
+    def score(ranked: Any, losses: Any, labels: Any, classes: int) -> metrics.Scores:
+        seen.append(len(labels))
+        return plain(ranked, losses, labels, classes)
+
+    monkeypatch.setattr(evaluate_metrics, "score", score)
+    record = train_run(make(sections, f"role={role}", "training.epochs=1"))
+    assert record.status == "completed"
+    assert seen == [101] * times
 
 
 @pytest.mark.parametrize(("count", "classes"), [(9, 10), (251, 10), (10, 3)])

@@ -133,6 +133,26 @@ def test_what_decides_the_last_bits_is_taken_from_the_environment() -> None:
     assert "threads" not in runtime_of(on_cpus)
     config = build_run_config(sections_of(record) | {"optimizer": {"name": "sgdm"}, "runtime": runtime_of(on_cpus)})
     assert isinstance(config, RunConfig) and config.runtime.deterministic
+    assert not config.runtime.portable
+    limited = {"portable": True, "cpu_capability": "AVX2"}
+    for compiled, expected in (([], True), (["model"], False)):
+        where = record.environment.model_copy(update=limited | {"compiled": compiled})
+        assert runtime_of(record.model_copy(update={"environment": where}))["portable"] is expected
+
+
+def test_a_record_is_repeated_under_the_rule_of_divergence_that_it_names() -> None:
+    old = make_record()
+    assert "divergence_rule" not in old.identity.model_dump()["training"]
+    new = old.identity.training.model_copy(update={"divergence_rule": "end"})
+    for training in (old.identity.training, new):
+        record = old.model_copy(update={"identity": old.identity.model_copy(update={"training": training})})
+        config = build_run_config(sections_of(record) | {"optimizer": {"name": "sgdm"}})
+        assert config.training.resolved() == training
+        again = build_run_config(config.model_dump(mode="json"))
+        assert again == config, "as it is handed to other processes"
+    fresh = {key: value for key, value in sections_of(old).items() if key != "training"}
+    given = fresh | {"optimizer": {"name": "sgdm"}, "training": {"epochs": 4, "batch_size": 64}}
+    assert build_run_config(given).training.divergence_rule == "end", "a user who names none gets the newest"
 
 
 @pytest.mark.slow
@@ -185,6 +205,13 @@ def test_several_processes_that_end_badly_or_early(
     ((words, processes),) = asked
     assert (words[0], words[2:], processes) == ("--config", ["--plugin", "my_rows"], 2)
     assert load_run_config(Path(words[1])) == config, "what they train is what was configured"
+    # one process whose instructions are limited is a new one, since torch runs in this one without the limits
+    alone = record.environment.model_copy(update={"portable": True})
+    limited = reproduce.Original("lab/x", record.model_copy(update={"environment": alone}))
+    monkeypatch.setattr(reproduce, "must_start_again", lambda: True)
+    portable = reproduce.configure(limited, tmp_path / "work", [f"data.name={sections['data']['name']}"])
+    assert reproduce.train_again(limited, portable) is None
+    assert asked[-1][1] == 1 and load_run_config(Path(asked[-1][0][1])).runtime.portable
     for status in (2, 1, 0):
         monkeypatch.setattr(reproduce, "launch_recipe", launch(status))
         with pytest.raises(InputError, match=f"ended with status {status}"):

@@ -163,7 +163,7 @@ def test_schedule_free_saves_the_average(sections: dict[str, Any]) -> None:
     """The checkpoint holds x, which is the mean of the iterates z under a constant learning rate."""
     config = make(
         sections, "optimizer.name=schedulefreesgd", "optimizer.lr=0.1", "training.schedule=constant",
-        "training.warmup_epochs=0", "training.divergence_epochs=3",
+        "training.warmup_epochs=0",
     )  # fmt: skip
     stored = weights_of(config, train_run(config))
     plain = Plain(config)
@@ -185,13 +185,13 @@ def test_schedule_free_saves_the_average(sections: dict[str, Any]) -> None:
 def test_evaluation_leaves_schedule_free_alone(sections: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """Validating after every epoch, or never, gives the same weights; batch norm's statistics belong to the average."""
     names = ("backbone.name=tiny_resnet", "optimizer.name=schedulefreesgd", "training.schedule=constant")
-    often = make(sections, *names, "runtime.namespace=often", "training.divergence_epochs=3")
+    often = make(sections, *names, "runtime.namespace=often")
     record = train_run(often)
     assert record.status == "completed"
     from bocb_hf.engine.loop import Trainer
 
     monkeypatch.setattr(Trainer, "_validate", lambda self: None)
-    never = make(sections, *names, "runtime.namespace=never", "training.divergence_epochs=3")
+    never = make(sections, *names, "runtime.namespace=never")
     a, b = weights_of(often, record), weights_of(never, train_run(never))
     assert a.keys() == b.keys()
     assert all(torch.equal(a[name], b[name]) for name in a)
@@ -206,7 +206,7 @@ STOPPED_THERE = ("sgdm", "adamw", "lamb", "lars", "rmsprop")
 @pytest.mark.parametrize("optimizer", [name for name in OPTIMIZERS.names() if name not in STOPPED_THERE])
 def test_stopped_in_an_epoch_and_continued(sections: dict[str, Any], optimizer: str) -> None:
     backbone = "tiny_vit" if optimizer in ("muon", "sophia") else "tiny_resnet"
-    names = (f"backbone.name={backbone}", f"optimizer.name={optimizer}", "training.divergence_epochs=3")
+    names = (f"backbone.name={backbone}", f"optimizer.name={optimizer}")
     whole = make(sections, *names, "runtime.namespace=whole")
     reference = train_run(whole)
     assert reference.status == "completed"

@@ -24,6 +24,7 @@ from bocb_hf.runs.config import (
     DataConfig,
     RunConfig,
     TrainingConfig,
+    TrainingSection,
 )
 from bocb_hf.runs.identity import DataIdentity, Identity
 from bocb_hf.runs.load_config import build_run_config, load_run_config
@@ -240,6 +241,7 @@ OVERRIDES: dict[str, tuple[str, Any]] = {  # text and value of each field
     "runtime.compile_optimizer": ("true", True),
     "runtime.deterministic": ("true", True),
     "runtime.tf32": ("true", True),
+    "runtime.portable": ("true", True),
     "runtime.tracker": ("tensorboard", "tensorboard"),
     "setting": ("other.1", "other.1"),
     "backbone.name": ("resnet18.a1_in1k", "resnet18.a1_in1k"),
@@ -269,6 +271,7 @@ OVERRIDES: dict[str, tuple[str, Any]] = {  # text and value of each field
     "training.no_decay": ("norms_biases_embeddings", "norms_biases_embeddings"),
     "training.precision": ("bf16", "bf16"),
     "training.divergence_epochs": ("0.5", 0.5),
+    "training.divergence_rule": ("first_step", "first_step"),
     "augmentation.crop_padding": ("4", 4),
     "augmentation.horizontal_flip": ("true", True),
     "seed": ("11", 11),
@@ -291,6 +294,7 @@ COMPANIONS: dict[str, list[str]] = {
     "training.step_factor": ["training.schedule=step", "training.step_epochs=[1]"],
     "training.decay_epochs": ["training.schedule=wsd"],
     "training.bce_target_threshold": ["training.loss=bce"],
+    "training.divergence_epochs": ["training.divergence_rule=first_step"],
     "augmentation.crop_aspect": ["augmentation.crop_scale=[0.5, 1]"],
     "augmentation.crop_padding_mode": ["augmentation.crop_padding=4"],
     "augmentation.randaugment_std": ["augmentation.randaugment_magnitude=9"],
@@ -410,6 +414,7 @@ CHANGED: dict[str, Any] = {
     "training.no_decay": "norms_biases_embeddings",
     "training.precision": "bf16",
     "training.divergence_epochs": 2.0,
+    "training.divergence_rule": "end",
     "training.step_epochs": [1.0],
     "training.step_factor": 0.5,
     "training.decay_epochs": 1.0,
@@ -465,7 +470,7 @@ def test_the_hash_of_an_identity_is_pinned() -> None:
 
 def test_the_hash_changes_with_every_scientific_field() -> None:
     names = sorted(leaves(Identity))
-    assert len(names) == 57
+    assert len(names) == 58
     assert sorted(CHANGED) == names
     hashes = {parse_strict(Identity, IDENTITY).config_hash()}
     for path in names:
@@ -511,7 +516,8 @@ def test_only_seed_role_and_runtime_are_outside_the_identity() -> None:
     assert set(RunConfig.model_fields) - set(Identity.model_fields) == {"seed", "role", "runtime"}
     assert set(BackboneConfig.model_fields) <= set(Identity.model_fields["backbone"].annotation.model_fields)  # type: ignore[union-attr]
     assert set(DataConfig.model_fields) <= set(DataIdentity.model_fields)
-    assert Identity.model_fields["training"].annotation is RunConfig.model_fields["training"].annotation
+    assert set(TrainingSection.model_fields) == set(TrainingConfig.model_fields)
+    assert Identity.model_fields["training"].annotation is TrainingConfig
     assert Identity.model_fields["augmentation"].annotation is RunConfig.model_fields["augmentation"].annotation
 
 

@@ -1,0 +1,235 @@
+"""Writes every figure of the demo from its store: their one source, and the places that are rendered from it.
+
+    make demo && python benchmarks/demo.py --store outputs/demo/store
+
+The source is ``recipes/sweeps/demo.json``. From it come the block of README between the two comments that name this
+script, the lines ``Measured`` and ``Cost`` of the plan and of its setting, and the figures of the leaderboard that the
+package holds; ``tests/sweep/test_figures.py`` compares them. The store must hold the whole demo, made in one go on a
+quiet machine, since the time is that from the start of its first run to the end of its last. ``--render`` renders the
+places from the source as it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import sys
+import textwrap
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from bocb_hf.coupling.contrast import family_contrast
+from bocb_hf.coupling.table import build_tables, floors
+from bocb_hf.errors import InputError
+from bocb_hf.leaderboard import DEMO
+from bocb_hf.leaderboard.write import leaderboard_parquet
+from bocb_hf.report.words.tables import backbone_label, contrast_text, terminal_text
+from bocb_hf.results.counted import read_counted
+from bocb_hf.runs.record import RunRecord
+from bocb_hf.store import open_store
+from bocb_hf.sweep.figures import CellFigures, PlanFigures, compare, figures_path, finals_of, read_figures, weights_of
+from bocb_hf.sweep.plan import load_plan
+
+ROOT = Path(__file__).resolve().parent.parent
+PLAN = ROOT / "recipes/sweeps/demo.yaml"
+SETTING = ROOT / "recipes/configs/fashion_mnist_subset/demo.yaml"
+SHOWN = ("tiny_resnet", "adamw")  # the cell that the setting's own command trains
+VERSIONS = ("torch", "torchvision", "timm", "numpy")
+BEGIN, END = "<!-- written by benchmarks/demo.py -->", "<!-- end of what benchmarks/demo.py writes -->"
+
+
+def collect(store: str) -> PlanFigures:
+    """All figures of a store that holds the whole demo.
+
+    Raises:
+        InputError: Something of the demo is missing, or its runs do not belong together.
+    """
+    plan, contents = load_plan(PLAN), read_counted(store)
+    tables = build_tables(contents.records)
+    finals = finals_of(PLAN, open_store(store))
+    wanted = len(plan.backbones) * len(plan.optimizers) * len(plan.final_seeds)
+    if len(tables) != 1 or len(finals) != wanted:
+        raise InputError(
+            f"--store: {store} holds {len(tables)} table(s) and {len(finals)} of {wanted} final runs; "
+            "run `make demo` to its end first, into an empty store"
+        )
+    (table,) = tables
+    runs = contents.records
+    places = {record.environment.model_dump_json() for record in runs}
+    if len(places) != 1:
+        raise InputError(f"--store: the runs of {store} were made under {len(places)} different environments")
+    below = floors(table, contents.floors)
+    shown = [row for row in table.rows if row.shown]
+    (pixels,) = [floor for floor in below if floor.name.startswith("logistic regression")]
+    place = finals[0].environment
+    trials = sum(record.role == "trial" for record in runs)
+    ranked = {b: [r.mean for r in shown if r.cell.backbone == b and r.mean is not None] for b in plan.backbones}
+    return PlanFigures(
+        plan=plan.name,
+        data_revision=table.revision,
+        seconds=duration(runs),
+        workers=cores(),
+        processor=processor(),
+        cpu_capability=place.cpu_capability or "unknown",
+        threads=place.threads,
+        versions={name: place.libraries[name] for name in VERSIONS if name in place.libraries},
+        runs=dict(sorted(Counter(f"{record.role} {record.status}" for record in runs).items())),
+        extensions=trials - len(shown) * plan.tuning.points,
+        table=terminal_text(table, below).splitlines(),
+        contrast=contrast_text(family_contrast(table)),
+        below_floor=sum(row.mean is not None and row.mean < pixels.top1 for row in shown),
+        spread={b: round(max(scores) - min(scores), 1) for b, scores in ranked.items()},
+        cells=[
+            CellFigures(
+                backbone=row.cell.backbone,
+                optimizer=row.cell.optimizer,
+                config_hash=row.config_hash,
+                n=row.n,
+                mean=row.mean,
+                low=row.interval.low if row.interval else None,
+                high=row.interval.high if row.interval else None,
+            )
+            for row in shown
+        ],
+        weights=[weights for weights in map(weights_of, finals) if weights is not None],
+    )
+
+
+def duration(runs: Sequence[RunRecord]) -> int:
+    """Seconds from the start of the first run to the end of the last."""
+    ends = [datetime.datetime.fromisoformat(record.finished_at).timestamp() for record in runs]
+    starts = [end - record.cost.wall_seconds for end, record in zip(ends, runs, strict=True)]
+    return round(max(ends) - min(starts))
+
+
+def cores() -> int:
+    """Cores that this process may use, as many as a sweep takes by default."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def processor() -> str:
+    """Kind of the processor, as torch names it."""
+    import torch
+
+    return str(torch.cpu.get_capabilities()["cpu_name"])
+
+
+def render_readme(figures: PlanFigures) -> str:
+    """The block of README between ``BEGIN`` and ``END``."""
+    spread = ", ".join(f"{backbone_label(name)} {points:.1f}" for name, points in figures.spread.items())
+    first = (
+        f"What it printed: {runs_text(figures)}, in {minutes(figures)} on {figures.workers} quiet cores of an "
+        f"{figures.processor}, torch {figures.versions['torch']}, with the instructions of {figures.cpu_capability}. "
+        "Configuration hashes are in `coupling.csv`."
+    )
+    last = (
+        f"{' '.join(figures.contrast)} {figures.below_floor} of the {len(figures.cells)} cells lie below logistic "
+        f"regression on pixels. Points between the best and the worst optimizer: {spread}."
+    )
+    table = "\n".join(figures.table)
+    return f"{fill(first)}\n\n```text\n{table}\n```\n\n{fill(last)}"
+
+
+def render_plan(figures: PlanFigures) -> dict[str, str]:
+    """The generated lines of the plan's header."""
+    return {
+        "Measured": figures.contrast[0].removeprefix("Primary contrast, "),
+        "Cost": f"{runs_text(figures)}; {minutes(figures)} on {figures.workers} quiet CPU cores",
+    }
+
+
+def render_setting(figures: PlanFigures) -> dict[str, str]:
+    """The generated line of the setting's header, of the cell that its command trains."""
+    (cell,) = [cell for cell in figures.cells if (cell.backbone, cell.optimizer) == SHOWN]
+    seeds = [w.seed for w in figures.weights if (w.backbone, w.optimizer) == SHOWN]
+    if cell.mean is None or cell.low is None or cell.high is None:
+        return {"Measured": f"0 of {cell.n} runs completed (configuration {cell.config_hash})"}
+    return {
+        "Measured": f"{cell.mean:.1f} % test top-1, 95 % [{cell.low:.1f}, {cell.high:.1f}] over seeds (n = {cell.n}, "
+        f"seeds {' and '.join(map(str, seeds))}, configuration {cell.config_hash})"
+    }
+
+
+def replace_block(text: str, block: str) -> str:
+    """README with another block."""
+    before, rest = text.split(BEGIN + "\n")
+    _, after = rest.split("\n" + END)
+    return f"{before}{BEGIN}\n{block}\n{END}{after}"
+
+
+def replace_header(text: str, values: dict[str, str]) -> str:
+    """A YAML file with other values of some keys of its header."""
+    for key, value in values.items():
+        lines = text.splitlines(keepends=True)
+        first = next(i for i, line in enumerate(lines) if line.startswith(f"# {key}:"))
+        last = first + 1
+        while lines[last].startswith("#" + " " * 12):  # a continued line
+            last += 1
+        start = f"# {key}:".ljust(13)
+        filled = textwrap.fill(value, 120, initial_indent=start, subsequent_indent="#" + " " * 12)
+        text = "".join([*lines[:first], filled + "\n", *lines[last:]])
+    return text
+
+
+def fill(text: str) -> str:
+    """A paragraph of README."""
+    return textwrap.fill(text, 120, break_long_words=False, break_on_hyphens=False)
+
+
+def minutes(figures: PlanFigures) -> str:
+    """The time that the demo took, in words."""
+    return f"{figures.seconds // 60} min {figures.seconds % 60} s"
+
+
+def runs_text(figures: PlanFigures) -> str:
+    """How many runs there were, and how they ended."""
+    ended = Counter[str]()
+    for kind, count in figures.runs.items():
+        ended[kind.split()[1]] += count
+    words = [f"{ended['completed']} completed runs"]
+    if ended["diverged"]:
+        words.append(f"{ended['diverged']} diverged ones")
+    return " and ".join(words) + f" ({figures.extensions} of them trials beyond a grid)"
+
+
+def places(figures: PlanFigures) -> dict[Path, str]:
+    """The text of each file that states the figures."""
+    readme = ROOT / "README.md"
+    return {
+        readme: replace_block(readme.read_text(encoding="utf-8"), render_readme(figures)),
+        PLAN: replace_header(PLAN.read_text(encoding="utf-8"), render_plan(figures)),
+        SETTING: replace_header(SETTING.read_text(encoding="utf-8"), render_setting(figures)),
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Writes the source from a store, and the places from the source."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--store", help="folder of the whole demo, such as outputs/demo/store")
+    what.add_argument("--render", action="store_true", help="take the committed source as it is")
+    arguments = parser.parse_args(argv)
+    source = figures_path("demo")
+    try:
+        if arguments.store is not None:
+            figures = collect(arguments.store)
+            if source.is_file():
+                print(compare(read_figures(source), finals_of(PLAN, open_store(arguments.store))).text())
+            content = json.dumps(figures.model_dump(mode="json"), indent=1, ensure_ascii=False)
+            source.write_text(content + "\n", encoding="utf-8")
+            DEMO.write_bytes(leaderboard_parquet(read_counted(arguments.store)))
+            print(f"wrote {source} and {DEMO}")
+        for path, text in places(read_figures(source)).items():
+            path.write_text(text, encoding="utf-8")
+            print(f"wrote {path}")
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
