@@ -78,7 +78,7 @@ def build_parser() -> argparse.ArgumentParser:
     check = commands.add_parser(
         "check-optimizer",
         help="show an optimizer's row and run the conformance suite on it",
-        description="Prints one line a check. Exit status 1 if one fails.",
+        description="Prints one line a check. Exit status 1 if one fails, 3 if one that applies was not run.",
     )
     check.add_argument("id", help="a row of `bocb list optimizers`")
 
@@ -243,15 +243,16 @@ def _check_optimizer(arguments: argparse.Namespace) -> int:
     row = OPTIMIZERS.get(arguments.id)
     print(describe_optimizer(row), flush=True)
     try:
-        from bocb_hf.optim.conformance.suite import run_checks
+        from bocb_hf.optim.conformance.suite import judge, run_checks
     except ImportError as error:
         raise missing_extra(error.name or "torch", "train") from None
-    failed = 0
+    outcomes = []
     for outcome in run_checks(row):
-        failed += outcome.status == "fail"
+        outcomes.append(outcome)
         print(f"{outcome.status.upper():<14}  {outcome.check:<18} {outcome.detail}", flush=True)
-    print(f"{failed} failed" if failed else "conforms")
-    return 1 if failed else 0
+    verdict = judge(outcomes)
+    print(verdict.text)
+    return verdict.exit_status
 
 
 def _render(arguments: argparse.Namespace) -> int:

@@ -156,5 +156,6 @@ def _make_record(
         curve=progress.curve(),
         patterns=patterns,
         supersedes=None,
+        grid=config.optimizer.grid,
         finished_at=utc_now(),
     )

@@ -57,10 +57,11 @@ class AdaBound(Optimizer):
         super().__init__(params, defaults)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Adds a group; its own learning rate, or the common one, becomes its ``base_lr``."""
+        """Adds a group; its learning rate without its ``lr_scale`` becomes its ``base_lr``."""
         super().add_param_group(param_group)
         group = self.param_groups[-1]
-        group.setdefault("base_lr", group["lr"])
+        # a group that runs at a share of the common rate has its bounds close in on that share too
+        group.setdefault("base_lr", group["lr"] / group.get("lr_scale", 1.0))
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]

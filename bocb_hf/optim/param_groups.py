@@ -1,7 +1,8 @@
-"""Which parameters are trained, which weight decay leaves alone, which are hidden matrices, and how fast each goes."""
+"""Says which parameters are trained, which weight decay leaves alone, which are hidden matrices, how fast each goes."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
@@ -13,6 +14,13 @@ from bocb_hf.errors import InputError
 
 # As DeiT and ConvNeXt do; timm's no_weight_decay() adds what a backbone itself names.
 _EMBEDDINGS = ("pos_embed", "cls_token", "dist_token", "relative_position_bias_table")
+
+_MATRIX_LAYERS = (
+    *(nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
+    *(nn.MultiheadAttention, nn.RNNBase),
+)
+# Layers whose input is a position, as in TransNeXt, ConViT, Swin V2 (timm's and transformers') and ViTs of their kind
+_OF_POSITIONS = re.compile(r"(^|\.)(pos_|position|rel_pos|relative_pos|continuous_position|cpb|meta_mlp)")
 
 
 @dataclass(frozen=True)
@@ -113,7 +121,9 @@ def train_mode(model: nn.Module) -> None:
 def hidden_matrices(model: nn.Module) -> frozenset[str]:
     """Names of the matrices between the first layer and the head, as Muon's authors split a network.
 
-    Left out are vectors, embeddings and class tokens, depthwise filters (a vector for each channel), the first layer
+    A matrix is the weight of a linear layer, a convolution, an attention's joint projection or a recurrent layer. What
+    merely has its shape is none: embeddings and tables of tokens or relative positions, class tokens, scales. Left out
+    are also layers that compute a bias from positions, depthwise filters (a vector for each channel), the first layer
     and the head. timm names the last two (``first_conv``, ``classifier``); elsewhere they are the first and the last
     matrix.
 
@@ -121,9 +131,11 @@ def hidden_matrices(model: nn.Module) -> frozenset[str]:
         model: Any module.
     """
     matrices = [
-        name
-        for name, p in model.named_parameters()
-        if p.ndim >= 2 and p.shape[0] > 1 and p.shape[1] > 1 and not any(part in name for part in _EMBEDDINGS)
+        f"{path}.{name}" if path else name
+        for path, module in model.named_modules()
+        if isinstance(module, _MATRIX_LAYERS) and not _OF_POSITIONS.search(path)
+        for name, p in module.named_parameters(recurse=False)
+        if p.ndim >= 2 and p.shape[0] > 1 and p.shape[1] > 1
     ]
     config = cast("dict[str, Any]", getattr(model, "pretrained_cfg", None) or {})
     outer: set[str] = set()

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
-from bocb_hf.errors import missing_extra
+from bocb_hf.errors import InputError, missing_extra
 from bocb_hf.optim import hyperparameters as hp
 
 try:
@@ -97,8 +97,17 @@ def schedulefreeadamw(groups: Groups, lr: float, h: hp.ScheduleFreeAdamwHyperpar
     )
 
 
-def ademamix(groups: Groups, lr: float, h: hp.AdemamixHyperparameters) -> Optimizer:
-    """AdEMAMix with decoupled decay."""
+def ademamix(groups: Groups, lr: float, h: hp.AdemamixHyperparameters, total_steps: int | None) -> Optimizer:
+    """Builds AdEMAMix with decoupled decay.
+
+    Raises:
+        InputError: A warm-up is given as a share of a run whose length is not known.
+    """
+    warmup = float(h.warmup_steps)
+    if h.warmup_share:
+        if total_steps is None:
+            raise InputError("optimizer.hyperparameters.warmup_share: the length of the run is not known here")
+        warmup = max(1.0, h.warmup_share * total_steps)
     return po.AdEMAMix(
         groups,
         lr=lr,
@@ -106,7 +115,7 @@ def ademamix(groups: Groups, lr: float, h: hp.AdemamixHyperparameters) -> Optimi
         weight_decouple=True,
         fixed_decay=False,
         alpha=h.alpha,
-        t_alpha_beta3=float(h.warmup_steps) or None,
+        t_alpha_beta3=warmup or None,
         eps=h.eps,
         foreach=False,
     )
@@ -124,7 +133,7 @@ def prodigy(groups: Groups, lr: float, h: hp.ProdigyHyperparameters) -> Optimize
         weight_decouple=True,
         fixed_decay=False,
         bias_correction=False,
-        safeguard_warmup=False,
+        safeguard_warmup=h.safeguard_warmup,
         eps=h.eps,
         foreach=False,
     )

@@ -13,7 +13,6 @@ from timm.optim.adopt import Adopt
 from timm.optim.lamb import Lamb
 from timm.optim.lars import Lars
 from timm.optim.lion import Lion
-from timm.optim.mars import Mars
 from timm.optim.nvnovograd import NvNovoGrad
 from timm.optim.sgdp import SGDP
 from torch.optim import Optimizer
@@ -69,7 +68,8 @@ def lars(groups: Groups, lr: float, h: hp.LarsHyperparameters) -> Optimizer:
             params = [p for p in group["params"] if (p.ndim > 1) == adapts]
             if params:
                 decay = group["weight_decay"] if adapts else 0.0
-                split.append({"params": params, "weight_decay": decay, "always_adapt": adapts})
+                # what else a group says, such as a learning rate of its own, holds for both parts
+                split.append(group | {"params": params, "weight_decay": decay, "always_adapt": adapts})
     return Lars(
         split,
         lr=lr,
@@ -151,22 +151,6 @@ def novograd(groups: Groups, lr: float, h: hp.NovogradHyperparameters) -> Optimi
         grad_averaging=False,
         amsgrad=False,
         decoupled_decay=False,
-    )
-
-
-def mars(groups: Groups, lr: float, h: hp.MarsHyperparameters) -> Optimizer:
-    """MARS-AdamW; vectors take plain AdamW with the same learning rate."""
-    return Mars(
-        groups,
-        lr=lr,
-        betas=(h.beta1, h.beta2),
-        eps=h.eps,
-        gamma=h.gamma,
-        mars_type="adamw",
-        optimize_1d=False,
-        lr_1d_factor=1.0,
-        betas_1d=(h.beta1, h.beta2),
-        caution=False,
     )
 
 

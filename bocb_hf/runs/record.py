@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import Field, model_validator
 
 from bocb_hf.errors import InputError
+from bocb_hf.optim.row import Grid
 from bocb_hf.runs.identity import BackboneIdentity, DataIdentity, Identity
 from bocb_hf.runs.measurements import Correctness, Cost, Curve, Environment, Metrics, NonNegative, Text
 from bocb_hf.runs.naming import floor_path, floor_repository_name, make_run_id, repository_name
@@ -53,6 +54,8 @@ class RunRecord(Document):
         weights_sha256: Of ``model.safetensors`` beside the record of a completed final run.
         patterns: Of the last weights of a completed final run, layer by layer; older records have none.
         supersedes: SHA-256 of the finished record that this one replaced on purpose.
+        grid: Whose grid centres learning rate and weight decay were taken from or tuned around; older records have
+            none, and theirs were the study's (``released``).
         finished_at: UTC, ISO 8601.
     """
 
@@ -78,6 +81,7 @@ class RunRecord(Document):
     curve: Curve
     patterns: WeightPatterns | None = later(None)
     supersedes: Sha256 | None
+    grid: Grid | None = later(None)
     finished_at: UtcTime
 
     @model_validator(mode="after")

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import timm
 import torch
-from references import references
 
 from bocb_hf import cli
 from bocb_hf.errors import InputError
@@ -23,6 +22,7 @@ from bocb_hf.optim.conformance.suite import CHECKS, run_check
 from bocb_hf.optim.conformance.update import compare_with_reference
 from bocb_hf.optim.muon import orthogonalise
 from bocb_hf.optim.param_groups import hidden_matrices, split_parameters
+from bocb_hf.optim.references import references
 from bocb_hf.optim.resolve import resolve_optimizer, resolve_row
 from bocb_hf.optim.row import Centre, OptimizerRow
 

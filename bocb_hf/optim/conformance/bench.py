@@ -17,6 +17,7 @@ from bocb_hf.optim.row import OptimizerRow
 from bocb_hf.schema import Scalar
 
 BATCH_SIZE = 8  # that a Hessian estimate is told
+RUN_STEPS = 24  # length of the run, for an optimizer that asks
 SMALL: Mapping[str, tuple[int, ...]] = {"matrix": (4, 3), "vector": (5,), "convolution": (4, 3, 2, 2)}
 # both axes above 16, where AdaFactor factors
 WIDE: Mapping[str, tuple[int, ...]] = {"matrix": (20, 18), "vector": (17,), "convolution": (18, 17, 2, 2)}
@@ -28,6 +29,10 @@ class NonConformance(AssertionError):
 
 class NotApplicable(Exception):
     """A check does not apply to this row; the message says why."""
+
+
+class Unchecked(Exception):
+    """A check that applies to this row could not be run; the message says why."""
 
 
 def require(condition: bool, message: str) -> None:
@@ -97,7 +102,7 @@ def make_optimizer(
     wide = [(name, p) for name, p in parameters.items() if p.ndim > 1]
     narrow = [(name, p) for name, p in parameters.items() if p.ndim <= 1]
     groups = ParamGroups(wide, narrow, frozenset(name for name, _ in wide))
-    return build_optimizer(resolve_row(row, "default", lr, weight_decay, hyperparameters), groups)
+    return build_optimizer(resolve_row(row, "default", lr, weight_decay, hyperparameters, RUN_STEPS), groups)
 
 
 def start(shapes: Mapping[str, Sequence[int]], dtype: torch.dtype = torch.float64) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from bocb_hf.optim.conformance.reference import Array, Case, Reference, State, Trajectory, each
-from references.adaptive import adam_step
+from bocb_hf.optim.references.adaptive import adam_step
 
 
 def multiply(tensor: Array, matrix: Array, axis: int) -> Array:
