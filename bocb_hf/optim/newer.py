@@ -191,6 +191,7 @@ NEWER_ROWS: tuple[OptimizerRow, ...] = (
         exceptions={
             "decay": "its learning rate is a factor on the estimate of the distance, and so is its decay",
             "independent": "one estimate of the distance serves all tensors",
+            "step_size": "its steps grow with the estimate of the distance, from a start of 1e-6",
             "group_decay": "one estimate of the distance serves all groups, so that decay of one moves all",
         },
     ),

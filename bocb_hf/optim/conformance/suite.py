@@ -40,6 +40,7 @@ CHECKS: Mapping[str, Check] = {
     "counter": invariants.counter,
     "every_step": invariants.every_step,
     "growth": invariants.growth,
+    "step_size": invariants.step_size,
     "lr_scale": invariants.lr_scale,
     "independent": invariants.independent,
     "deterministic": invariants.deterministic,

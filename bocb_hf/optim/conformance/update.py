@@ -37,7 +37,11 @@ def update(row: OptimizerRow) -> str:
 
 
 def compare_with_reference(
-    row: OptimizerRow, reference: Reference, tolerance: float, shapes: Mapping[str, tuple[int, ...]]
+    row: OptimizerRow,
+    reference: Reference,
+    tolerance: float,
+    shapes: Mapping[str, tuple[int, ...]],
+    hyperparameters: Mapping[str, Scalar] | None = None,
 ) -> str:
     """Runs optimizer and reference over the same gradients, with and without decay, under a falling learning rate.
 
@@ -46,6 +50,7 @@ def compare_with_reference(
         reference: Its independent update.
         tolerance: Largest deviation over the largest distance moved.
         shapes: Of the tensors, by name.
+        hyperparameters: Over the row's defaults.
 
     Returns:
         The deviations that were found.
@@ -59,7 +64,7 @@ def compare_with_reference(
         return lr * (1 - 0.5 * (t - 1) / STEPS)
 
     for decay, kind in ((0.0, "plain"), (0.1, "plain"), (0.1, "rows"), (0.1, "tensor")):
-        bench = make_bench(row, tensors, weight_decay=decay, lr=lr)
+        bench = make_bench(row, tensors, weight_decay=decay, lr=lr, hyperparameters=hyperparameters)
         gradient, hessian_gradient = _gradient(kind, 0), _gradient(kind, 100)
 
         def fill(bench: Bench, gradient: Gradient) -> None:
@@ -81,7 +86,7 @@ def compare_with_reference(
             lr=schedule,
             base_lr=lr,
             steps=STEPS,
-            h=row.hyperparameters(),
+            h=row.hyperparameters(**(hyperparameters or {})),
         )
         expected = reference(case)
         deviations = [_deviation(bench, expected.trained, case)]
