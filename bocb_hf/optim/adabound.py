@@ -22,7 +22,7 @@ from bocb_hf.optim.hyperparameters import AdaboundHyperparameters
 
 
 class AdaBound(Optimizer):
-    """AdaBound.
+    """AdaBound, whose step sizes are clipped between two bounds.
 
     ``base_lr`` lives in the parameter group, so that it is in the state_dict and a group that is added later has one.
 
@@ -65,7 +65,7 @@ class AdaBound(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """One step."""
+        """Takes one step."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -100,5 +100,5 @@ class AdaBound(Optimizer):
 
 
 def build(groups: list[dict[str, Any]], lr: float, h: AdaboundHyperparameters) -> Optimizer:
-    """AdaBound over parameter groups."""
+    """Builds AdaBound over parameter groups."""
     return AdaBound(groups, lr=lr, betas=(h.beta1, h.beta2), eps=h.eps, final_lr=h.final_lr, gamma=h.gamma)

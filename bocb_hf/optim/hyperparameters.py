@@ -1,4 +1,4 @@
-"""Typed hyper-parameters of the optimizers; each default has its home here. Needs no torch."""
+"""Typed hyper-parameters of the optimizers; each default has its home here. This module needs no torch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from bocb_hf.optim.row import Hyperparameters
 from bocb_hf.schema import later
 
-Decay = Annotated[float, Field(ge=0, lt=1)]  # of a running average
+Decay = Annotated[float, Field(ge=0, lt=1)]  # what a running average keeps of itself in a step
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
@@ -55,7 +55,7 @@ class AdampHyperparameters(AdamHyperparameters):
 
 
 class AdanHyperparameters(Hyperparameters):
-    """In the convention of timm: ``beta`` is the share that is kept (the paper's 1 − β)."""
+    """Each ``beta`` is the share that is kept, as in timm; the paper's β is 1 minus that."""
 
     beta1: Decay = 0.98
     beta2: Decay = 0.92
@@ -182,7 +182,7 @@ class KronHyperparameters(Hyperparameters):
 
 
 class MarsHyperparameters(Hyperparameters):
-    """``gamma``: weight of the gradient difference; ``other_beta1`` and ``other_beta2``: of the AdamW part."""
+    """``gamma``: weight of the gradient difference; ``other_beta1``, ``other_beta2``: β of the AdamW part."""
 
     beta1: Decay = 0.95
     beta2: Decay = 0.99

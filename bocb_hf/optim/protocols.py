@@ -1,4 +1,4 @@
-"""What some optimizers ask of a training loop beside one gradient: sampled labels, and other weights to evaluate.
+"""Gives what some optimizers ask of a training loop beside one gradient: sampled labels, other weights to evaluate.
 
 The loop (``bocb_hf/engine/loop.py``) and the conformance suite both go by these functions.
 """
@@ -20,7 +20,7 @@ from bocb_hf.optim.param_groups import train_mode
 
 
 def sampled_label_loss(logits: Tensor, uniforms: Tensor, loss: Literal["ce", "bce"] = "ce") -> Tensor:
-    """Loss with labels drawn from the model's own predictions (Gauss-Newton-Bartlett estimator, arXiv 2305.14342).
+    """Computes the loss with labels drawn from the model's predictions (Gauss-Newton-Bartlett, arXiv 2305.14342).
 
     The squared gradient of this loss, times the number of images, has the diagonal of the training loss's Gauss-Newton
     matrix as its mean. Binary cross-entropy is a mean over K classes, each with a label of its own: that mean of K

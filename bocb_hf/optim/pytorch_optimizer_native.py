@@ -39,7 +39,7 @@ class Soap(po.SOAP):
     """SOAP that answers a gradient which is not finite with NaN."""
 
     def step(self, closure: Callable[[], float] | None = None) -> Any:
-        """One step; without a gradient a parameter stays as it is."""
+        """Takes one step; a parameter without a gradient stays as it is."""
         _spread_nan(self)
         return super().step(closure)
 
@@ -57,7 +57,7 @@ class Sam(po.SAM):
 
 
 def soap(groups: Groups, lr: float, h: hp.SoapHyperparameters) -> Optimizer:
-    """SOAP with the authors' defaults."""
+    """Builds SOAP with the authors' defaults."""
     return Soap(
         groups,
         lr=lr,
@@ -75,14 +75,14 @@ def soap(groups: Groups, lr: float, h: hp.SoapHyperparameters) -> Optimizer:
 
 
 def schedulefreesgd(groups: Groups, lr: float, h: hp.ScheduleFreeSgdHyperparameters) -> Optimizer:
-    """Schedule-free SGD; warm-up is the run's own."""
+    """Builds Schedule-free SGD; warm-up is the run's own."""
     return po.ScheduleFreeSGD(
         groups, lr=lr, momentum=h.momentum, r=0.0, weight_lr_power=2.0, warmup_steps=0, foreach=False
     )
 
 
 def schedulefreeadamw(groups: Groups, lr: float, h: hp.ScheduleFreeAdamwHyperparameters) -> Optimizer:
-    """Schedule-free AdamW; warm-up is the run's own."""
+    """Builds Schedule-free AdamW; warm-up is the run's own."""
     return po.ScheduleFreeAdamW(
         groups,
         lr=lr,
@@ -122,7 +122,7 @@ def ademamix(groups: Groups, lr: float, h: hp.AdemamixHyperparameters, total_ste
 
 
 def prodigy(groups: Groups, lr: float, h: hp.ProdigyHyperparameters) -> Optimizer:
-    """Prodigy with decoupled decay."""
+    """Builds Prodigy with decoupled decay."""
     return po.Prodigy(
         groups,
         lr=lr,
@@ -140,7 +140,7 @@ def prodigy(groups: Groups, lr: float, h: hp.ProdigyHyperparameters) -> Optimize
 
 
 def sam(groups: Groups, lr: float, h: hp.SamHyperparameters) -> Optimizer:
-    """SAM over SGD with momentum."""
+    """Builds SAM over SGD with momentum."""
     return Sam(
         groups,
         base_optimizer=torch.optim.SGD,

@@ -21,7 +21,7 @@ class ResolvedOptimizer:
     Attributes:
         row: Its row of the registry.
         lr: Learning rate after warm-up.
-        weight_decay: Of the groups that are decayed.
+        weight_decay: Weight decay of the groups that are decayed.
         hyperparameters: All of the row's, by name; those that came after the first records only where they differ from
             their default.
         total_steps: Steps of the run, for a row that needs ``run_length``; None where nobody knows them.
@@ -52,7 +52,7 @@ def resolve_optimizer(
         name: A row of ``bocb list optimizers``.
         setting: Whose grid centre serves; ``default`` where the row has none for it.
         lr: Learning rate; None takes the centre's, scaled to the batch size by the row's rule.
-        weight_decay: Likewise, but never scaled.
+        weight_decay: Weight decay; None takes the centre's, which is never scaled.
         hyperparameters: Given ones, over the defaults.
         data: The data set, for a setting that has a centre for each.
         batch_size: Images of a batch; None leaves the centre as it stands.
@@ -107,7 +107,7 @@ def refuse_options(row: OptimizerRow, options: Mapping[str, object]) -> None:
 
 
 def resolve_hyperparameters(row: OptimizerRow, given: Mapping[str, Scalar]) -> dict[str, Scalar]:
-    """All hyper-parameters of an optimizer: the given ones over the row's defaults.
+    """Fills in all hyper-parameters of an optimizer: the given ones over the row's defaults.
 
     Raises:
         InputError: A hyper-parameter that the row does not have, or that is out of range.

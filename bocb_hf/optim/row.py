@@ -1,4 +1,4 @@
-"""What a row of the optimizer registry says. Needs no torch."""
+"""Defines what a row of the optimizer registry says. This module needs no torch."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ NEEDS: Mapping[Need, str] = {
 
 
 class Hyperparameters(BaseModel):
-    """What an optimizer takes beside learning rate and weight decay. Unknown names raise; nothing is dropped."""
+    """Holds what an optimizer takes beside learning rate and weight decay. Unknown names raise; nothing is dropped."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
@@ -107,7 +107,7 @@ class OptimizerRow:
         source_batch: Images of a batch at which the default centre holds; a shipped setting has its own.
         shrinkage: Part of a weight that one step's decay takes in the long run, in units of learning rate × weight
             decay. None where gradients decide it: decay inside a normalised gradient, or under a trust ratio.
-        needs: What the training loop must offer it beside gradients.
+        needs: What the training loop must offer the optimizer beside gradients.
         refuses: Keys of a configuration (``training.layer_decay``), or keys with a value (``training.precision=fp16``),
             that this optimizer cannot honour, each with its reason. ``refusals`` adds what follows from ``needs``;
             ``compiles`` decides about ``runtime.compile_optimizer``.
@@ -148,7 +148,7 @@ class OptimizerRow:
     def centre(
         self, setting: str, data: str | None = None, batch_size: int | None = None, grid: Grid = "ours"
     ) -> Centre:
-        """Where tuning under a setting starts.
+        """Returns where tuning under a setting starts.
 
         Args:
             setting: Its name.
@@ -166,7 +166,7 @@ class OptimizerRow:
         return found if factor == 1 else replace(found, lr=_round(found.lr * factor))
 
     def refusals(self) -> dict[str, str]:
-        """All options that this optimizer cannot honour, each with its reason and what to do instead."""
+        """Returns all options that this optimizer cannot honour, each with its reason and what to do instead."""
         found = dict(self.refuses)
         if self.needs & {"closure", "hessian"}:
             found.setdefault(
@@ -176,7 +176,7 @@ class OptimizerRow:
         return found
 
     def _reference_batch(self, setting: str, data: str | None, batch_size: int) -> int:
-        """The batch at which the centre holds: that of the shipped configuration, else of the row's source.
+        """Returns the batch at which the centre holds: that of the shipped configuration, else of the row's source.
 
         On other data, a setting that is shipped with several batches holds for everything between them.
         """
@@ -186,11 +186,11 @@ class OptimizerRow:
         return min(max(batch_size, min(same)), max(same)) if same else self.source_batch
 
     def lr_grid(self, setting: str, data: str | None = None, grid: Grid = "ours") -> list[float]:
-        """Five learning rates in rising order, ``LR_FACTOR`` apart, around the centre."""
+        """Returns five learning rates in rising order, ``LR_FACTOR`` apart, around the centre."""
         return _around(self.centre(setting, data, grid=grid).lr, LR_FACTOR)
 
     def decay_grid(self, setting: str, data: str | None = None, grid: Grid = "ours") -> list[float]:
-        """Five weight decays in rising order: ``DECAY_FACTOR`` apart around the centre, or up from 0 if that is 0."""
+        """Returns five rising weight decays, ``DECAY_FACTOR`` apart around the centre, or from 0 up where that is 0."""
         centre = self.centre(setting, data, grid=grid).weight_decay
         if centre == 0:
             return [0.0] + [_round(SMALLEST_DECAY * DECAY_FACTOR**k) for k in range(GRID_POINTS - 1)]

@@ -12,7 +12,7 @@ from bocb_hf.optim.conformance import bench as cb
 from bocb_hf.optim.conformance.bench import Bench, NotApplicable, make_bench, require, start
 from bocb_hf.optim.row import OptimizerRow
 
-# Both of the distance moved: in float64, and in float32.
+# Largest deviations as shares of the distance moved, in float64 and in float32.
 ROUNDING = 1e-10
 COMPILED_TOLERANCE = 1e-4
 MOST_GRAPHS = 4

@@ -58,7 +58,7 @@ CHECKS: Mapping[str, Check] = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one check ended, and what it found or why it was not run."""
+    """Says how one check ended, and what it found or why it was not run."""
 
     check: str
     status: Literal["pass", "fail", "not applicable", "unchecked"]
@@ -67,7 +67,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What all checks say together, and the exit status of the command: 0, 1 if one fails, 3 if one was not run."""
+    """Says what all checks come to, with the exit status of the command: 0, 1 if one fails, 3 if one was not run."""
 
     text: str
     exit_status: Literal[0, 1, 3]

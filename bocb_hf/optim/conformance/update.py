@@ -104,9 +104,9 @@ def compare_with_reference(
 
 
 def _gradient(kind: str, purpose: int) -> Gradient:
-    """Gradients of a slope and noise: ``plain``, or without their part along each row of a tensor, or along all of it.
+    """Returns gradients of a slope and noise: ``plain``, or without their part along each row or all of a tensor.
 
-    The last two are those of scale-invariant weights, for the optimizers that look for these.
+    Gradients without such a part are those of scale-invariant weights, which some optimizers look for.
     """
 
     def at(values: Sequence[Array], t: int) -> list[Array]:

@@ -12,7 +12,7 @@ from bocb_hf.optim.conformance.reference import Reference
 
 
 def references() -> Mapping[str, tuple[Reference, float]]:
-    """Reference and tolerance of every optimizer, by id.
+    """Returns reference and tolerance of every optimizer of this package, by id.
 
     The tolerance bounds the largest deviation of any weight over the largest distance that any weight has moved.
     """
