@@ -11,13 +11,15 @@ from bocb_hf.optim import CATEGORIES, OPTIMIZERS, OptimizerRow
 from bocb_hf.optim.row import NEEDS
 
 
-@declare("check-optimizer", "Prints one line for each check. Exit status 1 if one fails.")
+@declare(
+    "check-optimizer", "Prints one line for each check. Exit status 1 if one fails, 3 if one that applies was not run."
+)
 @click.argument("name", metavar="ID", shell_complete=rows("optimizers"), help="a row of `bocb list optimizers`")
 def command(name: str) -> int:
     """Prints the row, then one line for each check.
 
     Returns:
-        1 if a check fails, else 0.
+        1 if a check fails, 3 if one that applies was not run, else 0.
 
     Raises:
         InputError: There is no such row, or torch is not installed.
@@ -25,15 +27,16 @@ def command(name: str) -> int:
     row = OPTIMIZERS.get(name)
     print(describe_optimizer(row), flush=True)
     try:
-        from bocb_hf.optim.conformance.suite import run_checks
+        from bocb_hf.optim.conformance.suite import judge, run_checks
     except ImportError as error:
         raise missing_extra(error.name or "torch", "train") from None
-    failed = 0
+    outcomes = []
     for outcome in run_checks(row):
-        failed += outcome.status == "fail"
+        outcomes.append(outcome)
         print(f"{outcome.status.upper():<14}  {outcome.check:<18} {outcome.detail}", flush=True)
-    print(f"{failed} failed" if failed else "conforms")
-    return 1 if failed else 0
+    verdict = judge(outcomes)
+    print(verdict.text)
+    return verdict.exit_status
 
 
 def describe_optimizer(row: OptimizerRow) -> str:
@@ -44,7 +47,7 @@ def describe_optimizer(row: OptimizerRow) -> str:
         f"paper           {row.paper}",
         f"implementation  {row.implementation}: {row.why}",
         f"variant         {row.variant}",
-        f"weight decay    {row.decay}",
+        f"weight decay    {row.decay}{', cautious on request (cautious_decay=true)' if row.plain_decay else ''}",
         f"learning rates  {', '.join(f'{v:g}' for v in row.lr_grid('default'))} ({centre.source})",
         f"weight decays   {', '.join(f'{v:g}' for v in row.decay_grid('default'))} ({centre.source})",
         f"may be sharded  {'yes, element-wise' if row.elementwise else 'no: needs whole tensors'}",
@@ -52,7 +55,7 @@ def describe_optimizer(row: OptimizerRow) -> str:
         f"state           {row.state_floats:g} numbers for each parameter of a 64 × 64 matrix",
         f"needs           {'; '.join(NEEDS[need] for need in sorted(row.needs)) or 'gradients alone'}",
         "hyper-parameters",
-        *(f"  {name} = {value}" for name, value in row.hyperparameters().model_dump().items()),
+        *(f"  {name} = {value}" for name, value in row.hyperparameters()),
     ]
     if len(row.centres) > 1:
         others = (f"{s} {c.lr:g} / {c.weight_decay:g} ({c.source})" for s, c in row.centres.items() if s != "default")

@@ -104,7 +104,13 @@ def best_offset(row: Row) -> Offset | str:
     best = best_configuration(row.trials)
     if best is None:
         return "no trial completed"
-    centre = OPTIMIZERS.get(optimizer).centre(row.cell.setting)
+    first = row.trials[0]
+    centre = OPTIMIZERS.get(optimizer).centre(
+        row.cell.setting,
+        first.identity.data.name,
+        first.identity.training.batch_size,
+        first.grid or "released",  # older records name none
+    )
     rates = [t.identity.optimizer.lr for t in row.trials]
     decays = [t.identity.optimizer.weight_decay for t in row.trials]
     if len(set(rates)) == 1 == len(set(decays)):

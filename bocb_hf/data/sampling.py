@@ -69,7 +69,11 @@ def seed_forward(seed: int, step: int, rank: int, device: torch.device) -> None:
         torch.get_device_module(device).manual_seed(number)
 
 
-def hessian_uniforms(n: int, seed: int, step: int) -> Tensor:
-    """Uniform numbers in [0, 1) for sampling labels in one step, shape (n,), one for each image of the batch."""
+def hessian_uniforms(n: int, seed: int, step: int, classes: int | None = None) -> Tensor:
+    """Draws uniform numbers in [0, 1) for sampling labels in one step.
+
+    Returns:
+        (n,), one for each image of the batch; (n, classes) where each class has a label of its own.
+    """
     generator = torch.Generator().manual_seed(derive_seed("hessian", seed, step))
-    return torch.rand(n, generator=generator)
+    return torch.rand((n,) if classes is None else (n, classes), generator=generator)

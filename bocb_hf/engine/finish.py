@@ -167,5 +167,6 @@ def _make_record(
         starting_weights=starting_weights(trainer.bare_model),
         data_notes=prepared.data.notes,
         supersedes=None,
+        grid=config.optimizer.grid,
         finished_at=utc_now(),
     )

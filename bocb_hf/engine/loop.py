@@ -294,13 +294,14 @@ class Trainer:
 
     def _estimate_hessian(self, batches: list[Batch]) -> None:
         """Gives the optimizer a gradient with sampled labels."""
-        size = self.identity.training.batch_size
-        draws = hessian_uniforms(size, self.seed, self.progress.step)
+        size, kind = self.identity.training.batch_size, self.identity.training.loss
+        classes = self.identity.data.num_classes if kind == "bce" else None
+        draws = hessian_uniforms(size, self.seed, self.progress.step, classes)
         self._seed_forward()
 
         def loss_of(batch: Batch) -> Tensor:
             logits = self.network(self.feed.inputs(batch, self.progress.step)[0]).float()
-            return sampled_label_loss(logits, draws[batch.rows].to(logits.device))
+            return sampled_label_loss(logits, draws[batch.rows].to(logits.device), kind)
 
         batch_gradient(self.accelerator, self.network, batches, loss_of)
         optimizer: Any = self.optimizer.optimizer

@@ -18,7 +18,7 @@ from bocb_hf.engine.divergence import DivergenceRule, class_frequencies, make_ru
 from bocb_hf.errors import InputError
 from bocb_hf.optim.build import build_optimizer
 from bocb_hf.optim.param_groups import freeze_backbone, split_parameters, train_mode
-from bocb_hf.optim.resolve import ResolvedOptimizer, resolve_optimizer
+from bocb_hf.optim.resolve import ResolvedOptimizer, refuse_options, resolve_optimizer
 from bocb_hf.runs.config import RunConfig
 from bocb_hf.runs.identity import RANDOM_SCHEME, Identity, OptimizerIdentity
 from bocb_hf.runs.naming import make_run_id, repository_name
@@ -111,7 +111,22 @@ def prepare_run(config: RunConfig) -> PreparedRun:
     checkpoint = choose_preprocessing(config, source)
     data = load_images(config.data, config.role == "trial", config.augmentation, config.runtime, checkpoint)
     given = config.optimizer
-    optimizer = resolve_optimizer(given.name, config.setting, given.lr, given.weight_decay, given.hyperparameters)
+    training = config.training
+    optimizer = resolve_optimizer(
+        given.name,
+        config.setting,
+        given.lr,
+        given.weight_decay,
+        given.hyperparameters,
+        data=config.data.name,
+        batch_size=training.batch_size,
+        grid=given.grid,
+        total_steps=len(data.train) // training.batch_size * training.epochs or None,
+    )
+    options = {"training.layer_decay": training.layer_decay, "training.precision": training.precision}
+    options |= {"training.clip_grad_norm": training.clip_grad_norm, "training.ema_decay": training.ema_decay}
+    options |= {"training.schedule": training.schedule}
+    refuse_options(optimizer.row, options)
     identity = Identity(
         random_scheme=RANDOM_SCHEME,
         setting=config.setting,

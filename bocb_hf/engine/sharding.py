@@ -33,7 +33,7 @@ def check_sharding(accelerator: Accelerator, row: OptimizerRow, training: Traini
         return
     if not accelerator.is_fsdp2:
         raise InputError("FSDP: version 1 hides the parameters; set fsdp_version: 2, as recipes/accelerate/fsdp.yaml")
-    if not row.elementwise or row.needs:
+    if not row.elementwise or row.needs - {"run_length"}:
         raise InputError(
             f"FSDP: {row.id} needs whole tensors or more than one gradient, but each process holds a shard; take DDP "
             "(recipes/accelerate/multi_gpu.yaml)"

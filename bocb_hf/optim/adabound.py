@@ -22,7 +22,7 @@ from bocb_hf.optim.hyperparameters import AdaboundHyperparameters
 
 
 class AdaBound(Optimizer):
-    """AdaBound.
+    """AdaBound, whose step sizes are clipped between two bounds.
 
     ``base_lr`` lives in the parameter group, so that it is in the state_dict and a group that is added later has one.
 
@@ -57,14 +57,15 @@ class AdaBound(Optimizer):
         super().__init__(params, defaults)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Adds a group; its own learning rate, or the common one, becomes its ``base_lr``."""
+        """Adds a group; its learning rate without its ``lr_scale`` becomes its ``base_lr``."""
         super().add_param_group(param_group)
         group = self.param_groups[-1]
-        group.setdefault("base_lr", group["lr"])
+        # a group that runs at a share of the common rate has its bounds close in on that share too
+        group.setdefault("base_lr", group["lr"] / group.get("lr_scale", 1.0))
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """One step."""
+        """Takes one step."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -99,5 +100,5 @@ class AdaBound(Optimizer):
 
 
 def build(groups: list[dict[str, Any]], lr: float, h: AdaboundHyperparameters) -> Optimizer:
-    """AdaBound over parameter groups."""
+    """Builds AdaBound over parameter groups."""
     return AdaBound(groups, lr=lr, betas=(h.beta1, h.beta2), eps=h.eps, final_lr=h.final_lr, gamma=h.gamma)

@@ -44,8 +44,10 @@ def build_optimizer(resolved: ResolvedOptimizer, groups: ParamGroups) -> Optimiz
         raise InputError("backbone: there is nothing to train, for no parameter takes a gradient")
     module, _, function = row.build.partition(":")
     build = getattr(importlib.import_module(module), function)
+    more = {"total_steps": resolved.total_steps} if "run_length" in row.needs else {}
     return build(
         [param_groups[key] for key in sorted(param_groups)],
         resolved.lr,
         row.hyperparameters(**resolved.hyperparameters),
+        **more,
     )

@@ -1,4 +1,4 @@
-"""``torch.compile`` for the step of an optimizer that has no fused kernel."""
+"""Compiles the step of an optimizer that has no fused kernel with ``torch.compile``."""
 
 from __future__ import annotations
 

@@ -1,14 +1,15 @@
-"""Typed hyper-parameters of the optimizers; each default has its home here. Needs no torch."""
+"""Typed hyper-parameters of the optimizers; each default has its home here. This module needs no torch."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from bocb_hf.optim.row import Hyperparameters
+from bocb_hf.schema import later
 
-Decay = Annotated[float, Field(ge=0, lt=1)]  # of a running average
+Decay = Annotated[float, Field(ge=0, lt=1)]  # what a running average keeps of itself in a step
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
@@ -54,7 +55,7 @@ class AdampHyperparameters(AdamHyperparameters):
 
 
 class AdanHyperparameters(Hyperparameters):
-    """In the convention of timm: ``beta`` is the share that is kept (the paper's 1 − β)."""
+    """Each ``beta`` is the share that is kept, as in timm; the paper's β is 1 minus that."""
 
     beta1: Decay = 0.98
     beta2: Decay = 0.92
@@ -181,27 +182,44 @@ class KronHyperparameters(Hyperparameters):
 
 
 class MarsHyperparameters(Hyperparameters):
-    """``gamma``: weight of the gradient difference."""
+    """``gamma``: weight of the gradient difference; ``other_beta1``, ``other_beta2``: β of the AdamW part."""
 
     beta1: Decay = 0.95
     beta2: Decay = 0.99
     gamma: NonNegative = 0.025
     eps: Positive = 1e-8
+    other_beta1: Decay = 0.9
+    other_beta2: Decay = 0.95
 
 
 class AdemamixHyperparameters(AdamHyperparameters):
-    """``warmup_steps``: steps over which ``alpha`` and ``beta3`` rise; 0 starts with both at their full value."""
+    """``warmup_steps``: steps over which ``alpha`` and ``beta3`` rise; 0 starts with both at their full value.
+
+    ``warmup_share``: the same as a share of the run; the paper takes the whole run, 1.
+    """
 
     beta3: Decay = 0.9999
     alpha: NonNegative = 5.0
     warmup_steps: Annotated[int, Field(ge=0)] = 0
+    warmup_share: float = later(0.0, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _one_length(self) -> AdemamixHyperparameters:
+        if self.warmup_steps and self.warmup_share:
+            raise ValueError("warmup_steps and warmup_share both give the length of the warm-up; give one of them")
+        return self
 
 
 class ProdigyHyperparameters(AdamHyperparameters):
-    """``d0``: first estimate of the distance to the solution; ``d_coef``: factor on that estimate."""
+    """``d0``: first estimate of the distance to the solution; ``d_coef``: factor on that estimate.
+
+    ``safeguard_warmup`` leaves the learning rate out of the estimate's denominator, which a warm-up would make too
+    small.
+    """
 
     d0: Positive = 1e-6
     d_coef: Positive = 1.0
+    safeguard_warmup: bool = later(False)
 
 
 class AdoptHyperparameters(Hyperparameters):
@@ -210,7 +228,7 @@ class AdoptHyperparameters(Hyperparameters):
     beta1: Decay = 0.9
     beta2: Decay = 0.9999
     eps: Positive = 1e-6
-    clip_exp: Positive = 0.333
+    clip_exp: Positive = 0.25
 
 
 class SamHyperparameters(Hyperparameters):

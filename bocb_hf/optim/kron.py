@@ -21,7 +21,7 @@ from bocb_hf.optim.hyperparameters import KronHyperparameters
 
 
 def _along(tensor: Tensor, axis: int) -> tuple[int, ...]:
-    """Shape that broadcasts a vector along one axis; () for a scalar."""
+    """Returns the shape that broadcasts a vector along one axis; () for a scalar."""
     return (-1,) + (1,) * (tensor.ndim - 1 - axis) if tensor.ndim else ()
 
 
@@ -44,7 +44,7 @@ def _solve(factor: Tensor, tensor: Tensor, axis: int) -> Tensor:
 
 
 def _precondition(factors: Sequence[Tensor], _: Any, gradient: Tensor) -> Tensor:
-    """QᵀQ·g."""
+    """Computes the preconditioned gradient QᵀQ·g."""
     for axis, factor in enumerate(factors):
         gradient = _multiply(factor, gradient, axis)
         gradient = _multiply(factor.mT if factor.ndim == 2 else factor, gradient, axis)
@@ -52,14 +52,14 @@ def _precondition(factors: Sequence[Tensor], _: Any, gradient: Tensor) -> Tensor
 
 
 def _whiten(_: Any, gradient: Tensor, factors: Sequence[Tensor], probe: Tensor) -> tuple[Tensor, Tensor]:
-    """Q·g and Q⁻ᵀ·v, the two sides that the update of Q compares."""
+    """Computes Q·g and Q⁻ᵀ·v, the two sides that the update of Q compares."""
     for axis, factor in enumerate(factors):
         gradient, probe = _multiply(factor, gradient, axis), _solve(factor, probe, axis)
     return gradient, probe
 
 
 class Kron(timm_kron.Kron):
-    """timm's Kron without compilation."""
+    """timm's Kron, whose contractions are replaced by those of this module and are not compiled."""
 
     def _init_fns(self) -> None:
         self._tiny = torch.finfo(torch.bfloat16).tiny
@@ -70,7 +70,7 @@ class Kron(timm_kron.Kron):
 
 
 def build(groups: list[dict[str, Any]], lr: float, h: KronHyperparameters) -> Optimizer:
-    """Kron over parameter groups."""
+    """Builds Kron over parameter groups."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*opt_einsum")  # needed by the einsums that are replaced here
         return Kron(

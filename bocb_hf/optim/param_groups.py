@@ -1,7 +1,8 @@
-"""Which parameters are trained, which weight decay leaves alone, which are hidden matrices, and how fast each goes."""
+"""Says which parameters are trained, which weight decay leaves alone, which are hidden matrices, how fast each goes."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
@@ -11,13 +12,20 @@ from torch import nn
 
 from bocb_hf.errors import InputError
 
-# As DeiT and ConvNeXt do; timm's no_weight_decay() adds what a backbone itself names.
+# DeiT and ConvNeXt exempt these from decay; timm's no_weight_decay() adds what a backbone itself names.
 _EMBEDDINGS = ("pos_embed", "cls_token", "dist_token", "relative_position_bias_table")
+
+_MATRIX_LAYERS = (
+    *(nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
+    *(nn.MultiheadAttention, nn.RNNBase),
+)
+# Layers whose input is a position, as in TransNeXt, ConViT, Swin V2 (timm's and transformers') and ViTs of their kind
+_OF_POSITIONS = re.compile(r"(^|\.)(pos_|position|rel_pos|relative_pos|continuous_position|cpb|meta_mlp)")
 
 
 @dataclass(frozen=True)
 class ParamGroups:
-    """Trainable parameters by whether weight decay applies, as (name, parameter) in the model's order.
+    """Holds trainable parameters by whether weight decay applies, as (name, parameter) in the model's order.
 
     ``matrices`` names those that ``hidden_matrices`` finds; ``lr_scales`` holds the factors of ``layer_scales``.
     """
@@ -60,7 +68,7 @@ def split_parameters(
 
 
 def layer_scales(model: nn.Module, layer_decay: float) -> dict[str, float]:
-    """Factor on the learning rate of each parameter: ``layer_decay`` to the number of layers above it (BEiT, 2021).
+    """Returns each parameter's factor on the learning rate: ``layer_decay`` to the number of layers above (BEiT, 2021).
 
     Args:
         model: With timm's ``group_matcher``, which says what its layers are.
@@ -80,7 +88,7 @@ def layer_scales(model: nn.Module, layer_decay: float) -> dict[str, float]:
 
 
 def classifier_layers(model: nn.Module) -> list[str]:
-    """Names of the layers that make the logits: those that timm names, else the last with a matrix."""
+    """Finds the layers that make the logits: those that timm names, else the last one with a matrix."""
     config = cast("dict[str, Any]", getattr(model, "pretrained_cfg", None) or {})
     named = config.get("classifier") or ()
     modules = dict(model.named_modules())
@@ -98,7 +106,7 @@ def freeze_backbone(model: nn.Module) -> None:
 
 
 def train_mode(model: nn.Module) -> None:
-    """Training mode, but evaluation mode for every part without a trainable parameter where the backbone is frozen.
+    """Sets training mode, but evaluation mode for parts without a trainable parameter where the backbone is frozen.
 
     So a frozen network has no dropout and does not move the statistics of its batch norms.
     """
@@ -111,9 +119,11 @@ def train_mode(model: nn.Module) -> None:
 
 
 def hidden_matrices(model: nn.Module) -> frozenset[str]:
-    """Names of the matrices between the first layer and the head, as Muon's authors split a network.
+    """Finds the matrices between the first layer and the head, as Muon's authors split a network.
 
-    Left out are vectors, embeddings and class tokens, depthwise filters (a vector for each channel), the first layer
+    A matrix is the weight of a linear layer, a convolution, an attention's joint projection or a recurrent layer. What
+    merely has its shape is none: embeddings and tables of tokens or relative positions, class tokens, scales. Left out
+    are also layers that compute a bias from positions, depthwise filters (a vector for each channel), the first layer
     and the head. timm names the last two (``first_conv``, ``classifier``); elsewhere they are the first and the last
     matrix.
 
@@ -121,9 +131,11 @@ def hidden_matrices(model: nn.Module) -> frozenset[str]:
         model: Any module.
     """
     matrices = [
-        name
-        for name, p in model.named_parameters()
-        if p.ndim >= 2 and p.shape[0] > 1 and p.shape[1] > 1 and not any(part in name for part in _EMBEDDINGS)
+        f"{path}.{name}" if path else name
+        for path, module in model.named_modules()
+        if isinstance(module, _MATRIX_LAYERS) and not _OF_POSITIONS.search(path)
+        for name, p in module.named_parameters(recurse=False)
+        if p.ndim >= 2 and p.shape[0] > 1 and p.shape[1] > 1
     ]
     config = cast("dict[str, Any]", getattr(model, "pretrained_cfg", None) or {})
     outer: set[str] = set()

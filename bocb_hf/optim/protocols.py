@@ -1,13 +1,14 @@
-"""What some optimizers ask of a training loop beside one gradient: sampled labels, and other weights to evaluate.
+"""Gives what some optimizers ask of a training loop beside one gradient: sampled labels, other weights to evaluate.
 
 The loop (``bocb_hf/engine/loop.py``) and the conformance suite both go by these functions.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -18,13 +19,22 @@ from torch.optim.swa_utils import update_bn
 from bocb_hf.optim.param_groups import train_mode
 
 
-def sampled_label_loss(logits: Tensor, uniforms: Tensor) -> Tensor:
-    """Mean cross-entropy with labels drawn from the model's own predictions (Gauss-Newton-Bartlett estimator).
+def sampled_label_loss(logits: Tensor, uniforms: Tensor, loss: Literal["ce", "bce"] = "ce") -> Tensor:
+    """Computes the loss with labels drawn from the model's predictions (Gauss-Newton-Bartlett, arXiv 2305.14342).
+
+    The squared gradient of this loss, times the number of images, has the diagonal of the training loss's Gauss-Newton
+    matrix as its mean. Binary cross-entropy is a mean over K classes, each with a label of its own: that mean of K
+    independent terms has a K times smaller square than their matrix, which the factor √K makes good.
 
     Args:
         logits: (B, K).
-        uniforms: (B,) in [0, 1), from which labels are drawn by inversion.
+        uniforms: In [0, 1). For ``ce`` (B,), from which classes are drawn by inversion; for ``bce`` (B, K), from which
+            each class is drawn on its own.
+        loss: Which loss the run trains with.
     """
+    if loss == "bce":
+        labels = (uniforms < logits.detach().sigmoid()).to(logits.dtype)
+        return functional.binary_cross_entropy_with_logits(logits, labels) * math.sqrt(logits.shape[1])
     with torch.no_grad():
         below = logits.softmax(dim=1).cumsum(dim=1) <= uniforms[:, None]  # (B, K)
         labels = below.sum(dim=1).clamp_(max=logits.shape[1] - 1)  # rounding may leave the sum of all below 1

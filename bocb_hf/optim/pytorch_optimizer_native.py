@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
-from bocb_hf.errors import missing_extra
+from bocb_hf.errors import InputError, missing_extra
 from bocb_hf.optim import hyperparameters as hp
 
 try:
@@ -39,7 +39,7 @@ class Soap(po.SOAP):
     """SOAP that answers a gradient which is not finite with NaN."""
 
     def step(self, closure: Callable[[], float] | None = None) -> Any:
-        """One step; without a gradient a parameter stays as it is."""
+        """Takes one step; a parameter without a gradient stays as it is."""
         _spread_nan(self)
         return super().step(closure)
 
@@ -57,7 +57,7 @@ class Sam(po.SAM):
 
 
 def soap(groups: Groups, lr: float, h: hp.SoapHyperparameters) -> Optimizer:
-    """SOAP with the authors' defaults."""
+    """Builds SOAP with the authors' defaults."""
     return Soap(
         groups,
         lr=lr,
@@ -75,14 +75,14 @@ def soap(groups: Groups, lr: float, h: hp.SoapHyperparameters) -> Optimizer:
 
 
 def schedulefreesgd(groups: Groups, lr: float, h: hp.ScheduleFreeSgdHyperparameters) -> Optimizer:
-    """Schedule-free SGD; warm-up is the run's own."""
+    """Builds Schedule-free SGD; warm-up is the run's own."""
     return po.ScheduleFreeSGD(
         groups, lr=lr, momentum=h.momentum, r=0.0, weight_lr_power=2.0, warmup_steps=0, foreach=False
     )
 
 
 def schedulefreeadamw(groups: Groups, lr: float, h: hp.ScheduleFreeAdamwHyperparameters) -> Optimizer:
-    """Schedule-free AdamW; warm-up is the run's own."""
+    """Builds Schedule-free AdamW; warm-up is the run's own."""
     return po.ScheduleFreeAdamW(
         groups,
         lr=lr,
@@ -97,8 +97,17 @@ def schedulefreeadamw(groups: Groups, lr: float, h: hp.ScheduleFreeAdamwHyperpar
     )
 
 
-def ademamix(groups: Groups, lr: float, h: hp.AdemamixHyperparameters) -> Optimizer:
-    """AdEMAMix with decoupled decay."""
+def ademamix(groups: Groups, lr: float, h: hp.AdemamixHyperparameters, total_steps: int | None) -> Optimizer:
+    """Builds AdEMAMix with decoupled decay.
+
+    Raises:
+        InputError: A warm-up is given as a share of a run whose length is not known.
+    """
+    warmup = float(h.warmup_steps)
+    if h.warmup_share:
+        if total_steps is None:
+            raise InputError("optimizer.hyperparameters.warmup_share: the length of the run is not known here")
+        warmup = max(1.0, h.warmup_share * total_steps)
     return po.AdEMAMix(
         groups,
         lr=lr,
@@ -106,14 +115,14 @@ def ademamix(groups: Groups, lr: float, h: hp.AdemamixHyperparameters) -> Optimi
         weight_decouple=True,
         fixed_decay=False,
         alpha=h.alpha,
-        t_alpha_beta3=float(h.warmup_steps) or None,
+        t_alpha_beta3=warmup or None,
         eps=h.eps,
         foreach=False,
     )
 
 
 def prodigy(groups: Groups, lr: float, h: hp.ProdigyHyperparameters) -> Optimizer:
-    """Prodigy with decoupled decay."""
+    """Builds Prodigy with decoupled decay."""
     return po.Prodigy(
         groups,
         lr=lr,
@@ -124,14 +133,14 @@ def prodigy(groups: Groups, lr: float, h: hp.ProdigyHyperparameters) -> Optimize
         weight_decouple=True,
         fixed_decay=False,
         bias_correction=False,
-        safeguard_warmup=False,
+        safeguard_warmup=h.safeguard_warmup,
         eps=h.eps,
         foreach=False,
     )
 
 
 def sam(groups: Groups, lr: float, h: hp.SamHyperparameters) -> Optimizer:
-    """SAM over SGD with momentum."""
+    """Builds SAM over SGD with momentum."""
     return Sam(
         groups,
         base_optimizer=torch.optim.SGD,

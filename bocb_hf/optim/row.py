@@ -1,9 +1,9 @@
-"""What a row of the optimizer registry says. Needs no torch."""
+"""Defines what a row of the optimizer registry says. This module needs no torch."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -22,28 +22,63 @@ LR_FACTOR = 3.0
 DECAY_FACTOR = 3.0
 SMALLEST_DECAY = 1e-5  # first positive point of a grid whose centre is no decay
 
-Need = Literal["closure", "hessian", "train_eval", "matrix_split"]
+# ``ours`` tunes every optimizer around values that act alike; ``released`` around the study's own, 0 for many decays.
+Grid = Literal["ours", "released"]
+
+# Images of a batch in each shipped configuration, where a centre holds as it stands (a test compares them).
+SHIPPED_BATCHES: Mapping[str, int] = {
+    "cifar100/convnext": 100,
+    "cifar100/convnext_224": 100,
+    "cifar100/deit": 100,
+    "cifar100/pytorch": 100,
+    "cifar100/pytorch_224": 100,
+    "cifar100/rsb_a2": 100,
+    "fashion_mnist/laptop": 64,
+    "fashion_mnist_subset/demo": 64,
+    "fashion_mnist_subset/laptop": 64,
+    "imagenet1k/deit": 1024,
+    "imagenet1k/pytorch": 256,
+    "imagenet1k/rsb_a1": 2048,
+    "imagenet1k/rsb_a2": 2048,
+    "imagenet1k/rsb_a3": 2048,
+}
+STUDY_BATCH = 100  # of the study's released code, for CIFAR-100
+
+# How the learning rate follows the batch: linear for SGD (Goyal et al., arXiv 1706.02677), the square root for adaptive
+# optimizers (Malladi et al., arXiv 2205.10287; You et al., arXiv 1904.00962), not at all where it is a mere factor.
+Scaling = Literal["none", "linear", "sqrt"]
+_EXPONENTS: Mapping[Scaling, float] = {"none": 0.0, "linear": 1.0, "sqrt": 0.5}
+
+Need = Literal["closure", "hessian", "train_eval", "matrix_split", "run_length"]
 NEEDS: Mapping[Need, str] = {
     "closure": "a second gradient at other weights in every step",
     "hessian": "now and then a gradient of the loss with labels sampled from the model",
     "train_eval": "a switch between the weights that are trained and those that are evaluated and saved",
     "matrix_split": "to know which parameters are hidden matrices",
+    "run_length": "to know how many steps the run takes",
 }
 
 
 class Hyperparameters(BaseModel):
-    """What an optimizer takes beside learning rate and weight decay. Unknown names raise; nothing is dropped."""
+    """Holds what an optimizer takes beside learning rate and weight decay. Unknown names raise; nothing is dropped."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 @dataclass(frozen=True)
 class Centre:
-    """Centre of a tuning grid, and whether the study released it, the library has it as default, or it is ours."""
+    """Centre of a tuning grid, and where it comes from.
+
+    Attributes:
+        lr: Learning rate.
+        weight_decay: Weight decay.
+        source: ``released`` by the study, ``authors`` for the paper or its authors' vision recipe, ``library`` for the
+            implementation's default, or ``ours``. Where the two values differ in this, the weaker source is named.
+    """
 
     lr: float
     weight_decay: float
-    source: Literal["released", "library", "ours"]
+    source: Literal["released", "authors", "library", "ours"]
 
 
 @dataclass(frozen=True)
@@ -59,21 +94,30 @@ class OptimizerRow:
         variant: Which variant of the paper's update it is, and how the implementation deviates from the paper.
         why: Why this implementation and path and no other.
         decay: ``coupled`` (L2 added to the gradient) or ``decoupled``, as in the study unless ``variant`` says so.
-        centres: Centre of the tuning grid by setting; ``default`` serves every setting without its own. Those of
-            ``demo`` come from a pilot on the validation split with seed 90, before any other seed was run.
+        centres: Centre of the tuning grid by setting, or by ``data set/setting``; ``default`` serves every setting
+            without its own. The learning rates of ``demo`` come from a pilot on the validation split with seed 90,
+            before any other seed was run.
         hyperparameters: The typed hyper-parameters with their defaults.
         build: Function that builds it, as ``module:function``, so that a row needs no torch. It is called with the
             parameter groups (dictionaries with ``params`` and ``weight_decay``, and ``matrix`` if the row needs
             ``matrix_split``), the learning rate and the hyper-parameters, and names every argument that it passes on.
         state_floats: Numbers of optimizer state for each parameter of a 64 × 64 matrix, measured by a test.
-        needs: What the training loop must offer it beside gradients.
+        released: Centres of the grid ``released``, by setting; empty where all are those of ``centres``.
+        scaling: How the learning rate of a centre follows the batch size where a run takes another one.
+        source_batch: Images of a batch at which the default centre holds; a shipped setting has its own.
+        shrinkage: Part of a weight that one step's decay takes in the long run, in units of learning rate × weight
+            decay. None where gradients decide it: decay inside a normalised gradient, or under a trust ratio.
+        needs: What the training loop must offer the optimizer beside gradients.
+        refuses: Keys of a configuration (``training.layer_decay``), or keys with a value (``training.precision=fp16``),
+            that this optimizer cannot honour, each with its reason. ``refusals`` adds what follows from ``needs``;
+            ``compiles`` decides about ``runtime.compile_optimizer``.
         elementwise: Whether the update of a number depends on its own history only, not on the rest of its tensor or
             of the network; such an optimizer may step on shards of parameters.
         compiles: Whether ``torch.compile`` takes its step (``runtime.compile_optimizer``). The others run fused kernels
             or look at numbers on the way.
         exceptions: Checks of the conformance suite that do not apply, each with its reason.
         reference: For a plug-in, its update in numpy (``bocb_hf.optim.conformance.reference``) as
-            ``module:function``. Those of the rows of this package are in ``tests/references``.
+            ``module:function``. Those of the rows of this package are in ``bocb_hf.optim.references``.
         tolerance: Of the comparison with that reference.
     """
 
@@ -89,24 +133,65 @@ class OptimizerRow:
     hyperparameters: type[Hyperparameters]
     build: str
     state_floats: float
+    released: Mapping[str, Centre] = field(default_factory=dict[str, Centre])
+    scaling: Scaling = "none"
+    source_batch: int = STUDY_BATCH
+    shrinkage: float | None = 1.0
     needs: frozenset[Need] = frozenset()
+    refuses: Mapping[str, str] = field(default_factory=dict[str, str])
     elementwise: bool = False
     compiles: bool = False
     exceptions: Mapping[str, str] = field(default_factory=dict[str, str])
     reference: str | None = None
     tolerance: float = 1e-10
 
-    def centre(self, setting: str) -> Centre:
-        """Where tuning under a setting starts."""
-        return self.centres.get(setting, self.centres["default"])
+    def centre(
+        self, setting: str, data: str | None = None, batch_size: int | None = None, grid: Grid = "ours"
+    ) -> Centre:
+        """Returns where tuning under a setting starts.
 
-    def lr_grid(self, setting: str) -> list[float]:
-        """Five learning rates in rising order, ``LR_FACTOR`` apart, around the centre."""
-        return _around(self.centre(setting).lr, LR_FACTOR)
+        Args:
+            setting: Its name.
+            data: The data set, for a setting that has centres for each.
+            batch_size: Images of a batch, to which the learning rate is scaled by the row's rule. None leaves it as
+                it stands, and so does the grid ``released``, which is what the study ran.
+            grid: Whose centres.
+        """
+        names = [f"{data}/{setting}", setting, "default"]
+        table = self.released if grid == "released" and self.released else self.centres
+        found = table[next(name for name in names if name in table)]
+        if batch_size is None or grid == "released":
+            return found
+        factor = (batch_size / self._reference_batch(setting, data, batch_size)) ** _EXPONENTS[self.scaling]
+        return found if factor == 1 else replace(found, lr=_round(found.lr * factor))
 
-    def decay_grid(self, setting: str) -> list[float]:
-        """Five weight decays in rising order: ``DECAY_FACTOR`` apart around the centre, or up from 0 if that is 0."""
-        centre = self.centre(setting).weight_decay
+    def refusals(self) -> dict[str, str]:
+        """Returns all options that this optimizer cannot honour, each with its reason and what to do instead."""
+        found = dict(self.refuses)
+        if self.needs & {"closure", "hessian"}:
+            found.setdefault(
+                "training.precision=fp16",
+                "it takes several gradients a step, which fp16 cannot; choose bf16",
+            )
+        return found
+
+    def _reference_batch(self, setting: str, data: str | None, batch_size: int) -> int:
+        """Returns the batch at which the centre holds: that of the shipped configuration, else of the row's source.
+
+        On other data, a setting that is shipped with several batches holds for everything between them.
+        """
+        if f"{data}/{setting}" in SHIPPED_BATCHES:
+            return SHIPPED_BATCHES[f"{data}/{setting}"]
+        same = [batch for name, batch in SHIPPED_BATCHES.items() if name.partition("/")[2] == setting]
+        return min(max(batch_size, min(same)), max(same)) if same else self.source_batch
+
+    def lr_grid(self, setting: str, data: str | None = None, grid: Grid = "ours") -> list[float]:
+        """Returns five learning rates in rising order, ``LR_FACTOR`` apart, around the centre."""
+        return _around(self.centre(setting, data, grid=grid).lr, LR_FACTOR)
+
+    def decay_grid(self, setting: str, data: str | None = None, grid: Grid = "ours") -> list[float]:
+        """Returns five rising weight decays, ``DECAY_FACTOR`` apart around the centre, or from 0 up where that is 0."""
+        centre = self.centre(setting, data, grid=grid).weight_decay
         if centre == 0:
             return [0.0] + [_round(SMALLEST_DECAY * DECAY_FACTOR**k) for k in range(GRID_POINTS - 1)]
         return _around(centre, DECAY_FACTOR)

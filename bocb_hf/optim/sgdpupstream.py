@@ -1,4 +1,4 @@
-"""SGDP as in the study's code, which projects the momentum buffer itself.
+"""SGDP as the study's code has it: that code projects the momentum buffer itself.
 
 Heo et al., *AdamP: Slowing Down the Slowdown for Momentum Optimizers on Scale-invariant Weights*, arXiv 2006.08217,
 Algorithm 1. There Π acts on the step alone; here its result stays in the buffer, so that radial momentum is lost for
@@ -54,7 +54,7 @@ class SgdpUpstream(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """One step."""
+        """Takes one step."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -77,5 +77,5 @@ class SgdpUpstream(Optimizer):
 
 
 def build(groups: list[dict[str, Any]], lr: float, h: SgdpHyperparameters) -> Optimizer:
-    """SGDP of the study's code over parameter groups."""
+    """Builds SGDP of the study's code over parameter groups."""
     return SgdpUpstream(groups, lr=lr, momentum=h.momentum, delta=h.delta, wd_ratio=h.wd_ratio, eps=h.eps)

@@ -65,7 +65,7 @@ class Sophia(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """One step."""
+        """Takes one step."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -92,11 +92,11 @@ class Sophia(Optimizer):
 
 
 def build(groups: list[dict[str, Any]], lr: float, h: SophiaHyperparameters) -> Optimizer:
-    """Sophia-G over parameter groups."""
+    """Builds Sophia-G over parameter groups."""
     betas = (h.beta1, h.beta2)
     return Sophia(groups, lr=lr, betas=betas, rho=h.rho, eps=h.eps, hessian_interval=h.hessian_interval)
 
 
 def build_upstream(groups: list[dict[str, Any]], lr: float, h: SophiaUpstreamHyperparameters) -> Optimizer:
-    """Sophia as the study ran it: no estimate is ever made, so β₂ and ρ have nothing to act on."""
+    """Builds Sophia as the study ran it: no estimate is ever made, so β₂ and ρ have nothing to act on."""
     return Sophia(groups, lr=lr, betas=(h.beta1, 0.99), rho=0.04, eps=h.eps, hessian_interval=0)

@@ -13,7 +13,6 @@ from timm.optim.adopt import Adopt
 from timm.optim.lamb import Lamb
 from timm.optim.lars import Lars
 from timm.optim.lion import Lion
-from timm.optim.mars import Mars
 from timm.optim.nvnovograd import NvNovoGrad
 from timm.optim.sgdp import SGDP
 from torch.optim import Optimizer
@@ -24,7 +23,7 @@ Groups = list[dict[str, Any]]
 
 
 def sgdp(groups: Groups, lr: float, h: hp.SgdpHyperparameters) -> Optimizer:
-    """SGDP."""
+    """Builds SGDP."""
     return SGDP(
         groups,
         lr=lr,
@@ -39,17 +38,17 @@ def sgdp(groups: Groups, lr: float, h: hp.SgdpHyperparameters) -> Optimizer:
 
 
 def lion(groups: Groups, lr: float, h: hp.LionHyperparameters) -> Optimizer:
-    """Lion."""
+    """Builds Lion."""
     return Lion(groups, lr=lr, betas=(h.beta1, h.beta2), caution=False, foreach=False)
 
 
 def clion(groups: Groups, lr: float, h: hp.LionHyperparameters) -> Optimizer:
-    """Cautious Lion."""
+    """Builds Cautious Lion."""
     return Lion(groups, lr=lr, betas=(h.beta1, h.beta2), caution=True, foreach=False)
 
 
 def lamb(groups: Groups, lr: float, h: hp.LambHyperparameters) -> Optimizer:
-    """LAMB. timm drops the trust ratio where weight decay is 0 and clips by default; the paper does neither."""
+    """Builds LAMB. timm drops the trust ratio where weight decay is 0 and clips by default; the paper does neither."""
     return Lamb(
         groups,
         lr=lr,
@@ -62,14 +61,15 @@ def lamb(groups: Groups, lr: float, h: hp.LambHyperparameters) -> Optimizer:
 
 
 def lars(groups: Groups, lr: float, h: hp.LarsHyperparameters) -> Optimizer:
-    """LARS. Every matrix adapts, also at weight decay 0, where timm would not; norms and biases never do."""
+    """Builds LARS. Every matrix adapts, also at weight decay 0, where timm would not; norms and biases never do."""
     split: Groups = []
     for group in groups:
         for adapts in (True, False):
             params = [p for p in group["params"] if (p.ndim > 1) == adapts]
             if params:
                 decay = group["weight_decay"] if adapts else 0.0
-                split.append({"params": params, "weight_decay": decay, "always_adapt": adapts})
+                # what else a group says, such as a learning rate of its own, holds for both parts
+                split.append(group | {"params": params, "weight_decay": decay, "always_adapt": adapts})
     return Lars(
         split,
         lr=lr,
@@ -81,7 +81,7 @@ def lars(groups: Groups, lr: float, h: hp.LarsHyperparameters) -> Optimizer:
 
 
 def adamp(groups: Groups, lr: float, h: hp.AdampHyperparameters) -> Optimizer:
-    """AdamP."""
+    """Builds AdamP."""
     return AdamP(
         groups,
         lr=lr,
@@ -95,13 +95,13 @@ def adamp(groups: Groups, lr: float, h: hp.AdampHyperparameters) -> Optimizer:
 
 
 def adan(groups: Groups, lr: float, h: hp.AdanHyperparameters) -> Optimizer:
-    """Adan with proximal decay."""
+    """Builds Adan with proximal decay."""
     betas = (h.beta1, h.beta2, h.beta3)
     return Adan(groups, lr=lr, betas=betas, eps=h.eps, no_prox=False, caution=False, foreach=False)
 
 
 def adafactor(groups: Groups, lr: float, h: hp.AdafactorHyperparameters) -> Optimizer:
-    """AdaFactor with a learning rate from outside."""
+    """Builds AdaFactor with a learning rate from outside."""
     return Adafactor(
         groups,
         lr=lr,
@@ -117,12 +117,12 @@ def adafactor(groups: Groups, lr: float, h: hp.AdafactorHyperparameters) -> Opti
 
 
 def adabelief(groups: Groups, lr: float, h: hp.AdabeliefHyperparameters) -> Optimizer:
-    """AdaBelief as in the paper."""
+    """Builds AdaBelief as in the paper."""
     return _adabelief(groups, lr, h, rectify=False)
 
 
 def radabelief(groups: Groups, lr: float, h: hp.AdabeliefHyperparameters) -> Optimizer:
-    """AdaBelief as in its authors' package."""
+    """Builds AdaBelief as in its authors' package."""
     return _adabelief(groups, lr, h, rectify=True)
 
 
@@ -142,7 +142,7 @@ def _adabelief(groups: Groups, lr: float, h: hp.AdabeliefHyperparameters, rectif
 
 
 def novograd(groups: Groups, lr: float, h: hp.NovogradHyperparameters) -> Optimizer:
-    """NovoGrad; ``decoupled_decay=False`` is timm's name for the paper's place of the decay."""
+    """Builds NovoGrad; ``decoupled_decay=False`` is timm's name for the paper's place of the decay."""
     return NvNovoGrad(
         groups,
         lr=lr,
@@ -154,24 +154,8 @@ def novograd(groups: Groups, lr: float, h: hp.NovogradHyperparameters) -> Optimi
     )
 
 
-def mars(groups: Groups, lr: float, h: hp.MarsHyperparameters) -> Optimizer:
-    """MARS-AdamW; vectors take plain AdamW with the same learning rate."""
-    return Mars(
-        groups,
-        lr=lr,
-        betas=(h.beta1, h.beta2),
-        eps=h.eps,
-        gamma=h.gamma,
-        mars_type="adamw",
-        optimize_1d=False,
-        lr_1d_factor=1.0,
-        betas_1d=(h.beta1, h.beta2),
-        caution=False,
-    )
-
-
 def adopt(groups: Groups, lr: float, h: hp.AdoptHyperparameters) -> Optimizer:
-    """ADOPT with decoupled decay."""
+    """Builds ADOPT with decoupled decay."""
     return Adopt(
         groups,
         lr=lr,
@@ -185,7 +169,7 @@ def adopt(groups: Groups, lr: float, h: hp.AdoptHyperparameters) -> Optimizer:
 
 
 def cadamw(groups: Groups, lr: float, h: hp.AdamHyperparameters) -> Optimizer:
-    """Cautious AdamW."""
+    """Builds Cautious AdamW."""
     return AdamWLegacy(
         groups,
         lr=lr,

@@ -10,6 +10,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from bocb_hf.optim import OPTIMIZERS
 from bocb_hf.optim.resolve import resolve_hyperparameters
+from bocb_hf.optim.row import Grid
 from bocb_hf.runs.preprocessing import Normalization
 from bocb_hf.schema import HUB_SCHEME, Arguments, Frozen, Name, Role, Scalar, Seed, Slug, later
 
@@ -70,12 +71,22 @@ class BackboneConfig(Frozen):
 
 
 class OptimizerConfig(Frozen):
-    """Which optimizer; learning rate and weight decay default to the centre of the row's grid."""
+    """Which optimizer; learning rate and weight decay default to the centre of the row's grid.
+
+    Attributes:
+        name: A row of ``bocb list optimizers``.
+        lr: Learning rate after warm-up; the centre's, scaled to the batch size by the row's rule, when None.
+        weight_decay: The centre's when None.
+        hyperparameters: Over the row's defaults.
+        grid: Whose centres: ``ours`` lets weight decay act alike for all optimizers, ``released`` is the study's code,
+            in which many optimizers have none. The record keeps it, but the hash is of the values alone.
+    """
 
     name: str
     lr: float | None = Field(default=None, gt=0)
     weight_decay: float | None = Field(default=None, ge=0)
     hyperparameters: dict[str, Scalar] = Field(default_factory=dict)
+    grid: Grid = later("ours")
 
     @field_validator("name")
     @classmethod

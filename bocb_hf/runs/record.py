@@ -12,6 +12,7 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, model_validator
 
+from bocb_hf.optim.row import Grid
 from bocb_hf.runs.identity import BackboneIdentity, DataIdentity, Identity
 from bocb_hf.runs.measurements import Correctness, Cost, Curve, Environment, Metrics, Seconds, StartingWeights, Text
 from bocb_hf.runs.naming import (
@@ -87,6 +88,8 @@ class RunRecord(Document):
         starting_weights: What a fine-tuned run took of the weights that it names; older records do not say.
         data_notes: What a reader of the score must know of the images; None where there is nothing.
         supersedes: SHA-256 of the finished record that this one replaced on purpose.
+        grid: Whose grid centres learning rate and weight decay were taken from or tuned around; older records have
+            none, and theirs were the study's (``released``).
         finished_at: UTC, ISO 8601.
     """
 
@@ -115,6 +118,7 @@ class RunRecord(Document):
     starting_weights: StartingWeights | None = later(None)
     data_notes: DataNotes | None = later(None)
     supersedes: Sha256 | None
+    grid: Grid | None = later(None)
     finished_at: UtcTime
 
     @model_validator(mode="after")

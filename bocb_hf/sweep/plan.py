@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError, field_validator
 
 from bocb_hf.errors import InputError
 from bocb_hf.optim import OPTIMIZERS
+from bocb_hf.optim.row import Grid
 from bocb_hf.runs import strict_yaml
 from bocb_hf.runs.record import RunRecord
 from bocb_hf.schema import Frozen, Seed, Slug, describe_errors, parse_strict
@@ -24,12 +25,14 @@ class Tuning(Frozen):
         factor: Ratio of two neighbours.
         seed: Seed of every trial; the final seeds are fresh ones.
         max_extensions: How often a winner at the edge of the grid adds one more point beyond it.
+        grid: Whose centres: ``ours`` lets weight decay act alike for all optimizers, ``released`` is the study's code.
     """
 
     points: int = Field(default=3, ge=1, le=9)
     factor: float = Field(default=3.0, gt=1, le=100)
     seed: Seed = 0
     max_extensions: int = Field(default=2, ge=0, le=10)
+    grid: Grid = "ours"
 
     @field_validator("points")
     @classmethod

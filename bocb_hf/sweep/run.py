@@ -82,9 +82,16 @@ class Sweep:
             check_backbone(name)
         self._path = find_config(plan.config, "recipes/configs")
         # a tracker would cost a short trial as much as its training
-        self._overrides = ["runtime.tracker=none", *plan.overrides, f"runtime.threads={executor.threads}", *overrides]
+        grid = f"optimizer.grid={plan.tuning.grid}"
+        self._overrides = [
+            "runtime.tracker=none",
+            grid,
+            *plan.overrides,
+            f"runtime.threads={executor.threads}",
+            *overrides,
+        ]
         self.cells = [
-            Cell(backbone, optimizer, OPTIMIZERS.get(optimizer).centre(self._setting(backbone, optimizer)).lr)
+            Cell(backbone, optimizer, self._centre(backbone, optimizer))
             for backbone in plan.backbones
             for optimizer in plan.optimizers
         ]
@@ -93,8 +100,9 @@ class Sweep:
         self._failures: list[str] = []
         self._restarts = 0
 
-    def _setting(self, backbone: str, optimizer: str) -> str:
-        return self._config(backbone, optimizer, []).setting
+    def _centre(self, backbone: str, optimizer: str) -> float:
+        config, row = self._config(backbone, optimizer, []), OPTIMIZERS.get(optimizer)
+        return row.centre(config.setting, config.data.name, config.training.batch_size, config.optimizer.grid).lr
 
     def _config(self, backbone: str, optimizer: str, more: list[str]) -> RunConfig:
         names = [f"backbone.name={backbone}", f"optimizer.name={optimizer}"]

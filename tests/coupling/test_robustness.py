@@ -76,6 +76,14 @@ def test_weight_decay(optimizer, decays, steps, edge):
     assert found.decay_tuned == (len(decays) > 1)
 
 
+def test_steps_are_counted_from_the_centre_of_the_grid_that_a_run_took():
+    """AdamP's decay is 0.05 in the grid of ours and 0 in the study's; older records name no grid and took that one."""
+    records = trials("tiny_vit", "adamp", 1e-3, (1e-3, 3e-3), (0.0167, 0.05))
+    for grid, steps in (("ours", -1), ("released", 8), (None, 8)):
+        (offset,) = robustness(table_of([record.model_copy(update={"grid": grid}) for record in records])).offsets
+        assert (offset.lr, offset.weight_decay) == (0, steps)
+
+
 def test_distances_by_hand():
     """Offsets of the rates: SGD-M 0, 0, 1; AdamW 0, −1, −1 on three backbones."""
     sgd = {"tiny_vit": 0.1, "tiny_resnet": 0.1, "tiny_convnext": 0.3}

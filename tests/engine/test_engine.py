@@ -172,8 +172,9 @@ def test_a_seed_of_another_configuration_is_not_overwritten(sections: dict[str, 
     other = make(sections, "optimizer.lr=0.002")
     with pytest.raises(InputError, match="another configuration"):
         train_run(other)
-    superseding = train_run(make(sections, "optimizer.lr=0.002", "runtime.supersede=true"))
+    superseding = train_run(make(sections, "optimizer.lr=0.002", "optimizer.grid=released", "runtime.supersede=true"))
     assert superseding.supersedes == first.sha256()
+    assert (first.grid, superseding.grid) == ("ours", "released")
 
 
 def test_the_same_run_twice_at_once_is_refused(sections: dict[str, Any]) -> None:

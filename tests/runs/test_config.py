@@ -250,6 +250,7 @@ OVERRIDES: dict[str, tuple[str, Any]] = {  # text and value of each field
     "optimizer.name": ("lars", "lars"),
     "optimizer.lr": ("3e-4", 3e-4),
     "optimizer.weight_decay": ("0", 0.0),
+    "optimizer.grid": ("released", "released"),
     "optimizer.hyperparameters": ("{beta1: 0.8}", {"beta1": 0.8}),
     "data.name": ("org/name", "org/name"),
     "data.revision": ("abcdef0", "abcdef0"),

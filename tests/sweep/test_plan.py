@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import yaml
@@ -14,6 +15,7 @@ from bocb_hf.errors import InputError
 from bocb_hf.optim import OPTIMIZERS
 from bocb_hf.schema import parse_strict
 from bocb_hf.sweep.plan import SweepPlan, Trial, Tuning, best_trial, grid, load_plan, next_rates
+from bocb_hf.sweep.run import Sweep
 
 PLAN: dict[str, Any] = {
     "name": "mine",
@@ -175,6 +177,21 @@ def load(tmp_path: Path, **changes: Any) -> SweepPlan:
     path = tmp_path / "plan.yaml"
     path.write_text(yaml.safe_dump({k: v for k, v in (PLAN | changes).items() if v is not ...}))
     return load_plan(path)
+
+
+@pytest.mark.parametrize(("of", "decay"), [("ours", 0.05), ("released", 0.0)])
+def test_a_plan_names_the_grid_of_its_runs(tmp_path: Path, of: str, decay: float) -> None:
+    plan = load(tmp_path, optimizers=["adamp", "adamw"], tuning={"grid": of})
+    assert plan.tuning.grid == of
+    sweep = Sweep(plan, cast(Any, SimpleNamespace(threads=1)), ["training.batch_size=256"])
+    # four times the batch of the demo: the root of it for ours, while the study's values are never scaled
+    assert [cell.centre for cell in sweep.cells] == ([2e-3, 6e-3] if of == "ours" else [1e-3, 3e-3]) * 2
+    config = sweep._config("tiny_vit", "adamp", [])
+    assert config.optimizer.grid == of
+    centre = OPTIMIZERS.get("adamp").centre(config.setting, grid=config.optimizer.grid)
+    assert centre.weight_decay == decay
+    with pytest.raises(InputError, match=r"tuning\.grid: input should be 'ours' or 'released'"):
+        load(tmp_path, tuning={"grid": "study"})
 
 
 def test_a_plan_is_read_with_its_defaults(tmp_path: Path) -> None:

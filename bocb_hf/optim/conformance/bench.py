@@ -1,4 +1,4 @@
-"""What the checks of the conformance suite share: small problems, and an optimizer that is stepped as the loop does."""
+"""Small problems that the checks of the suite share, and an optimizer that is stepped as the training loop does it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from bocb_hf.optim.resolve import resolve_row
 from bocb_hf.optim.row import OptimizerRow
 from bocb_hf.schema import Scalar
 
-BATCH_SIZE = 8  # that a Hessian estimate is told
+BATCH_SIZE = 8  # images of a batch that an estimate of the Hessian is told
+RUN_STEPS = 24  # length of the run, for an optimizer that asks
 SMALL: Mapping[str, tuple[int, ...]] = {"matrix": (4, 3), "vector": (5,), "convolution": (4, 3, 2, 2)}
 # both axes above 16, where AdaFactor factors
 WIDE: Mapping[str, tuple[int, ...]] = {"matrix": (20, 18), "vector": (17,), "convolution": (18, 17, 2, 2)}
@@ -28,6 +29,10 @@ class NonConformance(AssertionError):
 
 class NotApplicable(Exception):
     """A check does not apply to this row; the message says why."""
+
+
+class Unchecked(Exception):
+    """A check that applies to this row could not be run; the message says why."""
 
 
 def require(condition: bool, message: str) -> None:
@@ -53,11 +58,11 @@ class Bench:
     steps: int = 0
 
     def step(self, fill: Callable[[], None], fill_hessian: Callable[[], None] | None = None) -> None:
-        """One step in the order of the training loop.
+        """Takes one step in the order of the training loop.
 
         Args:
-            fill: Sets the gradients at the parameters' present values.
-            fill_hessian: Likewise with sampled labels; ``fill`` serves when None.
+            fill: Sets the gradients at the present values of the parameters.
+            fill_hessian: Sets the gradients with sampled labels; ``fill`` serves when it is None.
         """
         optimizer: Any = self.optimizer
         if "hessian" in self.row.needs and self.steps % optimizer.hessian_interval == 0:
@@ -70,7 +75,7 @@ class Bench:
         self.steps += 1
 
     def values(self) -> dict[str, Tensor]:
-        """Copies of the parameters."""
+        """Returns copies of the parameters."""
         return {name: p.detach().clone() for name, p in self.parameters.items()}
 
 
@@ -97,11 +102,11 @@ def make_optimizer(
     wide = [(name, p) for name, p in parameters.items() if p.ndim > 1]
     narrow = [(name, p) for name, p in parameters.items() if p.ndim <= 1]
     groups = ParamGroups(wide, narrow, frozenset(name for name, _ in wide))
-    return build_optimizer(resolve_row(row, "default", lr, weight_decay, hyperparameters), groups)
+    return build_optimizer(resolve_row(row, "default", lr, weight_decay, hyperparameters, RUN_STEPS), groups)
 
 
 def start(shapes: Mapping[str, Sequence[int]], dtype: torch.dtype = torch.float64) -> dict[str, Tensor]:
-    """Random tensors, always the same."""
+    """Returns random tensors, which are the same in every call."""
     generator = torch.Generator().manual_seed(1)
     return {
         name: torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype) for name, shape in shapes.items()
@@ -109,13 +114,13 @@ def start(shapes: Mapping[str, Sequence[int]], dtype: torch.dtype = torch.float6
 
 
 def noise(shape: Sequence[int], step: int, purpose: int = 0) -> Tensor:
-    """A random gradient that depends on shape, step and purpose alone, float64."""
+    """Returns a random float64 gradient that depends on shape, step and purpose alone."""
     generator = torch.Generator().manual_seed(1000 * step + purpose)
     return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
 
 def fill_noise(bench: Bench, slope: float = 0.5, scale: float = 1.0) -> Callable[[], None]:
-    """A function that sets gradients to noise of the present step plus ``slope`` times the parameters."""
+    """Returns a function that sets gradients to noise of the present step plus ``slope`` times the parameters."""
 
     def fill() -> None:
         for i, p in enumerate(bench.parameters.values()):
@@ -132,7 +137,7 @@ def run_noise(bench: Bench, steps: int, slope: float = 0.5) -> dict[str, Tensor]
 
 
 def state_numbers(state: Mapping[str, Any]) -> int:
-    """Numbers in the tensors of one parameter's state, those inside lists included, single ones (counters) not."""
+    """Counts the numbers in the tensors and lists of one parameter's state; a tensor of one number is a counter."""
 
     def count(value: Any) -> int:
         if isinstance(value, Tensor):

@@ -1,4 +1,4 @@
-"""What an independent reference of an update is: numpy in float64, from the paper's equations. Needs no torch."""
+"""Defines an independent reference of an update: numpy in float64, from the paper's equations. It needs no torch."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Case:
         decays: Weight decay of each.
         matrices: Whether each is a hidden matrix.
         gradient: Gradients of all tensors at given values in step t, from 1.
-        hessian_gradient: Likewise with sampled labels.
+        hessian_gradient: Gradients with sampled labels in step t.
         batch_size: Images of a batch.
         lr: Learning rate at step t, from 1.
         base_lr: Its peak.
@@ -46,7 +46,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Trajectory:
-    """Where training ends, and which weights are to be evaluated there (None: the same)."""
+    """The weights that training ends with, and those that are to be evaluated there (None: the same)."""
 
     trained: list[Array]
     evaluated: list[Array] | None = None
@@ -56,7 +56,7 @@ Reference = Callable[[Case], Trajectory]
 
 
 def each(update: Update) -> Reference:
-    """A reference from the update of one tensor: (value, gradient, state, t, lr, decay, h) -> value."""
+    """Makes a reference from the update of one tensor: (value, gradient, state, t, lr, decay, h) -> value."""
 
     def run(case: Case) -> Trajectory:
         values = [v.copy() for v in case.start]

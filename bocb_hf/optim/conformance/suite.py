@@ -1,21 +1,22 @@
 """The conformance suite: what every optimizer of the registry must satisfy, plug-ins included.
 
 A check takes a row and returns what it found, or raises ``NonConformance``. It raises ``NotApplicable`` where it asks
-for something that the optimizer does not have, and a row may except itself from a check with a reason.
-``bocb check-optimizer`` runs them all; ``tests/optim/test_conformance.py`` runs each for each row.
+for something that the optimizer does not have, and ``Unchecked`` where it could not be run. A row may except itself
+from a check with a reason, which leaves it unchecked too. ``bocb check-optimizer`` runs them all and gives a verdict;
+``tests/optim/test_conformance.py`` runs each for each row.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 
 from bocb_hf.errors import InputError
-from bocb_hf.optim.conformance import paths, training, update
-from bocb_hf.optim.conformance.bench import NonConformance, NotApplicable
+from bocb_hf.optim.conformance import invariants, paths, training, update
+from bocb_hf.optim.conformance.bench import NonConformance, NotApplicable, Unchecked
 from bocb_hf.optim.row import OptimizerRow
 
 Check = Callable[[OptimizerRow], str]
@@ -34,6 +35,16 @@ CHECKS: Mapping[str, Check] = {
     "gradient_nan": update.gradient_nan,
     "unused": update.unused,
     "precision": update.precision,
+    "decay": invariants.decay,
+    "gradient_kept": invariants.gradient_kept,
+    "counter": invariants.counter,
+    "every_step": invariants.every_step,
+    "growth": invariants.growth,
+    "step_size": invariants.step_size,
+    "lr_scale": invariants.lr_scale,
+    "independent": invariants.independent,
+    "deterministic": invariants.deterministic,
+    "layout": invariants.layout,
     "elementwise": paths.elementwise,
     "compiled": paths.compiled,
     "quadratic": training.quadratic,
@@ -47,11 +58,31 @@ CHECKS: Mapping[str, Check] = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one check ended, and what it found or why it does not apply."""
+    """Says how one check ended, and what it found or why it was not run."""
 
     check: str
-    status: Literal["pass", "fail", "not applicable"]
+    status: Literal["pass", "fail", "not applicable", "unchecked"]
     detail: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Says what all checks come to, with the exit status of the command: 0, 1 if one fails, 3 if one was not run."""
+
+    text: str
+    exit_status: Literal[0, 1, 3]
+
+
+def judge(outcomes: Sequence[Outcome]) -> Verdict:
+    """Sums up the outcomes of all checks. An optimizer conforms only if everything that applies to it was checked."""
+    failed = [o.check for o in outcomes if o.status == "fail"]
+    unchecked = [o.check for o in outcomes if o.status == "unchecked"]
+    if failed:
+        return Verdict(f"{len(failed)} failed: {', '.join(failed)}", 1)
+    if unchecked:
+        held = sum(o.status == "pass" for o in outcomes)
+        return Verdict(f"not shown to conform: {held} checks hold, but not checked: {', '.join(unchecked)}", 3)
+    return Verdict("conforms", 0)
 
 
 def run_check(row: OptimizerRow, name: str) -> Outcome:
@@ -65,12 +96,14 @@ def run_check(row: OptimizerRow, name: str) -> Outcome:
         known = ", ".join(CHECKS)
         raise InputError(f"exceptions of {row.id}: no check {', '.join(sorted(unknown))}; there are {known}")
     if name in row.exceptions:
-        return Outcome(name, "not applicable", row.exceptions[name])
+        return Outcome(name, "unchecked", row.exceptions[name])
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         with torch.random.fork_rng(devices=[]):
             return Outcome(name, "pass", CHECKS[name](row))
+    except Unchecked as reason:
+        return Outcome(name, "unchecked", str(reason))
     except NotApplicable as reason:
         return Outcome(name, "not applicable", str(reason))
     except InputError:

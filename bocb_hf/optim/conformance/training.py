@@ -62,7 +62,7 @@ def rosenbrock(row: OptimizerRow) -> str:
 
 
 class _Net(nn.Module):
-    """Convolution, batch norm, two linear layers; ``norm=False`` leaves batch norm out, for equal micro-batches."""
+    """A convolution, batch norm and two linear layers; ``norm=False`` leaves batch norm out, for micro-batches."""
 
     def __init__(self, norm: bool) -> None:
         super().__init__()
@@ -73,12 +73,12 @@ class _Net(nn.Module):
         self.head = nn.Linear(16, 10)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 1, 8, 8) to (B, 10)."""
+        """Maps images (B, 1, 8, 8) to logits (B, 10)."""
         return self.head(self.hidden(self.norm(self.convolution(images)).relu().flatten(1)).relu())
 
 
 def _digits() -> tuple[Tensor, Tensor]:
-    """The 1,797 handwritten digits that come with scikit-learn: (N, 1, 8, 8) in 0..1, and labels (N,)."""
+    """Returns the 1,797 handwritten digits that come with scikit-learn: (N, 1, 8, 8) in 0..1, and labels (N,)."""
     from sklearn.datasets import load_digits
 
     data: Any = load_digits()
@@ -118,7 +118,7 @@ def network(row: OptimizerRow) -> str:
 
 
 def _train(row: OptimizerRow, parts: int, accelerated: bool) -> dict[str, Tensor]:
-    """Twelve steps in float64 on batches of 32 digits, in so many micro-batches, with or without accelerate."""
+    """Takes twelve steps in float64 on batches of 32 digits, in so many micro-batches, with or without accelerate."""
     accelerator = Accelerator(cpu=True, gradient_accumulation_steps=parts) if accelerated else None
     try:
         return _train_with(row, parts, accelerator)
@@ -167,7 +167,7 @@ def _train_with(row: OptimizerRow, parts: int, accelerator: Accelerator | None) 
 
 
 def accelerate(row: OptimizerRow) -> str:
-    """Prepared by accelerate it gives the plain loop's bits."""
+    """An optimizer that accelerate has prepared gives the bits of the plain loop."""
     plain, prepared = _train(row, 1, False), _train(row, 1, True)
     for name, value in plain.items():
         require(torch.equal(value, prepared[name]), f"{name} differs once accelerate has prepared the optimizer")

@@ -7,7 +7,6 @@ import math
 import numpy as np
 
 from bocb_hf.optim.conformance.reference import Array, Case, Reference, State, Trajectory, each
-from references.adaptive import adam_step
 
 
 def schedulefreeadamw(case: Case) -> Trajectory:
@@ -35,13 +34,17 @@ def schedulefreeadamw(case: Case) -> Trajectory:
 
 @each
 def mars(w: Array, g: Array, s: State, t: int, lr: float, wd: float, h) -> Array:
-    """c = g + γ·β₁/(1 − β₁)·(g − g₋₁), clipped to norm 1, in AdamW's place of g; vectors by AdamW."""
-    c = g
-    if w.ndim > 1:
-        c = g + h.gamma * h.beta1 / (1 - h.beta1) * (g - s.get("g", g))
+    """c = g + γ·β₁/(1 − β₁)·(g − g₋₁), clipped to norm 1, in AdamW's place of g; all but matrices by AdamW."""
+    if w.ndim != 2:
+        b1, b2, c = h.other_beta1, h.other_beta2, g
+    else:
+        b1, b2 = h.beta1, h.beta2
+        c = g + h.gamma * b1 / (1 - b1) * (g - s.get("g", 0 * g))
         c = c / max(1.0, np.linalg.norm(c))
     s["g"] = g
-    return w - lr * (wd * w + adam_step(w, c, s, t, h))
+    s["m"] = b1 * s.get("m", 0 * w) + (1 - b1) * c
+    s["v"] = b2 * s.get("v", 0 * w) + (1 - b2) * c**2
+    return w - lr * (wd * w + s["m"] / (1 - b1**t) / (np.sqrt(s["v"] / (1 - b2**t)) + h.eps))
 
 
 @each

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from bocb_hf.optim.conformance.reference import Array, Case, Reference, State, Trajectory, each
-from references.adaptive import moments, rectification
+from bocb_hf.optim.references.adaptive import moments, rectification
 
 
 def adabound(case: Case) -> Trajectory:
@@ -115,7 +115,7 @@ def prodigy(case: Case) -> Trajectory:
         for i, g in enumerate(grads):
             m[i] = h.beta1 * m[i] + (1 - h.beta1) * d * g
             v[i] = h.beta2 * v[i] + (1 - h.beta2) * d * d * g**2
-            s[i] = beta3 * s[i] + d * d * lr * g
+            s[i] = beta3 * s[i] + d * d * (1.0 if h.safeguard_warmup else lr) * g
         old, d = d, max(d, h.d_coef * r / sum(np.abs(x).sum() for x in s))
         for i, x in enumerate(values):
             # the step size is that of before this step's estimate, the ε that of after it

@@ -5,10 +5,9 @@ from __future__ import annotations
 import random
 
 import numpy as np
-import torch
 
 from bocb_hf.optim.conformance.reference import Array, Case, Reference, State, Trajectory, each
-from references.adaptive import adam_step
+from bocb_hf.optim.references.adaptive import adam_step
 
 
 def multiply(tensor: Array, matrix: Array, axis: int) -> Array:
@@ -17,7 +16,7 @@ def multiply(tensor: Array, matrix: Array, axis: int) -> Array:
 
 
 def unfold(tensor: Array, axis: int) -> Array:
-    """(n, rest)."""
+    """Brings one axis to the front and flattens the others: (n, rest)."""
     return np.moveaxis(tensor, axis, 0).reshape(tensor.shape[axis], -1)
 
 
@@ -111,6 +110,8 @@ def kron(case: Case) -> Trajectory:
 
     The probes v are drawn from the generator that the implementation names (seed 1337); all else is numpy.
     """
+    import torch  # for nothing but the draws of the probes
+
     h, source = case.h, random.Random(1337)
     values: list[Array] = [w.copy() for w in case.start]
     shapes = [w.shape if w.ndim < 3 else (*w.shape[:2], int(np.prod(w.shape[2:]))) for w in values]
@@ -156,12 +157,12 @@ def kron(case: Case) -> Trajectory:
 
 
 def case_order(case: Case) -> list[int]:
-    """Tensors in the order in which the optimizer holds them: those with decay first."""
+    """Returns the tensors in the order in which the optimizer holds them: those with decay first."""
     return sorted(range(len(case.start)), key=lambda i: case.start[i].ndim == 1)
 
 
 def lower_bound(a: Array) -> float:
-    """PSGD's cheap lower bound of a symmetric matrix's spectral norm."""
+    """Computes PSGD's cheap lower bound of a symmetric matrix's spectral norm."""
     top = np.abs(a).sum(1).max()
     a = a / top
     i = (a**2).sum(1).argmax()

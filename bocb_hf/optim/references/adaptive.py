@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from bocb_hf.optim.conformance.reference import Array, Reference, State, each
-from references.fixed import mask, project
+from bocb_hf.optim.references.fixed import mask, project
 
 
 def moments(w: Array, g: Array, s: State, h) -> tuple[Array, Array]:
