@@ -153,8 +153,7 @@ class _Server:
             self._process.stdin.flush()
             with self._changed:
                 assert self._changed.wait_for(lambda: self._started, 120), "the process of warm starts does not answer"
-                pid = self._started.pop()
-                return pid
+                return self._started.pop()
 
     def code(self, pid: int, timeout: float) -> int | None:
         """The exit status of a process, or minus the signal that ended it; None when it runs after ``timeout`` s."""
@@ -256,9 +255,7 @@ def run_warm(
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
-def run_group(
-    script: Path | str, arguments: Sequence[str], processes: int, **changes: str
-) -> list[WarmProcess]:
+def run_group(script: Path | str, arguments: Sequence[str], processes: int, **changes: str) -> list[WarmProcess]:
     """Starts the processes that ``accelerate launch --multi_gpu`` starts on a CPU, with the variables that it sets.
 
     Args:
