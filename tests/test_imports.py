@@ -111,7 +111,8 @@ def test_most_of_the_package_needs_no_torch() -> None:
 
 def test_what_needs_no_torch_imports_without_the_training_stack(tmp_path: Path) -> None:
     code = f"""{blocked()}
-import matplotlib.figure, matplotlib.font_manager  # makes its own cache where there is none
+import matplotlib.font_manager, tempfile
+tempfile.gettempdir()  # looks for a folder that it can write to; matplotlib makes its own cache where there is none
 {WATCH}
 import importlib, json
 for name in {MODULES!r}:

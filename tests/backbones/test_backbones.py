@@ -172,7 +172,7 @@ def _channels_first(row: BackboneRow, features: list[Tensor]) -> list[Tensor]:
 
 
 def gradient_sizes(row: BackboneRow) -> list[int]:
-    """One size for each network that a row builds: that of small images, and the full one at the least that it takes."""
+    """One size for each network that a row builds: that of small images, and the least that the full one takes."""
     if row.small_input is None:
         return [small_size(row)]
     return sorted({small_size(row), row.image_size if row.sized else min(row.image_size, SMALL_IMAGE + 32)})

@@ -1,6 +1,7 @@
 """Runs of these tests draw no picture for their card, which takes longer than their training.
 
-``test_engine`` draws it, the recipes and sweeps do in processes of their own, and ``tests/store`` looks at what is drawn.
+``test_engine`` draws it, the recipes and sweeps do in processes of their own, and ``tests/store`` looks at what is
+drawn.
 """
 
 from __future__ import annotations
