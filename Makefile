@@ -37,7 +37,7 @@ types: $(VENV)/.installed
 	$(BIN)/pyright
 
 tests: $(VENV)/.installed
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist worksteal
 	@if command -v chromium >/dev/null; then $(BIN)/pytest -m browser tests/leaderboard/test_leaderboard_browser.py; \
 	else echo "no chromium here, so the browser tests did not run: apt-get install chromium, then make test-browser"; fi
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from hub_client import HubClient
 from hub_server import HubServer
 from hub_state import Token
+from short_settings import short_run
 
 # the processes that tests start inherit these: nothing may wait for a network that is not there
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -19,6 +21,16 @@ os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: the collector need not look at it again, after every run and every test."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    gc.unfreeze()  # or libraries complain of what the end of the process finds
 
 
 @pytest.fixture(scope="session")
@@ -35,21 +47,6 @@ def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         part: Any = embedded[split]  # type: ignore[index]
         part.select(range(size)).to_parquet(folder / f"{split}.parquet")
     return folder
-
-
-def short_run(data: Path, folder: Path) -> dict[str, Any]:
-    """A configuration of 16 steps on the small data, with its store and state in a folder."""
-    return {
-        "setting": "short",
-        "backbone": {"name": "tiny_vit"},
-        "optimizer": {"name": "adamw"},
-        "data": {"name": str(data), "image_size": 32},
-        "training": {"epochs": 2, "batch_size": 25, "warmup_epochs": 0.25, "no_decay": "norms_biases_embeddings"},
-        "augmentation": {"crop_padding": 2, "horizontal_flip": True},
-        "seed": 1,
-        "runtime": {"store": str(folder / "store"), "state_dir": str(folder / "state"), "threads": 1, "log_every": 3}
-        | {"tracker": "none"},
-    }
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bocb_hf.runs.card import parse_card
 from bocb_hf.runs.record import RunRecord
+from bocb_hf.store import Store
 from bocb_hf.store.local import LocalStore
 from bocb_hf.store.write import WEIGHT_FILES, write_run
 
@@ -26,7 +27,7 @@ def weights(tmp_path: Path, text: str) -> Path:
     return folder
 
 
-def publish(store: LocalStore, tmp_path: Path, record: RunRecord, text: str = "", supersede: bool = False) -> RunRecord:
+def publish(store: Store, tmp_path: Path, record: RunRecord, text: str = "", supersede: bool = False) -> RunRecord:
     finished = record.role == "final" and record.status == "completed"
     folder = weights(tmp_path, text or f"seed {record.seed}") if finished else None
     return write_run(store, "me", record, folder, supersede)
@@ -53,7 +54,12 @@ def root_of(store: LocalStore, repository: str = REPOSITORY) -> str | None:
     return texts.pop() if texts else None
 
 
-def card_seeds(store: LocalStore, repository: str = REPOSITORY) -> list[int]:
+def root_bytes(store: Store, repository: str = REPOSITORY) -> bytes:
+    """The weights at the root of a repository."""
+    return store.read(repository, "model.safetensors")
+
+
+def card_seeds(store: Store, repository: str = REPOSITORY) -> list[int]:
     return [run.seed for run in parse_card(store.read(repository, "README.md").decode(), "card").runs]
 
 

@@ -10,7 +10,9 @@ import sys
 import tomllib
 from pathlib import Path
 
+import house
 import pytest
+from warm import run_warm
 
 from bocb_hf.backbones import OWN_ARCHITECTURES
 
@@ -23,7 +25,6 @@ IMPORT_NAMES = {
     "evaluate": "evaluate",
     "nvidia-ml-py": "pynvml",
     "pillow": None,
-    "psutil": "psutil",
     "safetensors": "safetensors",
     "scikit-learn": "sklearn",
     "timm": "timm",
@@ -43,58 +44,31 @@ class Blocker:
 sys.meta_path.insert(0, Blocker())
 """
 
-MODULES = (
-    "bocb_hf",
-    "bocb_hf.commands.aggregate",
-    "bocb_hf.runs.card",
-    "bocb_hf.store.cards.text",
-    "bocb_hf.store.cards.eval_results",
-    "bocb_hf.cli",
-    "bocb_hf.runs.config",
-    "bocb_hf.report.analysis",
-    "bocb_hf.report.words.analysis",
-    "bocb_hf.coupling.combination",
-    "bocb_hf.coupling.contrast",
-    "bocb_hf.coupling.ledger",
-    "bocb_hf.coupling.marks",
-    "bocb_hf.coupling.pareto",
-    "bocb_hf.coupling.robustness",
-    "bocb_hf.coupling.scores",
-    "bocb_hf.coupling.statistics",
-    "bocb_hf.coupling.table",
-    "bocb_hf.coupling.trials",
-    "bocb_hf.commands.figures",
-    "bocb_hf.commands.list",
-    "bocb_hf.commands.check_optimizer",
-    "bocb_hf.report.outputs",
-    "bocb_hf.commands.recommend",
-    "bocb_hf.recommend.evaluate",
-    "bocb_hf.runs.record",
-    "bocb_hf.coupling.published",
-    "bocb_hf.report.html",
-    "bocb_hf.report.cards",
-    "bocb_hf.commands.push",
-    "bocb_hf.commands.collect",
-    "bocb_hf.engine.repetition",
-    "bocb_hf.commands.verify",
-    "bocb_hf.commands.reproduce",
-    "bocb_hf.commands.retract",
-    "bocb_hf.results.dataset",
-    "bocb_hf.runs.retraction",
-    "bocb_hf.store.card_cache",
-    "bocb_hf.store.hub",
-    "bocb_hf.store.local",
-    "bocb_hf.store.peers",
-    "bocb_hf.store.write",
-    "bocb_hf.store.push",
-    "bocb_hf.runs.verification",
-    "bocb_hf.commands.publish",
-    "bocb_hf.results.submission.review",
-    "bocb_hf.commands.submit",
-    "bocb_hf.commands.validate",
-    "bocb_hf.sweep.plan",
-    "bocb_hf.report.tables",
-)
+# Derived from the source: every module that imports nothing of the extra `train` when it is imported, itself, through
+# ours, or through the packages above it. Imports inside functions do not count.
+MODULES = tuple(sorted(set(house.modules()) - house.trained_only()))
+
+
+# what an import must not do, as the interpreter's own audit sees it
+WATCH = """
+import os, sys
+sys.dont_write_bytecode = True
+done = []
+
+def watch(event, given):
+    if event == "open":
+        mode, flags = given[1], given[2]
+        writes = any(c in "wax+" for c in mode) if mode else flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+        if not writes or given[0] == os.devnull:
+            return
+    elif event not in EVENTS:
+        return
+    done.append([event, repr(given[:2])])
+
+EVENTS = {"socket.connect", "socket.getaddrinfo", "socket.bind", "subprocess.Popen", "os.posix_spawn", "os.fork"}
+EVENTS |= {"os.exec", "os.system", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.symlink", "tempfile.mkdtemp"}
+sys.addaudithook(watch)
+"""
 
 
 def train_extra() -> list[str]:
@@ -104,7 +78,7 @@ def train_extra() -> list[str]:
 
 def blocked() -> str:
     names = {IMPORT_NAMES[name] for name in train_extra()} - {None}
-    assert {"torch", "timm", "transformers", "accelerate", "datasets"} <= names
+    assert {"torch", "timm", "transformers", "accelerate", "datasets"} <= names <= house.STACK
     return f"BLOCKED = {sorted(str(name) for name in names)!r}\n{BLOCK}"
 
 
@@ -127,16 +101,66 @@ def test_the_blocker_blocks(tmp_path: Path) -> None:
         assert "ImportError: No module named" in ended.stderr
 
 
+def test_most_of_the_package_needs_no_torch() -> None:
+    """What reads, checks, aggregates, recommends and shows; the rooms that train are the rest."""
+    assert len(MODULES) >= 170
+    whole = {"coupling", "store", "report", "recommend", "leaderboard", "results", "commands", "runs"}
+    left = {house.room_of(name) for name in house.trained_only()}
+    assert left & whole == set(), "a module at its level imports what it needs only later"
+
+
 def test_what_needs_no_torch_imports_without_the_training_stack(tmp_path: Path) -> None:
     code = f"""{blocked()}
+import matplotlib.font_manager, tempfile
+tempfile.gettempdir()  # looks for a folder that it can write to; matplotlib makes its own cache where there is none
+{WATCH}
 import importlib, json
 for name in {MODULES!r}:
     importlib.import_module(name)
-print(json.dumps(sorted(m for m in sys.modules if m.partition(".")[0] in BLOCKED)))
+print(json.dumps([sorted(m for m in sys.modules if m.partition(".")[0] in BLOCKED), done]))
 """
     ended = python(code, tmp_path)
     assert ended.returncode == 0, ended.stderr
-    assert json.loads(ended.stdout) == []
+    assert json.loads(ended.stdout) == [[], []]
+
+
+def test_importing_any_module_does_nothing(tmp_path: Path) -> None:
+    """The whole package, with the stack there: no file is written or made, no address asked, no process started."""
+    code = f"""
+import importlib, json, sys
+for name in [name for name in sys.modules if name.partition(".")[0] == "bocb_hf"]:
+    del sys.modules[name]
+for name in {sorted(house.STACK)!r}:
+    try:
+        importlib.import_module(name)
+    except ImportError:
+        pass
+{WATCH}
+for name in {sorted(house.modules())!r}:
+    importlib.import_module(name)
+print(json.dumps([done, len([name for name in sys.modules if name.partition(".")[0] == "bocb_hf"])]))
+"""
+    ended = run_warm(["-c", code], tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(ended.stdout) == [[], len(house.modules())]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_watch_sees(tmp_path: Path) -> None:
+    code = f"""
+{WATCH}
+import socket, subprocess
+open("x", "w").close()
+try:
+    socket.create_connection(("127.0.0.1", 9), timeout=1)
+except OSError:
+    pass
+subprocess.run(["true"])
+print(sorted({{event for event, _ in done}}))
+"""
+    ended = python(code, tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert {"open", "socket.connect", "subprocess.Popen"} <= set(json.loads(ended.stdout.replace("'", '"')))
 
 
 def test_the_command_line_lists_and_explains_what_is_missing(tmp_path: Path) -> None:

@@ -6,24 +6,18 @@ import json
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from warm import BOCB, run_warm
 
 ROOT = Path(__file__).resolve().parent.parent
-BOCB = [sys.executable, "-c", "from bocb_hf.cli import main; raise SystemExit(main())"]
 
 
 def bocb(folder: Path, *arguments: str, path: str = "") -> subprocess.CompletedProcess[str]:
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(p for p in (path, os.environ.get("PYTHONPATH", "")) if p),
-    }
-    return subprocess.run(
-        [*BOCB, *arguments], capture_output=True, text=True, check=False, cwd=folder, timeout=300, env=environment
-    )
+    places = os.pathsep.join(p for p in (path, os.environ.get("PYTHONPATH", "")) if p)
+    return run_warm(["-c", BOCB, *arguments], folder, PYTHONPATH=places)
 
 
 @pytest.fixture
@@ -61,7 +55,7 @@ def test_the_example_is_listed_trained_and_loaded(example: Path) -> None:
     card = (folder.parents[1] / "README.md").read_text()
     assert "import my_plugin_torch  # registers the architecture my_perceptron" in card
     code = f"import my_plugin_torch, timm; timm.create_model('local-dir:{folder}', pretrained=True); print('loaded')"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=example)
+    loaded = run_warm(["-c", code], example)
     assert loaded.stdout.strip() == "loaded", loaded.stderr
     # an aggregator without the plug-in reads the record all the same
     table = bocb(Path("/"), "aggregate", "--store", str(example / "store"), "--out", str(example / "report"))

@@ -1,1 +1,1 @@
-"""Report: tables, figures, words and pages; may import ``sweep``, ``results`` and what lies below."""
+"""Report: tables, figures, words and pages; may import ``sweep`` and what lies below it."""

@@ -125,6 +125,7 @@ class HubStore:
         for path in add:
             if check_path(path).endswith(UNSAFE):
                 raise InputError(f"{path}: only safetensors are stored, since loading such a file runs code")
+        delete = [check_path(path) for path in delete]
         present = set(self.files(repository)) if delete and parent is not None else set[str]()
         removed = [path for path in delete if path in present and path not in add]
         with explained(repository):

@@ -1,1 +1,1 @@
-"""Sweeps: plans, the tuning rule, workers and floors; may import ``engine`` and what lies below it."""
+"""Sweeps: plans, the tuning rule, workers and floors; may import ``engine``, ``results`` and what lies below."""

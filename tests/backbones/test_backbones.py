@@ -28,7 +28,14 @@ SLOW_TO_TRACE = {
     *("resnet50", "resnet101", "densenet121", "mobilenetv2_100", "efficientnet_b0", "deit_small_patch16_224"),
     *("swin_tiny_patch4_window7_224", "convnext_tiny", "convnextv2_tiny"),
     *("moganet_small", "unireplknet_tiny", "transnext_tiny"),
-    *("identityformer_s12", "poolformerv2_s12", "convformer_s12", "attentionformer_s12"),
+    *("identityformer_s12", "poolformerv2_s12", "convformer_s12", "attentionformer_s12", "caformer_s12"),
+    "mixer_s16_224",
+}
+# What makes them shallow, with one block of every kind.
+SHALLOW: dict[str, dict[str, Any]] = {
+    **{name: {"depths": [1, 1, 2, 1]} for name in ("moganet_small", "unireplknet_tiny", "transnext_tiny")},
+    "caformer_s12": {"depths": [1, 1, 1, 1]},
+    "mixer_s16_224": {"num_blocks": 2},
 }
 # Hundreds of MB to write and read; AlexNet is the default run's large one.
 SLOW_TO_SAVE = {"vgg13_bn", "resnet101"}
@@ -164,9 +171,16 @@ def _channels_first(row: BackboneRow, features: list[Tensor]) -> list[Tensor]:
     return [f.permute(0, 3, 1, 2) for f in features] if "swin" in row.architecture else features
 
 
+def gradient_sizes(row: BackboneRow) -> list[int]:
+    """One size for each network that a row builds: that of small images, and the least that the full one takes."""
+    if row.small_input is None:
+        return [small_size(row)]
+    return sorted({small_size(row), row.image_size if row.sized else min(row.image_size, SMALL_IMAGE + 32)})
+
+
 @rows()
 def test_gradients_reach_every_parameter(row: BackboneRow) -> None:
-    for size in sorted({row.image_size, small_size(row)}):
+    for size in gradient_sizes(row):
         model = build_backbone(resolve(row, size), 10, size, seed=3)
         torch.manual_seed(0)
         with torch.no_grad():
@@ -223,11 +237,12 @@ def test_compiles_without_a_graph_break(row: BackboneRow) -> None:
     _compile(model, size, row.compile_exception)
 
 
-@pytest.mark.parametrize("name", ["moganet_small", "unireplknet_tiny", "transnext_tiny"])
-def test_shallow_ones_of_ours_compile(name: str) -> None:
+@pytest.mark.parametrize("name", SHALLOW)
+def test_shallow_ones_compile(name: str) -> None:
     """One block of every kind; the full networks are slow to trace."""
-    depths = [1, 1, 2, 1]
-    _compile(sketch(BACKBONES.get(name), 32, num_classes=10, depths=depths, drop_path_rate=0.1).train(), 32, "")
+    row = BACKBONES.get(name)
+    paths = {"drop_path_rate": 0.1} if row.has_drop_path else {}
+    _compile(sketch(row, small_size(row), num_classes=10, **SHALLOW[name], **paths).train(), small_size(row), "")
 
 
 def _compile(model: nn.Module, size: int, exception: str) -> None:

@@ -16,12 +16,13 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
+from warm import WarmProcess, run_group, run_warm, wait_until
 
 from bocb_hf.runs.record import RunRecord, parse_record
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAIN = str(ROOT / "recipes" / "train.py")
-LAUNCH = [sys.executable, "-m", "accelerate.commands.launch"]
+LAUNCH = ["-m", "accelerate.commands.launch"]
 
 
 @pytest.fixture
@@ -31,9 +32,15 @@ def setting(sections: dict[str, Any], tmp_path: Path) -> Path:
     return path
 
 
-def run(command: list[str], **changes: str) -> subprocess.CompletedProcess[str]:
+def run_cold(command: list[str], **changes: str) -> subprocess.CompletedProcess[str]:
+    """A process as a user starts it."""
     return subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=300, env={**os.environ, **changes}
+        [sys.executable, *command],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+        env={**os.environ, **changes},
     )
 
 
@@ -42,17 +49,13 @@ def result(store: Path) -> tuple[RunRecord, dict[str, torch.Tensor]]:
     return parse_record(path.read_bytes(), str(path)), load_file(path.parent / "model.safetensors")
 
 
-def start(setting: Path, store: Path, *more: str) -> subprocess.Popen[bytes]:
+def start(setting: Path, store: Path, *more: str) -> WarmProcess:
+    return WarmProcess([TRAIN, "--config", str(setting), f"runtime.store={store}", *more])
+
+
+def start_cold(setting: Path, store: Path, *more: str) -> subprocess.Popen[bytes]:
     command = [sys.executable, TRAIN, "--config", str(setting), f"runtime.store={store}", *more]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-
-def wait_for(what: Any, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 120
-    while not what():
-        assert process.poll() is None, "the run ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
 
 
 def steps(state: Path) -> list[int]:
@@ -67,18 +70,19 @@ def saved(state: Path) -> int:
 
 def test_killed_at_several_points_and_continued_is_bit_identical(setting: Path, tmp_path: Path) -> None:
     """SIGKILL while starting, while training between saves, and again later; batch norm, augmentation and EMA on."""
-    more = ("backbone.name=tiny_resnet", "training.epochs=40", "training.ema_decay=0.95", "runtime.save_every=30")
+    more = ("backbone.name=tiny_resnet", "training.epochs=20", "training.ema_decay=0.95", "runtime.save_every=30")
     assert start(setting, tmp_path / "whole", *more, f"runtime.state_dir={tmp_path / 'a'}").wait(timeout=300) == 0
     reference, weights = result(tmp_path / "whole")
-    assert reference.total_steps == 320
+    assert reference.total_steps == 160
 
     store, state = tmp_path / "parts", tmp_path / "b"
     rng = random.Random(0)
     killed_at = []
-    for target in (0, 30, 120, 210):
-        process = start(setting, store, *more, f"runtime.state_dir={state}")
+    for target in (0, 30, 60, 90):
+        parts = [*more, f"runtime.state_dir={state}"]
+        process = start(setting, store, *parts) if target else start_cold(setting, store, *parts)
         if target:
-            wait_for(lambda target=target: saved(state) >= target, process)
+            wait_until(lambda target=target: saved(state) >= target, process)
             time.sleep(rng.uniform(0, 0.2))
         else:
             time.sleep(1.0)
@@ -86,7 +90,7 @@ def test_killed_at_several_points_and_continued_is_bit_identical(setting: Path, 
         assert process.wait(timeout=60) == -signal.SIGKILL
         killed_at.append(saved(state))
         assert not list(store.glob("models/*/*/seeds/*/record.json"))
-    assert killed_at[1] >= 30 and killed_at[2] >= 120 and killed_at[3] >= 210
+    assert killed_at[1] >= 30 and killed_at[2] >= 60 and killed_at[3] >= 90
     assert killed_at == sorted(killed_at)
     assert start(setting, store, *more, f"runtime.state_dir={state}").wait(timeout=300) == 0
     record, again = result(store)
@@ -103,7 +107,7 @@ def test_sigterm_saves_reports_and_continues(setting: Path, tmp_path: Path) -> N
     store, state = tmp_path / "store", tmp_path / "state"
     more = ("training.epochs=200", "runtime.save_every=10", f"runtime.state_dir={state}")
     process = start(setting, store, *more)
-    wait_for(lambda: steps(state), process)
+    wait_until(lambda: steps(state), process)
     process.terminate()
     assert process.wait(timeout=60) == 130
     (path,) = store.glob("models/*/*/seeds/*/record.json")
@@ -114,14 +118,14 @@ def test_sigterm_saves_reports_and_continues(setting: Path, tmp_path: Path) -> N
     process = start(setting, store, *more)
     assert record.stopped_step is not None
     later = (record.stopped_step // 10 + 1) * 10
-    wait_for(lambda: later in steps(state), process)  # it continued from there
+    wait_until(lambda: later in steps(state), process)  # it continued from there
     process.kill()
     process.wait(timeout=60)
 
 
 def test_accelerate_launch_without_any_configuration(setting: Path, tmp_path: Path) -> None:
     home = str(tmp_path / "no_accelerate_config_here")
-    done = run([*LAUNCH, TRAIN, "--config", str(setting)], HF_HOME=home, PYTHONIOENCODING="ascii")
+    done = run_cold([*LAUNCH, TRAIN, "--config", str(setting)], HF_HOME=home, PYTHONIOENCODING="ascii")
     assert done.returncode == 0, done.stderr
     record, _ = result(tmp_path / "store")
     assert record.environment.processes == 1
@@ -153,11 +157,11 @@ def test_two_cpu_processes_are_two_and_give_the_result_of_one(
     101 test images on two processes are uneven; every image is counted once.
     """
     common = [TRAIN, "--config", str(setting), *optimizer, "optimizer.lr=0.02", "training.batch_size=20"]
-    one = run([sys.executable, *common, f"runtime.store={tmp_path / 'one'}"])
+    one = run_warm([*common, f"runtime.store={tmp_path / 'one'}"])
     assert one.returncode == 0, one.stderr
     # with the tracker of the defaults, which must not part the processes before the test split is read
     several = ["runtime.tracker=auto", f"runtime.store={tmp_path / 'two'}"]
-    two = run([*LAUNCH, "--multi_gpu", "--num_processes", "2", *common, *several], ACCELERATE_USE_CPU="true")
+    two = run_cold([*LAUNCH, "--multi_gpu", "--num_processes", "2", *common, *several], ACCELERATE_USE_CPU="true")
     assert two.returncode == 0, two.stderr
     assert two.stdout.count("completed: run") == 1
     (first, a), (second, b) = result(tmp_path / "one"), result(tmp_path / "two")
@@ -171,31 +175,22 @@ def test_two_cpu_processes_are_two_and_give_the_result_of_one(
 
 
 def test_two_processes_killed_inside_an_epoch_continue_bit_identically(setting: Path, tmp_path: Path) -> None:
-    def command(store: Path) -> list[str]:
-        places = [f"runtime.store={store / 'store'}", f"runtime.state_dir={store / 'state'}", "runtime.save_every=3"]
+    def start_two(folder: Path) -> list[WarmProcess]:
+        places = [f"runtime.store={folder / 'store'}", f"runtime.state_dir={folder / 'state'}", "runtime.save_every=3"]
         sizes = ["training.batch_size=20", "optimizer.lr=0.01", *PASSES[0]]
-        return [*LAUNCH, "--multi_gpu", "--num_processes", "2", TRAIN, "--config", str(setting), *sizes, *places]
+        return run_group(TRAIN, ["--config", str(setting), *sizes, *places], processes=2)
 
-    cpu = {**os.environ, "ACCELERATE_USE_CPU": "true"}
-    for name in ("whole", "parts"):
-        (tmp_path / name).mkdir()
-    whole = run(command(tmp_path / "whole"), ACCELERATE_USE_CPU="true")
-    assert whole.returncode == 0, whole.stderr
-    process = subprocess.Popen(
-        command(tmp_path / "parts"),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env=cpu,
-        start_new_session=True,
-    )
-    wait_for(lambda: saved(tmp_path / "parts" / "state") >= 3, process)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    assert saved(tmp_path / "parts" / "state") < 20
-    again = run(command(tmp_path / "parts"), ACCELERATE_USE_CPU="true")
-    assert again.returncode == 0, again.stderr
-    (first, a), (second, b) = result(tmp_path / "whole" / "store"), result(tmp_path / "parts" / "store")
-    assert second.cost.resumed == 1
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert [process.wait() for process in start_two(whole)] == [0, 0]
+    processes = start_two(parts)
+    wait_until(lambda: saved(parts / "state") >= 3, processes[0])
+    for process in processes:
+        process.kill()
+    assert [process.wait() for process in processes] == [-signal.SIGKILL] * 2
+    assert saved(parts / "state") < 20
+    assert [process.wait() for process in start_two(parts)] == [0, 0]
+    (first, a), (second, b) = result(whole / "store"), result(parts / "store")
+    assert (first.environment.processes, second.environment.processes, second.cost.resumed) == (2, 2, 1)
     assert first.correctness == second.correctness
     for key, value in a.items():
         assert torch.equal(b[key], value), key
@@ -203,7 +198,7 @@ def test_two_processes_killed_inside_an_epoch_continue_bit_identically(setting: 
 
 def test_dry_run_prints_everything_and_trains_nothing(setting: Path, tmp_path: Path) -> None:
     # what the encoding of the output lacks is written readably
-    done = run([sys.executable, TRAIN, "--config", str(setting), "--dry-run"], PYTHONIOENCODING="ascii")
+    done = run_warm([TRAIN, "--config", str(setting), "--dry-run"], PYTHONIOENCODING="ascii")
     assert done.returncode == 0, done.stderr
     for text in (
         "lr: 0.001",
@@ -221,13 +216,13 @@ def test_dry_run_prints_everything_and_trains_nothing(setting: Path, tmp_path: P
 
 
 def test_a_record_reproduces_its_run(setting: Path, tmp_path: Path) -> None:
-    first = run([sys.executable, TRAIN, "--config", str(setting), "training.min_lr=1e-6", "optimizer.weight_decay=0.1"])
+    first = run_warm([TRAIN, "--config", str(setting), "training.min_lr=1e-6", "optimizer.weight_decay=0.1"])
     assert first.returncode == 0, first.stderr
     (path,) = (tmp_path / "store").glob("models/*/*/seeds/1/record.json")
     data = yaml.safe_load(setting.read_text())["data"]["name"]
-    again = run(
+    again = run_warm(
         [
-            *(sys.executable, TRAIN, "--reproduce", str(path), f"data.name={data}", "runtime.threads=1"),
+            *(TRAIN, "--reproduce", str(path), f"data.name={data}", "runtime.threads=1"),
             *(f"runtime.store={tmp_path / 'again'}", f"runtime.state_dir={tmp_path / 'b'}", "runtime.log_every=3"),
         ]
     )
@@ -239,9 +234,9 @@ def test_a_record_reproduces_its_run(setting: Path, tmp_path: Path) -> None:
 
 
 def test_all_mistakes_are_reported_together_and_exit_is_2(setting: Path) -> None:
-    done = run(
+    done = run_warm(
         [
-            *(sys.executable, TRAIN, "--config", str(setting), "backbone.name=tiny_vitt", "optimizer.name=admw"),
+            *(TRAIN, "--config", str(setting), "backbone.name=tiny_vitt", "optimizer.name=admw"),
             *("training.epoch=3", "optimizer.lr=-1", "seeed=1"),
         ]
     )
@@ -254,14 +249,14 @@ def test_all_mistakes_are_reported_together_and_exit_is_2(setting: Path) -> None
 def test_full_disk_loses_nothing(setting: Path, tmp_path: Path) -> None:
     """A limit on the size of written files stands for the full disk: the second run fails, the first stays."""
     common = [TRAIN, "--config", str(setting)]
-    assert run([sys.executable, *common]).returncode == 0
+    assert run_warm(common).returncode == 0
     before, weights = result(tmp_path / "store")
     code = (
         "import resource, runpy, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000));"
         "sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
     )
-    done = run([sys.executable, "-c", code, *common, "seed=2"])
+    done = run_warm(["-c", code, *common, "seed=2"])
     assert done.returncode == 2, done.stderr
     assert "error: " in done.stderr and "free some space" in done.stderr
     assert "Traceback" not in done.stderr
@@ -272,10 +267,10 @@ def test_full_disk_loses_nothing(setting: Path, tmp_path: Path) -> None:
 
 def test_a_record_that_cannot_be_repeated_is_refused(setting: Path, small_data: Path, tmp_path: Path) -> None:
     """The record was made with other images: nothing is trained under the claim of running exactly that again."""
-    first = run([sys.executable, TRAIN, "--config", str(setting), "training.epochs=1"])
+    first = run_warm([TRAIN, "--config", str(setting), "training.epochs=1"])
     assert first.returncode == 0, first.stderr
     (path,) = (tmp_path / "store").glob("models/*/*/seeds/1/record.json")
-    done = run([sys.executable, TRAIN, "--reproduce", str(path), f"data.name={ROOT / 'bocb_hf/data/embedded'}"])
+    done = run_warm([TRAIN, "--reproduce", str(path), f"data.name={ROOT / 'bocb_hf/data/embedded'}"])
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
 
@@ -284,8 +279,8 @@ def test_a_dead_launcher_stops_its_run(setting: Path, tmp_path: Path) -> None:
     """accelerate's launcher does not pass SIGTERM on; the run notices, saves and ends."""
     state = tmp_path / "state"
     command = [*LAUNCH, TRAIN, "--config", str(setting), "training.epochs=2000", "runtime.save_every=10"]
-    launcher = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    wait_for(lambda: saved(state) >= 10, launcher)
+    launcher = WarmProcess(command)
+    wait_until(lambda: saved(state) >= 10, launcher)
     (child,) = psutil.Process(launcher.pid).children()
     launcher.terminate()
     launcher.wait(timeout=60)

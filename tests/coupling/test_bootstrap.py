@@ -18,6 +18,7 @@ from bocb_hf.coupling.indices import cost_of_coupling, kappa
 from bocb_hf.coupling.population import population_bootstrap
 from bocb_hf.coupling.published import published
 from bocb_hf.coupling.scores import ScoreTable, make_scores
+from bocb_hf.coupling.spread import chunks
 from bocb_hf.coupling.world import World, image_luck, image_shifts
 from bocb_hf.errors import InputError
 
@@ -119,12 +120,33 @@ def test_backbones_of_an_incomplete_table_are_drawn_from_its_complete_part():
     assert all(np.isfinite(i.low).all() and np.isfinite(i.high).all() for i in found.intervals.values())
 
 
-def test_equal_seeds_give_equal_draws_whatever_the_number_of_chunks(monkeypatch):
+def test_equal_seeds_give_equal_draws_and_others_give_others():
     _, table = simulate(np.random.default_rng(4), 6, 5, 2, "equal")
-    first, again = bootstrap(table, draws=150), bootstrap(table, draws=150)
-    assert first is not None and again is not None
+    first, again, other = (bootstrap(table, draws=150, seed=seed) for seed in (0, 0, 1))
+    assert first is not None and again is not None and other is not None
     for name, interval in first.intervals.items():
-        assert np.array_equal(interval.low, again.intervals[name].low)
+        assert np.array_equal(interval.low, again.intervals[name].low), name
+        assert np.array_equal(interval.high, again.intervals[name].high), name
+        assert not np.array_equal(interval.low, other.intervals[name].low), name
+
+
+def test_the_number_of_chunks_changes_the_draws_within_their_error_only(monkeypatch):
+    """A chunk takes its normal and its other draws in turn, so that the sizes of chunks are part of a result."""
+    _, table = simulate(np.random.default_rng(4), 6, 5, 2, "equal")
+    sizes: list[list[int]] = []
+
+    def small(draws: int, size: int, numbers: int = 0) -> list[int]:
+        sizes.append(chunks(draws, size, 40 * size))
+        return sizes[-1]
+
+    whole = bootstrap(table, draws=400)
+    monkeypatch.setattr("bocb_hf.coupling.bootstrap.chunks", small)
+    parts = bootstrap(table, draws=400)
+    assert whole is not None and parts is not None
+    assert sizes and all(sum(size) == 400 and len(size) == 10 for size in sizes)
+    for name, interval in whole.intervals.items():
+        width = np.asarray(interval.high - interval.low)
+        assert np.all(np.abs(interval.low - parts.intervals[name].low) <= 0.35 * width + 1e-9), name
 
 
 def test_contrast_weights_by_hand():

@@ -30,6 +30,7 @@ from bocb_hf.store import open_store
 from bocb_hf.sweep.floors import store_logistic_regression
 
 
+@pytest.mark.picture
 def test_a_run_leaves_what_identity_and_layout_promise(sections: dict[str, Any]) -> None:
     config = make(sections)
     record = train_run(config)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from warm import WarmProcess
 
 from bocb_hf.engine import run
 from bocb_hf.runs.config import RuntimeConfig
@@ -43,9 +42,9 @@ def test_a_run_is_tracked_in_a_local_file(sections: dict[str, Any], tmp_path: Pa
     pytest.importorskip("trackio")
     environment = {k: v for k, v in os.environ.items() if k != "TRACKIO_DIR"} | {"HF_HUB_OFFLINE": "1"}
     sections["runtime"]["tracker"] = "trackio"
-    words = [sys.executable, "-c", TRAIN, json.dumps(sections)]
-    ended = subprocess.run(words, capture_output=True, text=True, env=environment, check=False, timeout=170)
-    assert ended.returncode == 0, ended.stderr
+    process = WarmProcess(["-c", TRAIN, json.dumps(sections)], environment=environment)
+    _, errors = process.communicate(timeout=170)
+    assert process.returncode == 0, errors
     (database,) = tmp_path.rglob("*.db")
     assert database.stat().st_size > 0
     assert str(tmp_path / "state") in str(database)

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import timm
 import torch
-from conftest import short_run
 from plain_loop import augment_plainly, decoded
 from runs import StopAfter, make, weights_of
+from short_settings import short_run
 from timm.layers.norm_act import convert_sync_batchnorm
 from torch import nn
 from torch.nn import functional

@@ -23,7 +23,6 @@ from bocb_hf.store.local import LocalStore
 from bocb_hf.store.read import read_repository
 from bocb_hf.store.write import (
     find_run,
-    holds_runs,
     render_repository,
 )
 
@@ -40,33 +39,6 @@ def filled(store: LocalStore, tmp_path: Path) -> LocalStore:
 
 
 # publishing
-
-
-def test_a_run_leaves_weights_record_and_card(store: LocalStore, tmp_path: Path) -> None:
-    record = make_record(seed=2)
-    assert publish(store, tmp_path, record) == record
-    assert store.repositories() == [REPOSITORY]
-    assert store.files(REPOSITORY) == [
-        "README.md",
-        "config.json",
-        "curves.png",
-        "model.safetensors",
-        "seeds/2/config.json",
-        "seeds/2/model.safetensors",
-        "seeds/2/record.json",
-    ]
-    assert store.read(REPOSITORY, "seeds/2/record.json").decode() == record.to_json()
-    assert store.read(REPOSITORY, "seeds/2/model.safetensors") == b"model.safetensors of seed 2"
-    assert find_run(store, REPOSITORY, record) == record
-    assert find_run(store, REPOSITORY, ("final", record.run_id, 3)) is None
-
-
-def test_a_trial_leaves_its_record_and_no_weights(store: LocalStore, tmp_path: Path) -> None:
-    trial = make_record(seed=0, role="trial")
-    publish(store, tmp_path, trial)
-    assert store.files(REPOSITORY) == ["README.md", f"trials/{trial.run_id}.json"]
-    assert find_run(store, REPOSITORY, trial) == trial
-    assert holds_runs(store, REPOSITORY)
 
 
 def test_the_root_is_the_lowest_completed_seed_and_never_the_best(store: LocalStore, tmp_path: Path) -> None:
@@ -224,14 +196,6 @@ def test_a_damaged_card_is_rendered_again(filled: LocalStore, tmp_path: Path, da
     revision = render_repository(filled, REPOSITORY)
     assert snapshot(filled.path(REPOSITORY)) == good
     assert revision == filled.revision(REPOSITORY)
-
-
-def test_nothing_is_rendered_without_a_record(store: LocalStore) -> None:
-    store.commit("me/empty", {"seeds/1/record.json": b"{"}, parent=None, message="")
-    for name in ("me/empty", "me/nothing"):
-        with pytest.raises(InputError, match=f"{name} holds no valid record to render a card from"):
-            render_repository(store, name)
-    assert store.files("me/empty") == ["seeds/1/record.json"]
 
 
 def test_a_store_that_keeps_changing_is_given_up_with_advice(

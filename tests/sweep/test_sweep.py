@@ -13,13 +13,18 @@ from typing import Any
 import psutil
 import pytest
 import yaml
+from warm import BOCB, WarmProcess, run_warm, wait_until
 
 from bocb_hf.coupling.table import build_tables
+from bocb_hf.engine.run import train_run
+from bocb_hf.runs.load_config import load_run_config
 from bocb_hf.runs.record import RunRecord
 from bocb_hf.store.contents import read_store
 from bocb_hf.store.local import LocalStore
 
-BOCB = [sys.executable, "-c", "from bocb_hf.cli import main; raise SystemExit(main())"]
+# Workers are forked from the sweep, which has the stack; the product starts each anew (`run_cold` below). Everything
+# else is the product's: the pool, its event, what a worker does first, and how its death is noticed.
+FORKED = "import multiprocessing as m; m.get_context = lambda _, get=m.get_context: get('fork'); " + BOCB
 
 
 @pytest.fixture
@@ -46,8 +51,13 @@ def plan(sections: dict[str, Any], tmp_path: Path) -> Path:
 
 
 def sweep(plan: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    return run_warm(["-c", FORKED, "sweep", str(plan), "--workers", "2", *more])
+
+
+def run_cold(*words: str) -> subprocess.CompletedProcess[str]:
+    """`bocb` as a user starts it."""
     return subprocess.run(
-        [*BOCB, "sweep", str(plan), "--workers", "2", *more], capture_output=True, text=True, check=False, timeout=300
+        [sys.executable, "-c", BOCB, *words], capture_output=True, text=True, check=False, timeout=300
     )
 
 
@@ -101,29 +111,24 @@ def test_a_sweep_tunes_runs_and_is_not_run_twice(plan: Path, tmp_path: Path) -> 
     assert check_complete(tmp_path) == before
 
 
-def descendants(pid: int) -> list[int]:
-    """Worker processes of a sweep, without multiprocessing's resource tracker."""
-    return [child.pid for child in psutil.Process(pid).children() if "spawn_main" in " ".join(child.cmdline())]
+def workers_of(process: WarmProcess) -> list[int]:
+    return [child.pid for child in psutil.Process(process.pid).children()]
 
 
-def start(plan: Path) -> subprocess.Popen[str]:
-    command = [*BOCB, "sweep", str(plan), "--workers", "2", "training.epochs=12"]
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-    )
+def start(plan: Path) -> WarmProcess:
+    command = ["-c", FORKED, "sweep", str(plan), "--workers", "2", "training.epochs=6"]
+    return WarmProcess(command, session=True, merged=True)
 
 
-def wait_for_records(tmp_path: Path, more: int, process: subprocess.Popen[str]) -> None:
+def wait_for_records(tmp_path: Path, more: int, process: WarmProcess) -> None:
     """Waits until the process has completed so many runs."""
 
     def completed() -> int:
         paths = (tmp_path / "store" / "models").rglob("*.json")  # beside it, folders of a moment come and go
         return sum('"status":"completed"' in path.read_text() for path in paths if path.name != "config.json")
 
-    start, deadline = completed(), time.monotonic() + 120
-    while completed() < start + more:
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.05)
+    start = completed()
+    wait_until(lambda: completed() >= start + more, process)
 
 
 def test_ctrl_c_a_dead_worker_and_a_dead_parent_lose_nothing(plan: Path, tmp_path: Path) -> None:
@@ -138,11 +143,11 @@ def test_ctrl_c_a_dead_worker_and_a_dead_parent_lose_nothing(plan: Path, tmp_pat
 
     process = start(plan)
     wait_for_records(tmp_path, 1, process)
-    workers = descendants(process.pid)
+    workers = workers_of(process)
     assert len(workers) == 2
     os.kill(workers[0], signal.SIGKILL)
     wait_for_records(tmp_path, 3, process)  # it went on with new workers
-    workers = descendants(process.pid)
+    workers = workers_of(process)
     process.kill()
     process.wait(timeout=60)
     deadline = time.monotonic() + 60
@@ -150,29 +155,25 @@ def test_ctrl_c_a_dead_worker_and_a_dead_parent_lose_nothing(plan: Path, tmp_pat
         assert time.monotonic() < deadline, "workers outlived their parent"
         time.sleep(0.1)
 
-    done = sweep(plan, "training.epochs=12")
+    done = sweep(plan, "training.epochs=6")
     assert done.returncode == 0, done.stderr
     check_complete(tmp_path)
 
 
 def test_a_failing_run_does_not_end_the_others(plan: Path, tmp_path: Path) -> None:
-    """Seed 1 of one cell is taken by another configuration: its final run fails, everything else is run."""
-    taken = subprocess.run(
-        [
-            *(sys.executable, "recipes/train.py", "--config", str(tmp_path / "setting.yaml"), "seed=1"),
-            *("backbone.name=tiny_vit", "optimizer.name=adamw", "optimizer.lr=0.5"),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert taken.returncode == 0, taken.stderr
-    done = sweep(plan)
+    """Seed 1 of one cell is taken by another configuration: its final run fails, everything else is run.
+
+    This sweep starts as a user's does: its worker is a new process that imports the stack itself.
+    """
+    other = ["backbone.name=tiny_vit", "optimizer.name=adamw", "optimizer.lr=0.5", "seed=1"]
+    train_run(load_run_config(tmp_path / "setting.yaml", other))
+    plan.write_text(yaml.safe_dump(yaml.safe_load(plan.read_text()) | {"backbones": ["tiny_vit"]}))
+    done = run_cold("sweep", str(plan), "--workers", "1", "training.epochs=1")
     assert done.returncode == 1
     assert done.stderr.count("failed: tiny_vit × adamw seed 1: seed 1 of this cell holds run") >= 1
     assert "Traceback" not in done.stderr
     found = records(tmp_path)
-    assert len([r for r in found if r.role == "final"]) == 8
+    assert len([r for r in found if r.role == "final"]) == 4
     assert len([r for r in found if r.role == "final" and r.identity.optimizer.lr == 0.5]) == 1
 
 

@@ -5,6 +5,7 @@ Both are rendered from records only, through the one template.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -45,6 +46,14 @@ def render_card(
     """
     block = make_block(finals, trials, retracted, peers, eval_task)
     metadata = _metadata(repository, block, finals)
+    shown = [*finals, *trials] or [record for record, _ in retracted]
+    body = _template().render(**_context(repository, block, finals, shown))
+    return f"---\n{strict_yaml.dump(metadata)}---\n{body}"
+
+
+@functools.cache
+def _template() -> jinja2.Template:
+    """The template of all cards, compiled once a process."""
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -52,10 +61,7 @@ def render_card(
         keep_trailing_newline=True,
         finalize=_plain,
     )
-    template = environment.from_string(resource("model_cards/model_card.md.jinja").read_text(encoding="utf-8"))
-    shown = [*finals, *trials] or [record for record, _ in retracted]
-    body = template.render(**_context(repository, block, finals, shown))
-    return f"---\n{strict_yaml.dump(metadata)}---\n{body}"
+    return environment.from_string(resource("model_cards/model_card.md.jinja").read_text(encoding="utf-8"))
 
 
 # Signs that could begin a tag, a link, a cell or a code span are replaced by others that look alike.
