@@ -117,9 +117,7 @@ def test_images_may_be_bytes_without_their_type(tmp_path: Path, kind: str) -> No
 @pytest.mark.parametrize("wrong", [None, "cat", True, 1.0])
 def test_a_label_of_a_stream_that_is_no_integer_is_said(wrong: Any) -> None:
     assert convert_labels([0, np.int32(2), 1], "train").tolist() == [0, 2, 1]
-    with pytest.raises(
-        InputError, match=rf"label 1 of 3 that were read from split 'train' is {wrong!r}, not an int"
-    ):
+    with pytest.raises(InputError, match=rf"label 1 of 3 that were read from split 'train' is {wrong!r}, not an int"):
         convert_labels([0, wrong, 1], "train")
 
 
