@@ -6,6 +6,7 @@ import functools
 import logging
 import unicodedata
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -58,6 +59,21 @@ def read_labels(data: OpenData, split: str, column: str) -> NDArray[np.int64]:
     else:
         how = "name a column of one integer for each image"
     raise InputError(f"{start} does not hold integers but {kind}: {value} in row 0; {how}")
+
+
+def convert_labels(values: Sequence[Any], split: str) -> NDArray[np.int64]:
+    """Labels that a stream brought, as an array.
+
+    Raises:
+        InputError: One of them is no integer; its value and place among them are said.
+    """
+    for place, value in enumerate(values):
+        if isinstance(value, bool) or not isinstance(value, Integral):
+            raise InputError(
+                f"data.label_column: label {place} of {len(values)} that were read from split {split!r} is "
+                f"{one_line(repr(value), 80)}, not an integer; name a column of type ClassLabel or of integers"
+            )
+    return np.array(values, np.int64)
 
 
 def name_classes(data: OpenData, column: str, labels: Mapping[str, NDArray[np.int64]]) -> tuple[str, ...]:

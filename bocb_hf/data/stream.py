@@ -14,13 +14,12 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from bocb_hf.data.cache import Parameters, ToDecode
 from bocb_hf.data.decode import Chunk, Decoder, RandomCrop, SizeRule, decode
-from bocb_hf.data.labels import check_labels
+from bocb_hf.data.labels import check_labels, convert_labels
 from bocb_hf.data.load import OpenData
 from bocb_hf.data.sampling import derive_seed
 from bocb_hf.data.source import Batch, Order, join_pieces, read_ahead, time_waits
@@ -70,7 +69,7 @@ class StreamSource:
         order, examples = self._order, self._examples(epoch)
         for step in range(first_step, order.steps):
             taken = list(islice(examples, len(order.rows)))
-            theirs = np.array([example["label"] for example in taken], np.int64)
+            theirs = convert_labels([example["label"] for example in taken], "train")
             check_labels(theirs, self._images.classes, "train")
             labels.append(torch.from_numpy(theirs))
             uniforms = order.uniforms(epoch, step) if self._cropped else None
@@ -128,7 +127,7 @@ def stream_to_decode(
         def chunks() -> Iterator[Chunk]:
             examples = iter(_encoded(data, split, columns))
             while some := list(islice(examples, _BULK)):
-                labels.append(torch.tensor([example["label"] for example in some], dtype=torch.int64))
+                labels.append(torch.from_numpy(convert_labels([example["label"] for example in some], split)))
                 yield Chunk([example["image"] for example in some])
 
         done = 0

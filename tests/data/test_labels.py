@@ -15,7 +15,7 @@ from plain_loop import decoded
 from bocb_hf.data.batches import evaluation_batches
 from bocb_hf.data.hold import hash_rows
 from bocb_hf.data.images import ImageData, load_images
-from bocb_hf.data.labels import draw_by_class, explain_draw
+from bocb_hf.data.labels import convert_labels, draw_by_class, explain_draw
 from bocb_hf.errors import InputError
 from bocb_hf.runs.config import AugmentationConfig, DataConfig, RuntimeConfig
 
@@ -112,6 +112,13 @@ def test_images_may_be_bytes_without_their_type(tmp_path: Path, kind: str) -> No
         load(folder, image_column="label")
     data = load(folder, image_column="image")
     assert torch.equal(decoded(data.train).pixels, decoded(typed.train).pixels)
+
+
+@pytest.mark.parametrize("wrong", [None, "cat", True, 1.0])
+def test_a_label_of_a_stream_that_is_no_integer_is_said(wrong: Any) -> None:
+    assert convert_labels([0, np.int32(2), 1], "train").tolist() == [0, 2, 1]
+    with pytest.raises(InputError, match=rf"label 1 of 3 that were read from split 'train' is {wrong!r}, not an int"):
+        convert_labels([0, wrong, 1], "train")
 
 
 # draws
