@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -153,7 +154,8 @@ result = [main(words) for words in commands]
 def test_a_push_carries_it_to_the_hub_and_the_listing_is_not_asked_for_it(
     hub: HubServer, hub_client: HubClient, store: LocalStore, tmp_path: Path
 ) -> None:
-    publish(store, tmp_path, record(1))
+    digest = hashlib.sha256(b"1").hexdigest()  # of the weights that `publish` leaves
+    publish(store, tmp_path, record(1).model_copy(update={"weights_sha256": digest}))
     main(["render", "--store", str(store.root), "--eval-results", "top1"])
     push = ["push", "--to", "hf://lab", "--store", str(store.root)]
     assert hub_client(PUSH, commands=[push]) == [0], hub_client.last["out"]

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Protocol
 
 from huggingface_hub import HfApi, RepoFile, hf_hub_download
-from huggingface_hub.errors import HTTPError
 
 from bocb_hf.errors import InputError
 from bocb_hf.files import link_on_the_way
@@ -180,7 +179,7 @@ def _opened_by(api: HfApi, name: str, revision: str) -> str | None:
         return None
     try:
         opened = with_back_off(lambda: api.get_discussion_details(name, int(number), repo_type="dataset"))
-    except (HTTPError, KeyError, TypeError, ValueError):
+    except (hub_calls.HTTPError, KeyError, TypeError, ValueError):
         return None  # the review says that nobody is named
     return None if opened.author == "deleted" else opened.author
 
