@@ -23,7 +23,7 @@ from bocb_hf.runs.config import BackboneConfig
 from bocb_hf.runs.measurements import StartingWeights
 
 Tensors = dict[str, Tensor]
-ARGS = {"depth": 1, "embed_dim": 16, "num_heads": 2, "img_size": 32, "patch_size": 8}
+ARGS: dict[str, Any] = {"depth": 1, "embed_dim": 16, "num_heads": 2, "img_size": 32, "patch_size": 8}
 
 
 @pytest.fixture(scope="module")
