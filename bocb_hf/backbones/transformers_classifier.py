@@ -6,6 +6,7 @@ import copy
 import json
 import logging
 import math
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,7 +19,7 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES,
 )
 
-from bocb_hf.backbones.starting_weights import Fit, describe_misfit, not_finite
+from bocb_hf.backbones.starting_weights import Fit, not_finite
 from bocb_hf.errors import InputError
 from bocb_hf.runs.identity import DataIdentity
 
@@ -186,9 +187,7 @@ def build_from_tensors(
         name: f"{name} ({tuple(given)} in the file, {tuple(wanted)} here)"
         for name, given, wanted in report["mismatched_keys"]
     }
-    for name in own.keys() & tensors.keys() - misfits.keys():
-        if (described := describe_misfit(name, tensors[name], own[name])) is not None:
-            misfits[name] = described
+    misfits |= _describe_integers(tensors, network, report["unexpected_keys"])
     weights = {name for name, tensor in own.items() if tensor.is_floating_point()}
     missing = report["missing_keys"] & weights
     drawn = (missing | misfits.keys()) & classifier
@@ -202,6 +201,19 @@ def build_from_tensors(
         unused=tuple(sorted(report["unexpected_keys"])),
     )
     return TransformersClassifier(network), fit
+
+
+def _describe_integers(tensors: Mapping[str, Tensor], network: nn.Module, unused: Collection[str]) -> dict[str, str]:
+    """Tensors of integers that would become weights, as in a quantised checkpoint, by their names in the file.
+
+    Names in the file may be older ones, so a counter or an index is known by the last part of its name.
+    """
+    counters = {name.rpartition(".")[2] for name, b in network.named_buffers() if not b.is_floating_point()}
+    return {
+        name: f"{name} ({str(tensor.dtype).removeprefix('torch.')} in the file, floating-point numbers here)"
+        for name, tensor in tensors.items()
+        if not tensor.is_floating_point() and name not in unused and name.rpartition(".")[2] not in counters
+    }
 
 
 def _classifier_tensors(config: PreTrainedConfig, num_classes: int) -> set[str]:

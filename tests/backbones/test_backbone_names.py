@@ -79,7 +79,7 @@ def test_a_message_says_why_a_file_of_the_hub_cannot_be_had(
     error: type[Exception], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def download(hub_id: str, file: str) -> str:
-        response = httpx.Response(404, request=httpx.Request("GET", "https://hub"))
+        response: Any = httpx.Response(404, request=httpx.Request("GET", "https://hub"))
         raise error("x", response=response) if issubclass(error, HfHubHTTPError) else error("x")
 
     monkeypatch.setattr("bocb_hf.backbones.definition.hf_hub_download", download)

@@ -116,16 +116,16 @@ def test_a_checkpoint_that_does_not_say_it_is_refused_unless_the_data_counts(
 
 PROCESSORS: dict[str, tuple[dict[str, Any], Preprocessing]] = {
     "values": ({"image_mean": MEAN, "image_std": STD, "resample": 2}, Preprocessing(MEAN, STD, "bilinear")),
-    "not normalised": ({"do_normalize": False}, Preprocessing((0.0,) * 3, (1.0,) * 3)),
+    "not normalised": ({"do_normalize": False}, Preprocessing((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))),
     "scaled to -1 .. 1": (
         {"do_normalize": False, "rescale_factor": 1 / 127.5, "rescale_offset": True},
-        Preprocessing((0.5,) * 3, (0.5,) * 3),
+        Preprocessing((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
     ),
     "not scaled": (
         {"do_rescale": False, "image_mean": [127.5] * 3, "image_std": [51.0] * 3, "resample": 0},
-        Preprocessing((0.5,) * 3, (0.2,) * 3, "nearest"),
+        Preprocessing((0.5, 0.5, 0.5), (0.2, 0.2, 0.2), "nearest"),
     ),
-    "one number": ({"image_mean": 0.5, "image_std": 0.25}, Preprocessing((0.5,) * 3, (0.25,) * 3)),
+    "one number": ({"image_mean": 0.5, "image_std": 0.25}, Preprocessing((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))),
 }
 
 

@@ -23,7 +23,7 @@ from bocb_hf.runs.config import BackboneConfig
 from bocb_hf.runs.measurements import StartingWeights
 
 Tensors = dict[str, Tensor]
-ARGS = {"depth": 1, "embed_dim": 16, "num_heads": 2, "img_size": 32, "patch_size": 8}
+ARGS: dict[str, Any] = {"depth": 1, "embed_dim": 16, "num_heads": 2, "img_size": 32, "patch_size": 8}
 
 
 @pytest.fixture(scope="module")
@@ -338,6 +338,11 @@ def test_a_classifier_of_transformers_takes_all_but_its_head(
         ("vit", with_tensor("vit.layernorm.weight", lambda t: t / 0), r"infinity: vit\.layernorm\.weight"),
         ("vit", with_tensor("vit.layernorm.weight", lambda t: t[:3]), r"\(3,\) in the file, \(16,\) here"),
         ("vit", lambda ts: {}, "holds no tensor"),
+        (
+            "vit",
+            lambda ts: {n: (t * 99).to(torch.int8) if t.ndim == 2 else t for n, t in ts.items()},
+            "int8 in the file",
+        ),
     ],
 )
 def test_weights_that_are_not_those_of_a_classifier_of_transformers(

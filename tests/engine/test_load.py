@@ -27,7 +27,7 @@ from bocb_hf.data.decode import Centre, Chunk, Decoder
 from bocb_hf.engine.trained import TrainedClassifier, load_backbone
 from bocb_hf.errors import InputError
 
-ARGS = {"depth": 1, "embed_dim": 16, "num_heads": 2, "img_size": 32, "patch_size": 8}
+ARGS: dict[str, Any] = {"depth": 1, "embed_dim": 16, "num_heads": 2, "img_size": 32, "patch_size": 8}
 TENSOR = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from builders import make_bits, make_data, make_floor, make_record
+from cards import tuned
 from huggingface_hub.utils import validate_repo_id
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,7 +24,7 @@ from scipy.stats import binomtest
 
 from bocb_hf.errors import InputError
 from bocb_hf.runs.identity import Identity
-from bocb_hf.runs.measurements import Correctness, Curve, Measurement
+from bocb_hf.runs.measurements import Correctness, Curve, Measurement, StartingWeights
 from bocb_hf.runs.naming import floor_repository_name, repository_name
 from bocb_hf.runs.record import MAX_BYTES, FloorRecord, RunRecord, parse_record, wilson_interval
 from bocb_hf.schema import parse_strict
@@ -189,7 +190,22 @@ def test_a_completed_trial_needs_its_validation_score() -> None:
         read(put(json.loads(SHAPES["trial"].to_json()), "metrics.val_top1", None))
 
 
-@pytest.mark.parametrize("field", sorted(set(RunRecord.model_fields) - {"patterns", "data_notes"}))  # which came later
+def test_starting_weights_belong_to_a_fine_tuned_run() -> None:
+    found = {"taken": 45, "drawn": ["fc.bias", "fc.weight"]}
+    with pytest.raises(InputError, match="a run from scratch must hold no starting weights"):
+        read(put(json.loads(SHAPES["trial"].to_json()), "starting_weights", found))
+    record = tuned(SHAPES["trial"])
+    held = record.model_copy(update={"starting_weights": StartingWeights.model_validate(found)})
+    # an older record has none and keeps its bytes; zeros are not written
+    assert (
+        "starting_weights" not in record.to_json() and '"drawn":["fc.bias","fc.weight"],"taken":45}' in held.to_json()
+    )
+    assert read(json.loads(held.to_json())) == held and held.config_hash == record.config_hash
+
+
+@pytest.mark.parametrize(
+    "field", sorted(set(RunRecord.model_fields) - {"patterns", "data_notes", "starting_weights"})
+)  # which came later
 def test_every_field_must_be_there(field: str) -> None:
     data = copy.deepcopy(FINAL)
     del data[field]
