@@ -18,6 +18,7 @@ from bocb_hf.leaderboard import DEMO
 from bocb_hf.leaderboard.read import LeaderboardFile
 from bocb_hf.report.analysis import analyse_records
 from bocb_hf.report.outputs import write_outputs
+from bocb_hf.report.tabulate import tabulate
 from bocb_hf.runs.naming import make_run_id
 from bocb_hf.store.contents import StoreContents, read_store
 from bocb_hf.store.local import LocalStore
@@ -58,8 +59,9 @@ def test_every_file_is_read_and_keeps_its_names_and_its_bytes(store: LocalStore,
 
 def test_the_tables_and_what_is_printed_are_the_same_byte_for_byte(contents: StoreContents, tmp_path: Path) -> None:
     there = dataclasses.replace(contents, uri=WHERE_IT_LAY)
-    outputs = write_outputs(there, tmp_path)
-    found = analyse_records(there.records, there.uri, "default", tmp_path, 2000)
+    tabulated = tabulate(there)
+    outputs = write_outputs(tabulated, tmp_path)
+    found = analyse_records(tabulated, "default", tmp_path, 2000)
     printed, _, written = (GOLDEN / "report" / "printed.txt").read_text(encoding="utf-8").partition("\n\nwrote ")
     assert f"{outputs.text}\n\n{found.text}" == printed
     assert [Path(path).name for path in written.strip().split(", ")] == [p.name for p in (*outputs.paths, *found.paths)]

@@ -22,8 +22,9 @@ SHARES = [0.4, 0.3, 0.2, 0.1]
 def identity(augmentation: dict[str, Any], **training: Any) -> Identity:
     """Of a run on four classes, 32 images a step."""
     whole = make_record().identity
+    sizes: dict[str, Any] = {"epochs": 2, "batch_size": 32}
     update = {
-        "training": TrainingConfig(**({"epochs": 2, "batch_size": 32} | training)),
+        "training": TrainingConfig(**(sizes | training)),
         "augmentation": AugmentationConfig(**augmentation),
         "data": whole.data.model_copy(update={"num_classes": 4, "image_size": 8}),
     }

@@ -114,7 +114,7 @@ def test_a_run_that_has_not_trained_is_marked_or_diverged(sections: dict[str, An
     assert record.metrics.train_loss is not None
     last = record.metrics.train_loss.last
     if status == "completed":
-        assert last is not None and last > record.reference_loss
+        assert last is not None and record.reference_loss is not None and last > record.reference_loss
         assert [d.finding for d in diagnose(record)][:1] == ["not_trained"]
     else:
         assert last is None and record.stopped_step == record.total_steps == 16
