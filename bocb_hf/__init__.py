@@ -10,11 +10,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bocb_hf._timm_hook import register_with_timm
+from bocb_hf.version import __version__
 
 if TYPE_CHECKING:
     from bocb_hf.engine.trained import TrainedClassifier
 
-__version__ = "0.1.0"
+__all__ = ["__version__", "load_backbone"]
 
 register_with_timm()
 

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import click
 from click.shell_completion import CompletionItem
 
-import bocb_hf
 from bocb_hf.commands import COMMANDS
 from bocb_hf.commands.command import CONTEXT, plugin_option, run
+from bocb_hf.version import __version__
 
 _COMPLETE = "_BOCB_COMPLETE"  # set by the script that a shell loads, as click has it
 _EXAMPLES = """\
@@ -71,7 +71,7 @@ class Commands(click.Group):
 
 def _show_version(context: click.Context, parameter: click.Parameter, value: bool) -> None:
     if value and not context.resilient_parsing:
-        print(f"bocb-hf {bocb_hf.__version__}")
+        print(f"bocb-hf {__version__}")
         context.exit()
 
 

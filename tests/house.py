@@ -104,8 +104,7 @@ def layers() -> list[list[str]]:
 def module_graph(lazy: bool = True) -> dict[str, set[str]]:
     """Which modules of ours each module imports.
 
-    Not counted are the packages above what is imported, and what a package opens of its own when its front door is
-    used.
+    Not counted are the packages above what is imported.
     """
     ours = modules()
     graph: dict[str, set[str]] = {}
@@ -113,15 +112,8 @@ def module_graph(lazy: bool = True) -> dict[str, set[str]]:
         found = {n for n in names_imported(path, lazy) if n in ours and n != name}
         # `from bocb_hf.x import y` with a module y names x only to reach y
         reached = {n.rpartition(".")[0] for n in found} & _only_passed_through(path, lazy, found)
-        graph[name] = found - reached - _opened(name, path)
+        graph[name] = found - reached
     return graph
-
-
-def _opened(name: str, path: Path) -> set[str]:
-    """Modules of its own that a package imports only when its front door is used: ``open_store``, ``load_backbone``."""
-    if path.name != "__init__.py":
-        return set()
-    return {n for n in names_imported(path, True) - names_imported(path, False) if n.startswith(f"{name}.")}
 
 
 def _only_passed_through(path: Path, lazy: bool, found: set[str]) -> set[str]:

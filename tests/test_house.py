@@ -11,7 +11,7 @@ import pytest
 from house import PACKAGE, ROOT
 
 # what lies at the top besides rooms: what every room may use, and the command
-TOP = {"_timm_hook", "cli", "errors", "plugins", "registry", "resources", "schema"}
+TOP = {"_timm_hook", "cli", "errors", "files", "plugins", "registry", "resources", "schema", "terminal", "version"}
 TEST_FILES = sorted((ROOT / "tests").rglob("test_*.py"))
 
 

@@ -16,10 +16,10 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-import bocb_hf
 from bocb_hf.engine.portable import limits_hold
 from bocb_hf.runs.config import RuntimeConfig
 from bocb_hf.runs.measurements import Environment
+from bocb_hf.version import __version__
 
 # What oneDNN distinguishes, from the oldest to the newest, each with the processor's feature that it asks for.
 _ONEDNN_ISA = {
@@ -77,7 +77,7 @@ def describe_environment(
         python=platform.python_version(),
         platform=f"{platform.system()} {platform.machine()}",
         libraries={name: _version(name) for name in _LIBRARIES},
-        code_version=bocb_hf.__version__,
+        code_version=__version__,
         code_commit=code_commit(),
     )
 
@@ -103,7 +103,7 @@ def onednn_isa() -> str | None:
 @functools.cache
 def code_commit() -> str | None:
     """Commit of the checkout that this package runs from, with ``-dirty`` if files differ; None outside a checkout."""
-    root = Path(bocb_hf.__file__).resolve().parent.parent
+    root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None
     commands = (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from bocb_hf.errors import InputError
-from bocb_hf.store import ConflictError
+from bocb_hf.store.protocol import ConflictError
 
 ATTEMPTS = 50
 T = TypeVar("T")

@@ -10,8 +10,8 @@ from bocb_hf.errors import InputError
 from bocb_hf.runs.card import CardBlock, make_block
 from bocb_hf.runs.record import FloorRecord, RunRecord
 from bocb_hf.schema import one_line
-from bocb_hf.store import ReadStore
 from bocb_hf.store.local import LocalStore
+from bocb_hf.store.protocol import ReadStore
 from bocb_hf.store.read import CARD, RUN, CardSource, read_repository, reason_text
 
 LINK = "is a symbolic link, which is not followed; put what it leads to in its place"

@@ -22,9 +22,9 @@ from huggingface_hub.errors import (
     LocalTokenNotFoundError,
 )
 
-import bocb_hf
 from bocb_hf.errors import InputError
-from bocb_hf.store import ConflictError
+from bocb_hf.store.protocol import ConflictError
+from bocb_hf.version import __version__
 
 log = logging.getLogger(__name__)
 client: Any = utils  # the client's typing leaves parts of these functions open
@@ -51,7 +51,7 @@ class HubError(InputError):
 def make_api() -> HfApi:
     """The client, with the token of the usual places (``HF_TOKEN``, ``hf auth login``) and a time limit."""
     get_session().timeout = TIMEOUT
-    return HfApi(library_name="bocb_hf", library_version=bocb_hf.__version__)
+    return HfApi(library_name="bocb_hf", library_version=__version__)
 
 
 @contextmanager

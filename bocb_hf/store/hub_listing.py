@@ -13,8 +13,8 @@ from typing import Any, NamedTuple, cast
 from huggingface_hub import constants
 
 from bocb_hf.errors import InputError
-from bocb_hf.store import check_repository
 from bocb_hf.store.hub_calls import TIMEOUT, client, explained
+from bocb_hf.store.protocol import check_repository
 
 TAG = "bocb"
 

@@ -20,7 +20,7 @@ from filelock import FileLock
 from bocb_hf.errors import InputError
 from bocb_hf.files import link_on_the_way, read_plain, refuse_links
 from bocb_hf.runs.record import MAX_BYTES
-from bocb_hf.store import EVAL_RESULTS, ConflictError, CopyOf, check_path, check_plain, check_repository
+from bocb_hf.store.protocol import EVAL_RESULTS, ConflictError, CopyOf, check_path, check_plain, check_repository
 
 
 class LocalStore:

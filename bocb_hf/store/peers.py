@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from bocb_hf.errors import InputError
 from bocb_hf.runs.card import CardBlock, PeerEntry, Peers
-from bocb_hf.store import ReadStore
+from bocb_hf.store.protocol import ReadStore
 from bocb_hf.store.read import read_card
 
 _Group = tuple[str, str, str, tuple[str, ...], tuple[str, ...]]

@@ -18,9 +18,10 @@ from bocb_hf.runs.config import RuntimeConfig
 from bocb_hf.runs.identity import CellKey
 from bocb_hf.runs.record import FloorRecord, RunRecord
 from bocb_hf.schema import HUB_SCHEME, Frozen, canonical_json, describe_errors, utc_now
-from bocb_hf.store import Store, check_repository, open_store
+from bocb_hf.store import open_store
 from bocb_hf.store.commits import commit_with_retry
 from bocb_hf.store.local import LocalStore
+from bocb_hf.store.protocol import Store, check_repository
 from bocb_hf.store.read import CARD, read_repository
 from bocb_hf.store.write import PREPROCESSING, WEIGHT_FILES, write_runs
 

@@ -11,7 +11,7 @@ from bocb_hf.runs.card import CardBlock, parse_card
 from bocb_hf.runs.naming import is_repository_name, repository_name
 from bocb_hf.runs.record import FloorRecord, RunRecord, parse_record
 from bocb_hf.runs.retraction import Retraction, parse_retraction
-from bocb_hf.store import ReadStore
+from bocb_hf.store.protocol import ReadStore
 
 RUN = re.compile(r"seeds/.+/record\.json|trials/.+\.json")  # a deeper one is damaged, not overlooked
 FLOOR = re.compile(r"baselines/[^/]+\.json")

@@ -13,11 +13,11 @@ from bocb_hf.runs.identity import Identity, cell_differences, differences
 from bocb_hf.runs.naming import own_repository_name, repository_name
 from bocb_hf.runs.record import RunRecord, parse_record
 from bocb_hf.runs.retraction import Retraction, make_retraction
-from bocb_hf.store import EVAL_RESULTS, ConflictError, CopyOf, Store
 from bocb_hf.store.cards.curves import CURVES, draw_curves
 from bocb_hf.store.cards.eval_results import benchmark_dataset, render_eval_results
 from bocb_hf.store.cards.text import render_card
 from bocb_hf.store.commits import commit_with_retry
+from bocb_hf.store.protocol import EVAL_RESULTS, ConflictError, CopyOf, Store
 from bocb_hf.store.read import CARD, RUN, RepositoryContents, read_repository
 
 log = logging.getLogger(__name__)
