@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import short_run
 from image_folders import draw_files
+from short_settings import short_run
 
 from bocb_hf.engine.prepare import prepare_run
 from bocb_hf.engine.repetition import check_same, sections_of
