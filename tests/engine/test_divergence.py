@@ -38,7 +38,7 @@ def identity(augmentation: dict[str, Any], **training: Any) -> Identity:
     """Of a run on four classes, 32 images a step."""
     whole = make_record().identity
     update = {
-        "training": TrainingConfig(**({"epochs": 2, "batch_size": 32} | training)),
+        "training": TrainingConfig(epochs=2, batch_size=32, **training),
         "augmentation": AugmentationConfig(**augmentation),
         "data": whole.data.model_copy(update={"num_classes": 4, "image_size": 8}),
     }
