@@ -86,7 +86,7 @@ def collect(store: str) -> PlanFigures:
             CellFigures(
                 backbone=row.cell.backbone,
                 optimizer=row.cell.optimizer,
-                config_hash=row.config_hash,
+                config_hash=row.config_hash or "",  # every cell has final runs
                 n=row.n,
                 mean=row.mean,
                 low=row.interval.low if row.interval else None,

@@ -16,7 +16,8 @@ Fine-tune from a timm tag, a Hub id or a local folder::
         backbone.name=resnet18 backbone.pretrained=a1_in1k optimizer.name=adamw optimizer.lr=3e-4
 
 See what would run, without training (``--dry-run``), or run a stored record again (``--reproduce record.json``).
-Two processes on a CPU (``--cpu --num_processes 2`` gives one)::
+Two processes on a CPU. Without the variable they would be two lone runs, which is refused; ``--cpu --num_processes 2``
+starts only one::
 
     ACCELERATE_USE_CPU=true accelerate launch --multi_gpu --num_processes 2 recipes/train.py --config ...
 """

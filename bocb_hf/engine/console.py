@@ -1,4 +1,4 @@
-"""A run as a person starts it: log, progress bar, signals and exit status.
+"""Runs a training as a person starts it, with log, progress bar, signals and exit status.
 
 torch is imported only when a run trains, so that a mistake in the arguments is answered at once.
 """

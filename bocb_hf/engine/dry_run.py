@@ -1,4 +1,4 @@
-"""What a run would be: the resolved configuration, its sizes, and an estimate of time and memory."""
+"""Describes what a run would be: its resolved configuration, its sizes, and an estimate of time and memory."""
 
 from __future__ import annotations
 

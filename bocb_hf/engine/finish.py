@@ -1,4 +1,4 @@
-"""The end of a run: test split, exported weights, record, publication."""
+"""Ends a run: evaluates the test split, exports the weights, makes the record and publishes it."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def _publish(prepared: PreparedRun, store: Store, trainer: Trainer, flops: int |
 
 
 def _whole_model(prepared: PreparedRun, trainer: Trainer) -> nn.Module:
-    """The network that is saved; FSDP's shards are put together in a fresh one."""
+    """The network that is saved. Shards of FSDP are put together in a fresh network."""
     if not is_sharded(trainer.accelerator):
         # safetensors takes no other memory format, and training is over
         return trainer.evaluation_model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]

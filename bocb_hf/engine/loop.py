@@ -1,4 +1,4 @@
-"""The training loop: the only one of the project."""
+"""The training loop, which is the only one of the project."""
 
 from __future__ import annotations
 
@@ -120,8 +120,8 @@ class Trainer:
     def evaluation_weights(self) -> AbstractContextManager[None]:
         """Inside this context, ``evaluation_model`` holds the weights that count; training continues as if never left.
 
-        It does something only for optimizers that train at other weights. An average over steps (``ema_decay``) is
-        taken of the training weights, and then counts in their stead.
+        It changes something only for optimizers that evaluate at other weights than they train at. With ``ema_decay``
+        the average over steps counts, and it is taken of the weights that are trained.
         """
         if "train_eval" not in self.needs or self.ema is not None or self._evaluating:
             return nullcontext()

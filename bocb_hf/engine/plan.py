@@ -17,8 +17,8 @@ class Plan:
     """Sizes of a run, derived from configuration, data and processes.
 
     Attributes:
-        steps_per_epoch: Optimizer steps.
-        total_steps: Of the run.
+        steps_per_epoch: Optimizer steps of one epoch.
+        total_steps: Optimizer steps of the whole run.
         micro_batch: Images that a process takes at once.
         save_every: Steps between two saves of the resume state.
     """

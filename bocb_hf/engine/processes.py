@@ -53,8 +53,8 @@ def agree_to_stop(stop: StopSignal, accelerator: Accelerator, at_sync: bool) -> 
     """Whether to stop now. Several processes agree at logged steps, so that all of them stop at the same one.
 
     Args:
-        stop: What this process was told.
-        accelerator: Of all processes.
+        stop: Says whether this process was told to stop.
+        accelerator: Joins the processes.
         at_sync: Whether they are all asked now.
     """
     if accelerator.num_processes == 1 or not at_sync:

@@ -1,4 +1,4 @@
-"""What some optimizers need in a step beside one gradient: other passes over the batch.
+"""Other passes over the batch, which some optimizers need in a step beside one gradient.
 
 A row of the registry says so (``needs``). For all other optimizers nothing here runs.
 """

@@ -1,4 +1,4 @@
-"""How large a step is: norm of the gradient, and what the step changed relative to the weights."""
+"""Measures how large a step is: the norm of its gradient, and the norm of its change over that of the weights."""
 
 from __future__ import annotations
 

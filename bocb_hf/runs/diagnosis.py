@@ -39,7 +39,13 @@ def diagnose(record: RunRecord) -> list[Diagnosis]:
     found: list[Diagnosis] = []
     if record.status == "diverged":
         found.append(Diagnosis("diverged", f"{record.reason}{_before_divergence(record)}"))
-    elif (text := _not_trained(record)) is not None:
+    elif has_not_trained(record):
+        loss, reference = record.metrics.train_loss, record.reference_loss
+        assert loss is not None and loss.last is not None and reference is not None
+        text = (
+            f"the mean training loss of the last epoch was {loss.last:.4g} nats, above {reference:.4g} of a predictor "
+            "that knows only the class frequencies"
+        )
         found.append(Diagnosis("not_trained", text))
     curve = record.curve
     ratios = [r for r in curve.update_ratio or [] if r is not None]
@@ -70,17 +76,15 @@ def diagnose(record: RunRecord) -> list[Diagnosis]:
     return found
 
 
-def _not_trained(record: RunRecord) -> str | None:
-    """What a completed run reached that is no better than knowing only how frequent the classes are."""
+def has_not_trained(record: RunRecord) -> bool:
+    """Whether a completed run ended no better than a predictor that knows only how frequent each class is.
+
+    Older records do not hold the loss of that predictor, so nothing is said of them.
+    """
     loss, reference = record.metrics.train_loss, record.reference_loss
     if record.status != "completed" or reference is None or loss is None or loss.last is None:
-        return None
-    if loss.last <= reference:
-        return None
-    return (
-        f"the mean training loss of the last epoch was {loss.last:.4g} nats, above {reference:.4g} of a predictor that "
-        "knows only the class frequencies"
-    )
+        return False
+    return loss.last > reference
 
 
 def _before_divergence(record: RunRecord) -> str:

@@ -1,4 +1,4 @@
-"""Floors of a data set: a linear classifier on raw pixels, and one on what an untrained network makes of them."""
+"""Computes the floors of a data set: linear classifiers on raw pixels and on the features of an untrained network."""
 
 from __future__ import annotations
 

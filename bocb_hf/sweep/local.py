@@ -1,4 +1,4 @@
-"""The local executor: warm worker processes on this machine.
+"""The local executor, which keeps warm worker processes on this machine.
 
 Starting a process that imports the stack takes about 10 s, so each worker does it once and then runs one configuration
 after another. Each has one thread and one core: two torch processes with two threads on two cores slow each other down.

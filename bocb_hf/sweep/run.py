@@ -1,4 +1,4 @@
-"""Runs a plan: trials, extensions, final seeds. What is in the store already is not run again."""
+"""Runs the trials, extensions and final seeds of a plan. What is in the store already is not run again."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Job:
-    """One run of a cell, or, without a cell, a floor of the data: of its pixels, or of the configuration's backbone."""
+    """One run of a cell; without a cell, a floor of the data, from its pixels or from the features of a backbone."""
 
     cell: Cell | None
     config: RunConfig

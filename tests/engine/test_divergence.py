@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,9 +15,21 @@ from builders import make_record
 
 from bocb_hf.data.augment import Augmenter, loss
 from bocb_hf.data.splits import Images, StreamedImages
-from bocb_hf.engine.divergence import class_frequencies, constant_loss, make_rule, mean_targets
+from bocb_hf.engine.divergence import (
+    DivergenceRule,
+    class_frequencies,
+    constant_loss,
+    is_hopeless,
+    judge_end,
+    make_rule,
+    mean_targets,
+)
+from bocb_hf.engine.progress import Progress
+from bocb_hf.optim import OPTIMIZERS
+from bocb_hf.resources import find_config
 from bocb_hf.runs.config import AugmentationConfig, TrainingConfig
 from bocb_hf.runs.identity import Identity
+from bocb_hf.sweep.plan import grid, load_plan
 
 SHARES = [0.4, 0.3, 0.2, 0.1]
 
@@ -22,9 +37,8 @@ SHARES = [0.4, 0.3, 0.2, 0.1]
 def identity(augmentation: dict[str, Any], **training: Any) -> Identity:
     """Of a run on four classes, 32 images a step."""
     whole = make_record().identity
-    sizes: dict[str, Any] = {"epochs": 2, "batch_size": 32}
     update = {
-        "training": TrainingConfig(**(sizes | training)),
+        "training": TrainingConfig(epochs=2, batch_size=32, **training),
         "augmentation": AugmentationConfig(**augmentation),
         "data": whole.data.model_copy(update={"num_classes": 4, "image_size": 8}),
     }
@@ -94,3 +108,66 @@ def test_the_identity_names_the_rule() -> None:
     assert not make_rule(old, "trial", np.array(SHARES), 0, 7).early
     assert [make_rule(new, role, np.array(SHARES), 0, 7).early for role in ("trial", "final")] == [True, False]
     assert make_rule(new, "trial", np.array(SHARES), 0, 7).stretch is None
+
+
+# the trials of the demo, trained without ever ending one early (benchmarks/divergence_curves.py)
+
+CURVES = json.loads(Path(__file__).with_name("divergence_curves.json").read_text(encoding="utf-8"))
+THIN = 3  # steps of a point
+CHANCE = math.log(10)  # ten equally frequent classes, no smoothing
+
+
+def epoch_means(curve: dict[str, Any]) -> list[float]:
+    """Mean loss of each whole epoch."""
+    parts = curve["steps_per_epoch"] // THIN
+    return [sum(curve["loss"][i * parts : (i + 1) * parts]) / parts for i in range(len(curve["loss"]) // parts)]
+
+
+def ended_early(curve: dict[str, Any]) -> bool:
+    """Whether a trial is ended before its last epoch, at a loss that is finite."""
+    means = epoch_means(curve)[: curve["epochs"] - 1]
+    return any(is_hopeless(means[:i], CHANCE) for i in range(1, len(means) + 1))
+
+
+def test_the_curves_cover_the_grid_of_the_demo() -> None:
+    plan = load_plan(Path(find_config("demo", "recipes/sweeps")))
+    found = {(c["backbone"], c["optimizer"], c["lr"]) for c in CURVES}
+    for backbone, optimizer in itertools.product(plan.backbones, plan.optimizers):
+        centre = OPTIMIZERS.get(optimizer).centre("demo").lr
+        assert {(backbone, optimizer, lr) for lr in grid(centre, plan.tuning)} <= found
+    assert all(c["steps_per_epoch"] % THIN == 0 for c in CURVES)
+
+
+def test_no_trial_that_recovers_is_ended_early_and_some_that_do_not_are() -> None:
+    whole = [c for c in CURVES if c["not_finite_at"] is None]
+    trained = [c for c in whole if epoch_means(c)[-1] <= CHANCE]
+    lost = [c for c in whole if c not in trained]
+    assert not any(map(ended_early, trained))
+    assert sum(map(ended_early, lost)) >= 2
+    # one of those that recover began with an epoch at ten times the reference and more
+    assert max(epoch_means(c)[0] for c in trained) > 10 * CHANCE
+    # the verdict at the end: none that trained is called diverged, as the rule of the first step did
+    assert not any(judge_end(epoch_means(c), CHANCE) for c in trained)
+    old = DivergenceRule(CHANCE, stretch=93)
+    wrong = 0
+    for curve in trained:
+        losses = np.repeat(curve["loss"], THIN).tolist()
+        wrong += Progress(step=len(losses)).watch(losses, old)
+    assert wrong > 0
+
+
+def test_losses_that_stop_being_finite_end_a_trial_before_its_second_epoch_does() -> None:
+    broken = [c for c in CURVES if c["not_finite_at"] is not None]
+    assert broken
+    assert all(c["not_finite_at"] < 2 * c["steps_per_epoch"] for c in broken)
+
+
+@pytest.mark.parametrize(
+    ("means", "hopeless"),
+    [([50.0], False), ([50.0, 49.0], False), ([50.0, 50.0], True), ([1.0, 46.1], True), ([1.0, 46.0], False)],
+)
+def test_when_a_trial_is_hopeless(means: list[float], hopeless: bool) -> None:
+    reason = is_hopeless(means, 2.302)
+    assert (reason is not None) is hopeless
+    if reason is not None:
+        assert "above 20 times the 2.302 of a predictor" in reason

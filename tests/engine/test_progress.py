@@ -110,6 +110,7 @@ def test_a_run_that_has_not_trained_is_marked_or_diverged(sections: dict[str, An
     labels = datasets.load_dataset(sections["data"]["name"])["train"]["label"]  # type: ignore[index]
     targets = 0.9 * np.bincount(labels, minlength=10) / 200 + 0.01
     assert record.status == status
+    assert record.reference_loss is not None
     assert record.reference_loss == pytest.approx(-(targets * np.log(targets)).sum(), rel=1e-9)
     assert record.metrics.train_loss is not None
     last = record.metrics.train_loss.last

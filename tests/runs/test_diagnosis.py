@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 from builders import make_record
 
-from bocb_hf.runs.diagnosis import diagnose
+from bocb_hf.coupling.table import build_tables
+from bocb_hf.report.words.tables import notes
+from bocb_hf.runs.diagnosis import diagnose, has_not_trained
 from bocb_hf.runs.measurements import Curve
 from bocb_hf.runs.record import RunRecord
 
@@ -67,3 +69,19 @@ def test_divergence_tells_the_gradient_norm() -> None:
 
 def test_a_short_curve_is_not_judged() -> None:
     assert findings(with_curve(make_record(), [2.0, 1.0, 0.1], update_ratio=[1.0, 1.0, 1.0])) == []
+
+
+@pytest.mark.parametrize(
+    ("reference", "last", "expected"), [(2.3, 2.4, True), (2.3, 2.3, False), (2.3, 0.6, False), (None, 2.4, False)]
+)
+def test_a_completed_run_that_has_not_trained(reference: float | None, last: float, expected: bool) -> None:
+    record = make_record()
+    loss = record.metrics.train_loss.model_copy(update={"last": last})  # type: ignore[union-attr]
+    metrics = record.metrics.model_copy(update={"train_loss": loss})
+    run = record.model_copy(update={"metrics": metrics, "reference_loss": reference})
+    assert has_not_trained(run) is expected
+    assert ("not_trained" in findings(run)) is expected
+    assert not has_not_trained(make_record(status="diverged").model_copy(update={"reference_loss": 0.1}))
+    (table,) = build_tables([run])
+    said = [note for note in notes(table, []) if "have not trained" in note]
+    assert len(said) == int(expected)

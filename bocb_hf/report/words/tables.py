@@ -15,6 +15,7 @@ from bocb_hf.coupling.row import GRID, Row
 from bocb_hf.coupling.statistics import Interval
 from bocb_hf.coupling.table import Floor, Table
 from bocb_hf.optim import OPTIMIZERS
+from bocb_hf.runs.diagnosis import has_not_trained
 
 FEW_EPOCHS = 10
 COLUMNS = 6  # backbones in a block of the terminal
@@ -133,6 +134,11 @@ def notes(table: Table, floor_rows: Sequence[Floor]) -> list[str]:
             found.append(
                 f"{where}: {row.diverged} of {row.n + row.diverged} runs diverged (probability of failure 95 % "
                 f"[{low:.0f}, {high:.0f}] %); the mean over the survivors is not ranked."
+            )
+        if untrained := sum(map(has_not_trained, row.completed)):
+            found.append(
+                f"{where}: {untrained} of {row.n} completed run(s) have not trained: their last epoch was no better "
+                "than knowing only the class frequencies."
             )
         if row.interrupted:
             found.append(f"{where}: {row.interrupted} interrupted run(s) are not counted; start them again to finish.")
