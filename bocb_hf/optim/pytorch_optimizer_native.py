@@ -143,3 +143,38 @@ def sam(groups: Groups, lr: float, h: hp.SamHyperparameters) -> Optimizer:
         momentum=h.momentum,
         fused=True,
     )
+
+
+def samadamw(groups: Groups, lr: float, h: hp.SamAdamwHyperparameters) -> Optimizer:
+    """SAM over AdamW."""
+    return Sam(
+        groups,
+        base_optimizer=torch.optim.AdamW,
+        rho=h.rho,
+        adaptive=False,
+        use_gc=False,
+        perturb_eps=1e-12,
+        lr=lr,
+        betas=(h.beta1, h.beta2),
+        eps=h.eps,
+        fused=True,
+    )
+
+
+def signum(groups: Groups, lr: float, h: hp.SignumHyperparameters) -> Optimizer:
+    """Signum with decoupled decay."""
+    return po.SignSGD(groups, lr=lr, momentum=h.momentum, weight_decouple=True, foreach=False, maximize=False)
+
+
+def stableadamw(groups: Groups, lr: float, h: hp.StableAdamwHyperparameters) -> Optimizer:
+    """StableAdamW without the summation for low precision."""
+    return po.StableAdamW(
+        groups,
+        lr=lr,
+        betas=(h.beta1, h.beta2),
+        kahan_sum=False,
+        weight_decouple=True,
+        eps=h.eps,
+        foreach=False,
+        maximize=False,
+    )

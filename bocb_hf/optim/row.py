@@ -8,6 +8,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from bocb_hf.schema import Scalar
+
 # The study's four categories (Section 3.2).
 CATEGORIES = {
     "a": "fixed learning rate, momentum",
@@ -75,6 +77,8 @@ class OptimizerRow:
         reference: For a plug-in, its update in numpy (``bocb_hf.optim.conformance.reference``) as
             ``module:function``. Those of the rows of this package are in ``tests/references``.
         tolerance: Of the comparison with that reference.
+        checked_with: Hyper-parameters other than the defaults that the conformance suite uses, so that what acts every
+            hundredth step acts within its two dozen steps.
     """
 
     id: str
@@ -95,6 +99,7 @@ class OptimizerRow:
     exceptions: Mapping[str, str] = field(default_factory=dict[str, str])
     reference: str | None = None
     tolerance: float = 1e-10
+    checked_with: Mapping[str, Scalar] = field(default_factory=dict[str, Scalar])
 
     def centre(self, setting: str) -> Centre:
         """Where tuning under a setting starts."""

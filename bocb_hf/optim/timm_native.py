@@ -11,9 +11,11 @@ from timm.optim.adamw import AdamWLegacy
 from timm.optim.adan import Adan
 from timm.optim.adopt import Adopt
 from timm.optim.lamb import Lamb
+from timm.optim.laprop import LaProp
 from timm.optim.lars import Lars
 from timm.optim.lion import Lion
 from timm.optim.mars import Mars
+from timm.optim.nadamw import NAdamW
 from timm.optim.nvnovograd import NvNovoGrad
 from timm.optim.sgdp import SGDP
 from torch.optim import Optimizer
@@ -193,6 +195,35 @@ def cadamw(groups: Groups, lr: float, h: hp.AdamHyperparameters) -> Optimizer:
         eps=h.eps,
         amsgrad=False,
         caution=True,
+        corrected_weight_decay=False,
+        foreach=False,
+    )
+
+
+def nadamw(groups: Groups, lr: float, h: hp.AdamHyperparameters) -> Optimizer:
+    """NAdamW without a momentum schedule."""
+    return NAdamW(
+        groups,
+        lr=lr,
+        betas=(h.beta1, h.beta2),
+        eps=h.eps,
+        caution=False,
+        corrected_weight_decay=False,
+        maximize=False,
+        foreach=False,
+        capturable=False,
+        clipping_threshold=None,
+    )
+
+
+def laprop(groups: Groups, lr: float, h: hp.LapropHyperparameters) -> Optimizer:
+    """LaProp."""
+    return LaProp(
+        groups,
+        lr=lr,
+        betas=(h.beta1, h.beta2),
+        eps=h.eps,
+        caution=False,
         corrected_weight_decay=False,
         foreach=False,
     )
