@@ -4,7 +4,7 @@ Si, Zhang and Shen, *AdaMuon: Adaptive Muon Optimizer*, arXiv 2507.11005, Algori
 Muon more efficient and scalable*, arXiv 2510.05491, Algorithm 1. For a matrix of shape (m, n), or a convolution
 flattened to (out, rest), with the momentum u as in ``muon.py``:
 
-    O = NS(sign(u));   v ← βv + (1 − β)·O²                        (AdaMuon; without the sign in the paper's first version)
+    O = NS(sign(u));   v ← βv + (1 − β)·O²                        (AdaMuon; the paper's first version had no sign)
     O = NS(u);         v ← βv + (1 − β)·mean(O²) over each row    (NorMuon)
     Ô = O/(√v + ε);    θ ← θ − lr·λθ − lr·0.2·√(mn)·Ô/‖Ô‖
 

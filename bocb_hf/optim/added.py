@@ -20,8 +20,8 @@ ADDED_ROWS: tuple[OptimizerRow, ...] = (
         category="b",
         paper="Dozat, ICLR workshop 2016; AlgoPerf's baseline, arXiv 2306.07179",
         implementation="timm.optim.NAdamW",
-        variant="as in AlgoPerf's baseline: the momentum looks ahead, β₁m + (1 − β₁)g, corrected like Adam's by 1 − β₁ᵗ "
-        "of the same step; no momentum schedule (torch's NAdam has one); decoupled decay",
+        variant="as in AlgoPerf's baseline: the momentum looks ahead, β₁m + (1 − β₁)g, corrected by Adam's 1 − β₁ᵗ of "
+        "the same step; no momentum schedule (torch's NAdam has one); decoupled decay",
         why="equals the equations; single-tensor loop",
         decay="decoupled",
         centres={"default": Centre(1e-3, 0.05, "ours")},
@@ -46,6 +46,7 @@ ADDED_ROWS: tuple[OptimizerRow, ...] = (
         build=_TIMM + "laprop",
         state_floats=2,
         elementwise=True,
+        compiles=True,
     ),
     OptimizerRow(
         id="stableadamw",
@@ -53,14 +54,15 @@ ADDED_ROWS: tuple[OptimizerRow, ...] = (
         category="b",
         paper="arXiv 2304.13013, Algorithm 2",
         implementation="pytorch_optimizer.StableAdamW",
-        variant="learning rate over max(1, RMS(g/√v)) of each tensor, for step and decay, as in the paper (its authors' "
-        "code leaves the decay alone); no compensated summation",
+        variant="learning rate over max(1, RMS(g/√v)) of each tensor, for step and decay, as in the paper (its "
+        "authors' code leaves the decay alone); no compensated summation",
         why="equals the paper; timm's option leaves the decay alone and takes the root mean square after adding ε",
         decay="decoupled",
         centres={"default": Centre(1e-3, 0.05, "ours")},
         hyperparameters=h.StableAdamwHyperparameters,
         build=_EXTRA + "stableadamw",
         state_floats=2,
+        compiles=True,
     ),
     OptimizerRow(
         id="signum",
@@ -76,6 +78,7 @@ ADDED_ROWS: tuple[OptimizerRow, ...] = (
         build=_EXTRA + "signum",
         state_floats=1,
         elementwise=True,
+        compiles=True,
     ),
     OptimizerRow(
         id="samadamw",

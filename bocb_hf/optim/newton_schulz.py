@@ -8,9 +8,10 @@ times the first X, so that the iteration can run on the small side alone:
 For (m, n) that is 17·2m³ + 4m²n operations in five iterations instead of 10·m³ + 20m²n. All of these small matrices are
 symmetric, which saves a third of each product.
 
-A small singular value σ stands as σ² in A, which float32 holds less well: after five iterations the result deviates from
-the plain iteration by up to 1e-3 where singular values span six decades, and by 1e-5 on noise. Then A is taken anew from
-X, for beyond that its rounding errors grow without bound. In bfloat16 they do so at once, and there the iteration is plain.
+A small singular value σ stands as σ² in A, which float32 holds less well: after five iterations the result deviates
+from the plain iteration by some 1e-3 where singular values span six decades, and by 1e-5 on noise. Then A is taken anew
+from X, for beyond that its rounding errors grow without bound. In bfloat16 they do so at once, and there the iteration
+is plain.
 """
 
 from __future__ import annotations

@@ -1,12 +1,13 @@
 """Scion: momentum projected on the boundary of a norm ball, with a norm for each kind of layer.
 
-Pethick et al., *Training Deep Learning Models with Norm-Constrained LMOs*, arXiv 2502.07529, Algorithm 2. With radius ρ:
+Pethick et al., *Training Deep Learning Models with Norm-Constrained LMOs*, arXiv 2502.07529, Algorithm 2. With a
+radius ρ:
 
     m ← μm + (1 − μ)g
     θ ← (1 − lr·λ)θ − lr·ρ·lmo(m)
 
-λ = 1 is the paper's constrained step, which keeps θ in the ball; λ = 0 the unconstrained one. As in the authors' code for
-DeiT, lmo(m) is
+λ = 1 is the paper's constrained step, which keeps θ in the ball; λ = 0 is the unconstrained one. As in the authors'
+code for DeiT, lmo(m) is
 
     hidden matrices, all convolutions (out, in, k, k)     √(out/in)/k² · NS(m flattened to (out, rest))
     other matrices, such as the head                      20·sign(m)/in

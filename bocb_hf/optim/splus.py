@@ -106,8 +106,10 @@ class SPlus(Optimizer):
             update = update @ basis.mT if axis else basis @ update
             moment.lerp_(gradient.mT @ gradient if axis else gradient @ gradient.mT, 1 - group["betas"][1])
             if renew:
-                # a decomposition would raise, where a run is to end as diverged
-                basis.copy_(torch.linalg.eigh(moment)[1] if moment.isfinite().all() else torch.full_like(basis, torch.nan))
+                if moment.isfinite().all():
+                    basis.copy_(torch.linalg.eigh(moment)[1])
+                else:  # a decomposition would raise, where a run is to end as diverged
+                    basis.fill_(torch.nan)
         return update
 
     @torch.no_grad()

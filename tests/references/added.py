@@ -118,19 +118,21 @@ def splus(case: Case) -> Trajectory:
     values: list[Array] = [v.copy() for v in case.start]
     averages, momenta = [0 * v for v in values], [0 * v for v in values]
     sides = [[np.zeros((n, n)) for n in v.shape] for v in values]
+    short = [[n < h.max_dim for n in v.shape] for v in values]
     bases = [[np.eye(n) for n in v.shape] for v in values]
     for t in range(1, case.steps + 1):
         for i, g in enumerate(case.gradient(values, t)):
             momenta[i] = h.beta1 * momenta[i] + (1 - h.beta1) * g
             lr, step = case.lr(t) * h.other_scale, np.sign(momenta[i])
             if g.ndim == 2:
-                lr = case.lr(t) * 2 / sum(g.shape)
+                if max(g.shape) <= h.max_dim:
+                    lr = case.lr(t) * 2 / sum(g.shape)
                 left, right = bases[i]
                 step = left @ np.sign(left.T @ momenta[i] @ right) @ right.T
                 for axis in range(2):
                     rows = unfold(g, axis)
                     sides[i][axis] = h.beta2 * sides[i][axis] + (1 - h.beta2) * rows @ rows.T
-                    if t == 1 or t % h.interval == 0:
+                    if short[i][axis] and (t == 1 or t % h.interval == 0):
                         bases[i][axis] = np.linalg.svd(sides[i][axis])[0]
             values[i] = values[i] - lr * step
             averages[i] = h.average_rate * averages[i] + (1 - h.average_rate) * values[i]
