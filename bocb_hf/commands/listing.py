@@ -77,7 +77,7 @@ def describe_optimizer(row: OptimizerRow) -> str:
         f"paper           {row.paper}",
         f"implementation  {row.implementation}: {row.why}",
         f"variant         {row.variant}",
-        f"weight decay    {row.decay}",
+        f"weight decay    {row.decay}{', cautious on request (cautious_decay=true)' if row.plain_decay else ''}",
         f"learning rates  {', '.join(f'{v:g}' for v in row.lr_grid('default'))} ({centre.source})",
         f"weight decays   {', '.join(f'{v:g}' for v in row.decay_grid('default'))} ({centre.source})",
         f"may be sharded  {'yes, element-wise' if row.elementwise else 'no: needs whole tensors'}",

@@ -8,8 +8,9 @@ from typing import Any
 from torch.optim import Optimizer
 
 from bocb_hf.errors import InputError
+from bocb_hf.optim.cautious_decay import make_cautious
 from bocb_hf.optim.param_groups import ParamGroups
-from bocb_hf.optim.resolve import ResolvedOptimizer
+from bocb_hf.optim.resolve import CAUTIOUS_DECAY, ResolvedOptimizer
 
 
 def build_optimizer(resolved: ResolvedOptimizer, groups: ParamGroups) -> Optimizer:
@@ -44,8 +45,9 @@ def build_optimizer(resolved: ResolvedOptimizer, groups: ParamGroups) -> Optimiz
         raise InputError("backbone: there is nothing to train, for no parameter takes a gradient")
     module, _, function = row.build.partition(":")
     build = getattr(importlib.import_module(module), function)
-    return build(
-        [param_groups[key] for key in sorted(param_groups)],
-        resolved.lr,
-        row.hyperparameters(**resolved.hyperparameters),
-    )
+    own = dict(resolved.hyperparameters)
+    cautious = own.pop(CAUTIOUS_DECAY, False)
+    optimizer = build([param_groups[key] for key in sorted(param_groups)], resolved.lr, row.hyperparameters(**own))
+    if cautious:
+        make_cautious(optimizer)
+    return optimizer

@@ -25,6 +25,7 @@ NEWER_ROWS: tuple[OptimizerRow, ...] = (
         hyperparameters=h.MuonHyperparameters,
         build="bocb_hf.optim.muon:build",
         state_floats=1,
+        plain_decay=True,
         needs=frozenset({"matrix_split"}),
         compiles=True,
     ),
@@ -42,6 +43,7 @@ NEWER_ROWS: tuple[OptimizerRow, ...] = (
         hyperparameters=h.SoapHyperparameters,
         build=_EXTRA + "soap",
         state_floats=6,
+        plain_decay=True,
         exceptions={
             "accumulation": "moments of few gradients have a null space, whose eigenvectors rounding turns about",
         },
@@ -61,6 +63,7 @@ NEWER_ROWS: tuple[OptimizerRow, ...] = (
         hyperparameters=h.ShampooHyperparameters,
         build="bocb_hf.optim.shampoo:build",
         state_floats=4,
+        plain_decay=True,
     ),
     OptimizerRow(
         id="schedulefreesgd",
@@ -112,6 +115,7 @@ NEWER_ROWS: tuple[OptimizerRow, ...] = (
         hyperparameters=h.KronHyperparameters,
         build="bocb_hf.optim.kron:build",
         state_floats=3,
+        plain_decay=True,
     ),
     OptimizerRow(
         id="mars",
@@ -127,6 +131,7 @@ NEWER_ROWS: tuple[OptimizerRow, ...] = (
         hyperparameters=h.MarsHyperparameters,
         build=_TIMM + "mars",
         state_floats=3,
+        plain_decay=True,
         compiles=True,
     ),
     OptimizerRow(
@@ -143,6 +148,7 @@ NEWER_ROWS: tuple[OptimizerRow, ...] = (
         hyperparameters=h.AdemamixHyperparameters,
         build=_EXTRA + "ademamix",
         state_floats=3,
+        plain_decay=True,
         elementwise=True,
     ),
     OptimizerRow(
@@ -177,6 +183,7 @@ NEWER_ROWS: tuple[OptimizerRow, ...] = (
         hyperparameters=h.AdoptHyperparameters,
         build=_TIMM + "adopt",
         state_floats=2,
+        plain_decay=True,
         elementwise=True,
         compiles=True,
     ),
@@ -193,6 +200,7 @@ NEWER_ROWS: tuple[OptimizerRow, ...] = (
         hyperparameters=h.AdamHyperparameters,
         build=_TIMM + "cadamw",
         state_floats=2,
+        plain_decay=True,
         compiles=True,
     ),
     OptimizerRow(
@@ -208,6 +216,7 @@ NEWER_ROWS: tuple[OptimizerRow, ...] = (
         hyperparameters=h.LionHyperparameters,
         build=_TIMM + "clion",
         state_floats=1,
+        plain_decay=True,
         compiles=True,
     ),
     OptimizerRow(

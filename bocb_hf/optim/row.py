@@ -73,6 +73,8 @@ class OptimizerRow:
             of the network; such an optimizer may step on shards of parameters.
         compiles: Whether ``torch.compile`` takes its step (``runtime.compile_optimizer``). The others run fused kernels
             or look at numbers on the way.
+        plain_decay: Whether its decay takes lr·λ·θ off the weights and the rest of its step does not depend on that.
+            Such an optimizer has one hyper-parameter more, ``cautious_decay``.
         exceptions: Checks of the conformance suite that do not apply, each with its reason.
         reference: For a plug-in, its update in numpy (``bocb_hf.optim.conformance.reference``) as
             ``module:function``. Those of the rows of this package are in ``tests/references``.
@@ -96,6 +98,7 @@ class OptimizerRow:
     needs: frozenset[Need] = frozenset()
     elementwise: bool = False
     compiles: bool = False
+    plain_decay: bool = False
     exceptions: Mapping[str, str] = field(default_factory=dict[str, str])
     reference: str | None = None
     tolerance: float = 1e-10
