@@ -86,7 +86,7 @@ def resolve_hyperparameters(row: OptimizerRow, given: Mapping[str, Scalar]) -> d
     if cautious and not row.plain_decay:
         raise InputError(
             f"{CAUTIOUS_DECAY}: {row.id} has no decay that only takes lr·λ·θ off the weights, so that it cannot be "
-            "cautious; leave it out, or choose an optimizer whose decay is plain (`bocb list optimizers <id>` says so)"
+            "cautious; leave it out, or choose an optimizer whose decay is plain (`bocb check-optimizer ID` says so)"
         )
     try:
         resolved = cast(dict[str, Scalar], model.model_validate(own).model_dump())

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import pytorch_optimizer as po
 import timm
 import torch
 from references import references
@@ -76,6 +77,22 @@ def test_a_muon_of_before_the_choice_of_coefficients_resumes() -> None:
     later.steps = bench.steps
     a, b = cb.run_noise(later, 2), cb.run_noise(bench, 2)
     assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_soap_goes_on_from_what_the_package_saved() -> None:
+    """The package keeps the momentum outside of the eigenbasis; ours turns it when it first meets it."""
+    row, tensors = OPTIMIZERS.get("soap"), cb.start(cb.SMALL)
+    ours, theirs = (cb.make_bench(row, tensors, weight_decay=0.1) for _ in range(2))
+    theirs.optimizer = po.SOAP(theirs.optimizer.param_groups)
+    cb.run_noise(theirs, 13)
+    ours.optimizer.load_state_dict(copy.deepcopy(theirs.optimizer.state_dict()))
+    for name, value in theirs.values().items():
+        ours.parameters[name].data.copy_(value)
+    ours.steps = theirs.steps
+    before = theirs.values()
+    a, b = cb.run_noise(ours, 15), cb.run_noise(theirs, 15)  # over the renewal at step 20
+    for name in a:
+        assert (a[name] - b[name]).abs().max() <= 1e-5 * (b[name] - before[name]).abs().max()
 
 
 # Scion

@@ -158,7 +158,7 @@ def distributedshampoo(w: Array, g: Array, s: State, t: int, lr: float, wd: floa
     mean = s["m"] / (1 - h.beta1**t)
     for cut in itertools.product(*(_cut(n, h.max_dim) for n in shape)):
         block = g[cut]
-        key = ("H", *(c.start for c in cut))
+        key = f"sides and roots from {[c.start for c in cut]}"
         sides, roots = s.setdefault(key, ([np.zeros((n, n)) for n in block.shape], [np.eye(n) for n in block.shape]))
         direction = mean[cut]
         for axis in range(block.ndim):
