@@ -195,6 +195,7 @@ def main() -> None:
         model, size = build(name)
         model.to(device)
         whole = forward_backward(model, size, arguments.batch, arguments.rounds, device)  # in steps of AdamW
+        print(f"{name} forward + backward {whole:.0f}", file=sys.stderr)
         found: dict[str, tuple[list[float], list[float], int]] = {}
         for optimizer in arguments.optimizers:
             row = OPTIMIZERS.get(optimizer)

@@ -37,8 +37,8 @@ NEWER_ROWS: tuple[OptimizerRow, ...] = (
         implementation="pytorch_optimizer.SOAP",
         variant="Adam in Shampoo's eigenbasis, renewed every 10 steps by one power step and QR (in float32); the first "
         "gradient only starts the statistics; every axis of a convolution on its own, vectors by Adam",
-        why="the authors' algorithm; made to return NaN, where its decomposition would raise, and to keep the momentum in "
-        "the eigenbasis, which saves a third",
+        why="the authors' algorithm; made to return NaN, where its decomposition would raise, and to keep the momentum "
+        "in the eigenbasis, which saves a third",
         decay="decoupled",
         centres={"default": Centre(3e-3, 0.01, "library")},
         hyperparameters=h.SoapHyperparameters,
