@@ -11,6 +11,7 @@ from torch import Tensor
 
 from bocb_hf.errors import InputError
 from bocb_hf.optim import OPTIMIZERS
+from bocb_hf.optim.compiled import compile_step, set_lr
 from bocb_hf.optim.conformance import bench as cb
 from bocb_hf.optim.resolve import resolve_hyperparameters
 
@@ -73,6 +74,20 @@ def test_a_parameter_without_a_gradient_does_not_decay() -> None:
     before = bench.values()
     bench.optimizer.step()
     assert all(torch.equal(value, before[name]) for name, value in bench.values().items())
+
+
+def test_a_compiled_step_decays_the_same() -> None:
+    row = OPTIMIZERS.get("lion")
+    options: dict[str, Any] = {"weight_decay": DECAY, "hyperparameters": {"cautious_decay": True}}
+    plain, compiled = (cb.make_bench(row, cb.start(cb.SMALL), **options) for _ in range(2))
+    compile_step(compiled.optimizer, row, "eager")
+    for step in range(3):
+        for bench in (plain, compiled):
+            for group in bench.optimizer.param_groups:
+                set_lr(group, 1e-3 / (step + 1), compiled=bench is compiled)
+            cb.run_noise(bench, 1)
+    torch.compiler.reset()
+    assert all(torch.equal(value, compiled.values()[name]) for name, value in plain.values().items())
 
 
 def test_who_has_the_option() -> None:
