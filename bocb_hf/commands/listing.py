@@ -77,7 +77,7 @@ def describe_optimizer(row: OptimizerRow) -> str:
         f"paper           {row.paper}",
         f"implementation  {row.implementation}: {row.why}",
         f"variant         {row.variant}",
-        f"weight decay    {row.decay}",
+        f"weight decay    {row.decay}{', cautious on request (cautious_decay=true)' if row.plain_decay else ''}",
         f"learning rates  {', '.join(f'{v:g}' for v in row.lr_grid('default'))} ({centre.source})",
         f"weight decays   {', '.join(f'{v:g}' for v in row.decay_grid('default'))} ({centre.source})",
         f"may be sharded  {'yes, element-wise' if row.elementwise else 'no: needs whole tensors'}",
@@ -85,7 +85,7 @@ def describe_optimizer(row: OptimizerRow) -> str:
         f"state           {row.state_floats:g} numbers for each parameter of a 64 × 64 matrix",
         f"needs           {'; '.join(NEEDS[need] for need in sorted(row.needs)) or 'gradients alone'}",
         "hyper-parameters",
-        *(f"  {name} = {value}" for name, value in row.hyperparameters().model_dump().items()),
+        *(f"  {name} = {value}" for name, value in row.hyperparameters()),
     ]
     if len(row.centres) > 1:
         others = (f"{s} {c.lr:g} / {c.weight_decay:g} ({c.source})" for s, c in row.centres.items() if s != "default")
