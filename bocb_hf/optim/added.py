@@ -196,6 +196,7 @@ ADDED_ROWS: tuple[OptimizerRow, ...] = (
         decay="decoupled",
         centres={"default": Centre(0.2, 0.1, "ours")},
         scaling="sqrt",
+        shrinkage=None,  # its learning rate, and with it the decay, is scaled by the shape of a matrix
         hyperparameters=h.SplusHyperparameters,
         build="bocb_hf.optim.splus:build",
         state_floats=6,

@@ -49,6 +49,7 @@ SPLIT = {"muon", "adamuon", "nadamuon", "normuon", "scion"}
 ONE_PATH = {"sgdp", "sgdpupstream", "adamp", "adabound", "adafactor", "novograd", "sophia", "sophiaupstream"}
 ONE_PATH |= {"soap", "shampoo", "kron", "mars", "splus", "distributedshampoo"} | SPLIT
 UNCOUNTED = {"sgdm", "larsupstream", "sgdp", "sgdpupstream", "lion", "clion", "lars", "sophia", "sophiaupstream", "sam"}
+UNCOUNTED |= {"scion"}
 
 
 def not_applicable(name: str, check: str) -> bool:
@@ -58,7 +59,7 @@ def not_applicable(name: str, check: str) -> bool:
         or (check == "evaluated_weights" and name not in SWITCHING)
         or (check == "compiled" and name not in COMPILED)
         or (check == "counter" and name in UNCOUNTED)
-        or (check == "gradient_kept" and name == "sam")
+        or (check == "gradient_kept" and name in ("sam", "samadamw"))
         or (check in ("group_lr", "lr_scale") and name == "prodigy")
     )
 
