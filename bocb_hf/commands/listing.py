@@ -85,7 +85,7 @@ def describe_optimizer(row: OptimizerRow) -> str:
         f"state           {row.state_floats:g} numbers for each parameter of a 64 × 64 matrix",
         f"needs           {'; '.join(NEEDS[need] for need in sorted(row.needs)) or 'gradients alone'}",
         "hyper-parameters",
-        *(f"  {name} = {value}" for name, value in row.hyperparameters().model_dump().items()),
+        *(f"  {name} = {value}" for name, value in row.hyperparameters()),
     ]
     if len(row.centres) > 1:
         others = (f"{s} {c.lr:g} / {c.weight_decay:g} ({c.source})" for s, c in row.centres.items() if s != "default")
