@@ -8,8 +8,9 @@ from typing import Any
 from torch.optim import Optimizer
 
 from bocb_hf.errors import InputError
+from bocb_hf.optim.cautious_decay import make_cautious
 from bocb_hf.optim.param_groups import ParamGroups
-from bocb_hf.optim.resolve import ResolvedOptimizer
+from bocb_hf.optim.resolve import CAUTIOUS_DECAY, ResolvedOptimizer
 
 
 def build_optimizer(resolved: ResolvedOptimizer, groups: ParamGroups) -> Optimizer:
@@ -45,9 +46,10 @@ def build_optimizer(resolved: ResolvedOptimizer, groups: ParamGroups) -> Optimiz
     module, _, function = row.build.partition(":")
     build = getattr(importlib.import_module(module), function)
     more = {"total_steps": resolved.total_steps} if "run_length" in row.needs else {}
-    return build(
-        [param_groups[key] for key in sorted(param_groups)],
-        resolved.lr,
-        row.hyperparameters(**resolved.hyperparameters),
-        **more,
-    )
+    own = dict(resolved.hyperparameters)
+    cautious = own.pop(CAUTIOUS_DECAY, False)
+    built = [param_groups[key] for key in sorted(param_groups)]
+    optimizer = build(built, resolved.lr, row.hyperparameters(**own), **more)
+    if cautious:
+        make_cautious(optimizer)
+    return optimizer

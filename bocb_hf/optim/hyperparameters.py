@@ -128,6 +128,8 @@ class RmspropHyperparameters(Hyperparameters):
 class MuonHyperparameters(Hyperparameters):
     """``adjust_lr``: ``match_rms_adamw`` scales a matrix by 0.2·√max(m, n), ``original`` by √max(1, m/n).
 
+    ``coefficients``: of Newton-Schulz; ``polar_express`` are those of arXiv 2505.16932, which change with the step.
+
     ``beta1``, ``beta2`` and ``eps`` are those of the AdamW part.
     """
 
@@ -138,6 +140,7 @@ class MuonHyperparameters(Hyperparameters):
     beta1: Decay = 0.9
     beta2: Decay = 0.95
     eps: Positive = 1e-10
+    coefficients: Literal["muon", "polar_express"] = later("muon")
 
 
 class SoapHyperparameters(Hyperparameters):
@@ -235,4 +238,95 @@ class SamHyperparameters(Hyperparameters):
     """``rho``: radius of the neighbourhood; ``momentum``: of the SGD below it."""
 
     momentum: Decay = 0.9
+    rho: Positive = 0.05
+
+
+class AdaMuonHyperparameters(Hyperparameters):
+    """``second_momentum``: of the second moment; ``sign``: orthogonalise only the signs of the momentum.
+
+    ``beta1`` and ``beta2`` are those of the AdamW part.
+    """
+
+    momentum: Decay = 0.95
+    second_momentum: Decay = 0.95
+    nesterov: bool = False
+    sign: bool = True
+    ns_steps: Annotated[int, Field(ge=1, le=20)] = 5
+    beta1: Decay = 0.9
+    beta2: Decay = 0.95
+    eps: Positive = 1e-8
+
+
+class NadaMuonHyperparameters(AdaMuonHyperparameters):
+    nesterov: bool = True
+
+
+class NorMuonHyperparameters(Hyperparameters):
+    """``second_momentum``: of the rows' second moment; ``beta1`` and ``beta2`` are those of the AdamW part."""
+
+    momentum: Decay = 0.95
+    second_momentum: Decay = 0.95
+    nesterov: bool = True
+    ns_steps: Annotated[int, Field(ge=1, le=20)] = 5
+    beta1: Decay = 0.9
+    beta2: Decay = 0.95
+    eps: Positive = 1e-10
+
+
+class ScionHyperparameters(Hyperparameters):
+    """``momentum``: share that the average keeps (the authors' 1 − momentum); ``radius``: of hidden layers' ball."""
+
+    momentum: Decay = 0.9
+    radius: Positive = 25.0
+    ns_steps: Annotated[int, Field(ge=1, le=20)] = 5
+
+
+class SplusHyperparameters(Hyperparameters):
+    """``average_rate``: of the weights' average; ``interval``: steps between two eigenbases.
+
+    ``max_dim``: axes from this length on have no eigenbasis; ``other_scale``: factor on the learning rate of what is
+    no matrix.
+    """
+
+    beta1: Decay = 0.9
+    beta2: Decay = 0.999
+    average_rate: Annotated[float, Field(gt=0, lt=1)] = 0.999
+    interval: Count = 100
+    max_dim: Count = 10_000
+    other_scale: Positive = 1e-3
+
+
+class DistributedShampooHyperparameters(Hyperparameters):
+    """``eps``: added to the moments' eigenvalues; ``adam_eps``: of the grafted Adam; ``interval``: between two roots.
+
+    ``max_dim``: longest side of a block; shorter neighbouring axes are merged up to it.
+    """
+
+    beta1: Decay = 0.9
+    beta2: Decay = 0.999
+    eps: Positive = 1e-12
+    adam_eps: Positive = 1e-8
+    interval: Count = 100
+    max_dim: Count = 1024
+
+
+class StableAdamwHyperparameters(Hyperparameters):
+    beta1: Decay = 0.9
+    beta2: Decay = 0.99
+    eps: Positive = 1e-8
+
+
+class LapropHyperparameters(Hyperparameters):
+    beta1: Decay = 0.9
+    beta2: Decay = 0.999
+    eps: Positive = 1e-15
+
+
+class SignumHyperparameters(Hyperparameters):
+    momentum: Decay = 0.9
+
+
+class SamAdamwHyperparameters(AdamHyperparameters):
+    """``rho``: radius of the neighbourhood; the others are those of the AdamW below it."""
+
     rho: Positive = 0.05

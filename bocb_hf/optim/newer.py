@@ -26,6 +26,7 @@ NEWER_ROWS: tuple[OptimizerRow, ...] = (
         hyperparameters=h.MuonHyperparameters,
         build="bocb_hf.optim.muon:build",
         state_floats=1,
+        plain_decay=True,
         needs=frozenset({"matrix_split"}),
         compiles=True,
     ),
@@ -37,7 +38,8 @@ NEWER_ROWS: tuple[OptimizerRow, ...] = (
         implementation="pytorch_optimizer.SOAP",
         variant="Adam in Shampoo's eigenbasis, renewed every 10 steps by one power step and QR (in float32); the first "
         "gradient only starts the statistics; every axis of a convolution on its own, vectors by Adam",
-        why="the authors' algorithm; made to return NaN, where its decomposition would raise",
+        why="the authors' algorithm; made to return NaN, where its decomposition would raise, and to keep the momentum "
+        "in the eigenbasis, which saves a third",
         decay="decoupled",
         centres={"default": Centre(3e-3, 0.01, "library"), "demo": Centre(3e-3, 0.05, "ours")},
         released={"default": Centre(3e-3, 0.01, "library")},
@@ -45,6 +47,7 @@ NEWER_ROWS: tuple[OptimizerRow, ...] = (
         hyperparameters=h.SoapHyperparameters,
         build=_EXTRA + "soap",
         state_floats=6,
+        plain_decay=True,
         exceptions={
             "accumulation": "moments of few gradients have a null space, whose eigenvectors rounding turns about",
         },
@@ -66,6 +69,7 @@ NEWER_ROWS: tuple[OptimizerRow, ...] = (
         hyperparameters=h.ShampooHyperparameters,
         build="bocb_hf.optim.shampoo:build",
         state_floats=4,
+        plain_decay=True,
     ),
     OptimizerRow(
         id="schedulefreesgd",
@@ -128,6 +132,7 @@ NEWER_ROWS: tuple[OptimizerRow, ...] = (
         build="bocb_hf.optim.kron:build",
         state_floats=3,
         exceptions={"independent": "the probes of all tensors come from one generator, in the order of the tensors"},
+        plain_decay=True,
     ),
     OptimizerRow(
         id="mars",
@@ -146,6 +151,7 @@ NEWER_ROWS: tuple[OptimizerRow, ...] = (
         hyperparameters=h.MarsHyperparameters,
         build="bocb_hf.optim.mars:build",
         state_floats=3,
+        plain_decay=True,
         compiles=True,
     ),
     OptimizerRow(
@@ -165,6 +171,7 @@ NEWER_ROWS: tuple[OptimizerRow, ...] = (
         build=_EXTRA + "ademamix",
         state_floats=3,
         needs=frozenset({"run_length"}),
+        plain_decay=True,
         elementwise=True,
     ),
     OptimizerRow(
@@ -210,6 +217,7 @@ NEWER_ROWS: tuple[OptimizerRow, ...] = (
         hyperparameters=h.AdoptHyperparameters,
         build=_TIMM + "adopt",
         state_floats=2,
+        plain_decay=True,
         elementwise=True,
         compiles=True,
     ),
@@ -227,6 +235,7 @@ NEWER_ROWS: tuple[OptimizerRow, ...] = (
         hyperparameters=h.AdamHyperparameters,
         build=_TIMM + "cadamw",
         state_floats=2,
+        plain_decay=True,
         compiles=True,
     ),
     OptimizerRow(
@@ -243,6 +252,7 @@ NEWER_ROWS: tuple[OptimizerRow, ...] = (
         hyperparameters=h.LionHyperparameters,
         build=_TIMM + "clion",
         state_floats=1,
+        plain_decay=True,
         compiles=True,
     ),
     OptimizerRow(

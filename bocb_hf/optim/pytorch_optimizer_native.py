@@ -5,6 +5,7 @@ Every argument is named: the package's classes take ``**kwargs`` and drop what t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch.optim import Optimizer
 
 from bocb_hf.errors import InputError, missing_extra
 from bocb_hf.optim import hyperparameters as hp
+from bocb_hf.optim.newton_schulz import symmetric_product
 
 try:
     import pytorch_optimizer as po
@@ -36,12 +38,52 @@ def _spread_nan(optimizer: Optimizer) -> None:
 
 
 class Soap(po.SOAP):
-    """SOAP that answers a gradient which is not finite with NaN."""
+    """SOAP that answers a gradient which is not finite with NaN, and costs two thirds.
 
+    The package rotates the momentum into the eigenbasis in every step. Here it stays there and is turned when the basis
+    changes, and the moments, which are symmetric, are multiplied in strips. Both are the same in exact arithmetic.
+    """
+
+    @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> Any:
         """Takes one step; a parameter without a gradient stays as it is."""
         _spread_nan(self)
-        return super().step(closure)
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            self.init_group(group)
+            group["step"] += 1
+            if group["step"] == 1:  # the first gradient only starts the statistics
+                continue
+            (beta1, beta2), count = group["betas"], group["step"] - 1
+            rate = group["lr"] * math.sqrt(1 - beta2**count) / (1 - beta1**count)
+            for p in group["params"]:
+                if p.grad is None:
+                    continue
+                state = self.state[p]
+                if "exp_avg" in state:  # as the package starts it, or as it saved it
+                    state["rotated"] = self.project(state.pop("exp_avg"), state)
+                gradient = self.project(p.grad, state)
+                rotated = state["rotated"].lerp_(gradient, 1 - beta1)
+                square = state["exp_avg_sq"].mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
+                update = self.project(rotated / square.sqrt().add_(group["eps"]), state, project_type="backward")
+                p.add_(update, alpha=-rate).mul_(1 - group["lr"] * group["weight_decay"])
+                _accumulate(state, p.grad)
+                if count % group["precondition_frequency"] == 0:
+                    average = self.project(rotated, state, project_type="backward")
+                    state["Q"] = self.get_orthogonal_matrix_qr(state)
+                    state["rotated"] = self.project(average, state)
+        return loss
+
+
+def _accumulate(state: dict[str, Any], gradient: torch.Tensor) -> None:
+    """Takes a gradient into the running averages of its moments along each axis that has one."""
+    for axis, moment in enumerate(state["GG"]):
+        if len(moment):
+            rows = gradient.movedim(axis, 0).flatten(1)  # (n, rest)
+            moment.lerp_(symmetric_product(rows, rows.mT), 1 - state["shampoo_beta"])
 
 
 class Sam(po.SAM):
@@ -151,4 +193,39 @@ def sam(groups: Groups, lr: float, h: hp.SamHyperparameters) -> Optimizer:
         lr=lr,
         momentum=h.momentum,
         fused=True,
+    )
+
+
+def samadamw(groups: Groups, lr: float, h: hp.SamAdamwHyperparameters) -> Optimizer:
+    """SAM over AdamW."""
+    return Sam(
+        groups,
+        base_optimizer=torch.optim.AdamW,
+        rho=h.rho,
+        adaptive=False,
+        use_gc=False,
+        perturb_eps=1e-12,
+        lr=lr,
+        betas=(h.beta1, h.beta2),
+        eps=h.eps,
+        fused=True,
+    )
+
+
+def signum(groups: Groups, lr: float, h: hp.SignumHyperparameters) -> Optimizer:
+    """Signum with decoupled decay."""
+    return po.SignSGD(groups, lr=lr, momentum=h.momentum, weight_decouple=True, foreach=False, maximize=False)
+
+
+def stableadamw(groups: Groups, lr: float, h: hp.StableAdamwHyperparameters) -> Optimizer:
+    """StableAdamW without the summation for low precision."""
+    return po.StableAdamW(
+        groups,
+        lr=lr,
+        betas=(h.beta1, h.beta2),
+        kahan_sum=False,
+        weight_decouple=True,
+        eps=h.eps,
+        foreach=False,
+        maximize=False,
     )

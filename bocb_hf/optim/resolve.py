@@ -13,6 +13,8 @@ from bocb_hf.optim import OPTIMIZERS
 from bocb_hf.optim.row import Grid, OptimizerRow
 from bocb_hf.schema import Scalar, describe_errors
 
+CAUTIOUS_DECAY = "cautious_decay"  # a hyper-parameter of every row with plain decay, beside its own
+
 
 @dataclass(frozen=True)
 class ResolvedOptimizer:
@@ -112,8 +114,18 @@ def resolve_hyperparameters(row: OptimizerRow, given: Mapping[str, Scalar]) -> d
     Raises:
         InputError: A hyper-parameter that the row does not have, or that is out of range.
     """
-    model = row.hyperparameters
+    model, own = row.hyperparameters, dict(given)
+    cautious = own.pop(CAUTIOUS_DECAY, False)
+    if not isinstance(cautious, bool):
+        raise InputError(f"{CAUTIOUS_DECAY}: must be true or false, not {cautious!r}")
+    if cautious and not row.plain_decay:
+        raise InputError(
+            f"{CAUTIOUS_DECAY}: {row.id} has no decay that only takes lr·λ·θ off the weights, so that it cannot be "
+            "cautious; leave it out, or choose an optimizer whose decay is plain (`bocb check-optimizer ID` says so)"
+        )
     try:
-        return cast(dict[str, Scalar], model.model_validate(dict(given)).model_dump())
+        resolved = cast(dict[str, Scalar], model.model_validate(own).model_dump())
     except ValidationError as error:
         raise InputError("; ".join(describe_errors(error, model))) from None
+    # as every option that came after the first records: written, and hashed, only when it is on
+    return resolved | {CAUTIOUS_DECAY: True} if cautious else resolved

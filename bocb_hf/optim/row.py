@@ -8,6 +8,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from bocb_hf.schema import Scalar
+
 # The study's four categories (Section 3.2).
 CATEGORIES = {
     "a": "fixed learning rate, momentum",
@@ -115,10 +117,14 @@ class OptimizerRow:
             of the network; such an optimizer may step on shards of parameters.
         compiles: Whether ``torch.compile`` takes its step (``runtime.compile_optimizer``). The others run fused kernels
             or look at numbers on the way.
+        plain_decay: Whether its decay takes lr·λ·θ off the weights and the rest of its step does not depend on that.
+            Such an optimizer has one hyper-parameter more, ``cautious_decay``.
         exceptions: Checks of the conformance suite that do not apply, each with its reason.
         reference: For a plug-in, its update in numpy (``bocb_hf.optim.conformance.reference``) as
             ``module:function``. Those of the rows of this package are in ``bocb_hf.optim.references``.
         tolerance: Of the comparison with that reference.
+        checked_with: Hyper-parameters other than the defaults that the conformance suite uses, so that what acts every
+            hundredth step acts within its two dozen steps.
     """
 
     id: str
@@ -141,9 +147,11 @@ class OptimizerRow:
     refuses: Mapping[str, str] = field(default_factory=dict[str, str])
     elementwise: bool = False
     compiles: bool = False
+    plain_decay: bool = False
     exceptions: Mapping[str, str] = field(default_factory=dict[str, str])
     reference: str | None = None
     tolerance: float = 1e-10
+    checked_with: Mapping[str, Scalar] = field(default_factory=dict[str, Scalar])
 
     def centre(
         self, setting: str, data: str | None = None, batch_size: int | None = None, grid: Grid = "ours"

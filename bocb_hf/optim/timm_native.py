@@ -6,35 +6,20 @@ from typing import Any
 
 from timm.optim.adabelief import AdaBelief
 from timm.optim.adafactor import Adafactor
-from timm.optim.adamp import AdamP
 from timm.optim.adamw import AdamWLegacy
 from timm.optim.adan import Adan
 from timm.optim.adopt import Adopt
 from timm.optim.lamb import Lamb
+from timm.optim.laprop import LaProp
 from timm.optim.lars import Lars
 from timm.optim.lion import Lion
+from timm.optim.nadamw import NAdamW
 from timm.optim.nvnovograd import NvNovoGrad
-from timm.optim.sgdp import SGDP
 from torch.optim import Optimizer
 
 from bocb_hf.optim import hyperparameters as hp
 
 Groups = list[dict[str, Any]]
-
-
-def sgdp(groups: Groups, lr: float, h: hp.SgdpHyperparameters) -> Optimizer:
-    """Builds SGDP."""
-    return SGDP(
-        groups,
-        lr=lr,
-        momentum=h.momentum,  # type: ignore[arg-type] - annotated by its default of 0
-        dampening=0,
-        nesterov=False,
-        eps=h.eps,
-        delta=h.delta,
-        wd_ratio=h.wd_ratio,
-        caution=False,
-    )
 
 
 def lion(groups: Groups, lr: float, h: hp.LionHyperparameters) -> Optimizer:
@@ -77,20 +62,6 @@ def lars(groups: Groups, lr: float, h: hp.LarsHyperparameters) -> Optimizer:
         trust_coeff=h.trust_coefficient,
         eps=h.eps,
         foreach=False,
-    )
-
-
-def adamp(groups: Groups, lr: float, h: hp.AdampHyperparameters) -> Optimizer:
-    """Builds AdamP."""
-    return AdamP(
-        groups,
-        lr=lr,
-        betas=(h.beta1, h.beta2),
-        eps=h.eps,
-        delta=h.delta,
-        wd_ratio=h.wd_ratio,
-        nesterov=False,
-        caution=False,
     )
 
 
@@ -177,6 +148,35 @@ def cadamw(groups: Groups, lr: float, h: hp.AdamHyperparameters) -> Optimizer:
         eps=h.eps,
         amsgrad=False,
         caution=True,
+        corrected_weight_decay=False,
+        foreach=False,
+    )
+
+
+def nadamw(groups: Groups, lr: float, h: hp.AdamHyperparameters) -> Optimizer:
+    """NAdamW without a momentum schedule."""
+    return NAdamW(
+        groups,
+        lr=lr,
+        betas=(h.beta1, h.beta2),
+        eps=h.eps,
+        caution=False,
+        corrected_weight_decay=False,
+        maximize=False,
+        foreach=False,
+        capturable=False,
+        clipping_threshold=None,
+    )
+
+
+def laprop(groups: Groups, lr: float, h: hp.LapropHyperparameters) -> Optimizer:
+    """LaProp."""
+    return LaProp(
+        groups,
+        lr=lr,
+        betas=(h.beta1, h.beta2),
+        eps=h.eps,
+        caution=False,
         corrected_weight_decay=False,
         foreach=False,
     )

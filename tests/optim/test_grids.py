@@ -26,6 +26,7 @@ SMALLEST_DIFFERENCE = 0.05
 
 # Published records of the demo were tuned around LAMB's centre, and its trust ratio decides how much a decay does.
 NO_FIXED_SHARE = {"adam", "adamax", "nadam", "adabound", "adagrad", "adadelta", "rmsprop", "lamb", "lars"}
+NO_FIXED_SHARE |= {"splus"}  # the shape of a matrix decides
 # Rows whose ``released`` grid had no decay at its centre, and so five equal points.
 WITHOUT_DECAY = {"adamp", "adafactor", "adabelief", "radabelief", "kron", "mars", "ademamix", "prodigy", "adopt"}
 WITHOUT_DECAY |= {"schedulefreeadamw", "schedulefreesgd"}

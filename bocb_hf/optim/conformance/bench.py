@@ -102,6 +102,7 @@ def make_optimizer(
     wide = [(name, p) for name, p in parameters.items() if p.ndim > 1]
     narrow = [(name, p) for name, p in parameters.items() if p.ndim <= 1]
     groups = ParamGroups(wide, narrow, frozenset(name for name, _ in wide))
+    hyperparameters = {**row.checked_with, **(hyperparameters or {})}
     return build_optimizer(resolve_row(row, "default", lr, weight_decay, hyperparameters, RUN_STEPS), groups)
 
 

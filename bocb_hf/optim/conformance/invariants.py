@@ -19,7 +19,7 @@ NOISE_STEPS = 200
 DECAY_TOLERANCE = 0.3  # of the stated shrinkage; a momentum of 0.95 that decay joins takes 20 of the steps to fill
 GROWTH_STEPS = 500
 SIZE_STEPS = 100
-LARGEST_GROWTH = 20.0  # of the size of a step, between the first steps and the last, at a constant learning rate
+LARGEST_GROWTH = 10.0  # of the size of a step, between the first steps and the last, at a constant learning rate
 
 
 def _fixed(bench: Bench, towards: float = 0.0) -> Callable[[], None]:

@@ -7,7 +7,7 @@ import importlib
 import io
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import numpy as np
 import torch
@@ -86,7 +86,7 @@ def compare_with_reference(
             lr=schedule,
             base_lr=lr,
             steps=STEPS,
-            h=row.hyperparameters(**(hyperparameters or {})),
+            h=row.hyperparameters(**{**row.checked_with, **(hyperparameters or {})}),
         )
         expected = reference(case)
         deviations = [_deviation(bench, expected.trained, case)]
@@ -132,9 +132,7 @@ def _deviation(bench: Bench, expected: list[Any], case: Case) -> float:
 
 def hyperparameters(row: OptimizerRow) -> str:
     """Every hyper-parameter changes the update, and an unknown one raises."""
-    typed = row.hyperparameters()
-    # read one by one: a dump leaves out those that came later and are at their default
-    defaults: dict[str, Scalar] = {name: getattr(typed, name) for name in type(typed).model_fields}
+    defaults = dict(row.hyperparameters(**row.checked_with))  # also those that are left out where at their default
     tensors = start(cb.SMALL)
 
     def run(**changes: Scalar) -> dict[str, Tensor]:
@@ -152,11 +150,15 @@ def hyperparameters(row: OptimizerRow) -> str:
         for _ in range(STEPS):
             with torch.no_grad():
                 bench.step(fill)
-        return bench.values()
+        values = bench.values()
+        if "train_eval" in row.needs:  # a hyper-parameter may reach what is evaluated alone
+            cast(Any, bench.optimizer).eval()
+            values |= {f"evaluated {name}": value for name, value in bench.values().items()}
+        return values
 
     base = run()
     for name, value in defaults.items():
-        changed = _other(value)
+        changed = _other(value, row.hyperparameters.model_fields[name].annotation)
         result = run(**{name: changed})
         require(
             any(not torch.equal(result[k], base[k]) for k in base),
@@ -169,13 +171,14 @@ def hyperparameters(row: OptimizerRow) -> str:
     raise cb.NonConformance("an unknown hyper-parameter was dropped in silence")
 
 
-def _other(value: Scalar) -> Scalar:
+def _other(value: Scalar, annotation: Any) -> Scalar:
+    """Another value that the annotation allows."""
     if isinstance(value, bool):
         return not value
     if isinstance(value, int):
         return 2 if value != 2 else 3
     if isinstance(value, str):
-        return "original"
+        return next(other for other in get_args(annotation) if other != value)
     return 0.25 if value == 0.5 else 0.5
 
 
@@ -283,7 +286,7 @@ def add_group(row: OptimizerRow) -> str:
 
 def memory(row: OptimizerRow) -> str:
     """The state is as large as the row says."""
-    bench = make_bench(row, {"matrix": torch.randn(64, 64)})
+    bench = make_bench(row, {"matrix": torch.randn(64, 64)}, hyperparameters=dict(row.hyperparameters()))
     run_noise(bench, 2)
     found = cb.state_numbers(bench.optimizer.state[bench.parameters["matrix"]]) / 64**2
     require(

@@ -16,9 +16,9 @@ def references() -> Mapping[str, tuple[Reference, float]]:
 
     The tolerance bounds the largest deviation of any weight over the largest distance that any weight has moved.
     """
-    from bocb_hf.optim.references import adaptive, current, estimated, fixed, matrix, newer
+    from bocb_hf.optim.references import adaptive, added, current, estimated, fixed, matrix, newer
 
     found: dict[str, tuple[Reference, float]] = {}
-    for module in (fixed, adaptive, estimated, current, newer, matrix):
+    for module in (fixed, adaptive, estimated, current, newer, matrix, added):
         found |= module.REFERENCES
     return found

@@ -1,0 +1,192 @@
+"""SGDP and AdamP: steps without their radial part where a weight looks scale-invariant.
+
+Heo et al., *AdamP: Slowing Down the Slowdown for Momentum Optimizers on Scale-invariant Weights*, arXiv 2006.08217,
+Algorithms 1 and 2. With the step p of SGD with momentum or of Adam, for tensors of two axes and more, first channel by
+channel and then for the tensor as a whole:
+
+    if |cos(w, g)| < δ/√dim(w), for every channel:   p ← p − (ŵ·p)ŵ  with ŵ = w/(‖w‖ + ε),  and the decay times wd_ratio
+
+The arithmetic is that of timm's classes. What differs is the cost: torch's ``cosine_similarity`` is five times as slow
+as the three sums over rows that it stands for, and both views need the same three.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from bocb_hf.optim.hyperparameters import AdampHyperparameters, SgdpHyperparameters
+
+
+def radial_part(weight: Tensor, gradient: Tensor, step: Tensor, delta: float, eps: float) -> Tensor | None:
+    """What is to be taken off the step, or None if the weight does not look scale-invariant.
+
+    Args:
+        weight: Of two axes or more, as the next two.
+        gradient: Whose direction decides.
+        step: What is projected.
+        delta: Cosine below which a weight counts as scale-invariant, before division by the root of its size.
+        eps: Added to the norm of the weight, and the least norm in the cosine.
+    """
+    if weight.ndim < 2:
+        return None
+    w, g = (tensor.reshape(len(tensor), -1) for tensor in (weight, gradient))  # (channels, rest)
+    dots = (w * g).sum(dim=1)
+    w_norms, g_norms = torch.linalg.vector_norm(w, dim=1), torch.linalg.vector_norm(g, dim=1)
+    cosines = dots.abs() / (w_norms.clamp(min=eps) * g_norms.clamp(min=eps))
+    if cosines.max() < delta / math.sqrt(w.shape[1]):
+        shares = (w * step.reshape(w.shape)).sum(dim=1) / (w_norms + eps).square()
+        return (w * shares[:, None]).view(weight.shape)
+    w_norm, g_norm = torch.linalg.vector_norm(w_norms), torch.linalg.vector_norm(g_norms)
+    cosine = dots.sum().abs() / (w_norm.clamp(min=eps) * g_norm.clamp(min=eps))
+    if cosine < delta / math.sqrt(w.numel()):
+        return weight * ((w * step.reshape(w.shape)).sum() / (w_norm + eps).square())
+    return None
+
+
+class SGDP(Optimizer):
+    """SGDP.
+
+    Args:
+        params: Parameters or groups.
+        lr: Learning rate.
+        momentum: μ.
+        delta: δ.
+        wd_ratio: Share of the decay that a projected weight keeps.
+        eps: ε.
+        in_buffer: Whether the momentum buffer itself is projected, as in the study's code, so that radial momentum is
+            lost for good; Algorithm 1 projects the step alone.
+        weight_decay: Decoupled, scaled by 1/(1 − μ).
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float,
+        momentum: float,
+        delta: float,
+        wd_ratio: float,
+        eps: float,
+        in_buffer: bool,
+        weight_decay: float = 0.0,
+    ) -> None:
+        defaults = {
+            "lr": lr,
+            "momentum": momentum,
+            "delta": delta,
+            "wd_ratio": wd_ratio,
+            "eps": eps,
+            "weight_decay": weight_decay,
+        }
+        super().__init__(params, defaults)
+        self.in_buffer = in_buffer
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """One step."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            lr, momentum = group["lr"], group["momentum"]
+            for p in group["params"]:
+                if p.grad is None:
+                    continue
+                state, ratio = self.state[p], 1.0
+                if not state:
+                    state["momentum"] = torch.zeros_like(p)
+                step = state["momentum"].mul_(momentum).add_(p.grad)
+                radial = radial_part(p, p.grad, step, group["delta"], group["eps"])
+                if radial is not None:
+                    step = step.sub_(radial) if self.in_buffer else step - radial
+                    ratio = group["wd_ratio"]
+                if group["weight_decay"] != 0:
+                    p.mul_(1 - lr * group["weight_decay"] * ratio / (1 - momentum))
+                p.add_(step, alpha=-lr)
+        return loss
+
+
+class AdamP(Optimizer):
+    """AdamP.
+
+    Args:
+        params: Parameters or groups.
+        lr: Learning rate.
+        betas: Decay of the moments.
+        delta: δ.
+        wd_ratio: Share of the decay that a projected weight keeps.
+        eps: ε, and Adam's.
+        weight_decay: Decoupled.
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float,
+        betas: tuple[float, float],
+        delta: float,
+        wd_ratio: float,
+        eps: float,
+        weight_decay: float = 0.0,
+    ) -> None:
+        defaults = {
+            "lr": lr,
+            "betas": betas,
+            "delta": delta,
+            "wd_ratio": wd_ratio,
+            "eps": eps,
+            "weight_decay": weight_decay,
+        }
+        super().__init__(params, defaults)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """One step."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            lr, (beta1, beta2), eps = group["lr"], group["betas"], group["eps"]
+            for p in group["params"]:
+                if p.grad is None:
+                    continue
+                state, ratio = self.state[p], 1.0
+                if not state:
+                    state["step"] = 0
+                    state["exp_avg"] = torch.zeros_like(p)
+                    state["exp_avg_sq"] = torch.zeros_like(p)
+                state["step"] += 1
+                exp_avg = state["exp_avg"].lerp_(p.grad, 1 - beta1)
+                exp_avg_sq = state["exp_avg_sq"].mul_(beta2).addcmul_(p.grad, p.grad, value=1 - beta2)
+                divisor = exp_avg_sq.sqrt().div_(math.sqrt(1 - beta2 ** state["step"])).add_(eps)
+                step = torch.div(exp_avg, divisor, out=divisor)
+                radial = radial_part(p, p.grad, step, group["delta"], eps)
+                if radial is not None:
+                    step.sub_(radial)
+                    ratio = group["wd_ratio"]
+                if group["weight_decay"] != 0:
+                    p.mul_(1 - lr * group["weight_decay"] * ratio)
+                p.add_(step, alpha=-lr / (1 - beta1 ** state["step"]))
+        return loss
+
+
+def sgdp(groups: list[dict[str, Any]], lr: float, h: SgdpHyperparameters) -> Optimizer:
+    """SGDP over parameter groups."""
+    return SGDP(groups, lr=lr, momentum=h.momentum, delta=h.delta, wd_ratio=h.wd_ratio, eps=h.eps, in_buffer=False)
+
+
+def sgdpupstream(groups: list[dict[str, Any]], lr: float, h: SgdpHyperparameters) -> Optimizer:
+    """SGDP of the study's code over parameter groups."""
+    return SGDP(groups, lr=lr, momentum=h.momentum, delta=h.delta, wd_ratio=h.wd_ratio, eps=h.eps, in_buffer=True)
+
+
+def adamp(groups: list[dict[str, Any]], lr: float, h: AdampHyperparameters) -> Optimizer:
+    """AdamP over parameter groups."""
+    return AdamP(groups, lr=lr, betas=(h.beta1, h.beta2), delta=h.delta, wd_ratio=h.wd_ratio, eps=h.eps)
