@@ -11,6 +11,9 @@ preconditioner every so many steps is measured in steps with and without that, w
 
 Forward + backward alternates with AdamW too. It is measured at a small batch and multiplied: at 128 images DeiT-S would
 need more memory than a laptop has, and the time of a convolution or matrix product grows in proportion.
+
+What bounds SOAP is arithmetic: on ResNet-50 a step is 142 GFLOP of rotations, 48 of moments and 37 of renewed bases,
+beside about 1,000 of forward + backward at 32 px.
 """
 
 from __future__ import annotations
