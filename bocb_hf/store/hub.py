@@ -16,9 +16,10 @@ from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 
 from bocb_hf.errors import InputError
 from bocb_hf.runs.record import MAX_BYTES
+from bocb_hf.store import hub_calls
 from bocb_hf.store.hub_calls import client, explained, make_api, with_back_off
 from bocb_hf.store.hub_listing import list_repositories
-from bocb_hf.store.protocol import ConflictError, CopyOf, check_path, check_plain, check_repository, hub_calls, is_path
+from bocb_hf.store.protocol import ConflictError, CopyOf, check_path, check_plain, check_repository, is_path
 
 _NAMESPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,95}")
 # Loading a file of these formats can run code, so none is written or read.

@@ -8,9 +8,10 @@ from typing import Any
 from huggingface_hub import RepoFile
 
 from bocb_hf.errors import InputError
+from bocb_hf.store import hub_calls
 from bocb_hf.store.hub import download
 from bocb_hf.store.hub_calls import explained, make_api, with_back_off
-from bocb_hf.store.protocol import check_path, check_repository, hub_calls, is_path
+from bocb_hf.store.protocol import check_path, check_repository, is_path
 
 MAX_ENTRIES = 10_000
 
