@@ -260,6 +260,7 @@ OVERRIDES: dict[str, tuple[str, Any]] = {  # text and value of each field
     "data.image_column": ("picture", "picture"),
     "data.label_column": ("kind", "kind"),
     "data.evaluation_split": ("validation", "validation"),
+    "data.normalization": ("data", "data"),
     "training.epochs": ("7", 7),
     "training.batch_size": ("128", 128),
     "training.schedule": ("constant", "constant"),
@@ -448,6 +449,8 @@ CHANGED: dict[str, Any] = {
     "data.test_fraction": 0.25,
     "data.test_indices_sha256": "e" * 64,
     "data.evaluation_split": "validation",
+    "data.interpolation": "bilinear",
+    "data.normalization": "checkpoint",
     "data.mean": [0.2852, 0.2852, 0.2853],
     "data.std": [0.3528, 0.3528, 0.3529],
 }
@@ -471,7 +474,7 @@ def test_the_hash_of_an_identity_is_pinned() -> None:
 
 def test_the_hash_changes_with_every_scientific_field() -> None:
     names = sorted(leaves(Identity))
-    assert len(names) == 58
+    assert len(names) == 60
     assert sorted(CHANGED) == names
     hashes = {parse_strict(Identity, IDENTITY).config_hash()}
     for path in names:
