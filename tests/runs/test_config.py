@@ -381,6 +381,8 @@ IDENTITY: dict[str, Any] = {
         "validation_fraction": 0.1,
         "validation_indices_sha256": "b" * 64,
         "test_fraction": None,
+        "normalization": "data",
+        "interpolation": "bicubic",
         "test_indices_sha256": None,
         "evaluation_split": "test",
         "test_image_size": None,
@@ -493,7 +495,8 @@ def test_fields_that_came_later_leave_older_hashes_alone() -> None:
     old = copy.deepcopy(IDENTITY)
     for section, names in before.items():
         old[section] = {name: old[section][name] for name in names}
-    for name in ("test_image_size", "test_crop_ratio", "streaming", "test_fraction", "test_indices_sha256"):
+    later = ("test_image_size", "test_crop_ratio", "streaming", "test_fraction", "test_indices_sha256")
+    for name in (*later, "normalization", "interpolation"):
         del old["data"][name]
     identity = parse_strict(Identity, old)
     assert identity == parse_strict(Identity, IDENTITY)
