@@ -121,7 +121,7 @@ def render_readme(figures: PlanFigures) -> str:
     """The block of README between ``BEGIN`` and ``END``."""
     spread = ", ".join(f"{backbone_label(name)} {points:.1f}" for name, points in figures.spread.items())
     first = (
-        f"What it printed: {runs_text(figures)}, in {minutes(figures)} on {figures.workers} quiet cores of an "
+        f"What it printed: {runs_text(figures)}, in {minutes(figures)} on {figures.workers} cores of an "
         f"{figures.processor}, torch {figures.versions['torch']}, with the instructions of {figures.cpu_capability}. "
         "Configuration hashes are in `coupling.csv`."
     )
@@ -137,7 +137,7 @@ def render_plan(figures: PlanFigures) -> dict[str, str]:
     """The generated lines of the plan's header."""
     return {
         "Measured": figures.contrast[0].removeprefix("Primary contrast, "),
-        "Cost": f"{runs_text(figures)}; {minutes(figures)} on {figures.workers} quiet CPU cores",
+        "Cost": f"{runs_text(figures)}; {minutes(figures)} on {figures.workers} CPU cores",
     }
 
 

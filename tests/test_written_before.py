@@ -1,4 +1,4 @@
-"""What an earlier version wrote reads to the same: a store with its report, and the leaderboard that the package holds.
+"""What an earlier version wrote reads to the same: a store with its report, and the leaderboard that the package held.
 
 ``golden/store_of_0_1`` was written before the package was laid out in rooms: two cells with two seeds, their trials,
 cards and floors, without weights and pictures, and what ``bocb aggregate`` made of it.
@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from bocb_hf.leaderboard import DEMO
 from bocb_hf.leaderboard.read import LeaderboardFile
 from bocb_hf.report.analysis import analyse_records
 from bocb_hf.report.outputs import write_outputs
@@ -25,6 +24,7 @@ from bocb_hf.store.local import LocalStore
 from bocb_hf.store.write import render_repository
 
 GOLDEN = Path(__file__).resolve().parent / "golden" / "store_of_0_1"
+BOARD = GOLDEN.with_name("leaderboard_of_0_1.parquet")
 WHERE_IT_LAY = "/tmp/fixstore"  # tables name the store that they are made of
 
 # of the numbers below, computed by the version that wrote the file
@@ -78,11 +78,11 @@ def test_the_cards_are_rendered_again_as_they_are(store: LocalStore, contents: S
         assert store.read(name, "README.md") == (GOLDEN / "store" / "models" / name / "README.md").read_bytes()
 
 
-def test_the_leaderboard_of_the_package_has_its_numbers() -> None:
+def test_the_leaderboard_of_the_package_of_then_has_its_numbers() -> None:
     fields = ("mean", "n", "scores", "seeds", "test_loss", "train_loss", "residual", "residual_low", "residual_high")
     numbers = {
         name: {" × ".join(key): [getattr(cell, field) for field in fields] for key, cell in sorted(board.cells.items())}
-        for name, board in LeaderboardFile(DEMO).boards.items()
+        for name, board in LeaderboardFile(BOARD).boards.items()
     }
     text = json.dumps(numbers, sort_keys=True)
     assert len(numbers) > 1 and text.count("\\u00d7") > 100
