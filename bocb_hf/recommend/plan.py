@@ -7,6 +7,7 @@ from pathlib import Path
 import yaml
 
 from bocb_hf.errors import InputError
+from bocb_hf.files import replacing
 from bocb_hf.recommend.answer import Answer
 from bocb_hf.resources import find_config
 from bocb_hf.sweep.plan import load_plan
@@ -33,8 +34,8 @@ def write_plan(path: Path, config: str, given: Answer) -> None:
         f"# Command:  bocb sweep {path}\n"
     )
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(head + yaml.safe_dump(plan, sort_keys=False), encoding="utf-8")
+        with replacing(path) as temporary:
+            temporary.write_text(head + yaml.safe_dump(plan, sort_keys=False), encoding="utf-8")
     except OSError as error:
         raise InputError(f"--plan: cannot write {path}: {error.strerror}; choose another path") from error
     load_plan(path)

@@ -201,7 +201,7 @@ def test_dry_run_prints_everything_and_trains_nothing(setting: Path, tmp_path: P
     done = run_warm([TRAIN, "--config", str(setting), "--dry-run"], PYTHONIOENCODING="ascii")
     assert done.returncode == 0, done.stderr
     for text in (
-        "lr: 0.001",
+        "lr: 0.0005",  # AdamW's 0.001 at batch 100, times the root of 25/100
         "beta2: 0.999",
         "114,250 trainable",
         "16 = 2 epochs x 8",
