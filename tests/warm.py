@@ -91,6 +91,8 @@ for number, path in ((0, os.devnull), (1, request["stdout"]), (2, request["stder
     os.close(file)
 os.environ.clear()
 os.environ.update(request["environment"])
+for stream in (sys.stdout, sys.stderr):  # a new interpreter would read the variable
+    stream.reconfigure(encoding=os.environ.get("PYTHONIOENCODING", "utf-8"))
 os.chdir(request["folder"])
 paths = [p for p in request["environment"].get("PYTHONPATH", "").split(os.pathsep) if p]
 sys.path[:] = ["", *paths, *(p for p in sys.path if p and p not in paths)]
