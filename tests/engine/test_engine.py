@@ -70,7 +70,7 @@ def test_the_loop_equals_a_plain_pytorch_loop(sections: dict[str, Any]) -> None:
     averaged = {n: p.detach().clone() for n, p in model.named_parameters()}
     for epoch, batch in itertools.product(range(2), range(8)):
         step = 8 * epoch + batch
-        lr = 1e-3 * ((step + 1) / 2 if step < 2 else (1 + math.cos(math.pi * (step - 2) / 14)) / 2)
+        lr = prepared.optimizer.lr * ((step + 1) / 2 if step < 2 else (1 + math.cos(math.pi * (step - 2) / 14)) / 2)
         for group in optimizer.param_groups:
             group["lr"] = lr
         indices = epoch_order(200, 1, epoch)[25 * batch : 25 * batch + 25]

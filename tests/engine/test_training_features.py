@@ -194,7 +194,8 @@ def test_gradient_norm_and_step_size_against_a_plain_loop(sections: dict[str, An
         norms.append(float(torch.stack([p.grad.norm() for p in model.parameters() if p.grad is not None]).norm()))
         nn.utils.clip_grad_norm_(model.parameters(), 0.5)
         for group in optimizer.param_groups:
-            group["lr"] = 1e-3 * ((step + 1) / 2 if step < 2 else (1 + math.cos(math.pi * (step - 2) / 14)) / 2)
+            share = (step + 1) / 2 if step < 2 else (1 + math.cos(math.pi * (step - 2) / 14)) / 2
+            group["lr"] = prepared.optimizer.lr * share
         before = [p.detach().clone() for p in model.parameters()]
         optimizer.step()
         moved = torch.stack([(p - b).norm() for p, b in zip(model.parameters(), before, strict=True)]).norm()

@@ -42,6 +42,7 @@ from bocb_hf.recommend.answers import starts_of
 from bocb_hf.recommend.evidence import evidence_of
 from bocb_hf.recommend.tags import find_tags
 from bocb_hf.recommend.words import answer_text
+from bocb_hf.report.tables import escape_tex
 from bocb_hf.report.words.tables import optimizer_label
 from bocb_hf.results.dataset import LEADERBOARD
 from bocb_hf.runs.record import RunRecord
@@ -436,7 +437,7 @@ def test_downloads_hold_the_numbers_of_the_page(boards: dict[str, Board], own: B
             float(row["mean"]) == raw["mean"] and int(row["n"]) == raw["n"] and row["config_hash"] == raw["config_hash"]
         )
         shown = f"{raw['mean']:.2f} [{raw['low']:.2f}, {raw['high']:.2f}]"
-        assert shown in html and shown in tex
+        assert shown in html and escape_tex(shown) in tex
     assert tex.count("\\\\") == len(rows) + 1 and "\\toprule" in tex
 
 
