@@ -21,8 +21,7 @@ EXIT_OK, EXIT_INPUT, EXIT_INTERRUPTED = 0, 2, 130
 
 
 def stop_with_launcher() -> None:
-    """Lets this process get SIGTERM when accelerate's launcher dies (Linux); it passes no signal on to an only
-    child."""
+    """Asks Linux for SIGTERM when accelerate's launcher dies, since that passes no signal on to an only child."""
     launched = "ACCELERATE_MIXED_PRECISION" in os.environ  # set by the launcher, never by a user's shell
     if launched and sys.platform == "linux":
         pr_set_pdeathsig = 1

@@ -115,7 +115,7 @@ def check_runtime(config: RunConfig) -> None:
     """Refuses what this machine or installation cannot do.
 
     Raises:
-        InputError: The precision would have no effect, the memory format crashes, the instructions are not limited as
+        InputError: The precision would be ignored, the memory format would crash, the instructions are not limited as
             they should be, or the tracker is not installed.
     """
     runtime, on_gpu = config.runtime, torch.cuda.is_available() and not parse_flag_from_env("ACCELERATE_USE_CPU")
