@@ -1,4 +1,4 @@
-"""Data: data sets as rows, their images, splits and augmentation; may import ``runs`` and what lies below it.
+"""Data sets as rows, their images, splits and augmentation; this room may import ``runs`` and what lies below it.
 
 Importing this needs no torch; ``bocb_hf.data.images`` loads and decodes the images.
 """
@@ -21,18 +21,18 @@ class DatasetRow:
     """One data set whose facts are known, so that a run needs nothing but its name.
 
     Attributes:
-        id: Its name here.
-        hub_id: The data set on the Hub that it is, or that it is taken from.
+        id: Name of the data set in this project.
+        hub_id: Id on the Hub of the data set, or of the one that it is taken from.
         licence: SPDX id of the licence of the images.
         revision: Commit sha on the Hub; for an embedded set, the start of its content hash.
         embedded: Folder inside the package, or None when the data set is downloaded from the Hub.
-        image_size: Native side of the images in pixels; for photographs of many sizes, that of the study's input.
+        image_size: Native side of the images in pixels; for photographs of many sizes, the side of the study's input.
         mean: Mean of each channel of the train split, in 0..1.
         std: Standard deviation of each channel of the train split, in 0..1.
-        image_column: Column of the images; None where only one can be meant.
-        label_column: Column of the labels; None where only one can be meant.
+        image_column: Column of the images; None where only one column can be meant.
+        label_column: Column of the labels; None where only one column can be meant.
         evaluation_split: Split that counts as test unless a run names another.
-        sizes: Images in each split, which a stream does not always say.
+        sizes: Number of images in each split, which a stream does not always say.
     """
 
     id: str
@@ -82,7 +82,7 @@ DATASETS.add(
     DatasetRow(
         id="cifar100",
         hub_id="uoft-cs/cifar100",
-        licence="unknown",  # what the Hub says; its authors state none
+        licence="unknown",  # the Hub says so, and the authors state no licence
         revision="aadb3af77e9048adbea6b47c21a81e47dd092ae5",
         embedded=None,
         image_size=32,
@@ -98,7 +98,7 @@ DATASETS.add(
     DatasetRow(
         id="imagenet1k",
         hub_id="ILSVRC/imagenet-1k",
-        licence="other",  # its own terms, for research
+        licence="other",  # ImageNet has its own terms, for research
         revision="49e2ee26f3810fb5a7536bbf732a7b07389a47b5",
         embedded=None,
         image_size=224,
@@ -116,9 +116,9 @@ def content_revision(folder: Path, files: Iterable[Path] | None = None) -> str:
     """Revision of a data set in a folder: a hash of its data files' names and bytes, 40 hexadecimal digits.
 
     Args:
-        folder: Of the data set.
-        files: Those that are read, relative to it; without them, all that are neither hidden, nor a system's, nor its
-            README.md and LICENSE.
+        folder: Folder of the data set.
+        files: Files that are read, relative to the folder; None takes all files that are neither hidden, nor of the
+            operating system, nor README.md or LICENSE.
 
     Raises:
         InputError: The folder holds no data files, or one of them cannot be read.
@@ -130,7 +130,7 @@ def content_revision(folder: Path, files: Iterable[Path] | None = None) -> str:
 
 
 def first_revision(folder: Path) -> str:
-    """The revision as older releases computed it, where every file counted, also those that are never read."""
+    """The revision as older releases computed it: every file counted, even files that are never read."""
     files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in {"README.md", "LICENSE"})
     return _hash_files(folder, [path.relative_to(folder) for path in files])
 

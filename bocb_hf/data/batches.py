@@ -15,12 +15,12 @@ from bocb_hf.data.stream import StreamSource
 
 
 def open_source(images: TrainImages, order: Order, workers: int | None = None, pin: bool = False) -> TrainSource:
-    """The source of training batches that fits how a split is held.
+    """Opens the source of training batches that fits the form in which a split is held.
 
     Args:
         images: The training split.
         order: Which training images this process takes, and when.
-        workers: ``runtime.workers``; None chooses by the cores.
+        workers: ``runtime.workers``; None chooses the number by the cores.
         pin: Whether batches go to page-locked memory, for a GPU.
     """
     if isinstance(images, Images):
@@ -33,11 +33,11 @@ def open_source(images: TrainImages, order: Order, workers: int | None = None, p
 def evaluation_batches(
     images: TestImages, size: int, process: int = 0, processes: int = 1, workers: int | None = None
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Batches of a split: one process of several takes every n-th image, where n is the number of processes.
+    """Reads a split in batches; each of n processes takes every n-th image.
 
     Args:
         images: The split.
-        size: Images in a batch.
+        size: Number of images in a batch.
         process: Index of this process.
         processes: Number of processes.
         workers: ``runtime.workers``, for a split that is decoded while it is read.

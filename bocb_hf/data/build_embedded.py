@@ -49,7 +49,7 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
 
 
 def stratified(labels: NDArray[np.uint8], size: int, seed: int) -> NDArray[np.int64]:
-    """Sorted indices of a stratified sample, so that the choice does not depend on an order of rows."""
+    """Draws a stratified sample of ``size`` images, and returns its indices in rising order."""
     chosen, _ = train_test_split(np.arange(len(labels)), train_size=size, stratify=labels, random_state=seed)
     return np.sort(chosen)
 
@@ -74,7 +74,7 @@ def write_split(name: str, images: NDArray[np.uint8], labels: NDArray[np.uint8],
 
 
 def main() -> None:
-    """Command line."""
+    """Runs the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", type=Path, help="folder with the four *-ubyte.gz files")
     parser.add_argument("--target", type=Path, default=EMBEDDED / "fashion_mnist_subset")

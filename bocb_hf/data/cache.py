@@ -2,8 +2,9 @@
 
 A split is one safetensors file (``labels`` int64, ``pixels`` uint8), named after a hash of everything that decides its
 content. It is written under a lock and moved into place when it is whole, so that several processes decode it once and
-none sees a part. Opening it checks its size, its parameters, and a digest of its labels and of some images; a file that
-fails is decoded again. Nothing is deleted here: the folder may be emptied by hand at any time.
+none sees an unfinished file. Opening it checks its size, its parameters, and a digest of its labels and of some images;
+a split whose file fails a check is decoded again. Nothing is deleted here: the folder may be emptied by hand at any
+time.
 """
 
 from __future__ import annotations
@@ -33,9 +34,9 @@ from bocb_hf.schema import canonical_json
 
 log = logging.getLogger(__name__)
 
-SMALL = 4 * 2**20  # bytes; less is decoded anew by every process, in a blink, and never written
-_LAYOUT = 2  # raised when files of before cannot be read, or would be decoded differently
-_CHECKED = 64  # images in the digest
+SMALL = 4 * 2**20  # bytes; a smaller split is decoded quickly by every process anew, and never written
+_LAYOUT = 2  # this number is raised when older files cannot be read, or would be decoded differently
+_CHECKED = 64  # number of images in the digest
 
 Parameters = Mapping[str, str | int]
 Pieces = Callable[[], Iterator[tuple[Tensor, Tensor]]]  # pixels (n, 3, H, W) uint8 and labels (n,) int64, in order
@@ -47,7 +48,7 @@ class ToDecode:
 
     Attributes:
         images: Number of images.
-        shape: Height and width of each once decoded.
+        shape: Height and width of each decoded image.
         parameters: Everything beside number and shape that decides the pixels.
         pieces: Decodes the split, piece by piece.
     """
@@ -64,7 +65,7 @@ class ToDecode:
 
     @property
     def description(self) -> str:
-        """All parameters as canonical JSON; Pillow's version counts, since its resizing may change."""
+        """All parameters as canonical JSON, with Pillow's version, since its resizing may change."""
         own = {"layout": _LAYOUT, "pillow": PIL.__version__, "images": self.images, "shape": list(self.shape)}
         return canonical_json({**own, **self.parameters})
 
@@ -90,7 +91,7 @@ def decode_to_memory(wanted: ToDecode) -> Images:
 
 
 def load_decoded(wanted: ToDecode, folder: Path) -> Images:
-    """The split from its file, which is written first if it is not there or not whole.
+    """Loads a split from its file, which is written first if it is missing or not whole.
 
     Raises:
         InputError: The folder cannot be written or is full; an image is damaged.
@@ -111,12 +112,12 @@ def load_decoded(wanted: ToDecode, folder: Path) -> Images:
 
 
 def remember(folder: Path, parameters: Parameters, find: Callable[[], Any]) -> Any:
-    """A fact about the data that takes long to find, from its file, or found and written.
+    """Reads a fact about the data that takes long to find from its file, or finds it and writes the file.
 
     Args:
         folder: Folder of the cache.
         parameters: Everything that decides the fact.
-        find: Finds the fact; the result is plain JSON.
+        find: Function that finds the fact and returns it as plain JSON values.
 
     Raises:
         InputError: The folder cannot be written.
@@ -128,7 +129,7 @@ def remember(folder: Path, parameters: Parameters, find: Callable[[], Any]) -> A
         if known["parameters"] == description:
             return known["fact"]
     except (OSError, ValueError, KeyError, TypeError):
-        pass  # not there, or torn: found again
+        pass  # the file is missing or damaged, so the fact is found again
     fact = find()
     try:
         with replacing(path) as partial:
@@ -139,7 +140,7 @@ def remember(folder: Path, parameters: Parameters, find: Callable[[], Any]) -> A
 
 
 def _unwritable(path: Path, error: OSError, space: str) -> InputError:
-    """The error for a cache that cannot be written: names what led to its folder."""
+    """Makes the error for a cache that cannot be written; it names the setting that led to its folder."""
     variable = next((v for v in ("HF_HOME", "XDG_CACHE_HOME") if path.parent == _folder_of(v)), None)
     named = f" (the folder follows from {variable}={os.environ[variable]})" if variable else ""
     return InputError(
@@ -155,7 +156,7 @@ def _folder_of(variable: str) -> Path | None:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Waits until no other process writes the file, and logs that it waits."""
+    """Inside this context, no other process writes the file; if it has to wait for that, the log says so."""
     lock = FileLock(path.with_suffix(".lock"))
     try:
         lock.acquire(timeout=0)
@@ -169,7 +170,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _open(path: Path, wanted: ToDecode) -> Images | None:
-    """The memory-mapped file if it is whole and holds this split."""
+    """Opens the memory-mapped file; returns None unless it is whole and holds this split."""
     try:
         with safe_open(path, "pt") as file:  # checks that the tensors fill the file
             metadata: dict[str, str] = file.metadata() or {}
@@ -186,7 +187,7 @@ def _open(path: Path, wanted: ToDecode) -> Images | None:
 
 
 def _write(path: Path, wanted: ToDecode) -> Images:
-    """Decodes into a file beside ``path``, and moves it there when it is whole."""
+    """Decodes into a file beside ``path``, and moves that to ``path`` when it is whole."""
     log.info("decoding %d images (%.2f GB) to %s", wanted.images, wanted.size / 1e9, path)
     started = time.perf_counter()
     header = _header(wanted, "0" * 64)
@@ -214,7 +215,7 @@ def _write(path: Path, wanted: ToDecode) -> Images:
 
 
 def _header(wanted: ToDecode, digest: str) -> bytes:
-    """Header of the safetensors file: 8 bytes of length, then JSON padded to whole words, of a constant length."""
+    """Header of the safetensors file: 8 bytes of length, then JSON padded to whole words; its length is constant."""
     after_labels = 8 * wanted.images
     fields = {
         "__metadata__": {"parameters": wanted.description, "digest": digest},

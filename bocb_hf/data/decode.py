@@ -1,4 +1,4 @@
-"""From encoded images to pixels: the rules of size, and the processes that decode in parallel."""
+"""Decodes images into pixels: the rules that give them their size, and the processes that decode in parallel."""
 
 from __future__ import annotations
 
@@ -27,28 +27,28 @@ from bocb_hf.errors import InputError
 from bocb_hf.runs.preprocessing import Interpolation
 from bocb_hf.schema import one_line
 
-CHUNK = 32  # images that a worker decodes at a time: the first step waits for few, and a full queue stays small
+CHUNK = 32  # images that a worker decodes at a time: few, so that the first step starts early and the queue stays small
 MOST_WORKERS = 8
-_BULK = 256  # images that a worker decodes at a time where a whole split is wanted: fewer messages
-_ALONE_SECONDS = 1.0  # a data set that is decoded in less time is not worth the start of workers
+_BULK = 256  # images that a worker decodes at a time where a whole split is wanted; this takes fewer messages
+_ALONE_SECONDS = 1.0  # workers are started only for a split that takes longer than this to decode
 
-_ORIENTATION = 0x0112  # the tag of Exif
-_ON_ITS_SIDE = frozenset((5, 6, 7, 8))  # its values for a picture that is turned by 90 degrees
+_ORIENTATION = 0x0112  # Exif's tag of the orientation
+_ON_ITS_SIDE = frozenset((5, 6, 7, 8))  # Exif's orientations of a picture that is turned by 90 degrees
 
 
 @dataclass(frozen=True)
 class Centre:
-    """The very transform that config.json describes to timm and transformers, up to where it leaves uint8.
+    """The transform that config.json describes to timm and transformers, up to the last step on uint8.
 
     Attributes:
         size: Side of the result in pixels.
         crop_ratio: Side of the centre crop over the side that the image is resized to before.
-        interpolation: How it is resized.
+        interpolation: Interpolation by which the image is resized.
     """
 
     size: int
     crop_ratio: float = 1.0
-    interpolation: Interpolation = field(default="bicubic", repr=False)  # the steps in ``describe_rule`` say it
+    interpolation: Interpolation = field(default="bicubic", repr=False)  # the steps in ``describe_rule`` name it
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -64,7 +64,7 @@ class Centre:
 
 @dataclass(frozen=True)
 class Native:
-    """The pixels as they are, of a split whose images have one size."""
+    """The rule for a split whose images have one size: it takes their pixels as they are."""
 
     height: int
     width: int
@@ -75,13 +75,13 @@ class Native:
         return self.height, self.width
 
     def make(self, image: Image.Image, uniforms: NDArray[np.float32] | None) -> Image.Image:
-        """The image itself; an array takes no other size."""
+        """Returns the image itself; another size would not fit into the array of the split."""
         return image
 
 
 @dataclass(frozen=True)
 class RandomCrop:
-    """A random resized crop (bicubic) from numbers that belong to the image's place in its step."""
+    """A random resized crop (bicubic) by random numbers that belong to the image's place in its step."""
 
     size: int
     scale: tuple[float, float]
@@ -112,17 +112,17 @@ def _centre_steps(
 
 
 def describe_rule(rule: SizeRule) -> str:
-    """Everything about a rule that decides the pixels, in one line; decoded files are kept under it."""
+    """Describes in one line everything about a rule that decides the pixels; the cache names files by a hash of it."""
     steps = repr(_centre_steps(rule.size, rule.crop_ratio, rule.interpolation)) if isinstance(rule, Centre) else ""
     return f"{rule!r} {steps}".strip()
 
 
 class Chunk(NamedTuple):
-    """What a worker decodes at a time.
+    """The images that a worker decodes at a time.
 
     Attributes:
-        images: Rows of the table, or encoded images (``bytes``, ``path``) of a stream.
-        uniforms: Numbers in [0, 1), one row for each image, where the crop is random; else None.
+        images: Row numbers of the table, or encoded images (``bytes``, ``path``) of a stream.
+        uniforms: Uniform random numbers in [0, 1), one row for each image, where the crop is random; else None.
     """
 
     images: Sequence[int] | Sequence[Encoded]
@@ -130,12 +130,12 @@ class Chunk(NamedTuple):
 
 
 class Decoder:
-    """Decodes chunks of one split, here or in a worker.
+    """Decodes chunks of one split, in this process or in a worker.
 
     Args:
-        where: What to call the split in an error.
-        rule: What becomes of an image.
-        table: The split; None when chunks bring their images along.
+        where: Name of the split in an error.
+        rule: Rule by which an image becomes pixels of one size.
+        table: Table of the split; None when chunks bring their images along.
         column: Column of the images.
     """
 
@@ -144,7 +144,7 @@ class Decoder:
         self._encoded: EncodedColumn | None = table.images(column) if table is not None else None
 
     def __getitem__(self, chunk: Chunk) -> Tensor | str:
-        """Pixels (n, 3, H, W) uint8, or what is wrong: an exception would come out of a worker with its traceback."""
+        """Pixels (n, 3, H, W) uint8, or an error message, since an exception would carry a worker's traceback."""
         encoded = self._read(chunk)
         pixels = np.empty((len(encoded), 3, *self.rule.shape), np.uint8)
         for place, (name, value) in enumerate(zip(chunk.images, encoded, strict=True)):
@@ -160,7 +160,7 @@ class Decoder:
         return torch.from_numpy(pixels)
 
     def _locate(self, name: int | Encoded, value: Encoded | None) -> str:
-        """Which image it is, for errors: its row if that is known, its split, and its path if it has one."""
+        """Names an image for errors: its row if that is known, its split, and its path if it has one."""
         path = (value or {}).get("path")
         which = f"image {name}" if isinstance(name, int) else "an image"
         return f"data.name: {which} of {self.where}" + (f" ({one_line(str(path))})" if path else "")
@@ -170,16 +170,16 @@ class Decoder:
 
 
 class SizeReader(Decoder):
-    """Reads heights and widths, from the headers alone where they say how an image is turned."""
+    """Reads heights and widths, without decoding where the header says how an image is turned."""
 
     def __getitem__(self, chunk: Chunk) -> Tensor | str:
-        """(n, 2) int64, or what is wrong."""
+        """Heights and widths of the images of a chunk, (n, 2) int64, or an error message."""
         sizes = np.empty((len(chunk.images), 2), np.int64)
         for place, (name, value) in enumerate(zip(chunk.images, self._read(chunk), strict=True)):
             try:
                 with open_picture(value) as image:
                     if image.format == "TIFF":
-                        image.load()  # Pillow turns TIFF by itself, in some releases before it is decoded
+                        image.load()  # some releases of Pillow turn a TIFF only when they decode it
                     sizes[place] = image.height, image.width
                     if image.height != image.width and image.getexif().get(_ORIENTATION, 1) in _ON_ITS_SIDE:
                         sizes[place] = image.width, image.height
@@ -189,7 +189,7 @@ class SizeReader(Decoder):
 
 
 class _Chunks(Sampler[Chunk]):
-    """Chunks as the sampler of a loader: they are made in this process, and decoded by the workers."""
+    """Hands chunks to a loader as its sampler: they are made in this process and decoded by the workers."""
 
     def __init__(self, chunks: Iterator[Chunk]) -> None:
         self._chunks = chunks
@@ -199,16 +199,16 @@ class _Chunks(Sampler[Chunk]):
 
 
 def decode(decoder: Decoder, chunks: Iterator[Chunk], workers: int, ahead: int = 0) -> Iterator[Tensor]:
-    """Pixels of the chunks, (n, 3, H, W) uint8 each, in their order.
+    """Decodes chunks in their order into pixels, (n, 3, H, W) uint8 for each chunk.
 
     Args:
         decoder: Decoder of the split.
-        chunks: What to decode; may be endless.
+        chunks: Chunks to decode; they may be endless.
         workers: Number of processes that decode, with one thread each; 0 decodes in this one.
-        ahead: Chunks that are decoded before they are asked for, at least; two a worker if that is more.
+        ahead: Smallest number of chunks that are decoded before they are asked for; it is two a worker if that is more.
 
     Raises:
-        InputError: An image is damaged, which the message names, or a worker was killed.
+        InputError: An image is damaged (the message names it), or a worker was killed.
     """
     if workers == 0:
         decoded: Iterator[Tensor | str] = map(decoder.__getitem__, chunks)
@@ -227,7 +227,8 @@ def decode(decoder: Decoder, chunks: Iterator[Chunk], workers: int, ahead: int =
     while True:
         try:
             pixels = next(decoded, None)
-        # torch raises RuntimeError for a worker that was killed, and the others where it died handing over a tensor
+        # torch raises RuntimeError for a worker that was killed, and the other errors where it died handing over a
+        # tensor
         except (RuntimeError, ConnectionError, EOFError) as error:
             if workers == 0:
                 raise
@@ -243,7 +244,7 @@ def decode(decoder: Decoder, chunks: Iterator[Chunk], workers: int, ahead: int =
 
 
 def decode_all(decoder: Decoder, rows: NDArray[np.int64], workers: int) -> Iterator[Tensor]:
-    """The images of these rows in chunks, in their order: in this process for a second, the rest by workers.
+    """Decodes the images of these rows in chunks, in their order: for a second in this process, then by workers.
 
     Raises:
         InputError: An image is damaged.
@@ -259,9 +260,9 @@ def decode_all(decoder: Decoder, rows: NDArray[np.int64], workers: int) -> Itera
 
 
 def count_workers(asked: int | None) -> int:
-    """Decoding processes of this process: ``runtime.workers``, or one for each of its cores, at most 8.
+    """Number of processes that decode for this one: ``runtime.workers``, or one for each of its cores, at most 8.
 
-    The cores that the system allows us are shared by the processes that were launched on this machine.
+    The cores that the system allows are shared by the processes of the run on this machine.
     """
     if asked is not None:
         return asked

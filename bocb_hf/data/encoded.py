@@ -1,4 +1,4 @@
-"""Encoded images that can be reached by row: of ``datasets``, or of the embedded Parquet files without it.
+"""Tables of encoded images that are read by row: of ``datasets``, or of the embedded Parquet files without it.
 
 Importing ``datasets`` takes half a second, which a short run on the embedded images would pay for nothing.
 """
@@ -18,7 +18,7 @@ from bocb_hf.data.pictures import Encoded
 
 
 class EncodedColumn(Protocol):
-    """The encoded images of a table."""
+    """The column of a table that holds its encoded images."""
 
     def __getitem__(self, rows: list[int]) -> Sequence[Encoded]:
         """The encoded images of these rows, in their order."""
@@ -61,15 +61,15 @@ class DatasetTable:
 
     @property
     def features(self) -> Mapping[str, Any]:
-        """See ``Table``."""
+        """Does what ``Table`` says."""
         return self._dataset.features.to_dict()
 
     def values(self, column: str) -> pa.ChunkedArray:
-        """See ``Table``."""
+        """Does what ``Table`` says."""
         return self._dataset.select_columns([column]).with_format("arrow")[:][column]
 
     def images(self, column: str) -> EncodedColumn:
-        """See ``Table``."""
+        """Does what ``Table`` says."""
         import datasets
 
         encoded = self._dataset.select_columns([column]).cast_column(column, datasets.Image(decode=False))
@@ -99,15 +99,15 @@ class ParquetTable:
 
     @property
     def features(self) -> Mapping[str, Any]:
-        """See ``Table``; ``datasets`` leaves its description in the file."""
+        """Does what ``Table`` says; ``datasets`` leaves its description of the columns in the file."""
         return json.loads(self._table.schema.metadata[b"huggingface"])["info"]["features"]
 
     def values(self, column: str) -> pa.ChunkedArray:
-        """See ``Table``."""
+        """Does what ``Table`` says."""
         return self._table[column]
 
     def images(self, column: str) -> EncodedColumn:
-        """See ``Table``."""
+        """Does what ``Table`` says."""
         return _ParquetColumn(self._table[column])
 
 
@@ -116,7 +116,7 @@ class _ParquetColumn:
         self._column = column
 
     def __getitem__(self, rows: list[int]) -> Sequence[Encoded]:
-        return [self._column[row].as_py() for row in rows]  # as above
+        return [self._column[row].as_py() for row in rows]  # a mapping with ``bytes`` and ``path``
 
 
 def read_parquet_splits(folder: Path) -> dict[str, Table]:

@@ -26,8 +26,8 @@ log = logging.getLogger(__name__)
 
 Statistics = tuple[tuple[float, float, float], tuple[float, float, float]]
 
-_SAMPLE = 10_000  # images that mean and standard deviation are taken of, where there are more
-_BULK = 256  # images that are read at a time
+_SAMPLE = 10_000  # most images that mean and standard deviation are taken of
+_BULK = 256  # number of images that are read at a time
 
 
 @functools.lru_cache(maxsize=8)
@@ -37,7 +37,7 @@ def find_one_size(data: OpenData, columns: tuple[str, str], limits: Limits) -> t
     Raises:
         InputError: An image is damaged.
     """
-    table, rule = data.splits["train"], Centre(1)  # the reader applies no rule
+    table, rule = data.splits["train"], Centre(1)  # the reader of sizes needs some rule, but applies none
     reader = SizeReader(f"split 'train' of {data.name!r}", rule, table, columns[0])
 
     def find() -> list[int] | None:
@@ -58,14 +58,15 @@ def find_statistics(
 ) -> Statistics:
     """Mean and standard deviation of each channel of the training images in 0..1, to four digits.
 
-    They are taken of all images, or of 10,000 evenly spaced ones where there are more, as squares of ``size``.
+    They are taken of all images, or of 10,000 evenly spaced ones where there are more, as squares with sides of
+    ``size``.
 
     Args:
-        data: The data set; no stream.
-        columns: Images and labels.
-        size: Side in pixels.
-        limits: What this machine allows.
-        rows: Only the training images of these rows (int64).
+        data: The data set, which is not a stream.
+        columns: Columns of the images and of the labels.
+        size: Side of the squares in pixels.
+        limits: Limits of this machine.
+        rows: Row numbers (int64) of the training images to use; None takes all.
 
     Raises:
         InputError: An image is damaged.
@@ -94,16 +95,17 @@ def find_statistics(
 
 @functools.lru_cache(maxsize=8)
 def count_shared(data: OpenData, columns: tuple[str, str], splits: tuple[str, ...], limits: Limits) -> int:
-    """How many images of the last split are, byte for byte, in the first one, train.
+    """Counts the images of the last split that are, byte for byte, in the first one, which is train.
 
-    The splits between them are looked through likewise, and the log names what it finds. A data set with a row in the
-    registry was looked through when its row was written. An image that was encoded anew is not recognised.
+    All pairs of splits are compared, and the log names the images that they share. A data set with a row in the
+    registry is
+    not compared again: that was done when its row was written. An image that was encoded anew is not recognised.
 
     Args:
-        data: The data set; no stream.
-        columns: Images and labels.
-        splits: Train, then those that are held out.
-        limits: What this machine allows.
+        data: The data set, which is not a stream.
+        columns: Columns of the images and of the labels.
+        splits: Names of the splits: train, then those that are held out.
+        limits: Limits of this machine.
 
     Raises:
         InputError: Two splits hold the same images.
@@ -149,7 +151,7 @@ def count_shared(data: OpenData, columns: tuple[str, str], splits: tuple[str, ..
 
 
 def _hash_images(column: EncodedColumn, count: int) -> NDArray[np.uint64]:
-    """64 bits of the SHA-256 of each encoded image, (count,); of one that cannot be read, of its row."""
+    """64 bits of the SHA-256 of each encoded image, (count,); an image that cannot be read is hashed by its row."""
     hashes = np.empty(count, np.uint64)
     for first in range(0, count, _BULK):
         for row, encoded in enumerate(column[list(range(first, min(first + _BULK, count)))], first):
@@ -163,7 +165,7 @@ def _read_bytes(encoded: Encoded | None, row: int) -> bytes:
     if content is None and encoded is not None and encoded.get("path"):
         try:
             return Path(str(encoded["path"])).read_bytes()
-        except OSError:  # in an archive, or damaged, which is said when it is decoded
+        except OSError:  # it is in an archive, or damaged; decoding will say so
             return f"{row} {encoded['path']}".encode()
     return content or f"row {row}".encode()
 

@@ -1,8 +1,8 @@
-"""Local folders of images: which of their files are data, and what is wrong with the way they lie.
+"""Local folders of images: which of their files are data, and what is wrong with their layout.
 
-It is ``datasets`` that decides which files it reads, and to which split each belongs; what it says of a folder is asked
-before anything is read. Files that it does not read (``.DS_Store``, ``Thumbs.db``, ``._*``, ``__MACOSX``, ``.cache``,
-notes, and everything outside the splits) count neither as images nor in the revision.
+The library ``datasets`` decides which files it reads and to which split each belongs; its answer is asked for before
+anything is read. Files that it does not read (``.DS_Store``, ``Thumbs.db``, ``._*``, ``__MACOSX``, ``.cache``, notes,
+and everything outside the splits) count neither as images nor in the revision.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 from bocb_hf.errors import InputError
 from bocb_hf.schema import one_line
 
-# what ``datasets`` takes for the name of a split at the start or the end of a folder's or a file's name
+# words that ``datasets`` takes for the name of a split at the start or the end of a folder's or a file's name
 _SPLIT_WORDS = {
     "train": ("train", "training"),
     "validation": ("validation", "valid", "dev", "val"),
@@ -28,17 +28,17 @@ _METADATA = frozenset(("metadata.csv", "metadata.jsonl", "metadata.parquet"))
 _DATA = frozenset(
     (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".parquet", ".arrow", ".csv", ".zip")
 )
-_SHOWN = 3  # paths in a message
+_SHOWN = 3  # number of paths that a message names
 
 
 @dataclass(frozen=True)
 class FolderFiles:
-    """The files of a folder.
+    """The files of a folder of images.
 
     Attributes:
         root: The folder, resolved.
         splits: Files that are read, for each split, relative to the root.
-        pictures: Whether each of them is an image, or a table that describes images beside it; else they are tables
+        pictures: Whether these files are images and tables that describe images beside them; otherwise they are tables
             that hold the images.
     """
 
@@ -52,7 +52,7 @@ class FolderFiles:
         return sorted({path for paths in self.splits.values() for path in paths})
 
     def unread(self) -> list[Path]:
-        """What lies in the folder and is not read: files that are neither hidden nor a system's, and linked folders."""
+        """Paths in the folder that are not read: linked folders, and files that are neither hidden nor a system's."""
         known, found = set(self.read), list[Path]()
         for here, folders, names in os.walk(self.root):
             where = Path(here).relative_to(self.root)
@@ -62,12 +62,12 @@ class FolderFiles:
         return [path for path in found if path not in known]
 
     def misses_data(self) -> bool:
-        """Whether an image, a table or a linked folder is among what is not read."""
+        """Whether an image, a table or a linked folder is among the paths that are not read."""
         return any(path.suffix.lower() in _DATA or (self.root / path).is_dir() for path in self.unread())
 
 
 def find_files(builder: Any, folder: Path) -> FolderFiles:
-    """The files that a builder of ``datasets`` would read from a folder.
+    """Finds the files that a builder of ``datasets`` would read from a folder.
 
     Raises:
         InputError: A file belongs to two splits, or a split's folder is written in upper case.
@@ -117,13 +117,13 @@ def _check_case(files: FolderFiles, folder: Path) -> None:
 
 
 def describe_unread(files: FolderFiles) -> str:
-    """What of a folder is not read, as an addition to an error; empty when all of it is read."""
+    """Describes what is not read from a folder, as an addition to an error; empty when everything is read."""
     unread = files.unread()
     return f"; of this folder are not read: {_some(unread)}" if unread else ""
 
 
 def explain_missing_labels(files: FolderFiles, name: str, columns: Sequence[str]) -> str:
-    """Why the images of a folder have no labels: which layout is expected, and what is in its way."""
+    """Explains why the images of a folder have no labels: which layout is expected, and how the folder differs."""
     expected = f"{name}/train/<class>/<image> and {name}/test/<class>/<image>"
     start = f"data.label_column: the images of {name!r} have no labels. Expected is {expected}, all at one depth; "
     read = files.read

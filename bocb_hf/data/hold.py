@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 class Limits(NamedTuple):
-    """What memory, disk and cores of this machine allow.
+    """Limits that memory, disk and cores of this machine set.
 
     Attributes:
         budget: Largest size of a decoded split, in bytes.
@@ -40,7 +40,7 @@ class Limits(NamedTuple):
 
 
 def find_limits(runtime: RuntimeConfig) -> Limits:
-    """The limits of a run."""
+    """Finds the limits for a run on this machine."""
     return Limits(int(runtime.memory_budget_gb * 1e9), cache_folder(runtime.cache_dir), count_workers(runtime.workers))
 
 
@@ -48,15 +48,15 @@ def find_limits(runtime: RuntimeConfig) -> Limits:
 def hold_split(
     data: OpenData, split: str, columns: tuple[str, str], rule: SizeRule, rows: bytes | None, limits: Limits
 ) -> TestImages:
-    """A split, decoded if it fits. Cached, so that a warm worker does it once.
+    """Holds a split, decoded if it fits. The result is cached, so that a warm worker decodes once.
 
     Args:
-        data: The data set; no stream.
+        data: The data set, which is not a stream.
         split: Name of the split.
         columns: Columns of the images and of the labels.
         rule: How an image becomes pixels of one size.
-        rows: Only the images of these rows (int64); None takes all.
-        limits: What this machine allows.
+        rows: Row numbers (int64) of the images to hold; None takes all.
+        limits: Limits of this machine.
 
     Raises:
         InputError: An image is damaged, or the cache cannot be written.
@@ -82,7 +82,7 @@ def hold_split(
 
 
 def keep_decoded(wanted: ToDecode, folder: Path) -> Images:
-    """A split in memory if it is small, else memory-mapped from the cache.
+    """Decodes a split into memory if it is small, else memory-maps it from the cache.
 
     Raises:
         InputError: An image is damaged, or the cache cannot be written.
@@ -99,7 +99,7 @@ def keep_decoded(wanted: ToDecode, folder: Path) -> Images:
 def describe_pixels(
     data: OpenData, split: str, columns: tuple[str, str], rule: SizeRule, rows: NDArray[np.int64] | None = None
 ) -> Parameters:
-    """The parameters that a decoded split is kept under."""
+    """The parameters by whose hash the cache names the file of a decoded split."""
     parameters = {
         "name": data.public_name,
         "revision": data.revision,

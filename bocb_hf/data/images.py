@@ -55,12 +55,12 @@ class ImageData:
     """The splits of a run.
 
     Attributes:
-        identity: What decides the pixels and the labels.
-        class_names: In the order of the labels.
+        identity: Identity of the data: everything that decides the pixels and the labels.
+        class_names: Names of the classes, in the order of the labels.
         train: The images that the weights are fitted to.
-        validation: None when a final run trains on all of train.
+        validation: The validation images; None when a final run trains on all of train.
         test: The images that a final run is scored on.
-        notes: What a reader of a score on these images must know; None where there is nothing.
+        notes: Facts that a reader of a score on these images must know; None where there is none.
     """
 
     identity: DataIdentity
@@ -81,12 +81,12 @@ def load_images(
     """Loads, checks, splits and, where they fit, decodes the images of a run.
 
     Args:
-        config: The data as the user wrote it.
-        trial: Whether the run tunes: then a data set without validation split gives up a part of train.
-        augmentation: Decides the form of the training images; nothing is cropped by default.
-        runtime: Memory budget, workers and the folder of the cache.
-        checkpoint: Mean, standard deviation and interpolation in place of the data's own and bicubic. Random crops stay
-            bicubic.
+        config: The data configuration as the user wrote it.
+        trial: Whether the run is a trial, for which a part of train is held out where there is no validation split.
+        augmentation: Augmentation, which decides the form of the training images; None crops nothing.
+        runtime: Runtime configuration: memory budget, workers and the folder of the cache.
+        checkpoint: Preprocessing of a checkpoint: its mean and standard deviation replace those of the data, and its
+            interpolation replaces bicubic. Random crops stay bicubic.
 
     Raises:
         InputError: The data set, a split or a column is missing; an image cannot be read; a label is out of range; a
@@ -108,18 +108,19 @@ def load_images(
 
 @dataclass(frozen=True)
 class _Asked:
-    """What is to be loaded, and from which splits of the data set.
+    """The data that are to be loaded, and the splits of the data set that they come from.
 
     Attributes:
-        config: The data as the user wrote it.
-        augmentation: Decides the form of the training images.
-        trial: Whether the run tunes.
-        data: The data set.
-        columns: Images and labels.
+        config: The data configuration as the user wrote it.
+        augmentation: Augmentation, which decides the form of the training images.
+        trial: Whether the run is a trial.
+        data: The open data set.
+        columns: Columns of the images and of the labels.
         test_name: The split that counts as test; None when it is drawn from train.
         own_validation: Whether the data set has a validation split that does not count as test.
-        limits: What this machine allows.
-        checkpoint: What stands in for the data's own mean and standard deviation, and for bicubic.
+        limits: Limits of this machine.
+        checkpoint: Preprocessing of a checkpoint, which replaces the data's own mean and standard deviation, and
+            bicubic; None keeps those.
     """
 
     config: DataConfig
@@ -133,7 +134,7 @@ class _Asked:
     checkpoint: Preprocessing | None
 
     def centre(self, size: int, crop_ratio: float = 1.0) -> Centre:
-        """An image as a square, resized as the network's weights want it."""
+        """Makes the rule by which an image becomes a square, with the interpolation of the starting weights, if any."""
         return Centre(size, crop_ratio, self.checkpoint.interpolation if self.checkpoint else "bicubic")
 
     @property
@@ -148,7 +149,7 @@ class _Asked:
         return (known.mean, known.std) if known else None
 
     def hold(self, split: str, rule: SizeRule, rows: bytes | None = None) -> TestImages:
-        """A split or some of its rows, decoded if it fits."""
+        """Holds a split or some of its rows, decoded if that fits."""
         return hold_split(self.data, split, self.columns, rule, rows, self.limits)
 
     def identify(
@@ -159,7 +160,7 @@ class _Asked:
         indices_hash: str | None = None,
         test_hash: str | None = None,
     ) -> DataIdentity:
-        """The identity; a path stays out of it, and the revision of a folder is the hash of its content."""
+        """Makes the identity of the data; it holds no path, and the revision of a folder is the hash of its content."""
         config = self.config
         drawn = f"test drawn from train ({config.test_fraction})"
         return DataIdentity(
@@ -185,13 +186,14 @@ class _Asked:
 
 
 def _load_tables(asked: _Asked) -> ImageData:
-    """Loads a data set whose images can be reached by row."""
+    """Loads a data set whose images can be read by row."""
     config, data = asked.config, asked.data
     held_out = (*(("validation",) if asked.own_validation else ()), *((asked.test_name,) if asked.test_name else ()))
     labels = {split: read_labels(data, split, asked.columns[1]) for split in ("train", *held_out)}
     classes = name_classes(data, asked.columns[1], labels)
     shared = count_shared(data, asked.columns, ("train", *held_out), asked.limits) if asked.test_name else 0
-    # ``tested`` are the rows of train that are drawn for the test, ``rest`` the others, which are trained on
+    # ``tested`` are the rows of train that are drawn for the test, and ``rest`` are the other rows, which are trained
+    # on
     tested, test_hash, rest = None, None, np.arange(len(labels["train"]))
     if config.test_fraction is not None:
         try:
@@ -230,10 +232,10 @@ def _load_tables(asked: _Asked) -> ImageData:
 def _draw_validation(
     labels: NDArray[np.int64], fraction: float, classes: tuple[str, ...], trial: bool
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
-    """Positions of the kept and of the held-out training images; None where a final run, which needs none, has none.
+    """Positions of the kept and the held-out training images; None for a final run where no draw is possible.
 
     Raises:
-        InputError: A run that tunes cannot have any.
+        InputError: No validation images can be drawn, and the run is a trial, which needs them.
     """
     try:
         return draw_by_class(labels, fraction, VALIDATION_SEED)

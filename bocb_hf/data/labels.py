@@ -1,4 +1,4 @@
-"""Labels: that they are numbers of classes, what the classes are called, and which images are held out by class."""
+"""Checks labels and names classes, and draws by class the images that are held out."""
 
 from __future__ import annotations
 
@@ -19,17 +19,18 @@ from bocb_hf.schema import one_line
 
 log = logging.getLogger(__name__)
 
-VALIDATION_SEED, TEST_SEED = 0, 1  # of the draws, which are the same for every run
-_SHOWN = 10  # names of classes in a message
+VALIDATION_SEED, TEST_SEED = 0, 1  # seeds of the draws, which are the same for every run
+_SHOWN = 10  # number of classes that a message names
 _ENCODE = 'dataset.class_encode_column("{column}") of the library datasets, saved with to_parquet'
 
 
 @functools.lru_cache(maxsize=8)
 def read_labels(data: OpenData, split: str, column: str) -> NDArray[np.int64]:
-    """Labels of a split that is not a stream.
+    """Reads the labels of a split that is not a stream.
 
     Raises:
-        InputError: The split is empty, or a label is no integer: its value and row are said, and how to convert it.
+        InputError: The split is empty, or a label is no integer; the message says its value, its row and how to convert
+            it.
     """
     table = data.splits[split]
     if len(table) == 0:
@@ -62,10 +63,10 @@ def read_labels(data: OpenData, split: str, column: str) -> NDArray[np.int64]:
 
 
 def convert_labels(values: Sequence[Any], split: str) -> NDArray[np.int64]:
-    """Labels that a stream brought, as an array.
+    """Converts the labels that a stream gave into an array.
 
     Raises:
-        InputError: One of them is no integer; its value and place among them are said.
+        InputError: A label is no integer; the message says its value and its place.
     """
     for place, value in enumerate(values):
         if isinstance(value, bool) or not isinstance(value, Integral):
@@ -77,16 +78,16 @@ def convert_labels(values: Sequence[Any], split: str) -> NDArray[np.int64]:
 
 
 def name_classes(data: OpenData, column: str, labels: Mapping[str, NDArray[np.int64]]) -> tuple[str, ...]:
-    """Names of the classes, after checking that every label has one.
+    """Names the classes, after checking that every label has a class.
 
     Args:
         data: The data set.
-        column: Its labels.
-        labels: Of the splits that are in use; of a stream, none.
+        column: Column of the labels.
+        labels: Labels of each split that is in use; empty for a stream.
 
     Raises:
-        InputError: Fewer than two classes, a label out of range, numbers between them that no image has, or a stream
-            without names.
+        InputError: There are fewer than two classes, a label is out of range, a column without names skips numbers, or
+            a stream has no class names.
     """
     feature = data.features[column]
     if type_of(feature) == "ClassLabel":
@@ -106,7 +107,7 @@ def name_classes(data: OpenData, column: str, labels: Mapping[str, NDArray[np.in
 
 
 def _count_classes(labels: NDArray[np.int64], column: str) -> tuple[str, ...]:
-    """Names of the classes of a column that does not name them: its numbers, which must be 0, 1, 2, … without a gap."""
+    """Names the classes of a column without names by their numbers, which must be 0, 1, 2, … without a gap."""
     present = np.unique(labels[labels >= 0])
     if len(present) and int(present[-1]) >= len(present):
         missing = int(np.flatnonzero(present != np.arange(len(present)))[0])
@@ -121,7 +122,7 @@ def _count_classes(labels: NDArray[np.int64], column: str) -> tuple[str, ...]:
 
 
 def check_labels(labels: NDArray[np.int64], classes: int, split: str) -> None:
-    """Raises InputError for a label that no class has."""
+    """Raises InputError for a label that is the number of no class."""
     bad = np.flatnonzero((labels < 0) | (labels >= classes))
     if not len(bad):
         return
@@ -141,16 +142,16 @@ def check_labels(labels: NDArray[np.int64], classes: int, split: str) -> None:
 def find_empty_classes(
     data: OpenData, names: Sequence[str], train: NDArray[np.int64], test: NDArray[np.int64]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Names of the classes without training images, and of those without test images; the log warns of them.
+    """Finds the names of classes without training images and of classes without test images; the log warns of both.
 
     Args:
         data: The data set.
-        names: Of all classes.
+        names: Names of all classes.
         train: Labels of the training images.
         test: Labels of the test images.
 
     Raises:
-        InputError: Two of them are one name, written in two ways.
+        InputError: Two of these classes have the same name, written in two ways.
     """
     untrained, untested = (
         tuple(names[int(k)] for k in np.flatnonzero(np.bincount(labels, minlength=len(names)) == 0))
@@ -184,15 +185,15 @@ def _show(names: Sequence[Any]) -> str:
 
 
 def draw_by_class(labels: NDArray[np.int64], fraction: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Sorted indices of the kept and of the held-out images: stratified by class, and always the same.
+    """Draws held-out images by class: sorted indices of the kept and of the held-out images, the same for every call.
 
     Args:
-        labels: Of all images.
-        fraction: Share that is held out.
-        seed: Of the draw.
+        labels: Labels of all images.
+        fraction: Share of the images that is held out.
+        seed: Seed of the draw.
 
     Raises:
-        ValueError: A class has one image, or there are fewer held-out images than classes.
+        ValueError: A class has only one image, or there are fewer kept or held-out images than classes.
     """
     # scikit-learn takes a second to import, and a data set with splits of its own never comes here
     from sklearn.model_selection import train_test_split
@@ -202,13 +203,13 @@ def draw_by_class(labels: NDArray[np.int64], fraction: float, seed: int) -> tupl
 
 
 def explain_draw(labels: NDArray[np.int64], fraction: float, names: Sequence[str], key: str) -> InputError:
-    """The error for a draw that is not possible: names the classes that are too small, or the fraction that works.
+    """Makes the error for an impossible draw; it names the classes that are too small, or a fraction that works.
 
     Args:
-        labels: Of all images that would be drawn from.
-        fraction: That failed.
-        names: Of the classes.
-        key: The key of the fraction.
+        labels: Labels of all images that would be drawn from.
+        fraction: The fraction that failed.
+        names: Names of the classes.
+        key: Configuration key of the fraction.
     """
     counts = np.bincount(labels, minlength=len(names))
     single = [names[int(number)] for number in np.flatnonzero(counts == 1)]
@@ -219,7 +220,7 @@ def explain_draw(labels: NDArray[np.int64], fraction: float, names: Sequence[str
             "add images to these classes or remove them"
         )
     classes = int((counts > 0).sum())
-    # scikit-learn holds out the share rounded up, and needs as many images on either side as there are classes
+    # scikit-learn rounds the held-out share up, and needs at least as many images on either side as there are classes
     smallest = (10_000 * (classes - 1) // len(labels) + 1) / 10_000
     return InputError(
         f"{start}: {classes} classes need at least {classes} images; the smallest fraction that works is {smallest}"

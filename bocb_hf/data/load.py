@@ -1,4 +1,4 @@
-"""Opens a data set: the embedded one, or through ``datasets`` a local folder or one of the Hub."""
+"""Opens a data set: the embedded one, or, through ``datasets``, a local folder or a data set on the Hub."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class OpenData:
-    """An open data set. It equals only itself, so that results can be cached under it.
+    """An open data set. It equals only itself, so that it can be the key of cached results.
 
     Attributes:
-        name: As the user wrote it.
+        name: Name of the data set as the user wrote it.
         revision: Commit sha on the Hub, or hash of the content of a folder.
-        splits: ``Table``, or ``datasets.IterableDataset`` of a stream, by name.
-        files: Of a local folder, those that are read.
+        splits: Each split by its name, as a ``Table``, or as a ``datasets.IterableDataset`` where it is a stream.
+        files: Files of a local folder that are read; None for other data sets.
     """
 
     name: str
@@ -44,7 +44,8 @@ class OpenData:
 
     @property
     def public_name(self) -> str:
-        """The name in records: of a folder only its last part, without signs that a name may not hold."""
+        """The name in records; for a folder, it is the last part of the path, without signs that a name may not
+        hold."""
         if self.row is not None:
             return self.row.id
         if not Path(self.name).is_dir():
@@ -56,7 +57,7 @@ class OpenData:
         """The columns and their types, as ``datasets.Features.to_dict`` describes them.
 
         Raises:
-            InputError: A stream does not say.
+            InputError: A stream does not say what its columns are.
         """
         features = next(iter(self.splits.values())).features
         if features is None:
@@ -64,11 +65,11 @@ class OpenData:
                 f"data.streaming: {self.name!r} does not say which columns it has before it is read; load it without "
                 "streaming"
             )
-        return features.to_dict() if hasattr(features, "to_dict") else features  # of a stream, as datasets has them
+        return features.to_dict() if hasattr(features, "to_dict") else features  # those of a stream are objects of datasets
 
 
 def find_row(name: str) -> DatasetRow | None:
-    """The row of a data set, by its id or by its Hub id, if it has one."""
+    """Finds the row of a data set by its id or by its Hub id; None if it has no row."""
     if name in DATASETS:
         return DATASETS.get(name)
     return next((row for row in DATASETS if row.embedded is None and row.hub_id == name), None)
@@ -76,10 +77,10 @@ def find_row(name: str) -> DatasetRow | None:
 
 @functools.lru_cache(maxsize=2)
 def open_data(name: str, revision: str | None, streaming: bool) -> OpenData:
-    """Opens a data set. Cached, so that a warm worker opens it once.
+    """Opens a data set. The result is cached, so that a warm worker opens it once.
 
     Raises:
-        InputError: It is not there, cannot be read, or is not the revision that is asked for.
+        InputError: The data set is not there, cannot be read, or is not the revision that is asked for.
     """
     row = find_row(name)
     folder = row.embedded if row else Path(name)
@@ -110,7 +111,7 @@ def open_data(name: str, revision: str | None, streaming: bool) -> OpenData:
 
 
 def _explain(name: str, error: BaseException) -> InputError:
-    """The error for a data set that cannot be loaded; names the cache of Hugging Face where that cannot be written."""
+    """Makes the error for a data set that cannot be loaded; it names Hugging Face's cache if that cannot be written."""
     while error.__cause__ is not None:  # datasets says that it cannot generate a data set, and its cause says why
         error = error.__cause__
     said = f"{type(error).__name__}: {one_line(str(error))}"
@@ -141,10 +142,10 @@ def _explain_cache(error: OSError) -> InputError | None:
 
 
 def _open_folder(name: str, folder: Path, revision: str | None, streaming: bool) -> OpenData:
-    """A local folder, of which only the files that are read count.
+    """Opens a local folder, of which only the files that are read count.
 
     Raises:
-        InputError: Its content is not the revision that is asked for, or its files lie in a way that cannot be meant.
+        InputError: The content is not the revision that is asked for, or the layout of the files cannot be meant.
     """
     import datasets
 
@@ -152,7 +153,7 @@ def _open_folder(name: str, folder: Path, revision: str | None, streaming: bool)
     files = find_files(builder, folder)
     found = content_revision(folder, files.read)
     if revision is not None and revision != found and revision == first_revision(folder):
-        found = revision  # of a record from when files that are not read counted, too
+        found = revision  # an older record's revision also counted files that are not read
     _check_revision(name, revision, found)
     unread = describe_unread(files)
     if unread:
@@ -185,10 +186,10 @@ def _looks_like_hub_id(name: str) -> bool:
 
 
 def find_evaluation_split(data: OpenData, config: DataConfig) -> str | None:
-    """The split that counts as test: the row's, where the configuration leaves the default; None draws it from train.
+    """Finds the split that counts as test: the configured one, or by default the row's; None if drawn from train.
 
     Raises:
-        InputError: The data set does not have it, it is the training split, or there is no train split.
+        InputError: The data set does not have that split, it is the training split, or there is no train split.
     """
     have = ", ".join(data.splits)
     hint = describe_unread(data.files) if data.files else ""
@@ -223,10 +224,10 @@ def find_evaluation_split(data: OpenData, config: DataConfig) -> str | None:
 
 
 def find_columns(data: OpenData, config: DataConfig) -> tuple[str, str]:
-    """Names of the image and the label column: given, or the row's, or the only one of its type.
+    """Finds the image and the label column: the given ones, or the row's, or the only ones of their type.
 
     Raises:
-        InputError: There is none of that name, or not exactly one of that type.
+        InputError: There is no column of that name, or not exactly one of that type.
     """
     features, row = data.features, data.row
     by_type = (
@@ -259,7 +260,7 @@ def find_columns(data: OpenData, config: DataConfig) -> tuple[str, str]:
 
 
 def _may_hold_images(feature: Any) -> bool:
-    """Whether ``datasets.Image`` takes a column: images, bytes, paths, or a struct of both."""
+    """Whether ``datasets.Image`` takes a column: images, bytes, paths, or a struct of bytes and path."""
     if type_of(feature) == "Value":
         return feature["dtype"] in ("binary", "large_binary", "string", "large_string")
     return type_of(feature) == "Image" or (isinstance(feature, dict) and bool({"bytes", "path"} & feature.keys()))
@@ -275,5 +276,5 @@ def describe_type(feature: Any) -> str:
 
 
 def type_of(feature: Any) -> str | None:
-    """The name of a column's type; a list of something has none."""
+    """The name of a column's type; None for a list of something."""
     return feature.get("_type") if isinstance(feature, dict) else None

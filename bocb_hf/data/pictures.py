@@ -1,4 +1,4 @@
-"""From any picture that Pillow opens to 8-bit RGB, by one rule for training, evaluation and prediction.
+"""Converts any picture that Pillow opens to 8-bit RGB, by one rule for training, evaluation and prediction.
 
 The rule, mode by mode:
 
@@ -7,10 +7,10 @@ The rule, mode by mode:
   ``convert("RGB")``. Transparency is dropped and the colours below it stay, as timm, torchvision and transformers do it
   (nothing is laid over a background). Premultiplied alpha (``La``, ``RGBa``) is divided out before.
 - 16-bit grey (``I;16`` in every byte order; ``I`` where the file's format says that its values reach to 65535, which is
-  true of PGM and PNG): the high byte of each value, which is what Pillow takes of 16-bit colour.
-- ``I`` whose values lie in 0..255: these values.
+  true of PGM and PNG): the high byte of each value is taken, as Pillow does for 16-bit colour.
+- ``I`` whose values lie in 0..255: these values are taken.
 - Any other ``I`` and every ``F``: refused, since the file does not say which values are black and white.
-- Of several frames, the one that Pillow stands at; of a file that was just opened, the first.
+- Several frames: the frame that Pillow stands at is taken, which is the first in a file that was just opened.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from bocb_hf.errors import InputError
 from bocb_hf.schema import one_line
 
-Encoded = Mapping[str, Any]  # ``bytes`` of an image file, or None where ``path`` says where it is
+Encoded = Mapping[str, Any]  # ``bytes`` of an image file, or None where ``path`` says where the file is
 
 _WIDE_FORMATS = frozenset(("PPM", "PNG"))  # Pillow scales what it opens from these as ``I`` to 0..65535
 _PREMULTIPLIED = {"La": "LA", "RGBa": "RGBA"}
 
 
 def to_rgb(image: Image.Image, source: str) -> Image.Image:
-    """The picture upright and in 8-bit RGB, by the rule of this module.
+    """Turns a picture upright and converts it to 8-bit RGB, by the rule of this module.
 
     Args:
-        image: As Pillow opened or made it; it is not changed.
-        source: What to call it in an error.
+        image: The picture as Pillow opened or made it; it is not changed.
+        source: Name of the picture in an error.
 
     Raises:
-        InputError: The range of its values is not known.
-        Exception: Pillow's, when the file is damaged.
+        InputError: The range of the picture's values is not known.
+        Exception: The file is damaged; Pillow raises its own errors for that.
     """
-    kind = image.format  # a copy would have lost it
+    kind = image.format  # kept now, since a copy loses the format
     image = ImageOps.exif_transpose(image)
     mode = image.mode
     if mode.startswith("I;16"):
@@ -80,14 +80,14 @@ def open_picture(encoded: Encoded | None) -> Image.Image:
     """Opens an encoded image without decoding it.
 
     Raises:
-        Exception: Pillow's or the system's, another one for each kind of damage.
+        Exception: The image cannot be opened; Pillow or the system raises a different error for each kind of damage.
     """
     if encoded is None or (not encoded.get("bytes") and not encoded.get("path")):
         raise ValueError("there is no image" if encoded is None or encoded.get("bytes") is None else "it has 0 bytes")
     if encoded.get("bytes") is not None:
         return Image.open(io.BytesIO(encoded["bytes"]))
     path = str(encoded["path"])
-    if "://" in path or "::" in path:  # a file in an archive or on a server
+    if "://" in path or "::" in path:  # the path is that of a file in an archive or on a server
         from datasets.utils.file_utils import xopen
 
         with xopen(path, "rb") as file:
@@ -96,7 +96,7 @@ def open_picture(encoded: Encoded | None) -> Image.Image:
 
 
 def explain_damage(error: Exception, encoded: Encoded | None) -> str:
-    """Why a picture cannot be read and what helps, in words that follow "cannot be read: "."""
+    """Says why a picture cannot be read and what helps, as text that follows "cannot be read: "."""
     if isinstance(error, Image.DecompressionBombError):
         size, _, _ = str(error).partition(", could be")
         return (
@@ -116,7 +116,7 @@ def explain_damage(error: Exception, encoded: Encoded | None) -> str:
 
 
 def _first_bytes(encoded: Encoded | None) -> bytes | None:
-    """Up to 12 bytes, or None where they cannot be had."""
+    """The first bytes of an encoded image, at most 12; None where they cannot be read."""
     if encoded is None:
         return None
     if encoded.get("bytes") is not None:

@@ -1,4 +1,4 @@
-"""Where every random choice of a run comes from.
+"""Draws every random choice of a run.
 
 Choices are read from tables seeded by (purpose, seed, epoch or step) and indexed by the place of an image, never from a
 running stream. So they depend neither on the number of processes or workers nor on where a run was interrupted, and two
@@ -19,7 +19,7 @@ Purpose = Literal["init", "order", "augmentation", "erasing", "mix", "forward", 
 
 
 def derive_seed(purpose: Purpose, seed: int, *position: int | str) -> int:
-    """A 63-bit seed that depends on all arguments and on the random scheme."""
+    """Derives a 63-bit seed that depends on all arguments and on the random scheme."""
     text = "/".join(str(part) for part in (RANDOM_SCHEME, purpose, seed, *position))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
@@ -30,15 +30,15 @@ def init_seed(seed: int, backbone: str) -> int:
 
 
 def epoch_order(n: int, seed: int, epoch: int, repeats: int = 1, batch: int = 1) -> Tensor:
-    """Which training image stands where in one epoch, shape (n,), int64.
+    """Order of the training images in one epoch: the image at each place, shape (n,), int64.
 
     Args:
         n: Number of training images.
         seed: Seed of the run.
         epoch: Number of the epoch, from 0.
-        repeats: Copies of each image that is in the epoch (repeated augmentation); the length stays n. Copies fall into
-            one batch, as in Hoffer et al. (2020), in random places of it.
-        batch: Images in a step, over all processes.
+        repeats: Number of copies of each image that is in the epoch (repeated augmentation); the length stays n. All
+            copies of an image are in one batch, as in Hoffer et al. (2020), at random places in it.
+        batch: Number of images in a step, over all processes.
     """
     generator = torch.Generator().manual_seed(derive_seed("order", seed, epoch))
     order = torch.randperm(n, generator=generator)
@@ -60,8 +60,8 @@ def step_uniforms(batch: int, columns: int, seed: int, step: int) -> Tensor:
 def seed_forward(seed: int, step: int, rank: int, device: torch.device) -> None:
     """Seeds what the network itself draws (dropout, stochastic depth) in one step of one process.
 
-    As ``torch.manual_seed`` does, which also formats the stack for every kind of device that is not there: 0.4 ms a
-    step, on one core.
+    The result is that of ``torch.manual_seed``, which takes 0.4 ms longer a step on one core, since it also formats the
+    call stack for every kind of device that is not there.
     """
     number = derive_seed("forward", seed, step, rank)
     torch.default_generator.manual_seed(number)
@@ -73,7 +73,7 @@ def hessian_uniforms(n: int, seed: int, step: int, classes: int | None = None) -
     """Draws uniform numbers in [0, 1) for sampling labels in one step.
 
     Returns:
-        (n,), one for each image of the batch; (n, classes) where each class has a label of its own.
+        The numbers: (n,), one for each image of the batch; (n, classes) where each class has a label of its own.
     """
     generator = torch.Generator().manual_seed(derive_seed("hessian", seed, step))
     return torch.rand((n,) if classes is None else (n, classes), generator=generator)

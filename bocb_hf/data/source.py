@@ -1,4 +1,4 @@
-"""Where the training images of each step come from: decoded in memory, or decoded by workers while training.
+"""Sources of the training images of each step: decoded in memory, or decoded by workers while training.
 
 A step takes a global batch; each process takes an equal and contiguous part of its rows and cuts it into micro-batches.
 Which image stands in which row follows from ``bocb_hf.data.sampling`` alone, so that every source of a map-style data
@@ -25,7 +25,7 @@ from bocb_hf.data.decode import CHUNK, Chunk, RandomCrop, decode
 from bocb_hf.data.sampling import epoch_order, step_uniforms
 from bocb_hf.data.splits import EncodedImages, Images
 
-MOST_PIECES = 64  # of a step: each that waits in the queue holds an open file
+MOST_PIECES = 64  # most pieces of a step, since each piece in the queue holds an open file
 
 Item = TypeVar("Item")
 
@@ -38,7 +38,7 @@ class Batch:
         pixels: (B, 3, H, W) uint8.
         labels: (B,) int64.
         rows: Place of each image in the global batch of the step, (B,) int64.
-        cropped: Whether a random resized crop was taken already, by the process that decoded the images.
+        cropped: Whether the process that decoded the images has taken their random resized crop already.
     """
 
     pixels: Tensor
@@ -51,11 +51,11 @@ class TrainSource(Protocol):
     """The training images of one process.
 
     Attributes:
-        count: Images of an epoch, over all processes.
-        at_hand: Whether the images of any step are there without waiting.
+        count: Number of images in an epoch, over all processes.
+        at_hand: Whether the images of any step can be had without waiting.
         exact_resume: Whether ``steps`` gives the same images from any step on as it would have given without a stop.
-        waited_seconds: Time spent in ``next`` of what ``steps`` returned: while it lasts, nothing new is sent to the
-            device.
+        waited_seconds: Time that the loop spent in ``next`` on the iterator of ``steps``; during it, nothing new is
+            sent to the device.
     """
 
     count: int
@@ -64,7 +64,7 @@ class TrainSource(Protocol):
     waited_seconds: float
 
     def steps(self, epoch: int, first_step: int) -> Iterator[list[Batch]]:
-        """The micro-batches of this process, one list a step, from ``first_step`` of ``epoch`` to its end."""
+        """Yields this process's micro-batches, one list a step, from ``first_step`` of ``epoch`` to the epoch's end."""
         ...
 
     def close(self) -> None:
@@ -74,16 +74,16 @@ class TrainSource(Protocol):
 
 @dataclass(frozen=True)
 class Order:
-    """Which training image this process sees when.
+    """The order in which this process sees the training images.
 
     Attributes:
-        count: Training images.
-        batch_size: Images of a step, over all processes; a multiple of ``processes`` × ``accumulation``.
+        count: Number of training images.
+        batch_size: Number of images in a step, over all processes; a multiple of ``processes`` × ``accumulation``.
         seed: Seed of the run.
-        repeats: Copies of an image in an epoch (repeated augmentation).
+        repeats: Number of copies of an image in an epoch (repeated augmentation).
         process: Index of this process.
         processes: Number of processes.
-        accumulation: Micro-batches in a step.
+        accumulation: Number of micro-batches in a step.
     """
 
     count: int
@@ -117,7 +117,7 @@ class Order:
 
     @property
     def pieces(self) -> list[slice]:
-        """Parts of ``rows`` that a worker decodes at a time: few images, and few parts."""
+        """Parts of ``rows`` that a worker decodes at a time: each holds few images, and there are not many of them."""
         mine = len(self.rows)
         size = max(CHUNK, -(-mine // MOST_PIECES))
         return [slice(first, min(first + size, mine)) for first in range(0, mine, size)]
@@ -128,7 +128,7 @@ class Order:
         return table[self.rows].numpy()
 
     def cut(self, pixels: Tensor, labels: Tensor, cropped: bool) -> list[Batch]:
-        """The micro-batches of a step."""
+        """Cuts the images of a step into its micro-batches."""
         size = self.micro_batch
         parts = zip(pixels.split(size), labels.split(size), self.rows.split(size), strict=True)
         return [Batch(*micro, cropped=cropped) for micro in parts]
@@ -140,7 +140,7 @@ class MemorySource:
     Args:
         images: The training split.
         order: Which training images this process takes, and when.
-        pin: Gather the next steps in a thread, into page-locked memory, for a GPU.
+        pin: Whether a thread gathers the next steps into page-locked memory, for a GPU.
     """
 
     at_hand = exact_resume = True
@@ -150,7 +150,7 @@ class MemorySource:
         self.waited_seconds = 0.0
 
     def steps(self, epoch: int, first_step: int) -> Iterator[list[Batch]]:
-        """See ``TrainSource``."""
+        """Does what ``TrainSource`` says."""
         gathered = self._gather(epoch, first_step)
         return time_waits(self, read_ahead(gathered) if self._pin else gathered)
 
@@ -166,13 +166,13 @@ class MemorySource:
 class LoaderSource:
     """Images that are decoded by workers while the network trains, in the order of a ``MemorySource``.
 
-    The queue holds about two steps, and goes on into the next epoch while the last one is evaluated.
+    The queue holds about two steps. It goes on into the next epoch while the network is evaluated after an epoch.
 
     Args:
         images: The training split.
         order: Which training images this process takes, and when.
-        workers: Decoding processes; 0 decodes in this one.
-        pin: Put the next steps together in a thread, in page-locked memory, for a GPU.
+        workers: Number of decoding processes; 0 decodes in this one.
+        pin: Whether a thread puts the next steps together in page-locked memory, for a GPU.
     """
 
     at_hand, exact_resume = False, True
@@ -181,15 +181,15 @@ class LoaderSource:
         self.count, self._images, self._order = len(images), images, order
         self._workers, self._pin = workers, pin
         self._cropped = isinstance(images.decoder.rule, RandomCrop)
-        self._parked: tuple[int, Iterator[Tensor]] | None = None  # the next epoch, and what decodes it
+        self._parked: tuple[int, Iterator[Tensor]] | None = None  # the next epoch, and the iterator that decodes it
         self.waited_seconds = 0.0
 
     def steps(self, epoch: int, first_step: int) -> Iterator[list[Batch]]:
-        """See ``TrainSource``; what an earlier call returned stays good beside it."""
+        """Does what ``TrainSource`` says; the iterator of an earlier call can still be used beside the new one."""
         return time_waits(self, self._steps(epoch, first_step))
 
     def close(self) -> None:
-        """Ends the workers that wait for the next epoch; ``steps`` would start new ones."""
+        """Ends the workers that wait for the next epoch; another call of ``steps`` starts new ones."""
         self._parked = None
 
     def _steps(self, epoch: int, first_step: int) -> Iterator[list[Batch]]:
@@ -203,7 +203,7 @@ class LoaderSource:
         self._parked = epoch + 1, decoded
 
     def _decode(self, epoch: int, first_step: int) -> Iterator[Tensor]:
-        """Pixels of one step after another, without end."""
+        """Decodes the pixels of one step after another, without end."""
         pieces = self._order.pieces
         chunks = _cut_epochs(self._images, self._order, epoch, first_step)
         steps = join_pieces(
@@ -213,10 +213,10 @@ class LoaderSource:
 
 
 def _cut_epochs(images: EncodedImages, order: Order, epoch: int, first_step: int) -> Iterator[Chunk]:
-    """The chunks that workers decode, from a step on and without end."""
+    """Yields the chunks that workers decode, from a step on and without end."""
     cropped = isinstance(images.decoder.rule, RandomCrop)
     while True:
-        rows = images.rows[order.indices(epoch)]  # (steps, mine)
+        rows = images.rows[order.indices(epoch)]  # (steps, images of this process)
         for step in range(first_step, order.steps):
             uniforms = order.uniforms(epoch, step) if cropped else None
             for piece in order.pieces:
@@ -225,14 +225,14 @@ def _cut_epochs(images: EncodedImages, order: Order, epoch: int, first_step: int
 
 
 def join_pieces(pieces: Iterator[Tensor], count: int, pin: bool) -> Iterator[Tensor]:
-    """Joins every ``count`` decoded pieces to the pixels of a step."""
+    """Joins every ``count`` decoded pieces into the pixels of one step."""
     while step := list(islice(pieces, count)):
         pixels = torch.cat(step)
         yield pixels.pin_memory() if pin else pixels
 
 
 def time_waits(source: TrainSource, steps: Iterator[list[Batch]]) -> Iterator[list[Batch]]:
-    """Passes the steps on and adds the time that each took to come to ``source.waited_seconds``."""
+    """Passes the steps on, and adds the time that was waited for each to ``source.waited_seconds``."""
     while True:
         started = time.perf_counter()
         batches = next(steps, None)
@@ -245,7 +245,7 @@ def time_waits(source: TrainSource, steps: Iterator[list[Batch]]) -> Iterator[li
 def read_ahead(items: Iterator[Item], depth: int = 2) -> Generator[Item, None, None]:
     """Passes the items on in their order while a thread makes up to ``depth`` of the next ones.
 
-    An exception of the thread is raised at its place in the order.
+    An exception in the thread is raised at its place in the order of the items.
     """
     ready: queue.Queue[tuple[Item | None, BaseException | None]] = queue.Queue(depth)
     stopped = threading.Event()
@@ -265,7 +265,7 @@ def read_ahead(items: Iterator[Item], depth: int = 2) -> Generator[Item, None, N
                 if not put((item, None)):
                     return
             put((None, StopIteration()))
-        except BaseException as error:  # it belongs to the reader, whatever it is
+        except BaseException as error:  # every exception is handed to the reader, which raises it
             put((None, error))
 
     thread = threading.Thread(target=fill, daemon=True, name="bocb-read-ahead")

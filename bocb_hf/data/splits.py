@@ -1,4 +1,4 @@
-"""The images of one split, as a run holds them: decoded, decoded while they are read, or a stream."""
+"""The forms in which a run holds the images of a split: decoded, decoded while they are read, or a stream."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Images:
     """Decoded images.
 
     Attributes:
-        stored: Pixels, (M, 3, H, W) uint8; a memory-mapped file unless they are few.
+        stored: Pixels, (M, 3, H, W) uint8; they are a memory-mapped file unless they are few.
         labels: Labels of the images, (N,) int64.
-        places: Where in ``stored`` each image is, (N,) int64; None when all are in use, in their order.
+        places: Index in ``stored`` of each image, (N,) int64; None when all are in use, in their order.
     """
 
     stored: Tensor
@@ -32,7 +32,7 @@ class Images:
 
     @property
     def pixels(self) -> Tensor:
-        """All images, (N, 3, H, W) uint8; a copy when only a part of what is stored is in use."""
+        """Pixels of all images, (N, 3, H, W) uint8; they are a copy when only a part of ``stored`` is in use."""
         return self.stored if self.places is None else self.stored[self.places]
 
     def gather(self, indices: Tensor) -> Tensor:
@@ -70,7 +70,7 @@ class EncodedImages:
 
 @dataclass(frozen=True)
 class StreamedImages:
-    """Training images that come one after another, in the order of their shards.
+    """Training images of a stream, which come one after another in the order of their shards.
 
     Attributes:
         stream: ``datasets.IterableDataset`` of the columns ``image`` (encoded) and ``label``.

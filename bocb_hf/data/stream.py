@@ -1,10 +1,15 @@
 """Streams: training images that neither memory nor disk holds, read in the order of their shards.
 
-Each process reads its own shards (or, where they do not divide, every so-manyth image), shuffled by seed and epoch: the
-shards, then the images through a buffer. The order depends on the number of processes, but not on that of the workers,
-which decode only. An epoch has as many steps as for a map-style data set; a process whose shards are used up earlier
-begins them again. A stopped epoch is replayed: its remaining steps take the images from its start. It is ``datasets``
-that shuffles, so that its version counts too; 5.2 also waits for 5 s at the end of a pass, for Arrow's threads.
+Each process of n reads its own shards or, where n does not divide the number of shards, every n-th image. Seed and
+epoch
+decide the order: the shards are shuffled, and then the images in a buffer. The order depends on the number of
+processes,
+but not on the number of workers, which only decode. An epoch has as many steps as for a map-style data set; a process
+whose shards are used up earlier begins them again. A stopped epoch is replayed: its remaining steps take the images
+from
+its start. The library ``datasets`` shuffles, so the order also depends on its version; version 5.2 also waits for 5 s
+at
+the end of a pass, for Arrow's threads.
 """
 
 from __future__ import annotations
@@ -26,9 +31,9 @@ from bocb_hf.data.source import Batch, Order, join_pieces, read_ahead, time_wait
 from bocb_hf.data.splits import StreamedImages
 from bocb_hf.errors import InputError
 
-SHUFFLE_BUFFER = 5_000  # encoded images, of ImageNet about 0.6 GB a process
-_READ_AHEAD = 64  # chunks that a thread reads before they are decoded
-_BULK = 256  # images of a chunk where all are wanted
+SHUFFLE_BUFFER = 5_000  # number of encoded images; those of ImageNet take about 0.6 GB a process
+_READ_AHEAD = 64  # number of chunks that a thread reads before they are decoded
+_BULK = 256  # number of images in a chunk where a whole split is wanted
 
 
 class StreamSource:
@@ -50,15 +55,16 @@ class StreamSource:
         self.waited_seconds = 0.0
 
     def steps(self, epoch: int, first_step: int) -> Iterator[list[Batch]]:
-        """See ``TrainSource``; the images of a first step are those of the start of the epoch, whichever step it is."""
+        """Does what ``TrainSource`` says, but the first images are those of the epoch's start, whatever ``first_step``
+        is."""
         return time_waits(self, self._steps(epoch, first_step))
 
     def close(self) -> None:
-        """Workers end with the epoch that they work for."""
+        """Does nothing: the workers end with the epoch that they work for."""
 
     def _steps(self, epoch: int, first_step: int) -> Iterator[list[Batch]]:
         order = self._order
-        labels: deque[Tensor] = deque()  # of the steps that were read
+        labels: deque[Tensor] = deque()  # labels of the steps that were read
         chunks = read_ahead(self._chunks(epoch, first_step, labels), _READ_AHEAD)
         decoded = decode(self._images.decoder, chunks, self._workers, 2 * len(order.pieces))
         steps = join_pieces(decoded, len(order.pieces), self._pin)
@@ -78,7 +84,7 @@ class StreamSource:
                 yield Chunk(encoded, None if uniforms is None else uniforms[piece])
 
     def _examples(self, epoch: int) -> Iterator[dict[str, Any]]:
-        """The examples that this process reads in an epoch, begun again when they are used up."""
+        """Yields the examples that this process reads in an epoch, and begins again when they are used up."""
         from datasets.distributed import split_dataset_by_node
 
         order = self._order
@@ -98,7 +104,7 @@ def stream_split(data: OpenData, split: str, columns: tuple[str, str], rule: Siz
     """Opens a split as a stream.
 
     Raises:
-        InputError: Its number of images is not known.
+        InputError: The number of images in the split is not known.
     """
     stream = _encoded(data, split, columns)
     return StreamedImages(stream, Decoder(_where(data, split), rule), count_images(data, split), classes)
@@ -113,11 +119,11 @@ def stream_to_decode(
     parameters: Parameters,
     workers: int,
 ) -> ToDecode:
-    """A split that is read once as a stream, in its order, and decoded.
+    """Describes how a split is decoded that is read once as a stream, in its order.
 
     Raises:
-        InputError: Its number of images is not known; while it is decoded: it has another, an image is damaged, or a
-            label is out of range.
+        InputError: The number of images in the split is not known. While the split is decoded: that number is another
+            one, an image is damaged, or a label is out of range.
     """
     count = count_images(data, split)
 
@@ -144,10 +150,10 @@ def stream_to_decode(
 
 
 def count_images(data: OpenData, split: str) -> int:
-    """Images of a split of a stream, as its row or the data set itself says.
+    """Number of images in a split of a stream, as the row of the data set or the data set itself says.
 
     Raises:
-        InputError: Neither does.
+        InputError: Neither says the number.
     """
     row, info = data.row, data.splits[split].info
     if row is not None and split in row.sizes:

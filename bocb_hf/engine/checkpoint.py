@@ -22,7 +22,7 @@ from bocb_hf.errors import InputError
 
 log = logging.getLogger(__name__)
 _MANIFEST = "manifest.json"
-KEEP = 2  # the newest, and the one before it in case the newest is damaged
+KEEP = 2  # number of states that are kept: the newest, and the one before it in case the newest is damaged
 
 
 def save(accelerator: Accelerator, folder: Path, step: int) -> None:
@@ -39,7 +39,7 @@ def save(accelerator: Accelerator, folder: Path, step: int) -> None:
             for path in (partial, target):
                 shutil.rmtree(path, ignore_errors=True)
             partial.mkdir(parents=True)
-    accelerator.wait_for_everyone()  # every process writes its own generator state into it
+    accelerator.wait_for_everyone()  # every process writes its own generator state into the folder
     with writing(folder):
         accelerator.save_state(str(partial))
     accelerator.wait_for_everyone()
@@ -59,7 +59,7 @@ def save(accelerator: Accelerator, folder: Path, step: int) -> None:
 
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """Turns the many errors of a full or read-only disk into one that says what to do.
+    """Inside this context, the many errors of a full or read-only disk become one that says what to do.
 
     Raises:
         InputError: Something below ``folder`` could not be written.
@@ -67,7 +67,7 @@ def writing(folder: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError, SafetensorError) as error:
-        # torch's writer raises a plain RuntimeError, as a lost process or a broken device does
+        # torch's file writer raises a plain RuntimeError, and so does a lost process or a broken device
         if isinstance(error, RuntimeError) and "PytorchStreamWriter" not in str(error):
             raise
         raise InputError(
@@ -80,7 +80,7 @@ def load_newest(accelerator: Accelerator, folder: Path) -> bool:
     """Restores the newest undamaged state.
 
     Returns:
-        Whether there was one. A damaged state is named in the log, and the one before it is read.
+        Whether a state was restored. A damaged state is named in the log, and the one before it is read.
 
     Raises:
         InputError: There are states, and all of them are damaged.

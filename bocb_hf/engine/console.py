@@ -21,7 +21,7 @@ EXIT_OK, EXIT_INPUT, EXIT_INTERRUPTED = 0, 2, 130
 
 
 def stop_with_launcher() -> None:
-    """Gets SIGTERM when accelerate's launcher dies, which does not pass a signal on to its only child (Linux)."""
+    """Asks Linux for SIGTERM when accelerate's launcher dies, since that passes no signal on to an only child."""
     launched = "ACCELERATE_MIXED_PRECISION" in os.environ  # set by the launcher, never by a user's shell
     if launched and sys.platform == "linux":
         pr_set_pdeathsig = 1
@@ -29,9 +29,9 @@ def stop_with_launcher() -> None:
 
 
 def show_log(level: int) -> None:
-    """Prints what the run says about itself, and of its libraries only what is wrong."""
+    """Prints log messages of the run itself from ``level`` on, and of its libraries only warnings and errors."""
     logging.basicConfig(level=level, format="%(message)s")
-    # huggingface_hub 2 asks through httpx2, other clients and earlier versions through httpx
+    # huggingface_hub 2 sends its requests through httpx2, other clients and earlier versions through httpx
     for noisy in ("httpx", "httpx2", "huggingface_hub", "timm", "accelerate"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 

@@ -1,4 +1,4 @@
-"""What a session costs: its meters, and their way into the progress of the run."""
+"""Measures what a session costs (time and energy) and adds it to the progress of the run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bocb_hf.engine.timing import EnergyMeter, EnergySource, StepTimer
 
 log = logging.getLogger(__name__)
 
-WAITED_TOO_LONG = 0.2  # share of the training time
+WAITED_TOO_LONG = 0.2  # waiting for images above this share of the training time is logged as a warning
 
 
 class Costs:
@@ -22,12 +22,12 @@ class Costs:
 
     Args:
         accelerator: Device and processes.
-        source: Counts how long the loop waited for it.
-        progress: Of all sessions.
+        source: The training images; it counts how long the loop waited for them.
+        progress: Progress of the run over all of its sessions; the measurements are added to it.
 
     Attributes:
-        timer: For the parts of a step.
-        energy_source: The counter of energy, or None.
+        timer: Measures the time of the parts of a step.
+        energy_source: Name of the energy counter that is read, or None where there is none.
     """
 
     def __init__(self, accelerator: Accelerator, source: TrainSource, progress: Progress) -> None:
@@ -37,7 +37,7 @@ class Costs:
         self._source, self._progress = source, progress
 
     def collect(self) -> None:
-        """Brings what was measured since the last call into progress; all processes do so at the same steps."""
+        """Adds what was measured since the last call to the progress; all processes must call it at the same steps."""
         progress = self._progress
         self.timer.collect()
         for part, seconds in self.timer.seconds.items():
@@ -50,9 +50,10 @@ class Costs:
             progress.energy_joules = (progress.energy_joules or 0.0) + joules
 
     def _joules(self) -> float | None:
-        """Energy of all devices since the last call, or None if one of them cannot be read.
+        """Energy of all devices in joules since the last call, or None if one of them cannot be read.
 
-        Each process has its own GPU; the processors of a machine are shared by its processes, and counted by one.
+        Each process has its own GPU. The processes of one machine share its processors, so only one of them counts
+        those.
         """
         accelerator, own = self._accelerator, self._energy.joules()
         counts = accelerator.device.type == "cuda" or accelerator.is_local_main_process

@@ -1,4 +1,4 @@
-"""When a run has diverged.
+"""Decides when a run has diverged.
 
 A loss or a weight that is not finite is divergence at once. Otherwise a run is judged at its end, by two means of the
 training loss:
@@ -6,13 +6,13 @@ training loss:
 - It has *not trained* if the mean of the last epoch lies above the loss of a predictor that knows only the frequencies
   of the classes among the training images. That predictor gives every image the same answer, the mean of the setting's
   own targets. Under cross-entropy its loss is the entropy of that mean; under binary cross-entropy it is the mean over
-  the classes of the entropy of each class alone. Both hold the entropy that soft targets have by themselves (label
-  smoothing, mixup, cutmix).
+  the classes of the entropy of each class alone. Both losses include the entropy that soft targets have by themselves
+  (label smoothing, mixup, cutmix).
 - If it has not trained, and the mean of the last epoch lies also above the mean of the first epoch, it has diverged.
 
 A run that has not trained but did not get worse is a completed run; its record says so by ``reference_loss``.
 
-Only tuning trials may be ended before that, see ``is_hopeless``. Records that were made before this rule existed have
+Only tuning trials may be ended before their last step, see ``is_hopeless``. Records that are older than this rule have
 ``divergence_rule: first_step`` in their identity: a mean loss over ``divergence_epochs`` above ``DIVERGED_ABOVE`` times
 the loss of the first step ended those runs at once. A run of such a record is repeated under the rule that it names.
 """
@@ -34,21 +34,24 @@ from bocb_hf.data.splits import StreamedImages, TrainImages
 from bocb_hf.runs.identity import Identity
 from bocb_hf.schema import Role
 
-# Chosen on the curves in ``tests/engine/divergence_curves.json``. A ViT with LARS came back from an epoch at 12 times
-# the reference, by way of falling epochs; of the runs with a rising epoch above 20 times, none came back.
+# A trial is hopeless when the loss of an epoch is above this multiple of the reference and has not fallen. The value
+# was
+# chosen on the curves in ``tests/engine/divergence_curves.json``. A ViT with LARS recovered from an epoch at 12 times
+# the
+# reference, through epochs of falling loss; no run recovered whose loss rose in an epoch above 20 times the reference.
 HOPELESS = 20
-# Under the rule ``first_step``, a mean loss this much above the loss of the first step is divergence.
+# Under the rule ``first_step``, a mean loss above this multiple of the loss of the first step is divergence.
 DIVERGED_ABOVE = 1.05
 
 
 @dataclass(frozen=True)
 class DivergenceRule:
-    """How the losses of one run are judged.
+    """The rule by which the losses of one run are judged.
 
     Attributes:
         reference: Loss of a predictor that knows only the class frequencies, in nats.
         stretch: Steps over which a mean loss above the start is divergence; None where the run is judged at its end.
-        early: Whether a hopeless run is ended at the end of an epoch, which only trials may be.
+        early: Whether a hopeless run is ended at the end of an epoch; only trials may be ended so.
     """
 
     reference: float
@@ -59,14 +62,14 @@ class DivergenceRule:
 def make_rule(
     identity: Identity, role: Role, frequencies: NDArray[np.float64], seed: int, steps_per_epoch: int
 ) -> DivergenceRule:
-    """The rule that the identity of a run names.
+    """Makes the divergence rule that the identity of a run names.
 
     Args:
-        identity: Of the run.
-        role: Trials may be ended early.
-        frequencies: Of the classes among the training images, (K,), with the sum 1.
-        seed: Of the run.
-        steps_per_epoch: Optimizer steps.
+        identity: Identity of the run.
+        role: Role of the run; only trials may be ended early.
+        frequencies: Share of each class among the training images, (K,), with the sum 1.
+        seed: Seed of the run.
+        steps_per_epoch: Number of optimizer steps in an epoch.
     """
     training = identity.training
     targets = mean_targets(identity, frequencies, seed, steps_per_epoch)
@@ -92,14 +95,16 @@ def mean_targets(
 ) -> NDArray[np.float64]:
     """Mean of the targets that the loss gets in the last epoch, (K,).
 
-    Mixing does not move the mean of the targets, since both images of a pair are drawn alike. A threshold of binary
-    cross-entropy comes after mixing and does, so the shares of the last epoch are drawn as the run draws them.
+    Mixing does not move the mean of the targets, since both images of a pair are drawn from the same distribution. A
+    threshold of binary cross-entropy is applied after mixing and does move the mean, so with a threshold the shares of
+    the
+    last epoch are drawn as the run draws them.
 
     Args:
-        identity: Of the run.
-        frequencies: Of the classes, (K,).
-        seed: Of the run.
-        steps_per_epoch: Optimizer steps.
+        identity: Identity of the run.
+        frequencies: Share of each class among the training images, (K,).
+        seed: Seed of the run.
+        steps_per_epoch: Number of optimizer steps in an epoch.
     """
     training, classes = identity.training, len(frequencies)
     smoothing, threshold = training.label_smoothing, training.bce_target_threshold
@@ -127,8 +132,9 @@ def constant_loss(targets: NDArray[np.float64], loss: str) -> float:
 
     Args:
         targets: Mean of the targets, (K,).
-        loss: ``ce``: cross-entropy, -Σ t log q, smallest at q = t with the value of the entropy of t. ``bce``: binary
-            cross-entropy of each class, averaged over the classes, likewise.
+        loss: ``ce`` is cross-entropy, -Σ t log q, which is smallest at q = t, where it is the entropy of t. ``bce`` is
+            the binary cross-entropy of each class, averaged over the classes; it is smallest at q = t as well, where it
+            is the mean entropy of the single classes.
     """
     if loss == "ce":
         return float(entr(targets).sum())
@@ -136,7 +142,7 @@ def constant_loss(targets: NDArray[np.float64], loss: str) -> float:
 
 
 def judge_end(epoch_loss: Sequence[float], reference: float) -> str | None:
-    """Why a run that has done all of its steps counts as diverged, or None.
+    """Says why a run that has done all of its steps counts as diverged, or returns None.
 
     Args:
         epoch_loss: Mean training loss of each epoch.
@@ -152,10 +158,11 @@ def judge_end(epoch_loss: Sequence[float], reference: float) -> str | None:
 
 
 def is_hopeless(epoch_loss: Sequence[float], reference: float) -> str | None:
-    """Why a trial is ended at the end of an epoch, or None.
+    """Says why a trial is ended at the end of an epoch, or returns None.
 
-    It is ended by an epoch whose mean loss lies above ``HOPELESS`` times the reference and not below that of the epoch
-    before it.
+    A trial is ended by an epoch whose mean loss lies above ``HOPELESS`` times the reference and not below the mean loss
+    of
+    the epoch before.
 
     Args:
         epoch_loss: Mean training loss of each epoch so far.

@@ -40,11 +40,11 @@ def describe_run(prepared: PreparedRun, processes: int) -> str:
     optimizer, needs = prepared.build_optimizer(model), prepared.optimizer.row.needs
     size, precision = identity.data.image_size, identity.training.precision
     seconds, kept = time_steps(model, optimizer, plan.micro_batch, size, needs, precision)
-    seconds *= config.runtime.accumulation  # micro-batches a step
+    seconds *= config.runtime.accumulation  # a step takes as many micro-batches
     full, half = time_precisions(model, optimizer, plan.micro_batch, size, needs)
     state = optimizer_state_bytes(model, prepared)
     weights = sum(t.numel() * t.element_size() for t in [*model.parameters(), *model.buffers()])
-    # what workers decode while training is not held, and splits of one tensor are held once
+    # images that workers decode while training are not held, and splits that share a tensor are counted once
     tensors = [split.stored for split in (data.train, data.validation, data.test) if isinstance(split, Images)]
     pixels = sum({tensor.data_ptr(): tensor.nbytes for tensor in tensors}.values())
     total = plan.total_steps * seconds
@@ -95,7 +95,7 @@ def optimizer_state_bytes(model: nn.Module, prepared: PreparedRun) -> int:
 
 
 def _tensors(value: object) -> list[Tensor]:
-    """A tensor of the state, or those of a list such as the factors of a preconditioner."""
+    """The tensors in a value of optimizer state: itself, or those in a list such as a preconditioner's factors."""
     if isinstance(value, Tensor):
         return [value]
     return [t for item in value for t in _tensors(item)] if isinstance(value, list | tuple) else []
@@ -106,7 +106,7 @@ def time_precisions(
 ) -> tuple[float, float]:
     """Median seconds of a step in fp32 and in bf16, on this machine; see ``time_steps``.
 
-    On a CPU of at most 32 images: one without instructions for bf16 takes ten times as long.
+    On a CPU at most 32 images are timed, since a CPU without instructions for bf16 takes ten times as long.
     """
     if not torch.cuda.is_available():
         batch = min(batch, 32)
@@ -127,13 +127,13 @@ def time_steps(
     """Median seconds of a step on noise, and bytes that autograd keeps between forward and backward.
 
     Args:
-        model: Is trained on the way.
-        optimizer: Over its parameters.
-        batch: Images a step.
-        image_size: Side in pixels.
-        needs: Of the optimizer's row: other passes take time too.
-        precision: Of the forward pass.
-        enough: A step of more seconds is the last that is timed, even if it is the one that warms up.
+        model: The network; the timed steps train it.
+        optimizer: The optimizer over its parameters.
+        batch: Number of images in a step.
+        image_size: Side of an image in pixels.
+        needs: ``needs`` of the optimizer's row, since passes beside the usual one take time too.
+        precision: Precision of the forward pass.
+        enough: A step that takes more seconds than this is the last that is timed, even if it is the warm-up step.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.to(device).train()

@@ -1,4 +1,4 @@
-"""Software, kind of hardware and resources of a run. No host name, user name or path."""
+"""Describes software, kind of hardware and resources of a run, without host name, user name or path."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from bocb_hf.runs.config import RuntimeConfig
 from bocb_hf.runs.measurements import Environment
 from bocb_hf.version import __version__
 
-# What oneDNN distinguishes, from the oldest to the newest, each with the processor's feature that it asks for.
+# Instruction sets that oneDNN distinguishes, from the oldest to the newest, each with the processor feature it needs.
 _ONEDNN_ISA = {
     "SSE41": "sse4_1",
     "AVX": "avx",
@@ -38,7 +38,7 @@ _LIBRARIES = ("torch", "torchvision", "timm", "transformers", "accelerate", "dat
 
 
 def set_numerics(runtime: RuntimeConfig) -> None:
-    """Sets every switch of torch that changes numbers, both ways: a warm worker may have run another setting before."""
+    """Sets every switch of torch that changes numbers, on or off: a warm worker may have run another setting before."""
     if runtime.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
     torch.use_deterministic_algorithms(runtime.deterministic)
@@ -51,13 +51,13 @@ def set_numerics(runtime: RuntimeConfig) -> None:
 def describe_environment(
     device: torch.device, processes: int, micro_batch: int, runtime: RuntimeConfig | None = None
 ) -> Environment:
-    """What a run executes on.
+    """Describes the software and hardware that a run executes on.
 
     Args:
-        device: Of this process.
-        processes: How many there are.
-        micro_batch: Images that the network sees at once.
-        runtime: Memory format and compilation of a run.
+        device: Device of this process.
+        processes: Number of processes.
+        micro_batch: Number of images that the network sees at once.
+        runtime: Runtime configuration of the run, for its memory format and compilation.
     """
     compiled: list[Literal["model", "optimizer"]] = []
     if runtime is not None:
@@ -83,10 +83,11 @@ def describe_environment(
 
 
 def onednn_isa() -> str | None:
-    """The newest instructions that oneDNN may use: those of the processor, within ``ONEDNN_MAX_CPU_ISA``.
+    """The newest instruction set that oneDNN may use: of those of the processor, within ``ONEDNN_MAX_CPU_ISA``.
 
     Returns:
-        oneDNN's name for them; None where the processor is not x86, or torch (before 2.10) does not say what it has.
+        oneDNN's name for it; None where the processor is not x86, or where torch (before 2.10) does not tell its
+        features.
     """
     capabilities = getattr(torch.cpu, "get_capabilities", None)
     if capabilities is None:
@@ -118,7 +119,7 @@ def code_commit() -> str | None:
 
 
 def peak_memory(device: torch.device) -> int:
-    """Largest memory use so far in bytes: allocated on a GPU, else the resident set of this process."""
+    """Largest memory use so far in bytes: memory allocated on a GPU, else the resident set of this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     unit = 1 if sys.platform == "darwin" else 1024
@@ -126,7 +127,7 @@ def peak_memory(device: torch.device) -> int:
 
 
 def count_flops(model: nn.Module, image_size: int) -> int:
-    """Floating-point operations of one forward pass over one image, as torch counts them (2 a multiply-add)."""
+    """Floating-point operations of one forward pass over one image, as torch counts them (2 for each multiply-add)."""
     training = model.training
     model.eval()
     device = next(model.parameters()).device

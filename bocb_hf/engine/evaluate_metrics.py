@@ -1,8 +1,8 @@
 """The scores as ``evaluate.Metric``, for pipelines that speak ``evaluate``; nothing is downloaded to compute them.
 
 The final evaluation of a run and ``bocb verify`` go through these. Importing ``evaluate`` imports transformers'
-pipelines, which takes three seconds, so this module is imported only then. Every other evaluation takes the functions
-of ``bocb_hf.engine.metrics``, which these call. ::
+pipelines, which takes three seconds, so this module is imported only where it is used. Every other evaluation uses the
+functions of ``bocb_hf.engine.metrics``, which the metrics of this module call. Example::
 
     from bocb_hf.engine.evaluate_metrics import TopKAccuracy
 
@@ -23,7 +23,7 @@ from bocb_hf.engine.metrics import Scores, mean_loss, top_k_accuracy
 
 
 class TopKAccuracy(evaluate.Metric):
-    """``top_k_accuracy``. ``predictions`` are class indices in falling order of their logit, at least k each."""
+    """``top_k_accuracy`` as a metric; ``predictions`` hold at least k class indices in falling order of their logit."""
 
     def _info(self) -> evaluate.MetricInfo:
         return evaluate.MetricInfo(
@@ -40,7 +40,7 @@ class TopKAccuracy(evaluate.Metric):
 
 
 class MeanLoss(evaluate.Metric):
-    """``mean_loss``. ``references`` are the labels of the examples, which only fix the count."""
+    """``mean_loss`` as a metric; ``references`` are the labels, of which only the number is used."""
 
     def _info(self) -> evaluate.MetricInfo:
         return evaluate.MetricInfo(
@@ -57,8 +57,8 @@ class MeanLoss(evaluate.Metric):
 
 
 def score(ranked: NDArray[Any], losses: NDArray[Any], labels: NDArray[Any], classes: int) -> Scores:
-    """``bocb_hf.engine.metrics.score`` through ``evaluate``: the same numbers."""
-    with tempfile.TemporaryDirectory() as folder:  # it wants a folder even for what it keeps in memory
+    """Computes the scores of ``bocb_hf.engine.metrics.score`` through ``evaluate``; the numbers are the same."""
+    with tempfile.TemporaryDirectory() as folder:  # evaluate wants a folder even for what it keeps in memory
         top_k = TopKAccuracy(keep_in_memory=True, cache_dir=folder)
         found = _compute(top_k, ranked, labels, k=1)
         if classes > 5:

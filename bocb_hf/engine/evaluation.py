@@ -20,12 +20,12 @@ from bocb_hf.engine.sharding import is_sharded
 from bocb_hf.optim.param_groups import train_mode
 
 ScoreFunction = Callable[[NDArray[Any], NDArray[Any], NDArray[Any], int], Scores]
-BATCH = 250  # images a forward pass; the scores do not depend on it
+BATCH = 250  # images in a forward pass; the scores do not depend on this number
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores of one split: percentages, nats, and which images are right, shape (N,) bool."""
+    """Scores of one split: accuracies in percent, loss in nats, and which images are right, shape (N,) bool."""
 
     n: int
     top1: float
@@ -34,7 +34,7 @@ class Evaluation:
     correct: Tensor
 
 
-@torch.no_grad()  # FSDP2 keeps what it gathered for the next training step, which takes no inference tensors
+@torch.no_grad()  # not inference_mode: FSDP2 reuses gathered weights in the next training step
 def evaluate(
     model: nn.Module,
     images: TestImages,
@@ -45,29 +45,29 @@ def evaluate(
     memory_format: torch.memory_format = torch.contiguous_format,
     score: ScoreFunction = score,
 ) -> Evaluation:
-    """Evaluates a split. Each process takes every world-size-th image; sums over processes put them together.
+    """Evaluates a split. Each process takes every n-th image of n processes; results are summed over the processes.
 
     Args:
         model: Classifier; its train/eval mode is restored.
-        images: The split.
-        mean: (3, 1, 1), on the device.
-        std: (3, 1, 1), on the device.
+        images: Images of the split.
+        mean: Mean of each channel, (3, 1, 1), on the device.
+        std: Standard deviation of each channel, (3, 1, 1), on the device.
         accelerator: Device, precision and processes.
-        workers: Processes that decode, where the split is not decoded already.
-        memory_format: Of the input.
+        workers: Number of processes that decode, where the split is not decoded already.
+        memory_format: Memory format of the input.
         score: Computes the scores from ranked classes, losses, labels and the number of classes.
 
     Returns:
-        ``top5`` is None with fewer than 6 classes, where it would say nothing.
+        The scores; ``top5`` is None with fewer than 6 classes, where it would say nothing.
     """
     training = model.training
     model.eval()
     n, device = len(images), accelerator.device
-    losses = torch.zeros(n, device=device)  # float32: not every device has more
+    losses = torch.zeros(n, device=device)  # float32, since not every device has float64
     ranked = torch.zeros(n, 5, dtype=torch.int64, device=device)
     classes = torch.zeros((), dtype=torch.int64, device=device)
     rank, processes = accelerator.process_index, accelerator.num_processes
-    most, done = -(-n // (processes * BATCH)), 0  # batches of the first process, which has most
+    most, done = -(-n // (processes * BATCH)), 0  # number of batches of the first process, which has most
     inputs = torch.empty(0)
     for indices, pixels, labels in evaluation_batches(images, BATCH, rank, processes, workers):
         inputs = normalize(pixels.to(device), mean, std).contiguous(memory_format=memory_format)
@@ -82,7 +82,7 @@ def evaluate(
         ranked[where, : top.shape[1]] = top
         done += 1
     if is_sharded(accelerator) and done < most:
-        model(inputs[:1])  # the others gather the shards of this process, and would wait for it
+        model(inputs[:1])  # the other processes gather the shards of this one, and would wait for it
     if training:
         train_mode(model)
     losses, ranked, classes = (

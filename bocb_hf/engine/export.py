@@ -15,14 +15,15 @@ from bocb_hf.runs.identity import Identity
 def export_model(model: nn.Module, identity: Identity, class_names: tuple[str, ...], folder: Path) -> None:
     """Saves a classifier with its own preprocessing, label names and licence.
 
-    timm would keep the ImageNet tag, mean and size of the architecture, and with them an image processor that is
-    wrong for these weights.
+    Left to itself, timm would write the ImageNet tag, mean and size of the architecture, and these would give an image
+    processor that is wrong for the trained weights.
 
     Args:
-        model: The network as it was built, with its trained weights; one of transformers is saved in its own form.
+        model: The network as it was built, with its trained weights; a network of transformers is saved in the form of
+            transformers.
         identity: The identity of the run.
         class_names: Name of each class, in the order of the logits.
-        folder: Created if needed.
+        folder: Folder of the files; it is created if needed.
     """
     data = identity.data
     if identity.backbone.architecture.startswith("transformers:"):
@@ -58,7 +59,7 @@ def export_model(model: nn.Module, identity: Identity, class_names: tuple[str, .
     config["model_args"] = dict(identity.backbone.args)
     for key in ("origin_url", "paper_ids", "paper_name", "notes"):
         config["pretrained_cfg"].pop(key, None)
-    # these are timm's defaults for another checkpoint of this architecture; ours was evaluated at input_size
+    # these keys are timm's defaults for another checkpoint of this architecture; ours was evaluated at input_size
     for key in ("test_input_size", "test_crop_pct", "pool_size", "min_input_size"):
         config["pretrained_cfg"].pop(key, None)
     path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")

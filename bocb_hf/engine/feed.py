@@ -1,4 +1,4 @@
-"""From the images of the source to the inputs of the network, step by step."""
+"""Turns the images of the source into the inputs of the network, step by step."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from bocb_hf.data.source import Batch, TrainSource
 
 log = logging.getLogger(__name__)
 
-# Values of the inputs that are augmented together, over several steps: 512 images of 32 pixels. An augmentation is some
-# hundred operations, and starting them takes longer than their work on one step of small images.
+# Steps are augmented together up to so many values of their inputs: those of 512 images of 32 pixels. An augmentation
+# is some hundred operations, and starting them takes longer than their work on one step of small images.
 TOGETHER = 512 * 3 * 32**2
 MOST_STEPS = 8
 
 
 def count_together(images: int, size: int) -> int:
-    """How many steps of so many images of this side are augmented together."""
+    """How many steps of ``images`` images with a side of ``size`` pixels are augmented together."""
     return max(1, min(TOGETHER // (images * 3 * size**2), MOST_STEPS))
 
 
 class Feed:
-    """The micro-batches of a run in their order, and what the augmentation makes of them.
+    """Gives the micro-batches of a run in their order, and the inputs that the augmentation makes of them.
 
     Args:
         source: Training images of this process.
-        augmenter: What it makes of an image depends on the image, its row and its step alone, so that steps may be
-            augmented together.
-        steps_per_epoch: No step is read before the epoch before it has ended.
-        images: Of a step, in this process.
-        memory_format: Of the inputs.
+        augmenter: Augments the images. The result depends only on the image, its row and its step, so that several
+            steps may be augmented together.
+        steps_per_epoch: Number of steps in an epoch. No step is read before the previous epoch has ended.
+        images: Number of images of a step in this process.
+        memory_format: Memory format of the inputs.
     """
 
     def __init__(
@@ -47,10 +47,10 @@ class Feed:
     ) -> None:
         self._source, self._augmenter, self._format = source, augmenter, memory_format
         self._steps_per_epoch = steps_per_epoch
-        # to ask for several steps that are still to be decoded would make the device wait
+        # asking for several steps that are still to be decoded would make the device wait
         self._together = count_together(images, augmenter.size) if source.at_hand else 1
         self._read: dict[int, tuple[Batch, int]] = {}  # micro-batches of the steps that were read, by id
-        self._made: dict[int, tuple[Tensor, Tensor]] = {}  # their inputs, once one of them was asked for
+        self._made: dict[int, tuple[Tensor, Tensor]] = {}  # inputs of these micro-batches, once one was asked for
 
     def steps(self, first: int) -> Iterator[list[Batch]]:
         """The micro-batches of each step, from a step on to the end of the run and beyond."""

@@ -1,4 +1,4 @@
-"""Ends a run: evaluates the test split, exports the weights, makes the record and publishes it."""
+"""Ends a run: evaluates the test split, exports the weights, makes the record, and writes it into the store."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from bocb_hf.store.write import find_place, write_run
 
 
 def finish_run(prepared: PreparedRun, store: Store, trainer: Trainer, flops: int | None) -> RunRecord:
-    """Reads the test split if the run completed, makes the record, and publishes it from the main process."""
+    """Evaluates the test split of a completed final run, makes the record, and writes it from the main process."""
     with trainer.evaluation_weights():
         return _publish(prepared, store, trainer, flops)
 
@@ -43,12 +43,12 @@ def _publish(prepared: PreparedRun, store: Store, trainer: Trainer, flops: int |
     elif progress.step < trainer.plan.total_steps:
         status = "interrupted"
         progress.reason = f"stopped by a signal at step {progress.step}; run it again to continue"
-    elif not all_finite(accelerator, trainer.evaluation_model):  # averaged weights may overflow when no others do
+    elif not all_finite(accelerator, trainer.evaluation_model):  # averages may overflow by themselves
         status, progress.diverged_at = "diverged", progress.step
         progress.reason = f"a weight was not finite at step {progress.step}"
     test = None
     if status == "completed" and config.role == "final":
-        from bocb_hf.engine.evaluate_metrics import score  # here, because the import takes seconds
+        from bocb_hf.engine.evaluate_metrics import score  # imported only here, because the import takes seconds
 
         test = trainer.evaluate(prepared.data.test, score)
         if not torch.isfinite(torch.tensor(test.loss)):
@@ -60,7 +60,7 @@ def _publish(prepared: PreparedRun, store: Store, trainer: Trainer, flops: int |
     def publish() -> RunRecord:
         weights = weights_sha256 = patterns = None
         if test is not None:
-            weights = prepared.state_dir / "export"  # left behind by a crash, it goes with the resume state
+            weights = prepared.state_dir / "export"  # if a crash leaves it behind, it is deleted with the resume state
             with writing(weights):
                 export_model(model, prepared.identity, prepared.data.class_names, weights)
                 with (weights / "model.safetensors").open("rb") as file:
@@ -82,7 +82,7 @@ def _publish(prepared: PreparedRun, store: Store, trainer: Trainer, flops: int |
 
 
 def _whole_model(prepared: PreparedRun, trainer: Trainer) -> nn.Module:
-    """The network that is saved. Shards of FSDP are put together in a fresh network."""
+    """Returns the network that is saved. Shards of FSDP are put together in a fresh network."""
     if not is_sharded(trainer.accelerator):
         # safetensors takes no other memory format, and training is over
         return trainer.evaluation_model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
@@ -94,7 +94,7 @@ def _whole_model(prepared: PreparedRun, trainer: Trainer) -> nn.Module:
 
 
 def from_main(accelerator: Accelerator, get: Callable[[], RunRecord | None]) -> RunRecord | None:
-    """What the main process gets, on every process: only the main one reads and writes the store."""
+    """Returns on every process what ``get`` returns on the main one, since only that reads and writes the store."""
     record = get() if accelerator.is_main_process else None
     if accelerator.num_processes == 1:
         return record

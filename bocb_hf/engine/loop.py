@@ -52,16 +52,16 @@ class Trainer:
     """One run's network, optimizer and progress, and the loop over them.
 
     Args:
-        model: On the CPU, with its initial weights.
-        optimizer: Over the model's parameters.
-        identity: What the run is.
-        seed: Its seed.
-        runtime: Logging, saving and accumulation.
+        model: The network on the CPU, with its initial weights.
+        optimizer: The optimizer over the model's parameters.
+        identity: Identity of the run.
+        seed: Seed of the run.
+        runtime: Runtime configuration: logging, saving and accumulation.
         accelerator: Device, precision and processes.
         source: Training images.
         validation: Validation images, or None.
         state_dir: Folder of this run's resume state.
-        rule: When it has diverged.
+        rule: Rule that says when the run has diverged.
     """
 
     def __init__(
@@ -85,14 +85,15 @@ class Trainer:
         check_sharding(accelerator, row, training)
         self.needs = row.needs
         self.format = torch.channels_last if runtime.channels_last else torch.contiguous_format
-        # kept from here on: accelerate's unwrap_model would take mixed precision off the network that trains
+        # the bare network is kept, because accelerate's unwrap_model would take mixed precision off the network that
+        # trains
         self.bare_model = model.to(memory_format=self.format)  # type: ignore[call-overload]
         self.ema = None
-        if training.ema_decay is not None:  # copied before prepare, which binds the forward pass to this very module
+        if training.ema_decay is not None:  # copied before prepare binds the forward pass to this module
             averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(training.ema_decay), use_buffers=True)
             self.ema = averaged.to(device)
         if runtime.compile_model:
-            model.compile()  # in place: the names of the parameters stay
+            model.compile()  # compiles in place, so that the names of the parameters stay
         if runtime.compile_optimizer:
             compile_step(optimizer, row)
         fit_to_shards(accelerator, optimizer)
@@ -114,14 +115,14 @@ class Trainer:
 
     @property
     def evaluation_model(self) -> nn.Module:
-        """The weights that count: averaged ones if the setting averages, else the last ones."""
+        """The network with the weights to evaluate: averaged ones if the setting averages, else the last ones."""
         return self.ema.module if self.ema is not None else self.bare_model
 
     def evaluation_weights(self) -> AbstractContextManager[None]:
-        """Inside this context, ``evaluation_model`` holds the weights that count; training continues as if never left.
+        """Inside this context, ``evaluation_model`` holds the weights to evaluate; it does not change the training.
 
-        It changes something only for optimizers that evaluate at other weights than they train at. With ``ema_decay``
-        the average over steps counts, and it is taken of the weights that are trained.
+        The context changes something only for optimizers that evaluate at other weights than they train at. With
+        ``ema_decay``, the average over steps is evaluated, which is taken of the weights that are trained.
         """
         if "train_eval" not in self.needs or self.ema is not None or self._evaluating:
             return nullcontext()
@@ -130,7 +131,8 @@ class Trainer:
     def run(self, stop: StopSignal, on_step: OnStep | None = None) -> None:
         """Trains to the end, to divergence or to a stop, continuing from saved state if there is some.
 
-        Progress says how it ended: ``diverged_at`` is set, or ``step`` is less than the plan's total.
+        ``progress`` says how the run ended: ``diverged_at`` is set after divergence, and ``step`` is less than the
+        plan's total after a stop.
 
         Raises:
             InputError: The resume state cannot be written.
@@ -140,7 +142,9 @@ class Trainer:
             keep_freed_memory()
         if checkpoint.load_newest(self.accelerator, self.state_dir):
             progress.resumed += 1
-            # accelerate counts micro-batches; saves are between steps, and the number of parts may have changed
+            # accelerate counts micro-batches; the count starts anew, since states are saved between steps and the
+            # number of
+            # micro-batches in a step may have changed
             self.accelerator.step = 0
         session_start, wall_before = time.perf_counter(), progress.wall_seconds
         if progress.step == 0 and self.validation is not None:
@@ -184,11 +188,11 @@ class Trainer:
         self.costs.say_waited()
 
     def evaluate(self, images: TestImages, score: ScoreFunction = score) -> Evaluation:
-        """Evaluates the weights that count, after bringing the buffers of all processes together.
+        """Evaluates a split at the weights to evaluate, after every process took the buffers of the first.
 
         Args:
-            images: The split.
-            score: Computes the scores, see ``evaluation.evaluate``.
+            images: Images of the split.
+            score: Function that computes the scores, see ``evaluation.evaluate``.
         """
         share_buffers(self.accelerator, self.evaluation_model)
         started = time.perf_counter()
@@ -210,7 +214,8 @@ class Trainer:
         """One optimizer step on the next global batch.
 
         Returns:
-            Its learning rate, and if it is watched the norm of its gradient and its relative size.
+            The learning rate of the step and, if the step is watched, the norm of its gradient and the norm of its
+            change over that of the weights.
         """
         progress, plan, training = self.progress, self.plan, self.identity.training
         accelerator, timer = self.accelerator, self.costs.timer
@@ -228,7 +233,7 @@ class Trainer:
 
         def second_pass() -> Tensor:
             self.optimizer.zero_grad()
-            self._seed_forward()  # the same dropout: the same function, at other weights
+            self._seed_forward()  # the same dropout, so that the same function is taken at other weights
             batch_gradient(accelerator, self.network, batches, lambda batch: self._loss(batch)[0])
             self._clip()
             return totals[0]
@@ -238,7 +243,7 @@ class Trainer:
             with accelerator.accumulate(self.network):
                 inputs, targets = self.feed.inputs(batch, self.progress.step)
                 timer.lap("data")
-                with accelerator.autocast():  # accelerate's own does not reach into shards
+                with accelerator.autocast():  # accelerate's wrapper of the forward pass does not reach into shards
                     logits = self.network(inputs)
                 mean_loss = loss(logits.float(), targets, training)
                 accelerator.backward(mean_loss)
@@ -260,7 +265,7 @@ class Trainer:
         return lr, size
 
     def _update(self, closure: Callable[[], Tensor] | None) -> None:
-        """Changes the weights if the gradient is complete, and clears it."""
+        """Changes the weights if the gradient is complete, and then clears the gradient."""
         accelerator = self.accelerator
         if accelerator.scaler is not None:
             self.optimizer.step(closure)
@@ -277,7 +282,7 @@ class Trainer:
         return loss(logits.float(), targets, self.identity.training), logits
 
     def _clip(self) -> None:
-        """Clips the gradients if the setting does, and lets the watch see their norm before that, the first time."""
+        """Clips the gradients if the setting does; the watch gets their norm before the first clipping of the step."""
         largest, watch = self.identity.training.clip_grad_norm, self._watch
         if watch is not None and watch.grad_norm is not None:
             watch = None
@@ -319,7 +324,7 @@ class Trainer:
         self._evaluating, waited = True, self.source.waited_seconds
         try:
             with evaluation_weights(self.optimizer, self.bare_model, batches):
-                self.source.waited_seconds = waited  # this was no training
+                self.source.waited_seconds = waited  # waiting for these images does not count as waiting in training
                 share_buffers(self.accelerator, self.evaluation_model)  # each process has seen its own images
                 yield
         finally:
@@ -337,7 +342,7 @@ class Trainer:
             self.progress.window += [(loss, 100 * share) for loss, share in rows]
 
     def _check_weights(self) -> None:
-        """Ends the run as diverged if the network holds a number that is not finite, even if its loss is."""
+        """Ends the run as diverged if the network holds a number that is not finite, even if the loss is finite."""
         if self.progress.diverged_at is None and not all_finite(self.accelerator, self.bare_model):
             self.progress.diverged_at = self.progress.step
             self.progress.reason = f"a weight was not finite at step {self.progress.step}"

@@ -1,4 +1,4 @@
-"""The sizes of a run, and what cannot run at all."""
+"""Derives the sizes of a run, and refuses runs that cannot work at all."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class Plan:
     """Sizes of a run, derived from configuration, data and processes.
 
     Attributes:
-        steps_per_epoch: Optimizer steps of one epoch.
-        total_steps: Optimizer steps of the whole run.
-        micro_batch: Images that a process takes at once.
-        save_every: Steps between two saves of the resume state.
+        steps_per_epoch: Number of optimizer steps in one epoch.
+        total_steps: Number of optimizer steps in the whole run.
+        micro_batch: Number of images that a process takes at once.
+        save_every: Number of steps between two saves of the resume state.
     """
 
     steps_per_epoch: int

@@ -2,7 +2,7 @@
 
 oneDNN, ATen and MKL each choose the newest instructions that the processor has: AVX2, AVX-512 or AMX. Each choice adds
 floating-point numbers in another order, so the same run gives other weights. With these limits every x86 processor of
-the last ten years computes alike, at some cost of speed on newer ones.
+the last ten years computes the same numbers; newer ones lose some speed by it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ LIMITS = {
 
 
 def limits_hold() -> bool:
-    """Whether the variables are set, so that torch is limited if it was imported after them."""
+    """Whether the environment variables are set, so that torch is limited if it was imported after that."""
     return all(os.environ.get(name) == value for name, value in LIMITS.items())
 
 
@@ -37,7 +37,7 @@ def limit_instructions() -> None:
     """Sets the limits for this process and those that it starts; they change nothing on a processor that is not x86.
 
     Raises:
-        InputError: torch was imported before, without them.
+        InputError: torch was imported before, without the limits.
     """
     if limits_hold():
         return
@@ -55,7 +55,7 @@ def limit_instructions() -> None:
 
 
 def must_start_again() -> bool:
-    """Whether torch runs in this process without the limits, so that only another process can have them."""
+    """Whether torch runs in this process without the limits, so that only a new process can run within them."""
     return "torch" in sys.modules and not limits_hold()
 
 
@@ -71,7 +71,7 @@ def check_limited() -> None:
     """Checks that torch runs within the limits that ``runtime.portable`` promises.
 
     Raises:
-        InputError: It does not.
+        InputError: torch runs without the limits.
     """
     import torch
 

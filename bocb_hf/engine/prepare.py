@@ -1,4 +1,4 @@
-"""A run with everything resolved and loaded, before anything is trained."""
+"""Prepares a run: resolves and loads everything before anything is trained."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class PreparedRun:
         return Path(self.config.runtime.state_dir) / self.config.runtime.namespace / f"{self.run_id}-{self.config.role}"
 
     def build_model(self) -> nn.Module:
-        """The network with initial weights that depend on (seed, backbone) only."""
+        """Builds the network with initial weights that depend on (seed, backbone) only."""
         data = self.identity.data
         seed = init_seed(self.config.seed, self.identity.backbone.name)
         model = build_backbone(self.source, data.num_classes, data.image_size, seed, data.test_image_size)
@@ -61,19 +61,19 @@ class PreparedRun:
         return model
 
     def build_optimizer(self, model: nn.Module) -> Optimizer:
-        """The optimizer over the model's parameter groups."""
+        """Builds the optimizer over the model's parameter groups."""
         training = self.identity.training
         return build_optimizer(self.optimizer, split_parameters(model, training.no_decay, training.layer_decay))
 
     def divergence_rule(self) -> DivergenceRule:
-        """When a run of this identity and role has diverged."""
+        """Makes the rule that says when a run of this identity and role has diverged."""
         identity = self.identity
         frequencies = class_frequencies(self.data.train, identity.data.num_classes)
         steps = len(self.data.train) // identity.training.batch_size
         return make_rule(identity, self.config.role, frequencies, self.config.seed, steps)
 
     def train_source(self, accelerator: Accelerator) -> TrainSource:
-        """The training images of this process."""
+        """Opens the training images of this process."""
         order = Order(
             len(self.data.train),
             self.identity.training.batch_size,
@@ -88,10 +88,10 @@ class PreparedRun:
 
 
 def choose_preprocessing(config: RunConfig, source: BackboneSource) -> Preprocessing | None:
-    """Mean, standard deviation and interpolation of the starting weights; None where those of the data count.
+    """Preprocessing (mean, standard deviation, interpolation) of the starting weights; None where the data's is used.
 
     Raises:
-        InputError: Those of a checkpoint are asked for, and there is none or it does not say them.
+        InputError: The preprocessing of a checkpoint is asked for, and there is no checkpoint or it does not say.
     """
     asked = config.data.normalization
     if asked == "checkpoint" and source.folder is None:
@@ -105,7 +105,7 @@ def prepare_run(config: RunConfig) -> PreparedRun:
     """Resolves names and defaults and loads the data.
 
     Raises:
-        InputError: Anything about the configuration, the data or the starting weights is wrong.
+        InputError: Something in the configuration, the data or the starting weights is wrong.
     """
     source = resolve_backbone(config.backbone, config.training.drop_path, config.data.image_size)
     checkpoint = choose_preprocessing(config, source)

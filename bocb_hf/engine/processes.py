@@ -1,4 +1,4 @@
-"""What the processes of a run do together."""
+"""Operations in which all processes of a run take part."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bocb_hf.errors import InputError
 
 
 def share_buffers(accelerator: Accelerator, model: nn.Module) -> None:
-    """Gives every process the running statistics of the first: batch norm's differ until the next forward pass."""
+    """Gives every process the running statistics of the first; batch norm's differ until the next forward pass."""
     if accelerator.num_processes > 1:
         for buffer in model.buffers():
             buffer.copy_(broadcast(buffer))  # type: ignore[arg-type]
@@ -24,10 +24,10 @@ def check_world_size(processes: int) -> None:
     """Checks that the processes of a launcher know of each other.
 
     Args:
-        processes: As ``accelerate`` counts them.
+        processes: Number of processes as ``accelerate`` counts them.
 
     Raises:
-        InputError: The launcher started more.
+        InputError: The launcher started more processes than that.
     """
     started = int(os.environ.get("WORLD_SIZE") or 1)
     if started > 1 and processes == 1:
@@ -50,12 +50,12 @@ def all_finite(accelerator: Accelerator, model: nn.Module) -> bool:
 
 
 def agree_to_stop(stop: StopSignal, accelerator: Accelerator, at_sync: bool) -> bool:
-    """Whether to stop now. Several processes agree at logged steps, so that all of them stop at the same one.
+    """Whether to stop now. Several processes agree at logged steps only, so that all of them stop at the same step.
 
     Args:
-        stop: Says whether this process was told to stop.
-        accelerator: Joins the processes.
-        at_sync: Whether they are all asked now.
+        stop: Flag of this process that says whether it was told to stop.
+        accelerator: The accelerator that joins the processes.
+        at_sync: Whether all processes make this call at a step at which they agree.
     """
     if accelerator.num_processes == 1 or not at_sync:
         return stop.requested and accelerator.num_processes == 1

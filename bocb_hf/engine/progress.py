@@ -1,4 +1,4 @@
-"""What a run has done so far: everything beside weights and optimizer state that an exact resume needs."""
+"""The progress of a run: everything beside weights and optimizer state that an exact resume needs."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ class Progress:
     """Mutable state of the loop in plain values; ``accelerate`` saves it beside weights and optimizer.
 
     Attributes:
-        step: Steps done.
+        step: Number of steps done.
         recent: Losses of the last steps, at most the stretch of the rule ``first_step``; empty under any other rule.
         window: (loss, top-1 in percent) of the steps since the last logged point.
         epoch: Losses of the steps of this epoch.
         epoch_loss: Mean loss of each finished epoch.
         start_loss: Loss of the first step.
         diverged_at: Step of divergence, with its reason in ``reason``.
-        validation_n: Images of the validation split, 0 without one.
-        train_seconds: Time in the loop, over all sessions; likewise the others.
-        seconds: Of ``train_seconds``, that of each part of a step.
-        waited_seconds: Time in which the loop waited for images.
-        energy_joules: Of the device, None where it reports none.
-        replayed_epochs: How often a stream had to begin an epoch anew.
-        resumed: Sessions before this one.
+        validation_n: Number of images in the validation split, 0 without one.
+        train_seconds: Time in the loop, over all sessions.
+        seconds: The share of ``train_seconds`` that each part of a step took, over all sessions.
+        waited_seconds: Time in which the loop waited for images, over all sessions.
+        energy_joules: Energy that the device used, over all sessions; None where it reports none.
+        replayed_epochs: How often a stream had to begin an epoch anew, over all sessions.
+        resumed: Number of sessions before this one.
     """
 
     step: int = 0
@@ -61,16 +61,16 @@ class Progress:
     resumed: int = 0
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain values, for ``accelerate``."""
+        """Returns all fields as plain values; ``accelerate`` calls this to save."""
         return asdict(self)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restores ``state_dict``."""
+        """Restores the fields from what ``state_dict`` returned; ``accelerate`` calls this to load."""
         for name, value in state.items():
             setattr(self, name, value)
 
     def log_point(self, lr: float, grad_norm: float, update_ratio: float) -> None:
-        """Adds a point to the curve: this step, and the means over the window, which starts anew."""
+        """Adds a point to the curve: this step and the means over the window; then empties the window."""
         losses, top1 = zip(*self.window, strict=True)
         self.logged_step.append(self.step)
         self.lr.append(lr)
@@ -81,10 +81,10 @@ class Progress:
         self.window = []
 
     def end_epoch(self, rule: DivergenceRule, last: bool) -> None:
-        """Takes the mean loss of the epoch that ended, and judges it where the rule does so at the end of epochs.
+        """Keeps the mean loss of the epoch that ended, and judges it where the rule judges at the end of epochs.
 
         Args:
-            rule: Of the run.
+            rule: Divergence rule of the run.
             last: Whether the run has done all of its steps.
         """
         self.epoch_loss.append(sum(self.epoch) / len(self.epoch))
@@ -100,11 +100,11 @@ class Progress:
     def watch(self, losses: list[float], rule: DivergenceRule) -> bool:
         """Checks the losses of the steps since the last call, one by one.
 
-        So the verdict does not depend on how often it is asked for.
+        Since each loss is checked by itself, the verdict does not depend on how often this is called.
 
         Args:
             losses: Losses of the steps up to and including ``self.step``.
-            rule: Of the run.
+            rule: Divergence rule of the run.
 
         Returns:
             Whether the run has diverged; ``diverged_at`` and ``reason`` then say when and why.
@@ -146,7 +146,7 @@ class Progress:
         )
 
     def train_measurement(self, n: int) -> Measurement | None:
-        """Training loss of the first step, and means over the best and the last epoch; None before the first step."""
+        """Training loss of the first step, and its mean in the best and the last epoch; None before the first step."""
         if self.start_loss is None:
             return None
         ended = self.diverged_at is not None or not self.epoch_loss
@@ -155,7 +155,7 @@ class Progress:
         return Measurement(unit="nats", n=n, initial=self.start_loss, best=best, last=last)
 
     def validation_measurements(self) -> dict[str, Measurement]:
-        """Validation loss, top-1 and top-5 before training, at their best and with the last weights."""
+        """Validation loss, top-1 and top-5: before training, at their best, and with the last weights."""
         ended = self.diverged_at is not None
         found: dict[str, Measurement] = {}
         for name, values, best in (

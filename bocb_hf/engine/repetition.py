@@ -1,4 +1,4 @@
-"""A record as a configuration again. Importing this needs no torch."""
+"""Turns a record back into the configuration of its run. Importing this needs no torch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bocb_hf.runs.record import RunRecord
 
 
 def sections_of(record: RunRecord) -> dict[str, Any]:
-    """The configuration that leads to a record's identity again; weights and data of local folders must be named."""
+    """Configuration sections that lead to the identity of a record; local folders of weights or data must be added."""
     identity = record.identity.model_dump(mode="json")
     data, backbone = identity["data"], identity["backbone"]
     args = {key: value for key, value in backbone["args"].items() if key not in RESERVED_ARGS}
@@ -26,13 +26,13 @@ def sections_of(record: RunRecord) -> dict[str, Any]:
         "optimizer": identity["optimizer"],
         "data": {key: data[key] for key in kept if key in data}
         | {"evaluation_split": record.identity.data.asked_evaluation_split},
-        # an identity leaves the rule of the oldest records out
+        # the stored identity of the oldest records leaves out their divergence rule
         "training": identity["training"] | {"divergence_rule": record.identity.training.divergence_rule},
         "augmentation": identity["augmentation"],
         "seed": record.seed,
         "role": record.role,
     }
-    if backbone["pretrained"] is not None:  # runs from before this choice were normalised by the data
+    if backbone["pretrained"] is not None:  # before there was this choice, runs were normalised by the data
         sections["data"]["normalization"] = record.identity.data.normalization
     if data["validation_fraction"] is not None:
         sections["data"]["validation_fraction"] = data["validation_fraction"]
@@ -40,20 +40,21 @@ def sections_of(record: RunRecord) -> dict[str, Any]:
 
 
 def cpu_processes_of(record: RunRecord) -> int:
-    """How many processes repeat a run here: on a CPU as many as it had, if there are the cores; else one."""
+    """How many processes repeat a run here: for a run on a CPU as many as it had, if the cores suffice; else one."""
     environment = record.environment
     fits = environment.device == "cpu" and environment.processes <= (os.cpu_count() or 1)
     return environment.processes if fits else 1
 
 
 def runtime_of(record: RunRecord, processes: int = 1) -> dict[str, Any]:
-    """What of a run's environment decides its last bits: micro-batches, kernels, threads.
+    """Runtime settings of a record that decide the last bits of the weights: micro-batches, kernels, threads.
 
-    Threads beyond those of this machine are left out: they would only slow it down.
+    The number of threads is left out where it exceeds the cores of this machine, since it would only slow the run down.
 
     Args:
-        record: Of the run.
-        processes: That repeat it; several of them only for a run on a CPU, and as many as it had.
+        record: Record of the run.
+        processes: Number of processes that repeat it; more than one only for a run on a CPU, and then as many as it
+            had.
     """
     environment, batch = record.environment, record.identity.training.batch_size
     # batch norm saw one process's images on a CPU, those of all processes on GPUs (see engine/run.py)

@@ -1,10 +1,10 @@
 """Trains a stored run again from its record, through the one training loop, and compares the scores.
 
-The same software on the same kind of device with as many processes and threads gives the same weights, byte for byte. A
-run of several processes on a CPU is repeated on as many; one of several GPUs in one process. Any other adds
-floating-point numbers in another order; the weights part after some steps, and the score is then as far from the first
-as that of another seed. So the tolerance is of the size of the spread over seeds, and the result says whether the
-weights are the same.
+The same software on the same kind of device with the same number of processes and threads gives the same weights, byte
+for byte. A run of several processes on a CPU is repeated on as many; a run of several GPUs is repeated in one process.
+Any other environment adds floating-point numbers in another order. The weights then differ after some steps, and the
+score is as far from the first as that of another seed. So the tolerance is of the size of the spread over seeds, and
+the result says whether the weights are the same.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class Original(NamedTuple):
     """The run that is to be trained again.
 
     Attributes:
-        repository: As the user named it.
-        record: Of a completed final run.
+        repository: Repository of the run, as the user named it.
+        record: Record of the run, which is a completed final run.
     """
 
     repository: str
@@ -50,7 +50,7 @@ def read_original(repository: str, seed: int) -> Original:
 
     Args:
         repository: ``namespace/name`` on the Hub, or the folder of a repository.
-        seed: Of the run.
+        seed: Seed of the run.
 
     Raises:
         InputError: There is no such run.
@@ -66,15 +66,15 @@ def read_original(repository: str, seed: int) -> Original:
 
 
 def configure(original: Original, work: Path, overrides: Sequence[str] = ()) -> RunConfig:
-    """The run again, into a store of its own below ``work``.
+    """Makes the configuration that trains the run again, into a store of its own below ``work``.
 
     Args:
         original: The run.
-        work: Folder; each run has its own in it, so that two configurations of one cell do not meet.
-        overrides: ``section.key=value``: places of data and weights, and how the run executes.
+        work: Folder in which each run has a folder of its own, so that two configurations of one cell do not meet.
+        overrides: Pairs ``section.key=value`` that say where data and weights are, and how the run executes.
 
     Raises:
-        InputError: The record holds what cannot be configured here.
+        InputError: The record holds something that cannot be configured here.
     """
     folder = work / original.record.run_id
     runtime = runtime_of(original.record, processes_here(original)) | {
@@ -86,12 +86,12 @@ def configure(original: Original, work: Path, overrides: Sequence[str] = ()) -> 
 
 
 def processes_here(original: Original) -> int:
-    """How many processes train the run again: as many as it had where this machine can, else one."""
+    """How many processes train the run again: one on a machine with a GPU, else as ``cpu_processes_of`` says."""
     return 1 if torch.cuda.is_available() else cpu_processes_of(original.record)
 
 
 def warn_of_topology(original: Original) -> str | None:
-    """What to say, before anything is trained, of a run that is repeated on other processes than it had."""
+    """The warning about a run that is repeated on another number of processes than it had, or None."""
     then, now = original.record.environment, processes_here(original)
     if now == then.processes:
         return None
@@ -102,7 +102,7 @@ def warn_of_topology(original: Original) -> str | None:
 
 
 def describe(original: Original, config: RunConfig) -> str:
-    """What would be trained, what it would cost here, and what it took then.
+    """Describes what would be trained, what it would cost here, and what the original run took.
 
     Raises:
         InputError: The run cannot be repeated here.
@@ -118,15 +118,15 @@ def describe(original: Original, config: RunConfig) -> str:
 
 
 def train_again(original: Original, config: RunConfig, plugins: Sequence[str] = ()) -> RunRecord | None:
-    """Trains the run, or returns it where it was trained here before. An interrupted run continues.
+    """Trains the run again, or returns its record where this was done here before. An interrupted run continues.
 
     Args:
         original: The run.
         config: From ``configure``.
-        plugins: Modules that new processes import too.
+        plugins: Names of modules that new processes import too.
 
     Returns:
-        The record; None when new processes were interrupted, which keep their state and leave none.
+        The record; None when new processes were interrupted, since they keep their resume state and write no record.
 
     Raises:
         InputError: The run cannot be repeated here; nothing was trained then.
@@ -153,10 +153,10 @@ def train_again(original: Original, config: RunConfig, plugins: Sequence[str] = 
 
 
 def compare(original: Original, again: RunRecord, tolerance: float) -> Verification:
-    """The level ``reproduced``, if the scores agree.
+    """Makes a verification of the level ``reproduced`` if the scores agree.
 
     Raises:
-        InputError: They do not, or training again did not complete.
+        InputError: The scores differ by more than the tolerance, or training again did not complete.
     """
     if again.correctness is None or again.weights_sha256 is None:
         raise InputError(

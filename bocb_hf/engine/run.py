@@ -1,4 +1,4 @@
-"""One run from configuration to published record."""
+"""Trains one run, from its configuration to the record in the store."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 
 def find_finished(prepared: PreparedRun, store: Store) -> RunRecord | None:
-    """The stored record of exactly this run if it is finished and must not be run again.
+    """Finds the stored record of exactly this run, if the run is finished and must not be trained again.
 
     Raises:
         InputError: The run's place in the store is taken by another configuration.
@@ -55,18 +55,19 @@ def find_finished(prepared: PreparedRun, store: Store) -> RunRecord | None:
 
 
 def train_run(config: RunConfig, stop: StopSignal | None = None, on_step: OnStep | None = None) -> RunRecord:
-    """Trains one run to the end, to divergence or to a stop, and publishes it. Continues from saved state.
+    """Trains one run to the end, to divergence or to a stop, and writes it into the store. Continues from saved state.
 
     Args:
-        config: The run.
-        stop: Set by signal handlers; without one, nothing stops the run.
-        on_step: Called after every step on the main process.
+        config: Configuration of the run.
+        stop: Flag that signal handlers set; without one, nothing stops the run.
+        on_step: Function that the main process calls after every step.
 
     Returns:
-        The record; that of an earlier session when the run is finished already.
+        The record; it is that of an earlier session when the run is finished already.
 
     Raises:
-        InputError: Bad configuration or data, a place that is taken, a full disk, or the run is in progress elsewhere.
+        InputError: The configuration or the data are wrong, the run's place in the store is taken, the disk is full, or
+            the run is in progress elsewhere.
     """
     prepared = prepare_run(config)
     store, hub = open_training_store(config.runtime.store, config.runtime.local_store)
@@ -98,7 +99,7 @@ def train_run(config: RunConfig, stop: StopSignal | None = None, on_step: OnStep
 
 
 def _find_anywhere(prepared: PreparedRun, store: Store, hub: Store | None) -> RunRecord | None:
-    """The finished run here, or else on the Hub."""
+    """Finds the record of the finished run in the local store, or else on the Hub."""
     finished = find_finished(prepared, store)
     return finished if finished is not None or hub is None else find_finished(prepared, hub)
 
@@ -114,8 +115,8 @@ def check_runtime(config: RunConfig) -> None:
     """Refuses what this machine or installation cannot do.
 
     Raises:
-        InputError: A precision that would be none, a memory format that crashes, instructions that are not limited as
-            they should be, or a tracker that is not installed.
+        InputError: The precision would be ignored, the memory format would crash, the instructions are not limited as
+            they should be, or the tracker is not installed.
     """
     runtime, on_gpu = config.runtime, torch.cuda.is_available() and not parse_flag_from_env("ACCELERATE_USE_CPU")
     if config.training.precision == "fp16" and not on_gpu:
@@ -136,7 +137,7 @@ def check_runtime(config: RunConfig) -> None:
 
 @contextmanager
 def _locked(prepared: PreparedRun, accelerator: Accelerator) -> Iterator[None]:
-    """Keeps a second process from the same run; the other ranks share the lock of the main process.
+    """Keeps another launch from the same run; all processes of this one share the lock of the main process.
 
     Raises:
         InputError: The run is in progress elsewhere, or the folder cannot be written.
@@ -163,11 +164,11 @@ def _locked(prepared: PreparedRun, accelerator: Accelerator) -> Iterator[None]:
 def _train(
     prepared: PreparedRun, store: Store, accelerator: Accelerator, stop: StopSignal, on_step: OnStep | None
 ) -> RunRecord:
-    """Builds, trains and publishes."""
+    """Builds the network and the optimizer, trains, and finishes the run."""
     model = prepared.build_model()
     flops = _count_flops(model, prepared.identity.data.image_size)
     synchronized = accelerator.num_processes > 1 and accelerator.device.type == "cuda"
-    if synchronized:  # on a CPU torch has no such layer
+    if synchronized:  # torch has no synchronised batch norm on a CPU
         model = convert_sync_batchnorm(model)
     trainer = Trainer(
         model=model,
@@ -201,7 +202,7 @@ def _train(
         trainer.run(stop, on_step if accelerator.is_main_process else None)
     finally:
         trainer.source.close()
-    for tracker in accelerator.trackers:  # not end_training(), which parts the processes before the test split is read
+    for tracker in accelerator.trackers:  # end_training() would part the processes before the test
         tracker.finish()
     record = finish_run(prepared, store, trainer, flops)
     accelerator.free_memory()

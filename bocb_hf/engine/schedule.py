@@ -10,14 +10,15 @@ from bocb_hf.runs.config import TrainingConfig
 def learning_rate(step: int, total_steps: int, steps_per_epoch: int, lr: float, config: TrainingConfig) -> float:
     """Linear warm-up from lr/W over the first W steps, then the schedule of the setting.
 
-    ``cosine`` falls to ``min_lr`` (Loshchilov & Hutter 2017), ``step`` is multiplied by ``step_factor`` at each of
-    ``step_epochs``, ``constant`` stays, and ``wsd`` stays and then falls linearly to zero over the last
-    ``decay_epochs`` (Hu et al. 2024, arXiv 2404.06395; the linear form of Haegele et al. 2024, arXiv 2405.18392).
+    With ``cosine``, the rate falls to ``min_lr`` (Loshchilov & Hutter 2017); with ``step``, it is multiplied by
+    ``step_factor`` at each of ``step_epochs``; with ``constant``, it stays; and with ``wsd``, it stays and then falls
+    linearly to zero over the last ``decay_epochs`` (Hu et al. 2024, arXiv 2404.06395; the linear form of Haegele et al.
+    2024, arXiv 2405.18392).
 
     Args:
-        step: From 0 to ``total_steps`` - 1.
-        total_steps: Steps of the whole run.
-        steps_per_epoch: Steps of one epoch, for what is given in epochs.
+        step: Number of the step, from 0 to ``total_steps`` - 1.
+        total_steps: Number of steps in the whole run.
+        steps_per_epoch: Number of steps in one epoch, by which settings that are given in epochs are converted.
         lr: Peak learning rate.
         config: Schedule, warm-up and final learning rate.
     """

@@ -23,11 +23,11 @@ def is_sharded(accelerator: Accelerator) -> bool:
 
 
 def check_sharding(accelerator: Accelerator, row: OptimizerRow, training: TrainingConfig) -> None:
-    """Refuses what FSDP would make wrong: every process holds only a part of each parameter.
+    """Refuses runs that FSDP would make wrong, because every process holds only a part of each parameter.
 
     Raises:
-        InputError: An optimizer that needs whole tensors or several gradients, averaged weights, or FSDP's first
-            version, which hides the parameters in flat ones.
+        InputError: The optimizer needs whole tensors or several gradients, the setting averages weights, or FSDP is of
+            its first version, which hides the parameters in flat ones.
     """
     if not is_sharded(accelerator):
         return
@@ -43,14 +43,15 @@ def check_sharding(accelerator: Accelerator, row: OptimizerRow, training: Traini
 
 
 def fit_to_shards(accelerator: Accelerator, optimizer: Optimizer) -> None:
-    """Makes ready for ``accelerator.prepare`` what FSDP2 would stumble over; does nothing without FSDP.
+    """Prepares plugin and optimizer so that FSDP2 does not fail in ``accelerator.prepare``; does nothing without FSDP.
 
-    Every process has built the whole network with the same weights, so that none needs those of the first process;
-    and that way of loading fails at any buffer or parameter of the network itself, such as a class token (accelerate
-    1.15). torch has no fused step of SGD and AdaGrad for shards (2.15), only of Adam and AdamW. What AdaGrad keeps of
-    the whole parameters from its construction on would stay beside what it keeps of the shards. And accelerate would
-    cast all parameters for mixed precision, those of norms too, where it leaves the choice to autocast without FSDP:
-    the precision of a run must mean the same everywhere, so that the forward pass is left to autocast here as well.
+    Four things are changed. Weights are not loaded from the first process: every process has built the whole network
+    with the same weights, and that way of loading fails at any buffer or parameter of the network itself, such as a
+    class token (accelerate 1.15). The fused step is switched off, since torch (2.15) has it for shards only of Adam and
+    AdamW, not of SGD and AdaGrad. State that AdaGrad keeps of the whole parameters from its construction on is dropped,
+    since it would stay beside the state of the shards. Finally, the forward pass is left to autocast, as it is without
+    FSDP: accelerate would cast all parameters for mixed precision, those of norms too, and the precision of a run must
+    mean the same everywhere.
     """
     if not is_sharded(accelerator):
         return
@@ -60,5 +61,5 @@ def fit_to_shards(accelerator: Accelerator, optimizer: Optimizer) -> None:
     if isinstance(optimizer, torch.optim.SGD | torch.optim.Adagrad):
         for group in optimizer.param_groups:
             group["fused"] = False
-        # torch's own mark of a fused step, which its stubs do not have
+        # torch's own mark of a fused step, which torch's type stubs lack
         optimizer._step_supports_amp_scaling = False  # type: ignore[union-attr]

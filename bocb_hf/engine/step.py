@@ -1,6 +1,6 @@
-"""Other passes over the batch, which some optimizers need in a step beside one gradient.
+"""Further passes over the batch, which some optimizers need in a step beside one gradient.
 
-A row of the registry says so (``needs``). For all other optimizers nothing here runs.
+The row of such an optimizer in the registry says so in ``needs``. For all other optimizers nothing of this module runs.
 """
 
 from __future__ import annotations
@@ -19,15 +19,18 @@ from bocb_hf.runs.identity import Identity
 
 Part = TypeVar("Part")
 
-# Batches whose statistics batch norm averages at weights that were never trained with, as schedule-free's authors do.
+# Number of batches over which batch norm averages its statistics anew for weights that no forward pass of training
+# used,
+# as the authors of schedule-free do.
 RECALIBRATION_BATCHES = 50
 
 
 def check_precision(identity: Identity, row: OptimizerRow) -> None:
-    """Refuses what cannot work.
+    """Refuses a precision that cannot work with the optimizer.
 
     Raises:
-        InputError: fp16, whose gradient scaling knows one gradient a step, with an optimizer that takes more.
+        InputError: The optimizer takes several gradients a step, and the precision is fp16, whose gradient scaling
+            allows one.
     """
     if identity.training.precision == "fp16" and row.needs & {"closure", "hessian"}:
         raise InputError(f"training.precision: {row.id} takes several gradients a step, which fp16 cannot; choose bf16")
@@ -39,10 +42,10 @@ def batch_gradient(
     """Adds the gradient of the whole batch to the parameters' gradients, without moving batch norm's statistics.
 
     Args:
-        accelerator: Its count of accumulated micro-batches is left alone.
-        network: As it was prepared.
-        parts: What ``loss_of`` takes, for each micro-batch.
-        loss_of: Mean loss of a micro-batch, a scalar.
+        accelerator: The accelerator; its count of accumulated micro-batches is left alone.
+        network: The network as the accelerator prepared it.
+        parts: The argument of ``loss_of`` for each micro-batch.
+        loss_of: Function that returns the mean loss of a micro-batch, a scalar.
     """
     with _still_statistics(network):
         for i, part in enumerate(parts):
@@ -52,7 +55,7 @@ def batch_gradient(
 
 @contextmanager
 def _still_statistics(network: nn.Module) -> Iterator[None]:
-    """Batch norm uses the batch's statistics as in training, but does not remember them: one batch counts once."""
+    """Inside this context, batch norm uses a batch's statistics but does not keep them, so that a batch counts once."""
     tracking = [m for m in network.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
     for module in tracking:
         module.track_running_stats = False

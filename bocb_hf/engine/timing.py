@@ -1,4 +1,4 @@
-"""Where the time of a run goes, and the energy that its device reports."""
+"""Measures where the time of a run goes, and reads the energy that its device reports."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ EnergySource = Literal["nvml", "rapl"]
 class StepTimer:
     """Adds up the time of the parts of a step, as laps: each lap ends one part and begins the next.
 
-    On a GPU, work is queued and finished later; there the laps are events of its own clock, which are read when the
-    losses are, so that no lap makes the host wait.
+    On a GPU, work is queued and finished later. There the laps are measured by events of the GPU's own clock, which are
+    read when the losses are read, so that no lap makes the host wait.
 
     Attributes:
-        seconds: Of each part so far.
+        seconds: Time of each part so far.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -30,11 +30,11 @@ class StepTimer:
         self._open: list[tuple[str, Any, Any]] = []
 
     def start(self) -> None:
-        """Begins the first lap of a step; what came before belongs to no part."""
+        """Begins the first lap of a step; time before it belongs to no part."""
         self._last = self._now()
 
     def lap(self, part: Part) -> None:
-        """Ends a part."""
+        """Ends the lap of a part, and begins the next lap."""
         now = self._now()
         if self._cuda:
             self._open.append((part, self._last, now))
@@ -43,7 +43,7 @@ class StepTimer:
         self._last = now
 
     def collect(self) -> None:
-        """Reads the events of a GPU, which must have finished the steps before."""
+        """Reads the events of a GPU, and waits for those that it has not reached."""
         for part, first, last in self._open:
             last.synchronize()
             self.seconds[part] += first.elapsed_time(last) / 1e3
@@ -74,7 +74,7 @@ class EnergyMeter:
         self._before = self._read() if self._read is not None else 0.0
 
     def joules(self) -> float | None:
-        """Energy since the last call, or since this meter was made; None where nothing can be read."""
+        """Energy in joules since the last call, or since this meter was made; None where nothing can be read."""
         if self._read is None:
             return None
         before, self._before = self._before, self._read()
@@ -91,7 +91,7 @@ def _nvml_counter(device: torch.device) -> Callable[[], float] | None:
         nvml.nvmlInit()
         handle = nvml.nvmlDeviceGetHandleByUUID(f"GPU-{torch.cuda.get_device_properties(device).uuid}")
         nvml.nvmlDeviceGetTotalEnergyConsumption(handle)
-    except nvml.NVMLError:  # older than Volta, or hidden from this container
+    except nvml.NVMLError:  # the GPU is older than Volta, or hidden from this container
         return None
     return lambda: nvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1e3
 
@@ -101,7 +101,7 @@ def _rapl_counter(root: Path = Path("/sys/class/powercap")) -> Callable[[], floa
     try:
         ranges = [int((package / "max_energy_range_uj").read_text()) for package in packages]
         last = [int((package / "energy_uj").read_text()) for package in packages]
-    except (OSError, ValueError):  # only root may read it on most systems
+    except (OSError, ValueError):  # only root may read the counter on most systems
         return None
     total = 0
 

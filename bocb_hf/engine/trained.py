@@ -1,6 +1,6 @@
-"""A trained network with its preprocessing, from the repository of its cell.
+"""Loads a trained network with its preprocessing from the repository of its cell.
 
-The record says what is built and the safetensors give the weights; nothing else of the repository is used, so that a
+The record says what is built, and the safetensors file gives the weights. Nothing else of the repository is used, so a
 stranger's ``config.json`` cannot name files or code of this machine.
 """
 
@@ -34,12 +34,12 @@ WEIGHTS, RECORD = "model.safetensors", "record.json"
 
 
 class TrainedClassifier(nn.Module):
-    """A network in evaluation mode.
+    """A trained network in evaluation mode, with its record and preprocessing.
 
     Attributes:
-        network: As it was trained; takes (B, 3, S, S), normalised.
+        network: The network as it was trained; it takes normalised pixels (B, 3, S, S).
         record: The record of the run.
-        rule: How an image becomes a square in the evaluation of the run.
+        rule: Rule by which an image becomes a square in the evaluation of the run.
     """
 
     def __init__(self, network: nn.Module, record: RunRecord) -> None:
@@ -54,14 +54,14 @@ class TrainedClassifier(nn.Module):
         return self.network(pixels)
 
     def transform(self, image: Image.Image, source: str = "the image") -> Tensor:
-        """A PIL image of any mode as (3, S, S), by the same steps as in the evaluation of the run.
+        """Normalised pixels (3, S, S) of a PIL image of any mode, by the same steps as in the evaluation of the run.
 
         Args:
-            image: As Pillow opened it; it is turned upright by its Exif.
-            source: What to call it in an error.
+            image: The image as Pillow opened it; it is turned upright by its Exif.
+            source: Name of the image in an error.
 
         Raises:
-            InputError: Its values have no known range.
+            InputError: The values of the image have no known range.
         """
         data = self.record.identity.data
         square = self.rule.make(to_rgb(image, source), None)
@@ -87,7 +87,7 @@ def load_backbone(repository: str, *, seed: int, revision: str | None = None) ->
     Args:
         repository: ``namespace/name`` on the Hub, or the folder of a repository.
         seed: The seed of the run.
-        revision: Branch or commit; the newest when None.
+        revision: Branch or commit on the Hub; None takes the newest commit.
 
     Raises:
         InputError: There is no such run, its files are not what the record says, its weights hold NaN or an infinity,
@@ -123,12 +123,12 @@ def load_backbone(repository: str, *, seed: int, revision: str | None = None) ->
 def find_run_folder(
     repository: str, seed: int, revision: str | None = None, files: Sequence[str] = (WEIGHTS, RECORD)
 ) -> Path:
-    """Finds the folder of one seed; of a repository on the Hub only the files that are named are downloaded.
+    """Finds the folder of one seed; from a repository on the Hub, only the named files are downloaded.
 
     Args:
         repository: ``namespace/name`` on the Hub, or the folder of a repository.
         seed: The seed of the run.
-        revision: Branch or commit; the newest when None.
+        revision: Branch or commit on the Hub; None takes the newest commit.
         files: Names of the files.
 
     Raises:
@@ -168,11 +168,11 @@ def build_from_record(record: RunRecord, header: Header) -> nn.Module:
 
     Args:
         record: The record of the run.
-        header: Of the weights that it is built for; nothing is built that they cannot fill.
+        header: Header of the weights that the network is built for; nothing is built that they cannot fill.
 
     Raises:
-        InputError: Its arguments would load something or describe another network than that of the weights, or its
-            architecture is not known here.
+        InputError: The arguments in the record would load something or describe another network than that of the
+            weights, or the architecture is not known here.
     """
     identity, data = record.identity.backbone, record.identity.data
     reserved = sorted((RESERVED_ARGS - {"drop_path_rate"}) & identity.args.keys())
@@ -195,5 +195,5 @@ def build_from_record(record: RunRecord, header: Header) -> nn.Module:
 
 
 def _stored_part(model: nn.Module) -> nn.Module:
-    """The module whose tensors are stored: of a classifier of transformers without our wrapper."""
+    """The module whose tensors are stored; it is the model itself, but for transformers the network in our wrapper."""
     return model.network if isinstance(model, TransformersClassifier) else model

@@ -22,20 +22,23 @@ def verify_run(repository: str, seed: int, tolerance: float, data: str | None = 
     Args:
         repository: ``namespace/name`` on the Hub, or the folder of a repository.
         seed: The seed of the run.
-        tolerance: Largest difference that counts as the same, in points: other hardware decides a few images otherwise.
-        data: The data set, where the name in the record is not one of the Hub's; its content must be the same.
+        tolerance: Largest difference in points that counts as the same score; on other hardware, a few images are
+            classified otherwise.
+        data: Name or folder of the data set, where the name in the record is not one of the Hub; its content must be
+            the same.
 
     Raises:
-        InputError: There is no such run, its data are others here, or the score is another one.
+        InputError: There is no such run, the data here are not those of the record, or the scores differ by more than
+            the tolerance.
     """
-    from bocb_hf.engine.evaluate_metrics import score  # here, because the import takes seconds
+    from bocb_hf.engine.evaluate_metrics import score  # imported only here, because the import takes seconds
 
     check_tolerance(tolerance)
     model = load_backbone(repository, seed=seed)
     record = model.record
     then = record.identity.data
     checkpoint = None
-    if then.normalization == "checkpoint":  # the record pins what its starting weights asked for
+    if then.normalization == "checkpoint":  # the record holds the preprocessing that its starting weights asked for
         checkpoint = Preprocessing(then.mean, then.std, then.interpolation)
     images = load_images(_data_config(record, data), trial=False, checkpoint=checkpoint)
     now = images.identity

@@ -1,4 +1,4 @@
-"""Measures how large a step is: the norm of its gradient, and the norm of its change over that of the weights."""
+"""Measures a step: the norm of its gradient, and the norm of the change of the weights over that of the weights."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ class StepWatch:
     """Measures one step; it keeps a copy of the weights from ``before`` to ``after``.
 
     Args:
-        accelerator: For gradients that fp16 has scaled.
-        model: Whose parameters that take a gradient are watched.
+        accelerator: The accelerator, which unscales gradients that fp16 has scaled.
+        model: The network; its parameters that take a gradient are watched.
 
     Attributes:
-        grad_norm: Before clipping, a scalar; whoever clips sets it.
+        grad_norm: Norm of the gradients before clipping, a scalar; the loop sets it when it clips.
     """
 
     def __init__(self, accelerator: Accelerator, model: nn.Module) -> None:
@@ -36,7 +36,7 @@ class StepWatch:
 
     @torch.no_grad()
     def after(self) -> tuple[float, float]:
-        """Norm of the gradient, and norm of the change over norm of the weights before it."""
+        """Norm of the gradient, and norm of the change of the weights over the norm of the weights before the step."""
         moved = nn.utils.get_total_norm([p.detach() - k for p, k in zip(self._parameters, self._kept, strict=True)])
         size = nn.utils.get_total_norm(self._kept)
         self._kept = []
@@ -46,6 +46,6 @@ class StepWatch:
 
 
 def _whole(value: Tensor) -> Tensor:
-    """A norm of sharded parameters is a tensor over all processes; every process sees its full value."""
+    """Full value of a norm on every process; the norm of sharded parameters is a tensor spread over the processes."""
     full = getattr(value, "full_tensor", None)
     return full() if full is not None else value

@@ -1,7 +1,7 @@
-"""The committed figures of a plan: what its runs gave, and the SHA-256 of the weights that they ended with.
+"""The committed figures of a plan: the results of its runs, and the SHA-256 of the weights that they ended with.
 
-They lie beside the plan, as ``recipes/sweeps/<plan>.json``. ``benchmarks/demo.py`` writes those of the demo, and from
-them every other place that states them. ::
+They lie beside the plan, as ``recipes/sweeps/<plan>.json``. ``benchmarks/demo.py`` writes the figures of the demo, and
+fills in from them every other place that states them. The command ::
 
     python -m bocb_hf.sweep.figures demo --store outputs/demo/store
 
@@ -32,7 +32,7 @@ _MAX_BYTES = 1_000_000
 
 
 class FinalWeights(Frozen):
-    """What one final run ended with."""
+    """Score and final weights of one final run."""
 
     backbone: str
     optimizer: str
@@ -46,7 +46,7 @@ class FinalWeights(Frozen):
 
 
 class CellFigures(Frozen):
-    """The result of one cell: mean test top-1 in percent with its 95 % interval, over n seeds; None if it has none."""
+    """The result of one cell: mean test top-1 in percent over n seeds, with its 95 % interval (None without one)."""
 
     backbone: str
     optimizer: str
@@ -61,18 +61,18 @@ class PlanFigures(Document):
     """All figures of one plan, each stated once.
 
     Attributes:
-        seconds: From the start of the first run to the end of the last.
-        workers: Processes that trained at a time.
+        seconds: Time from the start of the first run to the end of the last.
+        workers: Number of processes that trained at a time.
         processor: Kind of processor.
-        cpu_capability: Instructions that it computed with.
-        threads: Of each process.
-        versions: Of the libraries that decide the weights.
+        cpu_capability: Instruction set that torch computed with.
+        threads: Number of threads of each process.
+        versions: Versions of the libraries that decide the weights.
         runs: Number of runs by ``<role> <status>``.
-        extensions: Trials beyond the grids of the plan.
+        extensions: Number of trials beyond the grids of the plan.
         table: The table of ``bocb aggregate``, line by line.
         contrast: The primary contrast in sentences.
         below_floor: Cells whose mean lies below logistic regression on pixels.
-        spread: Points between the best and the worst optimizer of each backbone.
+        spread: Difference in points between the best and the worst optimizer of each backbone.
     """
 
     plan: Slug
@@ -95,12 +95,12 @@ class PlanFigures(Document):
 
 @dataclass(frozen=True)
 class Comparison:
-    """How the final weights of a store compare with the committed ones.
+    """The comparison of the final weights in a store with the committed ones.
 
     Attributes:
-        same: Runs with the same weights, bit for bit.
-        other: The rest, each with what is different.
-        place: What differs between this machine and the committed one; empty when nothing that is recorded does.
+        same: Runs whose weights are the same, bit for bit.
+        other: All other runs, each with the difference.
+        place: Recorded differences between this machine and that of the committed figures; empty when there is none.
     """
 
     same: list[str]
@@ -108,7 +108,7 @@ class Comparison:
     place: list[str]
 
     def text(self) -> str:
-        """In sentences."""
+        """The comparison in sentences."""
         total = len(self.same) + len(self.other)
         first = f"{len(self.same)} of {total} final weights are bit-identical to the committed ones"
         if not self.other:
@@ -122,7 +122,7 @@ class Comparison:
 
 
 def figures_path(plan: str) -> Path:
-    """Where the figures of a shipped plan are."""
+    """Path of the committed figures of a shipped plan."""
     return resource("recipes/sweeps") / f"{plan}.json"
 
 
@@ -130,7 +130,7 @@ def read_figures(path: Path) -> PlanFigures:
     """Reads committed figures.
 
     Raises:
-        InputError: There are none, or they are not valid.
+        InputError: There are no figures at the path, or they are not valid.
     """
     try:
         content = path.read_bytes()
@@ -140,7 +140,7 @@ def read_figures(path: Path) -> PlanFigures:
 
 
 def finals_of(plan_path: Path, store: Store, namespace: str = "local") -> list[RunRecord]:
-    """The final runs of a plan that a store holds and that ended, in the order of the plan."""
+    """Records of a plan's final runs that have ended and are in a store, in the order of the plan."""
     plan, found = load_plan(plan_path), []
     for backbone in plan.backbones:
         for optimizer in plan.optimizers:
@@ -153,7 +153,7 @@ def finals_of(plan_path: Path, store: Store, namespace: str = "local") -> list[R
 
 
 def weights_of(record: RunRecord) -> FinalWeights | None:
-    """What a final run ended with; None if it diverged."""
+    """Score and final weights of a final run; None if it diverged."""
     identity = record.identity
     if record.weights_sha256 is None:
         return None
@@ -171,8 +171,8 @@ def compare(figures: PlanFigures, finals: Sequence[RunRecord]) -> Comparison:
     """Compares final runs with the committed weights.
 
     Args:
-        figures: Of the plan.
-        finals: Final runs, from ``finals_of``.
+        figures: Committed figures of the plan.
+        finals: Records of final runs, from ``finals_of``.
     """
     here = {str(weights): weights for weights in map(weights_of, finals) if weights is not None}
     same, other = [], []
@@ -192,7 +192,7 @@ def compare(figures: PlanFigures, finals: Sequence[RunRecord]) -> Comparison:
 
 
 def _places(figures: PlanFigures, finals: Sequence[RunRecord]) -> list[str]:
-    """What is known to change the last bits and is not the same in these runs as in the committed ones."""
+    """Differences between these runs and the committed ones that are known to change the last bits."""
     found: dict[str, None] = {}
     for record in finals:
         place = record.environment

@@ -35,10 +35,10 @@ from bocb_hf.store.commits import commit_with_retry
 
 log = logging.getLogger(__name__)
 
-# C was chosen among 0.01, 0.1 and 1 on the validation split of the embedded set (81.5, 83.3 and 82.2 %, on pixels)
+# C was chosen among 0.01, 0.1 and 1 on the validation split of the embedded set (81.5, 83.3 and 82.2 %, on pixels).
 # On that set, 236 iterations are enough for its pixels and 73 to 190 for the features of the demo's four networks.
 _C, _MAX_ITERATIONS = 0.1, 2000
-_BATCH = 250  # images of a forward pass
+_BATCH = 250  # images in a forward pass
 
 
 def store_logistic_regression(config: DataConfig, store: Store, namespace: str) -> FloorRecord:
@@ -62,16 +62,16 @@ def store_logistic_regression(config: DataConfig, store: Store, namespace: str) 
 def store_frozen_backbone(config: RunConfig, store: Store) -> FloorRecord:
     """Fits logistic regression on the features of the untrained network, scores the test split, and stores the record.
 
-    The network is the one that a run of this configuration would start from, without pretrained weights, in
-    evaluation mode: batch norm then passes its input on. Its features are what its classifier takes, standardised over
-    train.
+    The network is the one that a run of this configuration would start from, without pretrained weights. It is in
+    evaluation mode, in which untrained batch norm passes its input on. Its features are the inputs of its classifier,
+    standardised over train.
 
     Raises:
-        InputError: As for a run of this configuration, or the store cannot be written.
+        InputError: A run of this configuration could not be prepared, or the store cannot be written.
     """
     backbone = config.backbone.model_copy(update={"pretrained": None})
     training = config.training.model_copy(update={"linear_probe": False, "layer_decay": None})
-    own = config.data.model_copy(update={"normalization": None})  # there is no checkpoint
+    own = config.data.model_copy(update={"normalization": None})  # no checkpoint's normalisation
     changes = {"backbone": backbone, "training": training, "data": own, "role": "final"}
     prepared = prepare_run(config.model_copy(update=changes))
     data, identity = prepared.data, prepared.identity.backbone
@@ -87,7 +87,7 @@ def store_frozen_backbone(config: RunConfig, store: Store) -> FloorRecord:
 
 
 def _store(store: Store, repository: str, path: str, fit: Callable[[], FloorRecord]) -> FloorRecord:
-    fitted: list[FloorRecord] = []  # once, however often others commit meanwhile
+    fitted: list[FloorRecord] = []  # fitted once, however often others commit meanwhile
 
     def attempt() -> FloorRecord:
         parent = store.revision(repository)
@@ -113,13 +113,13 @@ def _fit(
     backbone: BackboneIdentity | None = None,
     seed: int | None = None,
 ) -> FloorRecord:
-    """Logistic regression on features (N, D) of train, scored on those of test; on those of a network standardised."""
+    """Fits logistic regression on features (N, D) of train and scores it on test; a network's are standardised."""
     labels, references = _decoded(data.train).labels.numpy(), _decoded(data.test).labels.numpy()
     started = time.perf_counter()
-    # L2 strength 1/C; lbfgs is scikit-learn's default for it
+    # the strength of the L2 penalty is 1/C; the solver is lbfgs, scikit-learn's default
     regression = LogisticRegression(C=_C, max_iter=_MAX_ITERATIONS)
     model = regression if backbone is None else make_pipeline(StandardScaler(), regression)
-    with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):  # the record says so
+    with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):  # the record says whether it converged
         model.fit(train, labels)
     converged = bool(regression.n_iter_.max() < _MAX_ITERATIONS)
     if not converged:
@@ -153,7 +153,7 @@ def _decoded(images: TrainImages | TestImages) -> Images:
 
 @torch.inference_mode()
 def _features(model: nn.Module, images: Images, data: ImageData) -> NDArray[np.float32]:
-    """What the classifier of an untrained network takes, (N, D)."""
+    """Features of an untrained network: the inputs of its classifier, (N, D)."""
     model.eval()
     (layer,) = classifier_layers(model)
     seen: list[Tensor] = []

@@ -1,6 +1,6 @@
 """The local executor, which keeps warm worker processes on this machine.
 
-Starting a process that imports the stack takes about 10 s, so each worker does it once and then runs one configuration
+Starting a process that imports torch takes about 10 s, so each worker does it once and then runs one configuration
 after another. Each has one thread and one core: two torch processes with two threads on two cores slow each other down.
 """
 
@@ -30,10 +30,10 @@ class LocalExecutor:
     """Runs configurations in worker processes.
 
     Args:
-        workers: Processes.
-        threads: Threads of each.
-        plugins: Modules that every worker imports, for the rows that they add.
-        cpu_only: Hide other devices from the workers.
+        workers: Number of worker processes.
+        threads: Number of threads of each worker.
+        plugins: Names of modules that every worker imports, for the rows that they add.
+        cpu_only: Whether GPUs are hidden from the workers.
     """
 
     def __init__(self, workers: int, threads: int = 1, plugins: Sequence[str] = (), cpu_only: bool = False) -> None:
@@ -47,11 +47,11 @@ class LocalExecutor:
         return self._queue(_train, config)
 
     def submit_floor(self, config: RunConfig, floor: Floor) -> Future[Any]:
-        """Queues a floor of a run's data set, or of its backbone on it."""
+        """Queues a floor of a run's data set: from its pixels, or from features of the run's backbone."""
         return self._queue(_compute_floor, config, floor)
 
     def time_step(self, config: RunConfig) -> Future[tuple[float, int]]:
-        """Queues a measurement: (median seconds of a step, steps of the run)."""
+        """Queues a timing; its result is (median seconds of a step, steps of the run)."""
         return self._queue(_time_step, config)
 
     def restart(self) -> None:
@@ -61,20 +61,20 @@ class LocalExecutor:
         self._stop, self._pool = self._context.Event(), None
 
     def stop(self) -> None:
-        """Drops queued runs and asks running ones to save; returns when they have."""
+        """Drops queued runs and asks running ones to save; returns when they have saved."""
         self._stop.set()
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
     def close(self) -> None:
-        """Ends the workers, after the queued runs."""
+        """Ends the workers after they have done the queued runs."""
         if self._pool is not None:
             self._pool.shutdown(wait=True)
 
     def _queue(self, job: Callable[..., T], config: RunConfig, *more: Any) -> Future[T]:
         """Queues a job; the first one decides whether the workers are limited to AVX2, since torch asks only once.
 
-        A job that finds the workers dead gets a future that says so, as one that they died of does.
+        A job that finds the workers dead gets a future that fails with that error, as does the job that they died of.
         """
         if self._pool is None:
             self._pool = ProcessPoolExecutor(
@@ -95,8 +95,8 @@ _stop_event: Event | None = None
 
 
 def _warm_up(stop: Event, threads: int, plugins: Sequence[str], cpu_only: bool, portable: bool) -> None:
-    """Runs once in every worker: imports the stack and plug-ins, sets threads, and leaves Ctrl-C to the parent."""
-    if cpu_only:  # read when torch and accelerate start
+    """Runs once in every worker: imports libraries and plug-ins, sets threads, and leaves Ctrl-C to the parent."""
+    if cpu_only:  # torch and accelerate read the variables when they start
         os.environ |= {"CUDA_VISIBLE_DEVICES": "", "ACCELERATE_USE_CPU": "true"}
     make_streams_readable()
     if portable:
@@ -107,7 +107,7 @@ def _warm_up(stop: Event, threads: int, plugins: Sequence[str], cpu_only: bool, 
     _stop_event = stop
     import torch
 
-    import bocb_hf.engine.run  # noqa: F401 - warm
+    import bocb_hf.engine.run  # noqa: F401 - imported here, before the first run
 
     torch.set_num_threads(threads)
     import datasets
@@ -117,7 +117,7 @@ def _warm_up(stop: Event, threads: int, plugins: Sequence[str], cpu_only: bool, 
 
 
 def _exit_with_parent() -> None:
-    """Ends this worker when the parent is gone: its state is on disk, and nobody waits for the rest."""
+    """Ends this worker when the parent is gone: the saved state is on disk, and nobody waits for the result."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

@@ -1,4 +1,4 @@
-"""A sweep as data, and the tuning rule as pure functions of what has been run. Needs no torch."""
+"""A sweep's plan as data, and the tuning rule as pure functions of finished trials. Importing this needs no torch."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ class Tuning(Frozen):
     """How the learning rate of a cell is chosen, by last-epoch validation top-1.
 
     Attributes:
-        points: Learning rates of the grid, an odd number around the registry's centre.
-        factor: Ratio of two neighbours.
-        seed: Seed of every trial; the final seeds are fresh ones.
+        points: Number of learning rates in the grid, an odd number around the registry's centre.
+        factor: Ratio of two neighbouring learning rates.
+        seed: Seed of every trial; the seeds of final runs are other ones.
         max_extensions: How often a winner at the edge of the grid adds one more point beyond it.
-        grid: Whose centres: ``ours`` lets weight decay act alike for all optimizers, ``released`` is the study's code.
+        grid: Which centres the grid has: those of ``ours`` let weight decay act alike for all optimizers, those of
+            ``released`` are of the study's released code.
     """
 
     points: int = Field(default=3, ge=1, le=9)
@@ -43,11 +44,11 @@ class Tuning(Frozen):
 
 
 class SweepPlan(Frozen):
-    """Which cells are run, committed before any of them is.
+    """The plan of a sweep: which cells are run, committed before any of them is run.
 
     Attributes:
-        config: A shipped setting or a YAML file; one setting for all cells.
-        overrides: ``section.key=value`` pairs for all runs.
+        config: Name of a shipped setting or path of a YAML file; one setting for all cells.
+        overrides: Pairs ``section.key=value`` for all runs.
         device: ``cpu`` hides GPUs from the workers, so that a plan gives the same result everywhere.
         baselines: Whether the floor rows of the data set are computed too.
     """
@@ -89,7 +90,7 @@ def load_plan(path: Path) -> SweepPlan:
     """Reads a plan.
 
     Raises:
-        InputError: Every problem of the file, together.
+        InputError: The file has problems; the message names all of them.
     """
     data = strict_yaml.parse_file(path)
     try:
@@ -101,7 +102,7 @@ def load_plan(path: Path) -> SweepPlan:
 
 @dataclass(frozen=True)
 class Trial:
-    """One tried learning rate. ``val_top1`` (percent) and ``val_loss`` (nats) are None unless it completed."""
+    """One tried learning rate; ``val_top1`` (percent) and ``val_loss`` (nats) are None unless the trial completed."""
 
     lr: float
     val_top1: float | None
@@ -126,7 +127,7 @@ def grid(centre: float, tuning: Tuning) -> list[float]:
 
 
 def best_trial(trials: Sequence[Trial]) -> Trial:
-    """The winner: highest validation top-1, ties by lower validation loss, then by lower learning rate.
+    """Picks the winner: highest validation top-1, ties by lower validation loss, then by lower learning rate.
 
     A diverged trial loses to any other. If all diverged, the lowest rate wins, so that a grid extends downwards.
     """
@@ -140,9 +141,10 @@ def best_trial(trials: Sequence[Trial]) -> Trial:
 
 
 def next_rates(centre: float, tuning: Tuning, trials: Sequence[Trial]) -> list[float]:
-    """Learning rates that are still to be tried, given the finished trials of a cell; empty when it is tuned.
+    """Learning rates that are still to be tried, given the finished trials of a cell; none when the cell is tuned.
 
-    First the grid; then, while the winner is at its edge, one point beyond, at most ``max_extensions`` times.
+    The grid comes first. Then, while the winner is at the edge of the tried rates, one point beyond it is added, at
+    most ``max_extensions`` times.
     """
     tried = {trial.lr for trial in trials}
     missing = [lr for lr in grid(centre, tuning) if lr not in tried]

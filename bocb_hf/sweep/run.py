@@ -1,4 +1,4 @@
-"""Runs the trials, extensions and final seeds of a plan. What is in the store already is not run again."""
+"""Runs the trials, extensions and final seeds of a plan. Runs that are in the store already are not run again."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _MAX_RESTARTS = 3
 
 @dataclass
 class Cell:
-    """One backbone × optimizer of a plan, and its finished trials."""
+    """One cell of a plan (backbone × optimizer), and its finished trials."""
 
     backbone: str
     optimizer: str
@@ -45,7 +45,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Job:
-    """One run of a cell; without a cell, a floor of the data, from its pixels or from the features of a backbone."""
+    """One run of a cell; a job without a cell is a floor of the data, from pixels or from features of a backbone."""
 
     cell: Cell | None
     config: RunConfig
@@ -57,7 +57,7 @@ class Job:
 
 @dataclass(frozen=True)
 class SweepOutcome:
-    """What a sweep did: runs that ended in this session by status, and failed ones with their reason."""
+    """Outcome of a sweep: number of runs that ended in this session, by status, and failed runs with their reason."""
 
     statuses: dict[str, int]
     failures: list[str]
@@ -65,12 +65,12 @@ class SweepOutcome:
 
 
 class Sweep:
-    """A plan being run.
+    """Runs a plan.
 
     Args:
-        plan: Which cells.
-        executor: Where runs go.
-        overrides: More ``section.key=value`` pairs, such as ``runtime.store=...``.
+        plan: The plan that says which cells are run.
+        executor: The executor that the runs are queued at.
+        overrides: Further pairs ``section.key=value``, such as ``runtime.store=...``.
 
     Raises:
         InputError: A backbone, the setting or an override is wrong.
@@ -81,7 +81,7 @@ class Sweep:
         for name in plan.backbones:
             check_backbone(name)
         self._path = find_config(plan.config, "recipes/configs")
-        # a tracker would cost a short trial as much as its training
+        # no tracker, since it would take as long as the training of a short trial
         grid = f"optimizer.grid={plan.tuning.grid}"
         self._overrides = [
             "runtime.tracker=none",
@@ -119,11 +119,11 @@ class Sweep:
             yield Job(cell, self._config(cell.backbone, cell.optimizer, more))
 
     def planned_runs(self) -> int:
-        """Runs without extensions of a grid."""
+        """Number of runs of the plan, without extensions of a grid."""
         return len(self.cells) * (self.plan.tuning.points + len(self.plan.final_seeds))
 
     def stored_runs(self) -> int:
-        """Runs of these cells that the store holds and that ended."""
+        """Number of runs of these cells that have ended and are in the store."""
         config = self._config(self.cells[0].backbone, self.cells[0].optimizer, [])
         (store, _), count = open_training_store(config.runtime.store, config.runtime.local_store), 0
         for cell in self.cells:
@@ -137,7 +137,7 @@ class Sweep:
         """Times a few steps of each backbone in the workers and says how long the rest will take.
 
         Raises:
-            InputError: Workers kept dying.
+            InputError: Workers died again and again.
         """
         probes = [self._config(backbone, self.plan.optimizers[0], []) for backbone in self.plan.backbones]
         runs: list[float] = []
@@ -148,7 +148,7 @@ class Sweep:
             except BrokenProcessPool:
                 print(self._restart_workers(), file=sys.stderr)
         left = max(0, self.planned_runs() - self.stored_runs())
-        # evaluation, optimizers heavier than the first, and saving add about a third
+        # evaluation, saving, and optimizers that are slower than the first add about a third
         minutes = 1.35 * statistics.mean(runs) * left / self.executor.workers / 60
         extra = self.plan.tuning.max_extensions * len(self.cells)
         each = ", ".join(f"{b} {s:.0f} s" for b, s in zip(self.plan.backbones, runs, strict=True))
@@ -161,7 +161,7 @@ class Sweep:
         """Runs everything that is missing. Ctrl-C and SIGTERM save the runs in progress and return.
 
         Raises:
-            InputError: Workers kept dying.
+            InputError: Workers died again and again.
         """
         previous = signal.signal(signal.SIGTERM, _raise_interrupt)
         stopped = False
@@ -212,7 +212,7 @@ class Sweep:
             self._jobs[self.executor.submit_floor(config, job.floor)] = job
 
     def _revive(self, job: Job, bar: tqdm[Any]) -> None:
-        """Starts new workers after one died and queues everything again; finished runs return at once."""
+        """Starts new workers after one died and queues all open jobs again; finished runs return at once."""
         lost = [job, *self._jobs.values()]
         self._jobs = {}
         bar.write(self._restart_workers(), file=sys.stderr)
@@ -220,10 +220,10 @@ class Sweep:
             self._submit(each)
 
     def _restart_workers(self) -> str:
-        """Replaces the workers after one died; returns what to say about it.
+        """Replaces the workers after one died, and returns a message about it.
 
         Raises:
-            InputError: They died too often.
+            InputError: The workers died too often.
         """
         self._restarts += 1
         if self._restarts > _MAX_RESTARTS:
