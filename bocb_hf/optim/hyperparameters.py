@@ -275,7 +275,7 @@ class NorMuonHyperparameters(Hyperparameters):
 
 
 class ScionHyperparameters(Hyperparameters):
-    """``momentum``: share that the average keeps (the authors' 1 − momentum); ``radius``: radius of hidden layers' ball."""
+    """``momentum``: share that the average keeps (the authors' 1 − momentum); ``radius``: that of hidden layers' ball."""
 
     momentum: Decay = 0.9
     radius: Positive = 25.0
