@@ -275,7 +275,7 @@ class NorMuonHyperparameters(Hyperparameters):
 
 
 class ScionHyperparameters(Hyperparameters):
-    """``momentum``: share that the average keeps (the authors' 1 − momentum); ``radius``: that of hidden layers' ball."""
+    """``momentum``: share that the average keeps (the authors' 1 − momentum); ``radius``: of hidden layers' ball."""
 
     momentum: Decay = 0.9
     radius: Positive = 25.0
@@ -298,9 +298,10 @@ class SplusHyperparameters(Hyperparameters):
 
 
 class DistributedShampooHyperparameters(Hyperparameters):
-    """``eps``: added to the moments' eigenvalues; ``adam_eps``: ε of the grafted Adam; ``interval``: steps between two roots.
+    """``eps``: added to the moments' eigenvalues; ``adam_eps``: ε of the grafted Adam.
 
-    ``max_dim``: longest side of a block; shorter neighbouring axes are merged up to it.
+    ``interval``: steps between two computations of the roots; ``max_dim``: longest side of a block; shorter
+    neighbouring axes are merged up to it.
     """
 
     beta1: Decay = 0.9

@@ -88,14 +88,14 @@ def _layer(name: str, matrix: _Floats) -> LayerPattern:
 
 
 def entropy(values: _Floats) -> float:
-    """Returns −Σ p log p of a histogram of ``BINS`` equal bins over the range of the values, in nats; 0 where all are equal."""
+    """Returns −Σ p log p, in nats, of a histogram of ``BINS`` equal bins over the values; 0 where all are equal."""
     counts, _ = np.histogram(values, BINS)
     p = counts[counts > 0] / values.size
     return float(max(0.0, -(p * np.log(p)).sum()))
 
 
 def spectra(matrix: _Floats) -> tuple[_Floats, _Floats]:
-    """Returns the eigenvalues of WᵀW, and those of W without its mean row, both descending and without zeros.
+    """Returns the eigenvalues of WᵀW, and those with the mean row subtracted, both descending and without zeros.
 
     Both come from one matrix product, that of the smaller side of W.
 

@@ -177,7 +177,9 @@ class RunRecord(Document):
 
 
 class FloorRecord(Document):
-    """A floor of a data set, a score that needs no trained network. It lies at ``baselines/<kind>-<data>.json``.
+    """A floor of a data set: a score that needs no trained network.
+
+    It lies at ``baselines/<kind>-<data>.json`` of a repository of its own.
 
     Attributes:
         kind: ``logistic_regression`` on pixels, or ``frozen_backbone``: the same on the features of an untrained

@@ -14,7 +14,7 @@ MAX_BYTES = 10_000
 
 
 class Retraction(Document):
-    """One retracted run. Its tombstone lies at ``retracted/<first 12 digits of the record's SHA-256>.json`` of its repository."""
+    """The tombstone of a retracted run, at ``retracted/<first 12 digits of the record's SHA-256>.json``."""
 
     schema_version: Literal[1]
     run_id: RunId
