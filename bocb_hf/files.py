@@ -28,8 +28,8 @@ def replacing(path: Path, temporary: Path | None = None) -> Generator[Path]:
 
     Args:
         path: The file to make or replace.
-        temporary: Where to write meanwhile, in the same folder. By default a hidden name that no other writer has.
-            Under a lock a fixed name is better: what a killed process left there is then written over.
+        temporary: The file to write to meanwhile, in the same folder. By default it has a hidden name that no other
+            writer has. Under a lock a fixed name is better: what a killed process left there is then written over.
 
     Raises:
         OSError: The file cannot be written.
@@ -67,7 +67,7 @@ def link_on_the_way(root: Path, path: str | Path) -> Path | None:
 
     Args:
         root: A folder that the user named; it may be reached through links.
-        path: Relative to it.
+        path: A path relative to ``root``.
     """
     current = root
     for part in Path(path).parts:
@@ -81,7 +81,7 @@ def refuse_links(root: Path, path: str | Path) -> Path:
     """The file ``root / path``, when no part of ``path`` is a symbolic link: a link could lead to anything here.
 
     Raises:
-        InputError: There is a link on the way.
+        InputError: A part of ``path`` is a symbolic link.
     """
     link = link_on_the_way(root, path)
     if link is not None:
@@ -92,11 +92,11 @@ def refuse_links(root: Path, path: str | Path) -> Path:
 def read_plain(root: Path, path: str, limit: int) -> bytes:
     """Content of a file below ``root``, of which at most ``limit`` + 1 bytes are read.
 
-    What is a link, or lies behind one, is not there. A loop of links is a link like any other.
+    A file that is a link, or lies behind one, counts as missing. A loop of links is a link like any other.
 
     Raises:
         FileNotFoundError: There is no such plain file.
-        OSError: It cannot be read.
+        OSError: The file cannot be read.
     """
     full = root / path
     if link_on_the_way(root, path) is not None or not full.is_file():

@@ -40,7 +40,7 @@ def load_plugins(modules: Sequence[str] = ()) -> list[str]:
             importlib.import_module(name)
         except InputError as error:
             raise InputError(f"plug-in {name!r}: {error}") from error
-        except Exception as error:  # whatever the code of somebody else raises
+        except Exception as error:  # the code of somebody else may raise anything
             raise InputError(
                 f"plug-in {name!r} cannot be imported ({type(error).__name__}: {error}); check --plugin, or uninstall "
                 "the package that announces it"

@@ -10,7 +10,7 @@ from bocb_hf.errors import InputError
 
 
 class HasId(Protocol):
-    """Anything with a read-only ``id``."""
+    """Anything that has a read-only ``id``."""
 
     @property
     def id(self) -> str: ...

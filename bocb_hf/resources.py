@@ -21,7 +21,7 @@ def resource(relative: str) -> Path:
     """Path of a shipped file or folder, for example ``recipes/train.py``.
 
     Raises:
-        InputError: It is not there, so the installation is broken.
+        InputError: The file or folder is not there, so the installation is broken.
     """
     path = resource_root() / relative
     if not path.exists():
@@ -37,7 +37,7 @@ def cache_folder(given: str | None) -> Path:
     return Path(base).expanduser() / "bocb_hf"
 
 
-_SETTINGS: dict[str, Path] = {}  # of plug-ins, by name
+_SETTINGS: dict[str, Path] = {}  # the settings of plug-ins, by name
 
 
 def register_setting(name: str, path: Path) -> None:
@@ -68,7 +68,7 @@ def find_config(name: str, folder: str) -> Path:
         folder: The shipped folder to search: ``recipes/configs`` or ``recipes/sweeps``.
 
     Raises:
-        InputError: Neither exists; the message lists the known names.
+        InputError: There is no such file and no such name; the message lists the known names.
     """
     given = Path(name)
     if given.is_file():

@@ -25,12 +25,12 @@ def _real_time(text: str) -> str:
     return text
 
 
-# what others write is shown in cards, pages and terminals: nothing in it may be obeyed there
+# cards, pages and terminals show what others have written, and must not obey any of its signs
 Printable = Annotated[str, AfterValidator(_printable)]
 DEFAULT_STORE = "outputs/store"  # a local folder
 HUB_SCHEME = "hf://"  # how the address of anything on the Hub begins
 Role = Literal["trial", "final"]
-Count = Annotated[int, Field(ge=0, le=2**63 - 1)]  # what a column of a table can hold
+Count = Annotated[int, Field(ge=0, le=2**63 - 1)]  # the numbers that a column of a table can hold
 Positive = Annotated[int, Field(ge=1, le=2**63 - 1)]
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]*$")]
@@ -50,7 +50,7 @@ class Frozen(BaseModel):
 
 
 class Document(Frozen):
-    """What is stored as a JSON file of its own."""
+    """Base of every model that is stored as a JSON file of its own."""
 
     def to_json(self) -> str:
         """The file's text; equal documents give equal bytes."""
@@ -64,7 +64,7 @@ class Document(Frozen):
 def later(default: Any, **constraints: Any) -> Any:
     """A field that came after the first records: it is written, and hashed, only when it is not at its default.
 
-    So an older record keeps its bytes, its hash and its configuration hash.
+    Thus an older record keeps its bytes, its hash and its configuration hash.
     """
     return Field(default=default, exclude_if=lambda value: value == default, **constraints)
 
@@ -97,7 +97,7 @@ def canonical_json(data: Any) -> str:
 
 
 def utc_now() -> str:
-    """This second as ISO 8601, the form of ``UtcTime``."""
+    """Returns the present time to the second as ISO 8601, the form of ``UtcTime``."""
     return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -108,15 +108,15 @@ def parse_document(model: type[D], content: bytes, source: str, what: str, limit
     """Reads and validates a stored document.
 
     Args:
-        model: Which kind it must be.
+        model: The kind of document that it must be.
         content: UTF-8 JSON.
-        source: What to call the file in an error.
-        what: What to call the kind.
+        source: Name of the file for an error.
+        what: Name of the kind for an error.
         limit: Largest size in bytes.
-        newest: Highest schema version that is read here.
+        newest: Highest schema version that this installation reads.
 
     Raises:
-        InputError: It is larger, of a newer schema, or not one.
+        InputError: The document is too large, has a newer schema, or is not valid.
     """
     if len(content) > limit:
         raise InputError(f"{source}: larger than {limit} bytes")
@@ -125,7 +125,8 @@ def parse_document(model: type[D], content: bytes, source: str, what: str, limit
     except (ValueError, RecursionError) as error:
         data, problem = None, error
     version = cast(dict[str, Any], data).get("schema_version") if isinstance(data, dict) else None
-    if isinstance(version, int) and version > newest:  # refused for that, and not for its new fields
+    # the document is refused for its newer version, and not for its new fields
+    if isinstance(version, int) and version > newest:
         raise InputError(
             f"{source}: schema version {version} is newer than {newest}, the newest readable here; upgrade bocb-hf"
         )
@@ -139,7 +140,7 @@ def parse_document(model: type[D], content: bytes, source: str, what: str, limit
 
 
 def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The object, unless it has a key twice: one reader would take the first value and another the last."""
+    """Returns the object unless it has a key twice: one reader would take the first value and another the last."""
     found = dict(pairs)
     if len(found) < len(pairs):
         seen: set[str] = set()
@@ -151,7 +152,7 @@ def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def one_line(text: str, limit: int = 500) -> str:
-    """Other people's text without line breaks, or signs that a terminal, a log or a page would obey."""
+    """Returns other people's text without line breaks and without signs that a terminal, log or page would obey."""
     return "".join(sign if sign.isprintable() else " " for sign in text[:limit])
 
 

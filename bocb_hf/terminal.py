@@ -52,9 +52,9 @@ def make_streams_readable() -> None:
 
     Without this, one ``±`` ends a command in a traceback where the encoding is ASCII, Latin-1 or cp1252. A sign becomes
     what a reader takes for it (``±`` becomes ``+-``, ``×`` becomes ``x``, ``−`` becomes ``-``), an accented letter its
-    plain one, and everything else its escape, such as ``\\u4e2d``. Nothing changes for what the encoding has; in UTF-8
-    only half a surrogate pair, as in a file name of unknown encoding, is escaped. Every process that prints calls this
-    once, before it prints: the commands, the recipes, and the workers of a sweep.
+    plain one, and everything else its escape, such as ``\\u4e2d``. Characters that the encoding has stay as they are;
+    in UTF-8 only half a surrogate pair, as in a file name of unknown encoding, is escaped. Every process that prints
+    calls this once, before it prints: the commands, the recipes, and the workers of a sweep.
     """
     codecs.register_error(_HANDLER, _substitute)
     for stream in (sys.stdout, sys.stderr):
@@ -70,7 +70,7 @@ def _substitute(error: UnicodeError) -> tuple[str, int]:
 
 
 def _plain(character: str) -> str:
-    """A character in ASCII."""
+    """Returns what stands for a character in ASCII."""
     if character in _PLAIN:
         return _PLAIN[character]
     parts = (_PLAIN.get(part, part) for part in unicodedata.normalize("NFKD", character))

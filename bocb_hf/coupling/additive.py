@@ -1,4 +1,4 @@
-"""The fit level + backbone + optimizer on the cells that there are, and what noise adds to its squares."""
+"""The additive fit, level + backbone + optimizer, on the observed cells, and what noise adds to its squares."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def fit_additive(means: Floats, mask: Mask | None = None, weights: Floats | None
     """Weighted least squares on the observed cells.
 
     Args:
-        means: Shape (..., B, O); every leading entry is fitted with the same cells.
+        means: Cell means, shape (..., B, O); every leading entry is fitted with the same cells.
         mask: Observed cells, shape (B, O); all finite cells when None.
-        weights: Shape (B, O), for example scores per cell; equal when None.
+        weights: Weights of the cells, shape (B, O), for example scores per cell; equal when None.
 
     Raises:
-        InputError: No cell, or cells in blocks that share neither backbone nor optimizer, so that the blocks' levels
-            cannot be compared.
+        InputError: There is no cell, or cells lie in blocks that share neither backbone nor optimizer, so that the
+            blocks' levels cannot be compared.
     """
     mask = np.asarray(np.isfinite(means).reshape(-1, *means.shape[-2:]).all(axis=0)) if mask is None else mask
     if mask.all() and (weights is None or np.ptp(weights) == 0):
@@ -105,9 +105,9 @@ def residual_noise(kept: Mask) -> tuple[Floats, Floats]:
     return _residual_noise(kept.shape, kept.tobytes())
 
 
-@lru_cache(maxsize=4)  # thousands of draws of one table share it
+@lru_cache(maxsize=4)  # thousands of draws of one table share the result
 def _residual_noise(shape: tuple[int, ...], cells: bytes) -> tuple[Floats, Floats]:
-    """``residual_noise`` of a mask given as bytes."""
+    """Computes ``residual_noise`` for a mask given as bytes, which can be cached."""
     kept = np.frombuffer(cells, np.bool_).reshape(shape)
     rows, columns = np.nonzero(kept)
     inverse = _projection(kept, None)
@@ -119,7 +119,8 @@ def _residual_noise(shape: tuple[int, ...], cells: bytes) -> tuple[Floats, Float
             own = np.flatnonzero(side == i)
             if len(own) < 2:
                 continue
-            response = -level - backbone[rows[own]] - optimizer[columns[own]]  # of these residuals, (own, cells)
+            # the residuals as a linear map of the cell means, (own, cells)
+            response = -level - backbone[rows[own]] - optimizer[columns[own]]
             response[np.arange(len(own)), own] += 1
             noise[i] = np.square(response).sum(axis=0) / (len(own) - 1)
         found.append(noise)
@@ -131,9 +132,9 @@ def _projection(mask: Mask, weights: Floats | None) -> Floats:
     return _solve(mask.shape, mask.tobytes(), None if weights is None else weights.tobytes())
 
 
-@lru_cache(maxsize=8)  # thousands of draws of one table share it
+@lru_cache(maxsize=8)  # thousands of draws of one table share the result
 def _solve(shape: tuple[int, ...], cells: bytes, weight: bytes | None) -> Floats:
-    """``_projection`` of arrays given as bytes."""
+    """Computes ``_projection`` for arrays given as bytes, which can be cached."""
     mask = np.frombuffer(cells, np.bool_).reshape(shape)
     weights = None if weight is None else np.frombuffer(weight, np.float64).reshape(shape)
     if not mask.any():
@@ -162,7 +163,7 @@ def _design(mask: Mask) -> Floats:
 
 
 def _check_connected(mask: Mask) -> None:
-    """Raises unless every cell can be reached from every other by steps within a backbone or an optimizer."""
+    """Raises InputError unless steps within backbones and optimizers lead from every cell to every other."""
     rows = np.zeros(len(mask), np.bool_)
     rows[int(mask.any(axis=1).argmax())] = True
     while True:

@@ -31,21 +31,21 @@ PARTS = ("optimizer", "backbone", "interaction")
 
 @dataclass(frozen=True, eq=False)
 class ScaleAnalysis:
-    """What is computed on points and on logits alike.
+    """The results that are computed on points and on logits alike.
 
     Attributes:
-        decompositions: By version; a reason where there is none.
+        decompositions: Decompositions by version; the reason where a version has none.
         without_weakest: The decomposition without the optimizer with the lowest mean, and its id: how much of the
             shares hangs on one optimizer.
-        test: Test of no interaction at all; None where it cannot be tested.
+        test: Test of no interaction at all; None where that cannot be tested.
         components: Percent of the interaction's squares in each singular component.
-        tukey: One-degree-of-freedom test.
+        tukey: Tukey's one-degree-of-freedom test of interaction.
         residuals: Interaction of each cell, with simultaneous intervals.
-        kappa: Indices of backbones and optimizers.
-        cost: Cost of coupling, naive and on held-out seeds.
-        bootstrap: Intervals over seeds, and test images where their bits are there.
+        kappa: Indices of coupling of backbones and optimizers.
+        cost: Cost of coupling, from the means themselves and on held-out seeds.
+        bootstrap: Intervals over seeds, and over test images where the correctness bits are there.
         population: Intervals for further backbones; None with fewer than five CNNs or modern ones.
-        best: Sets that are not told apart from the best.
+        best: Sets of optimizers that are not told apart from the best of each backbone.
     """
 
     scale: Scale
@@ -67,11 +67,11 @@ class Analysis:
     """The analysis of one table.
 
     Attributes:
-        points: In points, or why there is nothing to analyse.
-        logit: On the logit scale, or why not.
+        points: Results in points, or why there is nothing to analyse.
+        logit: Results on the logit scale, or why there are none.
         failures: Failed and collapsed cells by the default rule.
-        variants: The family contrast from several sides.
-        ranking: Friedman and Nemenyi.
+        variants: Variants of the family contrast.
+        ranking: Friedman's test with Nemenyi's critical difference.
     """
 
     scores: ScoreTable
@@ -83,11 +83,11 @@ class Analysis:
 
 
 def analyse(scores: ScoreTable, draws: int = 2000, seed: int = 0) -> Analysis:
-    """The whole analysis.
+    """Computes the whole analysis of a table.
 
     Args:
         scores: The table.
-        draws: Tables drawn for each bootstrap; the simultaneous intervals take twice as many.
+        draws: Tables that each bootstrap draws; the simultaneous intervals take twice as many.
         seed: Seed of every draw; equal input gives equal output.
     """
     failures = find_failures(scores)
@@ -111,7 +111,7 @@ def _analyse_scale(
     draws: int,
     seed: int,
 ) -> ScaleAnalysis:
-    # below the median by γ and more: what the study's page greys, and what holds most of its interaction
+    # the cells below the median by γ and more, which the study's page greys, hold most of its interaction
     versions = decompose_all(scores, scale, failures.below | failures.collapsed)
     observed = versions["observed"]
     if isinstance(observed, str):
@@ -128,7 +128,7 @@ def _analyse_scale(
     population = None
     try:
         population = population_bootstrap(scores, scale, draws=draws, seed=seed)
-    except InputError:  # too few backbones: statements are conditional on these
+    except InputError:  # there are too few backbones, so statements hold for these backbones only
         population = None
     return ScaleAnalysis(
         scale,
@@ -238,13 +238,13 @@ def _plain_bootstrap(found: Bootstrap | None) -> dict[str, Any] | None:
 
 
 def _grid(scores: ScoreTable, values: Any) -> dict[str, dict[str, Any]]:
-    """Backbone → optimizer → value."""
+    """Returns values of cells as a dictionary: backbone → optimizer → value."""
     rows = zip(scores.backbones, values, strict=True)
     return {b: dict(zip(scores.optimizers, _finite(row), strict=True)) for b, row in rows}
 
 
 def _finite(values: Any) -> Any:
-    """Lists with None where there is no finite number."""
+    """Returns an array as lists, with None where there is no finite number."""
     plain: Any = np.asarray(values).tolist()
 
     def clean(value: Any) -> Any:

@@ -33,15 +33,16 @@ from bocb_hf.coupling.spread import chunks
 from bocb_hf.coupling.statistics import LEVEL
 from bocb_hf.coupling.world import Kind, World, image_shifts, image_slope
 
-BOUNDS = {  # what the truth can be; estimates without bias go beyond
+BOUNDS = {  # bounds of the truth; estimates without bias may lie beyond them
     "variances": (0.0, np.inf),
     "shares": (0.0, 100.0),
     "backbone": (0.0, np.inf),
     "optimizer": (0.0, np.inf),
     "cost": (0.0, np.inf),
 }
-MAXIMA = frozenset({"cost"})  # statistics that are ruled by which mean is highest
-# takes cell means (D, B, O) and noise variances of a mean (D, B, O) or None for no noise, and gives (D, ...)
+MAXIMA = frozenset({"cost"})  # statistics that depend on which mean is highest
+# a statistic takes cell means (D, B, O) and noise variances of a mean (D, B, O), or None for no noise, and gives (D,
+# ...)
 Statistic = Callable[[Floats, Floats | None], Floats]
 
 
@@ -62,16 +63,16 @@ class Estimates:
     high: Floats
 
     def inside(self, least: float, most: float) -> Estimates:
-        """The same where the truth cannot lie outside these bounds; an interval that held it still does."""
+        """Returns the interval cut to the bounds of the truth; an interval that held the truth still does."""
         estimate, low, high = (np.clip(x, least, most) for x in (self.estimate, self.low, self.high))
         return Estimates(estimate, self.plain, low, high)
 
     def at(self, place: int) -> Estimates:
-        """One place of the arrays."""
+        """Returns the interval in one place of the arrays."""
         return Estimates(*(np.asarray(x[place]) for x in (self.estimate, self.plain, self.low, self.high)))
 
     def hull(self, other: Estimates) -> Estimates:
-        """The interval that holds both, with the mean of their estimates."""
+        """Returns the interval that holds both intervals, with the mean of their estimates."""
         middle = (self.estimate + other.estimate) / 2
         return Estimates(middle, self.plain, np.minimum(self.low, other.low), np.maximum(self.high, other.high))
 
@@ -83,9 +84,9 @@ class Bootstrap:
     Attributes:
         scale: Points or logit.
         draws: How many tables were drawn.
-        sources: What varied: ``seeds``, ``test images``, ``backbones``.
+        sources: The sources of variation that were drawn: ``seeds``, ``test images``, ``backbones``.
         conditional: Whether statements hold for these backbones only.
-        intervals: By statistic.
+        intervals: Intervals by the name of the statistic.
     """
 
     scale: Scale
@@ -114,8 +115,9 @@ def bootstrap(
         draws: Tables to draw.
         seed: Seed of the draws.
         kind: How seeds are drawn.
-        images: Draw test images as well, the same for all runs of a draw, where the correctness bits are there. What
-            they hold of the noise between seeds is left out there (``image_luck``).
+        images: Whether test images are drawn as well, the same for all runs of a draw, where the correctness bits are
+            there. The part of the noise between seeds that images explain (``image_luck``) is then left out of the
+            seeds.
         shifts: ``image_shifts`` with as many draws, where several bootstraps share them; drawn when None.
         statistics: ``standard_statistics`` of the table when None.
 
@@ -123,7 +125,7 @@ def bootstrap(
         The intervals, or None when nothing can vary: n = 1 everywhere, and no bits.
 
     Raises:
-        InputError: Nothing to decompose.
+        InputError: There is nothing to decompose.
     """
     images = images and scores.packed is not None
     world = World(scores, scale, kind, images=images)
@@ -161,7 +163,7 @@ def bootstrap(
 
 
 def standard_statistics(scores: ScoreTable, scale: Scale) -> dict[str, Statistic]:
-    """The statistics of a report.
+    """Returns the statistics of a report.
 
     ``variances`` and ``shares`` (optimizer, backbone, interaction), κ² of ``backbone`` and ``optimizer``, the naive
     ``cost`` of coupling (whose bias the bootstrap takes off) and, where there are both, the family ``contrast``.
@@ -215,15 +217,15 @@ def standard_statistics(scores: ScoreTable, scale: Scale) -> dict[str, Statistic
 
 
 def make_interval(deviations: Floats, plain: Floats, wider: float = 1.0, symmetric: bool = False) -> Estimates:
-    """The interval from draw − truth.
+    """Returns the interval of an estimate from the deviations, draw − truth.
 
     Quantiles are those of (draws + 1), so that few draws do not make it too narrow (Davison and Hinkley 1997, 5.2).
 
     Args:
-        deviations: Shape (draws, ...).
+        deviations: Draw − truth of the draws, shape (draws, ...).
         plain: The estimate as it is, shape (...).
-        wider: Factor of both sides.
-        symmetric: Take the longer side on both.
+        wider: Factor on the length of both sides.
+        symmetric: Whether both sides get the length of the longer one.
     """
     blank = np.where(np.isnan(deviations).all(axis=0), np.nan, 0.0)  # an optimizer without cells has no index
     deviations = np.where(np.isnan(blank), 0.0, deviations)
@@ -238,7 +240,7 @@ def make_interval(deviations: Floats, plain: Floats, wider: float = 1.0, symmetr
 
 
 def within_bounds(intervals: Mapping[str, Estimates]) -> dict[str, Estimates]:
-    """The same where the truth can be (``BOUNDS``), and a share begins at 0 where the interval of its variance does.
+    """Cuts intervals to ``BOUNDS``, and lets that of a share begin at 0 where the interval of its variance does.
 
     Variances without noise that come out below 0 count as 0 in a share, so its draws never lie below: without this,
     10 to 20 % of tables without interaction had a share of it above 0.

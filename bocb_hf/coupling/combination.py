@@ -19,7 +19,7 @@ _special: Any = _scipy_special
 
 @dataclass(frozen=True)
 class Combination:
-    """Σ c·ȳ of independent cells.
+    """A weighted sum of cell means, Σ c·ȳ, of independent cells.
 
     Attributes:
         mean: The sum.
@@ -33,7 +33,7 @@ class Combination:
 
     @property
     def interval(self) -> Interval | None:
-        """95 % over seeds; None without an error."""
+        """95 % interval over seeds; None without an error."""
         if self.error is None or self.critical is None:
             return None
         half = self.critical * self.error
@@ -54,7 +54,7 @@ def combine(
         scores: The table; cells with a weight must be ranked.
         weights: c of each cell, shape (B, O).
         scale: Points or logit.
-        draws: How often every σ is drawn.
+        draws: How many times every σ is drawn.
         seed: Seed of the draws.
     """
     used = weights != 0

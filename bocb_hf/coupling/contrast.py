@@ -38,8 +38,8 @@ class Contrast:
             numbers of images.
         image_error: Standard error of C in points from the choice of test images, beyond what ``points`` holds of it;
             None where runs of the table were tested on different numbers of images.
-        sgd: Optimizers that the table has of S.
-        adaptive: Optimizers that the table has of A.
+        sgd: Optimizers of S that the table has.
+        adaptive: Optimizers of A that the table has.
         runs: The numbers of final runs that its cells have, ascending; one number when all have as many.
         cnn: d in points for each CNN.
         modern: d in points for each modern backbone.
@@ -60,12 +60,12 @@ class Contrast:
 
     @property
     def interval(self) -> Interval | None:
-        """The primary 95 % interval: seeds only."""
+        """The primary 95 % interval, which is over seeds only."""
         return self.points.interval
 
     @property
     def wide_interval(self) -> Interval | None:
-        """95 % for seeds and test images together."""
+        """95 % interval over seeds and test images together."""
         return with_images(self.points, self.image_error)
 
     @property
@@ -76,7 +76,7 @@ class Contrast:
 
 @dataclass(frozen=True)
 class NotAvailable:
-    """Why there is no contrast, and which backbones were left out for what."""
+    """The reason why there is no contrast, and which backbones were left out for which reason."""
 
     reason: str
     left_out: Mapping[str, str]
@@ -106,7 +106,7 @@ def family_contrast(table: Table) -> Contrast | NotAvailable:
             return NotAvailable(f"no {name} has all cells that it needs ({', '.join((*sgd, *adaptive))})", left_out)
     scores = scores_of(table)
     weights = contrast_weights(scores)
-    assert weights is not None  # both families have a backbone with all cells
+    assert weights is not None  # there are weights, because both families have a backbone with all cells
     means = dict(zip(table.backbones, scores.means, strict=True))
     columns = [[table.optimizers.index(o) for o in side] for side in (sgd, adaptive)]
     d = {b: fmean(means[b][columns[0]]) - fmean(means[b][columns[1]]) for b in (*groups[True], *groups[False])}
@@ -166,7 +166,7 @@ def image_error(scores: ScoreTable, weights: Floats) -> float | None:
 
 
 def with_images(points: Combination, error: float | None) -> Interval | None:
-    """95 % for seeds and test images together: the half widths of both, added as those of independent errors.
+    """Returns the 95 % interval over seeds and test images together, their half widths added as independent errors.
 
     Args:
         points: The sum, with its error over seeds.

@@ -1,4 +1,4 @@
-"""The family contrast looked at from other sides: do medians, logits, LION or siblings change what it says?
+"""Variants of the family contrast: do medians, logits, LION or siblings change what the contrast says?
 
 The primary contrast (``contrast.py``) is one number, chosen beforehand; these are its sensitivity analyses, and they
 also serve tables without seeds, such as the published one.
@@ -27,11 +27,11 @@ class Variant:
     """One way to compute C = centre of d over CNNs − centre of d over modern backbones.
 
     Attributes:
-        name: What is different from the primary contrast.
+        name: The name of what differs from the primary contrast.
         unit: Unit of d and C: ``points``, ``logit`` or ``nats``.
         cnn: d of each CNN, or of each cluster of siblings.
-        modern: d of each modern backbone, or cluster.
-        centre: Which centre.
+        modern: d of each modern backbone, or of each cluster of siblings.
+        centre: Which centre of d is taken.
         test: Whether the families differ, backbone by backbone or cluster by cluster.
     """
 
@@ -49,7 +49,7 @@ class Variant:
 
     @property
     def population(self) -> Interval | None:
-        """95 % Welch interval for further backbones of these families.
+        """95 % interval by Welch's t test for further backbones of these families.
 
         None with fewer than five of each, for medians, or when no family's backbones differ.
         """
@@ -67,12 +67,12 @@ class Variant:
 
     @property
     def value(self) -> float:
-        """C."""
+        """The contrast C."""
         return self.cnn_centre - self.modern_centre
 
 
 def contrast_variants(scores: ScoreTable) -> list[Variant]:
-    """The contrast in points by means, by medians, with siblings as one, with LION among SGD, and in logits.
+    """Computes the contrast in points by means, by medians, with siblings as one, with LION among SGD, and in logits.
 
     Siblings as one is not in the list where no two backbones of the table are siblings: it would be the means again.
     Each leaves out the backbones that lack a needed cell, as the primary contrast does; a variant that the table does
@@ -92,7 +92,7 @@ def contrast_variants(scores: ScoreTable) -> list[Variant]:
 def loss_contrast(table: Table, scores: ScoreTable) -> Variant | None:
     """The contrast of the final training loss in nats: positive means that CNNs are trained *worse* by SGD.
 
-    Beside the contrast of scores it tells optimisation from generalisation.
+    Beside the contrast of scores, this one tells optimisation from generalisation.
     """
     losses = [[table.shown(b, o).train_loss for o in scores.optimizers] for b in scores.backbones]
     matrix = np.array([[np.nan if x is None else x for x in line] for line in losses], np.float64)

@@ -64,7 +64,8 @@ def decompose(scores: ScoreTable, scale: Scale = "points", mask: Mask | None = N
         mask: Cells to keep among the ranked ones, shape (B, O).
 
     Raises:
-        InputError: No cells, or cells in unconnected blocks; logits of scores that are no share of images.
+        InputError: There are no cells, or they lie in unconnected blocks; or logits are asked of scores that are no
+            share of images.
     """
     kept = scores.ranked if mask is None else scores.ranked & mask
     values = np.where(kept[:, :, None], scores.on(scale), np.nan)
@@ -81,7 +82,8 @@ def decompose(scores: ScoreTable, scale: Scale = "points", mask: Mask | None = N
     variances = tuple(max(0.0, square - part) for square, part in zip(squares, removed, strict=True))
     mse = float(noise[kept].mean())
     sigma = None
-    if mask is None and (weights is not None or not kept.all()):  # leaving cells out by their score would bias it
+    # this estimate would be biased by leaving cells out for their score
+    if mask is None and (weights is not None or not kept.all()):
         sigma = reml_sigma(values, kept)
     if kept.all() and weights is None:
         freedom = max(1, (kept.shape[0] - 1) * (kept.shape[1] - 1))
@@ -99,7 +101,7 @@ def mean_squares(fit: Additive, kept: Mask) -> tuple[float, float, float]:
 
 
 def reml_sigma(values: Floats, kept: Mask) -> float | None:
-    """Spread of the interaction by restricted maximum likelihood, for tables in which cells or seeds are missing.
+    """Estimates the interaction's spread by restricted maximum likelihood, for tables that lack cells or seeds.
 
     Backbones and optimizers are fixed, cells random: y = b + o + cell + noise. Cell means are then independent with
     variance τ² + σ²/n, and the fixed effects' normal equations are the weights themselves, so the likelihood takes
@@ -140,7 +142,7 @@ def reml_sigma(values: Floats, kept: Mask) -> float | None:
 
     start = np.log([unit, unit])
     found: Any = _optimize.minimize(deviance, start, method="Nelder-Mead", options={"xatol": 1e-6, "fatol": 1e-8})
-    low = float(np.log(unit)) - 12  # τ = 0 lies at −∞
+    low = float(np.log(unit)) - 12  # on the logarithmic scale τ = 0 lies at −∞
 
     def at_edge(log: float) -> float:
         return deviance(np.array([log, low]))
@@ -150,14 +152,14 @@ def reml_sigma(values: Floats, kept: Mask) -> float | None:
 
 
 def median_polish(scores: ScoreTable, scale: Scale = "points", rounds: int = 50) -> Decomposition:
-    """Tukey's median polish: effects are medians, so single collapsed cells do not bend them.
+    """Fits by Tukey's median polish: effects are medians, so single collapsed cells do not bend them.
 
     Its interaction keeps each collapse whole instead of spreading it over the row and column. No noise is removed.
 
     Args:
         scores: The table; cells that are not ranked are left out.
         scale: Points or logit.
-        rounds: At most; it stops when nothing moves by more than 1e-9.
+        rounds: Largest number of rounds; fewer are run when nothing moves by more than 1e-9.
     """
     kept = scores.ranked
     residual = np.where(kept, scores.cell_means(scale), np.nan)
@@ -196,7 +198,7 @@ Version = Literal["observed", "diverged = chance", "without collapse", "median p
 def decompose_all(
     scores: ScoreTable, scale: Scale, collapsed: Mask | None = None
 ) -> dict[Version, Decomposition | str]:
-    """Every version that a reader should see side by side; where there is none, the reason.
+    """Returns all versions that a reader should see side by side, or the reason where there is none.
 
     Args:
         scores: The table.
@@ -225,7 +227,7 @@ def decompose_all(
 
 
 def with_chance(scores: ScoreTable) -> ScoreTable | None:
-    """Sensitivity only: every diverged cell gets the score of guessing in each of its seeds; None without classes."""
+    """Gives every diverged cell the score of guessing in each seed, for sensitivity only; None without classes."""
     if scores.chance is None:
         return None
     diverged = scores.status == "diverged"
@@ -235,7 +237,7 @@ def with_chance(scores: ScoreTable) -> ScoreTable | None:
 
 
 def _medians(values: Floats, axis: int) -> Floats:
-    """Medians of what is there, 0 where nothing is."""
+    """Returns medians of the values that are not NaN, and 0 where there are none."""
     empty = ~np.isfinite(values).any(axis=axis)
     filled = np.where(np.expand_dims(empty, axis), 0.0, values)
     return np.nanmedian(filled, axis=axis)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from bocb_hf.coupling.scores import Floats, ScoreTable, resolution
 from bocb_hf.coupling.statistics import moderate, t_quantile
 
-GAMMA = 2.0  # points below the median
+GAMMA = 2.0  # points below the median from which a cell fails
 STUDY_GAMMA = {"cifar100": 3.0, "imagenet1k": 1.0, "coco_pose": 3.0, "coco_detection": 3.0}
 TOP = 4
 Mask = NDArray[np.bool_]
@@ -23,11 +23,11 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True, eq=False)
 class Failures:
-    """The default rule.
+    """The cells that the default rule of failure flags.
 
     Attributes:
         failed: Diverged, or ȳ + h < median_o − γ; shape (B, O).
-        below: The plain part of it, ȳ < median_o − γ, without h; shape (B, O).
+        below: The rule without the interval, ȳ < median_o − γ; shape (B, O).
         collapsed: (y − c)/(max − c) < ½ with c = chance; shape (B, O), all False without a known chance.
         half_width: h, half of the 95 % interval, shape (B, O); 0 where ``marked``.
         marked: Cells with n = 1, whose h is 0 because nothing is known; shape (B, O).
@@ -47,7 +47,7 @@ def find_failures(scores: ScoreTable, gamma: float = GAMMA) -> Failures:
 
     Args:
         scores: The table.
-        gamma: Points below the median.
+        gamma: γ, the points below the median from which a cell fails.
     """
     means, ranked = scores.means, scores.ranked
     median, best = column_statistics(scores)
@@ -55,7 +55,7 @@ def find_failures(scores: ScoreTable, gamma: float = GAMMA) -> Failures:
     known = np.isfinite(variance) & (scores.n > 1)
     quantile = np.array([t_quantile(0.975, d) if d > 1 else 0.0 for d in df.ravel().tolist()]).reshape(df.shape)
     half = np.where(known, quantile * np.sqrt(np.where(known, variance, 0.0) / np.maximum(scores.n, 1)), 0.0)
-    with np.errstate(invalid="ignore"):  # NaN is below nothing
+    with np.errstate(invalid="ignore"):  # comparisons with NaN are false, so a cell without a mean is below nothing
         below = means < (median - gamma)[:, None]
         failed = means + half < (median - gamma)[:, None]
         collapsed = np.zeros_like(below)
@@ -83,7 +83,7 @@ def equation_1(scores: ScoreTable, gamma: float | None = None) -> Mask:
 
     Args:
         scores: The table.
-        gamma: The study's for its data sets, 3 for others, when None.
+        gamma: γ in points; None takes the study's own for its data sets, and 3 for others.
     """
     gamma = STUDY_GAMMA.get(scores.dataset, 3.0) if gamma is None else gamma
     _, best = column_statistics(scores)
@@ -97,5 +97,5 @@ def equation_1(scores: ScoreTable, gamma: float | None = None) -> Mask:
 def top(scores: ScoreTable, k: int = TOP) -> Mask:
     """The k highest means of each backbone, with all that tie with the last of them; shape (B, O)."""
     means = scores.means
-    better = (means[:, None, :] > means[:, :, None]).sum(axis=2)  # optimizers that are better, shape (B, O)
+    better = (means[:, None, :] > means[:, :, None]).sum(axis=2)  # number of optimizers that are better, shape (B, O)
     return scores.ranked & (better < k)

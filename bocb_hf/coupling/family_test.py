@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from bocb_hf.coupling.statistics import LEVEL, Interval, t_quantile
 
 _stats: Any = _scipy_stats
-ENOUGH_BACKBONES = 5  # in each family, before a statement may reach beyond the backbones at hand
+ENOUGH_BACKBONES = 5  # fewest backbones of each family for a statement about other backbones
 MAX_LABELINGS = 200_000
-RANDOM_LABELINGS = 20_000  # where there are more
+RANDOM_LABELINGS = 20_000  # labelings that are drawn where there are too many to try all
 
 PermutationStatistic = Literal["mean", "median", "t"]
 
@@ -35,10 +35,10 @@ class Permutation:
     """Exact test over all ways to call as many of the backbones CNN as are; cells are never permuted.
 
     Attributes:
-        labelings: Distinct ways, the true one included; a random sample of them where not ``exact``.
-        p: Two-sided: the share of them with |C| at least as large as the observed one.
+        labelings: Number of distinct labelings, the true one included; a random sample of all where not ``exact``.
+        p: Two-sided p: the share of labelings with |C| at least as large as the observed one.
         smallest: The smallest p that any data could reach with so many backbones, or with so many random labelings.
-        exact: Whether all ways were tried.
+        exact: Whether all labelings were tried.
         statistic: What was compared: C itself, C of medians, or C over its standard error.
     """
 
@@ -51,13 +51,13 @@ class Permutation:
 
 @dataclass(frozen=True)
 class Welch:
-    """t test of equal means whose families may differ in spread.
+    """Welch's t test of equal means of two families that may differ in spread.
 
     Attributes:
-        difference: C.
-        error: Its standard error.
+        difference: The contrast C.
+        error: Standard error of the contrast.
         df: Degrees of freedom.
-        p: Two-sided.
+        p: Two-sided p-value.
     """
 
     difference: float
@@ -66,7 +66,7 @@ class Welch:
     p: float
 
     def interval(self) -> Interval:
-        """95 %, for further backbones of these families."""
+        """95 % interval for further backbones of these families."""
         half = t_quantile(0.5 + LEVEL / 2, self.df) * self.error
         return Interval(self.difference - half, self.difference + half)
 
@@ -76,9 +76,9 @@ class FamilyTest:
     """Both tests of one difference between families.
 
     Attributes:
-        permutation: For 'families make no difference at all'.
-        welch: For 'the means are equal, whatever the spreads'; None for medians, and when a family has one backbone,
-            since nothing then tells its spread.
+        permutation: Test of 'families make no difference at all'.
+        welch: Test of 'the means are equal, whatever the spreads'; None for medians, and when a family has one
+            backbone, since nothing then tells its spread.
     """
 
     permutation: Permutation
@@ -86,14 +86,14 @@ class FamilyTest:
 
     @property
     def p(self) -> float | None:
-        """The p of 'the means differ': the larger of both; None where only the permutation is there."""
+        """The p of 'the means differ': the larger p of the two tests; None where only the permutation test is there."""
         return None if self.welch is None else max(self.permutation.p, self.welch.p)
 
 
 def compare_families(
     cnn: Sequence[float], modern: Sequence[float], statistic: PermutationStatistic | None = None
 ) -> FamilyTest:
-    """Both tests of the values of two families; without Welch's when the statistic is the median."""
+    """Runs both tests on the values of two families, but not Welch's when the statistic is the median."""
     return FamilyTest(permute(cnn, modern, statistic), None if statistic == "median" else welch(cnn, modern))
 
 
@@ -149,19 +149,21 @@ def permute(
         centred = d - d.mean()
         sums: NDArray[np.float64] = chosen.astype(np.float64) @ np.stack([centred, centred**2], axis=1)
         m, n = len(cnn), len(modern)
-        contrasts = np.abs(sums[:, 0]) * (1 / m + 1 / n)  # the sum of the others is its negative
+        # d sums to 0, so the sum over the other group is the negative of this one
+        contrasts = np.abs(sums[:, 0]) * (1 / m + 1 / n)
         if statistic == "t":
             first = (sums[:, 1] - sums[:, 0] ** 2 / m) / (m * (m - 1))
             second = (np.square(centred).sum() - sums[:, 1] - sums[:, 0] ** 2 / n) / (n * (n - 1))
             # groups without any spread: no difference is none, any other is beyond all measure
             rounding = max(1e-14 * float(np.square(centred).max()), 1e-300)
             contrasts = contrasts / np.sqrt(np.maximum(first + second, rounding))
-    tolerance = 1e-9 * max(1.0, float(contrasts.max()))  # sums in another order differ in the last digits
+    # equal sums that were added in another order differ in the last digits
+    tolerance = 1e-9 * max(1.0, float(contrasts.max()))
     as_large = int(np.count_nonzero(contrasts >= contrasts[0] - tolerance))
     return Permutation(len(chosen), as_large / len(chosen), smallest, exact, statistic)
 
 
-@lru_cache(maxsize=1)  # the variants of one table share them
+@lru_cache(maxsize=1)  # the variants of one table share these labelings
 def _labelings(cnn: int, modern: int, seed: int) -> tuple[NDArray[np.bool_], bool]:
     """Which backbones each labeling calls CNN, shape (labelings, B), the true one first; and whether these are all."""
     exact = math.comb(cnn + modern, cnn) <= MAX_LABELINGS

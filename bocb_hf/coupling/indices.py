@@ -14,16 +14,16 @@ from bocb_hf.coupling.scores import Floats, Scale, ScoreTable
 from bocb_hf.coupling.spread import cell_spread, chunks
 from bocb_hf.coupling.statistics import LEVEL
 
-MAX_DIVISIONS = 1000  # of the seeds into halves
+MAX_DIVISIONS = 1000  # most divisions of the seeds into halves that are tried
 
 
 @dataclass(frozen=True, eq=False)
 class Residuals:
-    """r_bo = ȳ_bo − ȳ_b − ȳ_o + ȳ with simultaneous intervals; the reference set is the table's own.
+    """Residuals r_bo = ȳ_bo − ȳ_b − ȳ_o + ȳ of the interaction with simultaneous intervals.
 
     Attributes:
         scale: Points or logit.
-        r: Shape (B, O); NaN where the cell is not ranked.
+        r: Residuals over the table's own backbones and optimizers, shape (B, O); NaN where the cell is not ranked.
         error: Standard errors, shape (B, O); NaN when noise cannot be separated.
         critical: With 95 % probability no |r̂ − r|/error of the whole table exceeds it; None without errors.
     """
@@ -48,7 +48,7 @@ class Residuals:
 
 
 def residuals(scores: ScoreTable, scale: Scale = "points", draws: int = 4000, seed: int = 0) -> Residuals:
-    """Interaction residuals with simultaneous max-|t| intervals.
+    """Computes interaction residuals with simultaneous max-|t| intervals.
 
     A residual is a linear map of all cell means, so its error is √Σ coefficient²·σ²/n; the critical value is the 95 %
     quantile of the largest |r̂ − r|/error among all cells when each cell's noise follows its posterior (``spread.py``;
@@ -62,7 +62,7 @@ def residuals(scores: ScoreTable, scale: Scale = "points", draws: int = 4000, se
         seed: Seed of the simulation.
 
     Raises:
-        InputError: Nothing to decompose.
+        InputError: There is nothing to decompose.
     """
     kept = scores.ranked
     fit = fit_additive(np.where(kept, scores.cell_means(scale), np.nan), kept)
@@ -81,7 +81,8 @@ def residuals(scores: ScoreTable, scale: Scale = "points", draws: int = 4000, se
         noise = generator.standard_normal((chunk, *kept.shape)) * spread.draw_table(generator, chunk) / np.sqrt(n)
         shifted = fit_additive(np.where(kept, noise, np.nan), kept).interaction
         largest.append(np.abs(shifted[:, usable] / error[usable]).max(axis=1))
-    critical = float(np.quantile(np.concatenate(largest), LEVEL, method="weibull"))  # as in ``bootstrap.py``
+    # the quantile of (draws + 1), as in ``bootstrap.py``
+    critical = float(np.quantile(np.concatenate(largest), LEVEL, method="weibull"))
     return Residuals(scale, fit.interaction, np.where(usable, error, np.nan), critical)
 
 
@@ -91,8 +92,8 @@ class Kappa:
 
     Attributes:
         backbone: κ_b, shape (B,); noise removed unless ``noisy``.
-        optimizer: κ_o, shape (O,).
-        noisy: n = 1 everywhere: noise is still inside.
+        optimizer: κ_o, shape (O,); noise removed unless ``noisy``.
+        noisy: Whether n = 1 everywhere, so that noise could not be removed.
     """
 
     backbone: Floats
@@ -101,14 +102,15 @@ class Kappa:
 
 
 def kappa(scores: ScoreTable, scale: Scale = "points") -> Kappa:
-    """κ_b² = max(0, Σ_o r²/(O−1) − noise) and κ_o² likewise.
+    """Computes κ_b² = max(0, Σ_o r²/(O−1) − noise), and κ_o² in the same way over backbones.
 
     The noise is not the table's mean σ̂² with which the plain formula would subtract (1−1/B)σ̂²/n: where spreads differ
     by a factor of 50 that would call every noisy backbone coupled. It is what the noise of each single cell adds, also
-    where cells are missing (``additive.residual_noise``); where spreads are equal and all cells there, both are one.
+    where cells are missing (``additive.residual_noise``). Where spreads are equal and no cell is missing, the two
+    agree.
 
     Raises:
-        InputError: Nothing to decompose.
+        InputError: There is nothing to decompose.
     """
     kept = scores.ranked
     values = np.where(kept[:, :, None], scores.on(scale), np.nan)
@@ -128,7 +130,7 @@ def kappa_squares(r: Floats, noise: Floats | None, kept: NDArray[np.bool_]) -> t
         kept: The cells, shape (B, O).
 
     Returns:
-        Of backbones, shape (..., B), and of optimizers, shape (..., O); NaN with fewer than two cells.
+        κ² of backbones, shape (..., B), and of optimizers, shape (..., O); NaN with fewer than two cells.
     """
     squares = np.where(kept, np.square(r), 0.0)
     found: list[Floats] = []
@@ -146,12 +148,12 @@ class Cost:
 
     Attributes:
         optimizer: The one with the highest mean.
-        naive: From the means themselves; too high, since the best of noisy means is partly luck.
-        split: Maxima chosen on one half of the seeds and scored on the other, mean over all divisions; None when n = 1.
-            Too low rather than too high, since half the seeds choose less well than all.
-        divisions: How many divisions of the seeds that is.
-        backbones: Backbones that it rests on (``complete_part``).
-        optimizers: Optimizers that it rests on.
+        naive: G from the means themselves; too high, since the best of noisy means is partly luck.
+        split: G with maxima chosen on one half of the seeds and scored on the other, mean over the divisions; None when
+            n = 1. It is too low rather than too high, since half the seeds choose less well than all.
+        divisions: Number of divisions of the seeds behind ``split``.
+        backbones: Backbones that G rests on (``complete_part``).
+        optimizers: Optimizers that G rests on.
     """
 
     optimizer: str
@@ -227,12 +229,12 @@ def complete_part(
 
 
 def naive_cost(means: Floats) -> Floats:
-    """G of complete means, −∞ where diverged, shape (..., B, O) to (...)."""
+    """Computes G of complete means, −∞ where diverged, from shape (..., B, O) to shape (...)."""
     return means.max(axis=-1).mean(axis=-1) - means.mean(axis=-2).max(axis=-1)
 
 
 def split_cost(values: Floats) -> tuple[float, int]:
-    """G with choice and score on different seeds, over all divisions into halves (the smaller half chooses or scores).
+    """Computes G with choice and score on different halves of the seeds (the smaller half chooses or scores).
 
     Args:
         values: Shape (B, O, S), complete, −∞ where diverged, S ≥ 2.
@@ -245,7 +247,8 @@ def split_cost(values: Floats) -> tuple[float, int]:
     choosing: list[tuple[int, ...]] = []
     for size in sorted({half, seeds - half}):
         choosing += combinations(range(seeds), size)
-    if len(choosing) > MAX_DIVISIONS:  # more than 11 seeds: every so manieth, always the same ones
+    # with more than 11 seeds, divisions at equal distances are taken, always the same ones
+    if len(choosing) > MAX_DIVISIONS:
         choosing = choosing[:: -(-len(choosing) // MAX_DIVISIONS)]
     found: list[float] = []
     for side in choosing:
@@ -257,7 +260,7 @@ def split_cost(values: Floats) -> tuple[float, int]:
 
 
 def _residual_errors(spread: Floats, kept: NDArray[np.bool_]) -> Floats:
-    """√Σ coefficient²·spread² of each residual, shape (B, O)."""
+    """Computes the error of each residual, √Σ coefficient²·spread², shape (B, O)."""
     backbones, optimizers = kept.shape
     if kept.all():
         rows = np.square(np.eye(backbones) - 1 / backbones)

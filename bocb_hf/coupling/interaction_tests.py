@@ -14,7 +14,7 @@ from bocb_hf.coupling.scores import Scale, ScoreTable
 from bocb_hf.coupling.spread import cell_spread, chunks
 
 _stats: Any = _scipy_stats
-DRAWS = 999  # of the test of no interaction
+DRAWS = 999  # simulated tables of the test of no interaction
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,11 @@ class Test:
         f: MS_int / MSE.
         df1: Degrees of freedom of MS_int: (B−1)(O−1).
         df2: Degrees of freedom of MSE, B(O−1)(S−1).
-        p: Simulated, for spreads as unequal as they are; not that of the F distribution (``interaction_test``).
+        p: p-value by simulation with spreads as unequal as they are, not by the F distribution (``interaction_test``).
         draws: Number of simulated tables; p is never below 1/(draws + 1).
     """
 
-    __test__ = False  # not one of pytest's
+    __test__ = False  # pytest must not take this class for one of its tests
 
     f: float
     df1: int
@@ -39,7 +39,7 @@ class Test:
 
 
 def interaction_test(scores: ScoreTable, scale: Scale = "points", seed: int = 0) -> Test | None:
-    """F = MS_int/MSE, with a p that holds when spreads differ.
+    """Tests for interaction by F = MS_int/MSE, with a p that holds when spreads differ.
 
     With spreads that differ by a factor of 50, a few loud cells rule both mean squares, and the F distribution calls
     13 to 19 % of tables without interaction significant; Box's (1954) smaller degrees of freedom still 8 % with two
@@ -81,9 +81,9 @@ class Tukey:
     Attributes:
         slope: Slope of the interaction on backbone effect × optimizer effect.
         share: Percent of the interaction's sum of squares that it explains.
-        f: With 1 and ``df`` degrees of freedom.
-        df: (B−1)(O−1) − 1.
-        p: p-value of the F; the residual plays the part of noise, so n = 1 is enough.
+        f: F with 1 and ``df`` degrees of freedom.
+        df: Degrees of freedom of the remaining interaction, (B−1)(O−1) − 1.
+        p: p-value of the F; what is left of the interaction plays the part of noise, so n = 1 is enough.
     """
 
     slope: float
@@ -94,7 +94,7 @@ class Tukey:
 
 
 def tukey_one_df(fit: Additive) -> Tukey | None:
-    """The test on a complete table; None on others, with fewer than 3 free cells, or without any interaction."""
+    """Runs Tukey's test; None on incomplete tables, with fewer than 3 free cells, or without any interaction."""
     r = fit.interaction
     df = (r.shape[0] - 1) * (r.shape[1] - 1) - 1
     if not np.isfinite(r).all() or df < 1:

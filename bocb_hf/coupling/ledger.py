@@ -21,16 +21,16 @@ class Entry:
         rates: Distinct learning rates tried, ascending.
         decays: Distinct weight decays tried, ascending.
         lr: Chosen learning rate; None without a final run.
-        weight_decay: Chosen weight decay likewise.
-        extensions: Learning rates beyond the first three: a grid that was extended, or was larger from the start.
-        edge: The chosen learning rate is the outermost that was tried, or a positive weight decay the outermost of
-            several; None when untuned.
+        weight_decay: Chosen weight decay; None without a final run.
+        extensions: Number of learning rates beyond the first three: the grid was extended, or larger from the start.
+        edge: Whether the chosen learning rate is the outermost that was tried, or a positive weight decay the outermost
+            of several; None when untuned.
         selection: How the shown configuration was chosen.
         epochs: Distinct numbers of epochs of trials and final runs, ascending; more than one is an unequal budget.
         steps: Distinct numbers of update steps of a whole run, ascending.
         tuning_seconds: Wall time of all trials.
         final_seconds: Wall time of all final runs of the shown configuration.
-        finals: How many those are.
+        finals: Number of final runs of the shown configuration.
     """
 
     backbone: str
@@ -70,12 +70,12 @@ class Summary:
 
 
 def ledger(table: Table) -> list[Entry]:
-    """One entry for each shown cell, in the order of the table; cells without any run are missing, not entered."""
+    """Returns one entry for each shown cell, in the order of the table; cells without any run have no entry."""
     return [_entry(row) for row in table.rows if row.shown and row.runs]
 
 
 def summarize(entries: Sequence[Entry]) -> list[Summary]:
-    """One line for each optimizer, in the order of their first entry."""
+    """Returns one line for each optimizer, in the order of their first entry."""
     return [
         Summary(
             optimizer=optimizer,

@@ -16,14 +16,14 @@ RULE = f"failed: diverged, or over {GAMMA:g} points below the backbone's median,
 
 @dataclass(frozen=True)
 class Marks:
-    """What a table of means says beside them.
+    """The intervals and flags that a table shows beside its means.
 
     Attributes:
         halves: Half widths of 95 % intervals in points, shape (B, O); NaN where there is none.
         near: Cells that may be as good as their backbone's best, shape (B, O), by ``near_rule``.
         failed: Cells that a failure rule flags, shape (B, O); None flags none.
-        rule: The rule of ``failed`` in words.
-        near_rule: That of ``near``.
+        rule: The rule that ``failed`` follows, in words.
+        near_rule: The rule that ``near`` follows, in words.
     """
 
     halves: NDArray[np.float64]
@@ -34,7 +34,7 @@ class Marks:
 
     @classmethod
     def of(cls, scores: ScoreTable, table: Table | None = None) -> Marks:
-        """Flags of the default failure rule, and the intervals of the records, where there are any."""
+        """Returns the flags of the default failure rule, and the intervals of the records where there are any."""
         blank = np.full(scores.means.shape, np.nan)
         near = np.zeros(scores.means.shape, np.bool_)
         if table is not None:
@@ -45,5 +45,5 @@ class Marks:
 
     @classmethod
     def none(cls, scores: ScoreTable) -> Marks:
-        """No interval is known, and nothing is flagged."""
+        """Returns marks without intervals and without flags."""
         return cls(np.full(scores.means.shape, np.nan), np.zeros(scores.means.shape, np.bool_))

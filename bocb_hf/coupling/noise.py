@@ -8,17 +8,18 @@ from bocb_hf.coupling.scores import Floats
 
 
 def cell_noise(values: Floats) -> Floats | None:
-    """Unbiased noise variance of one score in each cell, to be summed or averaged over cells.
+    """Estimates without bias the noise variance of one score in each cell, to be summed or averaged over cells.
 
     With every seed in every cell, what all cells of a backbone share in a seed is blocked out: with
     e = y_bos − ȳ_bo − ȳ_bs + ȳ_b, E Σ_s e² = (S−1)·[σ²_bo·(1 − 2/O) + mean_o σ²_bo/O] is solved for σ²_bo. A single
-    cell's figure can be negative. Otherwise it is the within-cell variance, and the mean of those where n = 1.
+    cell's figure can be negative. Where a seed is missing, a cell's figure is its within-cell variance, and the mean of
+    the others where n = 1.
 
     Args:
-        values: Shape (..., B, O, S), with NaN where there is no score.
+        values: Scores, shape (..., B, O, S), with NaN where there is no score.
 
     Returns:
-        Shape (..., B, O), NaN where there is no cell; None when no cell has two scores.
+        The variances, shape (..., B, O), NaN where there is no cell; None when no cell has two scores.
     """
     optimizers, seeds = values.shape[-2:]
     if seeds > 1 and optimizers > 1 and np.isfinite(values).all():
@@ -41,7 +42,8 @@ def block_noise(values: Floats) -> float:
     """What the parts that all cells of a backbone share in a seed add to the backbones' mean square; may be negative.
 
     Args:
-        values: Shape (B, O, S). 0 unless complete: blocks and cells cannot be told apart then.
+        values: Scores, shape (B, O, S). Unless they are complete the result is 0, because blocks and cells cannot be
+            told apart.
     """
     backbones, optimizers, seeds = values.shape
     noise = cell_noise(values)

@@ -1,4 +1,4 @@
-"""Accuracy against what it costs: time of a run, memory, and tuning.
+"""Pareto fronts of accuracy against its cost: time of a run, memory, and tuning.
 
 A cell is on the front when no other of the same backbone is at least as good in both and better in one. Equal cells
 are on it together. Only cells whose every run completed have a place; diverged and partial ones are listed beside it.
@@ -28,11 +28,11 @@ class Point:
 
     Attributes:
         mean: Test top-1 in points.
-        interval: 95 % over seeds, where noise can be separated.
+        interval: 95 % interval over seeds, where noise can be separated.
         n: Completed final runs.
-        cost: On the front's axis.
+        cost: Cost on the axis of the front.
         on_front: Whether no other cell dominates it.
-        dominated_by: Optimizers that do, cheapest first.
+        dominated_by: Optimizers whose cells dominate this one, cheapest first.
     """
 
     optimizer: str
@@ -49,8 +49,8 @@ class Front:
     """All cells of one backbone on one cost axis.
 
     Attributes:
-        points: By rising cost, then falling score.
-        left_out: Optimizers without a place, with the reason.
+        points: Cells by rising cost, then falling score.
+        left_out: Optimizers without a place on the front's axes, with the reason.
         caveats: Why costs may not be comparable.
     """
 
@@ -65,7 +65,7 @@ def pareto(table: Table, backbone: str, axis: Axis = "seconds") -> Front:
     """The front of one backbone.
 
     Raises:
-        KeyError: No such backbone in this table.
+        KeyError: The table has no such backbone.
     """
     placed: list[tuple[Row, float, float]] = []
     left_out: dict[str, str] = {}
@@ -95,7 +95,7 @@ def pareto(table: Table, backbone: str, axis: Axis = "seconds") -> Front:
 
 
 def dominates(one: tuple[float, float], other: tuple[float, float]) -> bool:
-    """Whether (score, cost) is at least as good as another in both and better in one."""
+    """Returns whether one (score, cost) is at least as good as another in both and better in one."""
     return one[0] >= other[0] and one[1] <= other[1] and one != other
 
 

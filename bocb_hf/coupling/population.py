@@ -30,7 +30,7 @@ from bocb_hf.coupling.statistics import t_quantile
 from bocb_hf.errors import InputError
 
 STATISTICS = ("variances", "shares", "contrast")
-INTERACTION = 2  # place among the parts of variances and shares
+INTERACTION = 2  # place of the interaction among the parts of variances and shares
 
 
 def population_bootstrap(
@@ -40,7 +40,7 @@ def population_bootstrap(
     draws: int = 2000,
     seed: int = 0,
 ) -> Bootstrap:
-    """Draws backbones, on the complete part of the table.
+    """Computes intervals by drawing backbones, on the complete part of the table.
 
     The intervals are ``interaction``, its share of the variance in percent, and, where both families are there,
     ``contrast``.
@@ -52,7 +52,7 @@ def population_bootstrap(
         seed: Seed of the draws.
 
     Raises:
-        InputError: Fewer than five CNNs or modern backbones; no complete part; nothing to decompose.
+        InputError: There are fewer than five CNNs or modern backbones, no complete part, or nothing to decompose.
     """
     if not scores.ranked.all():
         scores = _complete(scores)

@@ -22,8 +22,9 @@ class Ranking:
 
     Attributes:
         backbones: Those whose cells are all completed or diverged, not all of them diverged; others cannot be ranked.
-        ranks: 1 is best, ties share their mean rank, diverged cells share the last; shape (backbones, O).
-        mean_ranks: Over backbones, shape (O,).
+        ranks: Ranks, of which 1 is best, ties share their mean rank, diverged cells share the last; shape (backbones,
+            O).
+        mean_ranks: Ranks averaged over backbones, shape (O,).
         kendall_w: Agreement of the backbones, 0 to 1.
         chi2: Friedman's statistic, corrected for ties.
         p: p-value of χ² with O − 1 degrees of freedom.
@@ -68,7 +69,7 @@ def rank_optimizers(scores: ScoreTable) -> Ranking | None:
 
 
 def nemenyi(optimizers: int, backbones: int, level: float = LEVEL) -> float:
-    """Critical difference of mean ranks: q/√2 · √(O(O+1)/(6B)), q of the studentised range (Demšar 2006, Eq. 4)."""
+    """Computes the critical difference q/√2 · √(O(O+1)/(6B)), q of the studentised range (Demšar 2006, Eq. 4)."""
     q = float(_stats.studentized_range.ppf(level, optimizers, np.inf))
     return q / 2**0.5 * (optimizers * (optimizers + 1) / (6 * backbones)) ** 0.5
 
@@ -91,7 +92,7 @@ class BestSets:
 
 
 def best_sets(scores: ScoreTable, scale: Scale = "points", draws: int = 4000, seed: int = 0) -> BestSets | None:
-    """Optimizers indistinguishable from the best of each backbone, all its statements together at 95 %.
+    """Finds the optimizers not told apart from the best of each backbone, all statements of one together at 95 %.
 
     Hsu's method with unequal variances (Edwards and Hsu 1983): with s_ij the error of ȳ_i − ȳ_j and d_i the 95 %
     quantile of max_j (e_j − e_i)/s_ij, the candidates are those i with ȳ_i ≥ ȳ_j − d_i·s_ij for every j. The upper end

@@ -27,9 +27,9 @@ class Offset:
     Attributes:
         lr: Steps from the centre; −2 to 2 on the full grid, further out where a grid was extended.
         weight_decay: Offset of the best weight decay; 0 where only one was tried, which tells nothing of the best.
-        edge: It has the smallest or largest learning rate or weight decay of several that were tried, so a better one
-            may lie beyond. No decay at all is no edge: nothing lies below it.
-        trials: Completed trials that it was chosen from.
+        edge: Whether the best trial has the smallest or largest learning rate or weight decay of several that were
+            tried, so that a better one may lie beyond. No decay at all is no edge: nothing lies below it.
+        trials: Number of completed trials that the best one was chosen from.
     """
 
     backbone: str
@@ -42,12 +42,12 @@ class Offset:
 
 @dataclass(frozen=True)
 class Distances:
-    """The distances of one box.
+    """The distances of one group, which one box of the figure shows.
 
     Attributes:
-        mode: (lr, weight decay) that is most frequent in the group; in a tie the one nearest to the centre.
+        mode: The offset (lr, weight decay) that is most frequent in the group; in a tie the one nearest to the centre.
         values: |Δ lr| + |Δ wd| by the other side's name: optimizers for a backbone, backbones for an optimizer.
-        edges: Names whose winner lies at the edge of its grid, whose distance is therefore a lower bound.
+        edges: Names whose best trial lies at the edge of its grid, so that their distance is a lower bound.
     """
 
     name: str
@@ -61,9 +61,9 @@ class Robustness:
     """Both figures of one table.
 
     Attributes:
-        offsets: One for each pair with a completed trial.
-        by_backbone: Figure 4; a backbone without such a pair is absent.
-        by_optimizer: Figure 5.
+        offsets: One offset for each pair with a completed trial.
+        by_backbone: The distances of Figure 4; a backbone without an offset is absent.
+        by_optimizer: The distances of Figure 5; an optimizer without an offset is absent.
         left_out: Pairs without an offset, ``(backbone, optimizer)``, with the reason.
         decay_tuned: Whether any pair tried more than one weight decay; if not, the distance is that of learning rates.
     """
@@ -95,7 +95,7 @@ def robustness(table: Table) -> Robustness:
 
 
 def best_offset(row: Row) -> Offset | str:
-    """The best trial of a cell in steps from its optimizer's centre, or the reason why there is none."""
+    """Returns the best trial of a cell in steps from its optimizer's centre, or the reason why there is none."""
     optimizer = row.cell.optimizer
     if optimizer not in OPTIMIZERS:
         return "its optimizer has no row, so no centre"
@@ -109,7 +109,7 @@ def best_offset(row: Row) -> Offset | str:
         row.cell.setting,
         first.identity.data.name,
         first.identity.training.batch_size,
-        first.grid or "released",  # older records name none
+        first.grid or "released",  # older records name no grid, and theirs was the study's
     )
     rates = [t.identity.optimizer.lr for t in row.trials]
     decays = [t.identity.optimizer.weight_decay for t in row.trials]
@@ -128,7 +128,7 @@ def best_offset(row: Row) -> Offset | str:
 
 
 def best_configuration(trials: Sequence[RunRecord]) -> tuple[float, float] | None:
-    """(lr, weight decay) of the winner by last-epoch validation, as in ``validation_score``; None when none completed.
+    """Returns (lr, weight decay) of the best trial by ``validation_score``; None when no trial completed.
 
     In a tie the smaller learning rate wins, then the smaller weight decay.
     """
@@ -144,13 +144,13 @@ def best_configuration(trials: Sequence[RunRecord]) -> tuple[float, float] | Non
 
 
 def at_edge(value: float, tried: Iterable[float]) -> bool:
-    """Whether a value is the smallest or largest of several that were tried."""
+    """Returns whether a value is the smallest or largest of several that were tried."""
     tried = set(tried)
     return len(tried) > 1 and (value <= min(tried) or value >= max(tried))
 
 
 def mode(values: Sequence[int]) -> int:
-    """The most frequent offset; in a tie the one nearest to the centre, then the lower one."""
+    """Returns the most frequent offset; in a tie the one nearest to the centre, then the lower one."""
     return min(set(values), key=lambda v: (-values.count(v), abs(v), v))
 
 
@@ -182,6 +182,6 @@ def _decay_steps(value: float, centre: float, factor: float) -> int:
     """Steps between two weight decays; a grid around no decay goes 0, ``SMALLEST_DECAY`` and up from there."""
     if centre > 0 and value > 0:
         return _steps(value, centre, factor)
-    if centre > 0:  # switched off: one step below the smallest of the usual five
+    if centre > 0:  # no decay at all counts as one step below the smallest of the usual five
         return -3
     return 0 if value == 0 else 1 + max(0, _steps(value, SMALLEST_DECAY, factor))

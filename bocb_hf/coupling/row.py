@@ -13,7 +13,7 @@ GRID = 3  # learning rates of a grid before any extension
 
 # `partial`: some seeds completed and some diverged
 RowStatus = Literal["completed", "partial", "diverged", "interrupted", "missing"]
-# `untuned`: no trial of the shown configuration; `not_best`: another configuration's trials scored higher, unfinished
+# `untuned`: no trial of the shown configuration; `not_best`: trials of another, unfinished configuration scored higher
 Selection = Literal["validation", "not_best", "untuned"]
 
 
@@ -29,7 +29,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Score:
-    """``k`` correct of ``n`` test images.
+    """The score of one run: ``k`` of ``n`` test images are classified correctly.
 
     ``top1_step`` is what one more correct image adds: no two scores of a cell differ by less, unless they are equal.
     """
@@ -52,11 +52,11 @@ class Row:
     """One configuration of one cell, or a cell without a final run.
 
     Attributes:
-        cell: Where it stands.
+        cell: The cell of the row.
         revision: Revision of the data.
         config_hash: Configuration of ``finals``; None when there are none.
-        shown: Whether the table shows it; at most one row of a cell.
-        selection: How the shown one was chosen; None when there is no final run.
+        shown: Whether the table shows this row; it shows at most one row of a cell.
+        selection: How the shown configuration was chosen; None when there is no final run.
         family: Family of the backbone.
         category: Category of the optimizer.
         finals: Final runs of this configuration, by seed.
@@ -99,7 +99,7 @@ class Row:
 
     @property
     def status(self) -> RowStatus:
-        """An interrupted run beside completed ones is work left to do; a diverged one makes the cell partial."""
+        """The status; beside completed runs an interrupted one counts for nothing, and a diverged one makes it partial."""
         if self.completed:
             return "partial" if self.diverged else "completed"
         if self.diverged:
@@ -108,7 +108,7 @@ class Row:
 
     @property
     def n(self) -> int:
-        """Completed final runs, which is what a mean rests on."""
+        """Completed final runs, which the mean rests on."""
         return len(self.completed)
 
     @property
@@ -175,12 +175,12 @@ class Row:
 
     @property
     def images_per_second(self) -> float | None:
-        """Median over completed runs."""
+        """Median of the training images per second over completed runs."""
         return median(r.cost.images_per_second for r in self.completed) if self.completed else None
 
     @property
     def wall_seconds(self) -> float | None:
-        """Mean over completed runs."""
+        """Mean wall time in seconds over completed runs."""
         return fmean(r.cost.wall_seconds for r in self.completed) if self.completed else None
 
     @property

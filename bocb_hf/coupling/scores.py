@@ -24,7 +24,7 @@ from bocb_hf.runs.record import RunRecord
 Scale = Literal["points", "logit"]
 Floats = NDArray[np.float64]
 
-# Backbones that share all but one part count as one where clusters are compared; all others stand alone.
+# Backbones that share all but one part count as one cluster where clusters are compared; each other one stands alone.
 SIBLINGS: Mapping[str, str] = {
     f"{name}_s12": "metaformer_s12"
     for name in ("identityformer", "poolformerv2", "convformer", "attentionformer", "caformer")
@@ -36,24 +36,26 @@ class ScoreTable:
     """Scores of one data set and setting, in points (percent); B backbones, O optimizers, S seeds.
 
     Attributes:
-        source: Where they come from, for people.
+        source: Where the scores come from, for people.
         metric: What a score is: ``top-1``, ``mAP``, ``AP50``.
         families: Family of each backbone.
         clusters: Cluster of siblings of each backbone; its own id where it has none.
         categories: Category of each optimizer.
         seeds: Seeds along the last axis of ``values``: cells share what stands in one place of it. A seed has one place
             for each random scheme. (0,) for a table that does not tell its seeds.
-        values: Shape (B, O, S), read-only; NaN where there is no score.
-        status: Shape (B, O): ``completed``, ``partial``, ``diverged``, ``interrupted`` or ``missing``.
-        diverged: Shape (B, O): how many runs diverged.
-        config_hashes: Shape (B, O), empty strings where there is none.
+        values: Scores in points, shape (B, O, S), read-only; NaN where there is no score.
+        status: Status of each cell, shape (B, O): ``completed``, ``partial``, ``diverged``, ``interrupted`` or
+            ``missing``.
+        diverged: Number of runs of each cell that diverged, shape (B, O).
+        config_hashes: Configuration hash of each cell, shape (B, O); an empty string where there is none.
         n_test: Test images behind each score; None when unknown, or not the same for all, or no proportion of images.
-        num_classes: Classes; None when guessing has no known score.
+        num_classes: Number of classes; None when guessing has no known score.
         packed: Correctness bits of the test images, shape (B, O, S, ⌈n_test/8⌉) as ``numpy.packbits`` gives them, zeros
             where there is no score; None when any score lacks them.
         trials_per_value: Runs that the source has averaged in each value; their spread is unknown when above 1.
         notes: What a reader must know about the source.
-        start: What the runs started from, where the source has tables of other starting weights too; else empty.
+        start: The weights that runs started from, where the source has tables of other starting weights too; else
+            empty.
     """
 
     source: str
@@ -125,14 +127,14 @@ class ScoreTable:
 
     @property
     def means(self) -> Floats:
-        """ȳ in points, shape (B, O); NaN where the cell is not ``ranked``."""
+        """Cell means ȳ in points, shape (B, O); NaN where the cell is not ``ranked``."""
         return self.cell_means("points")
 
     def on(self, scale: Scale) -> Floats:
-        """The scores on a scale, shape (B, O, S): points, or log((k + ½)/(N − k + ½)).
+        """Returns the scores on a scale, shape (B, O, S): points, or logits log((k + ½)/(N − k + ½)).
 
         Raises:
-            InputError: Logits of a table whose scores are no share of a known number of images.
+            InputError: Logits are asked of scores that are not a share of a known number of images.
         """
         if scale == "points":
             return self.values
@@ -148,10 +150,10 @@ class ScoreTable:
         return np.where(self.ranked, total / np.maximum(finite.sum(axis=2), 1), np.nan)
 
     def select(self, backbones: Sequence[str] | None = None, optimizers: Sequence[str] | None = None) -> ScoreTable:
-        """The table of some backbones and optimizers, in the order given.
+        """Returns the table of some backbones and optimizers, in the order given.
 
         Raises:
-            InputError: It has no such backbone or optimizer.
+            InputError: The table has no such backbone or optimizer.
         """
         rows = _places("backbone", self.backbones, backbones)
         columns = _places("optimizer", self.optimizers, optimizers)
@@ -171,10 +173,10 @@ class ScoreTable:
         )
 
     def without(self, optimizers: Sequence[str]) -> ScoreTable:
-        """The table without some optimizers.
+        """Returns the table without some optimizers.
 
         Raises:
-            InputError: It has no such optimizer, or no other one.
+            InputError: The table has no such optimizer, or none would be left.
         """
         _places("optimizer", self.optimizers, optimizers)
         return self.select(optimizers=[o for o in self.optimizers if o not in optimizers])
@@ -205,14 +207,17 @@ def make_scores(
     """Builds a table from plain arrays.
 
     Args:
-        values: Shape (B, O) or (B, O, S); NaN where there is no score.
+        values: Scores, shape (B, O) or (B, O, S); NaN where there is no score.
         unit: Unit of ``values``; a table that looks like the other unit, or like both, is refused.
-        families: Taken from the registry when None, ``unknown`` where it has no row; so are ``categories``.
-        status: Shape (B, O); when None, ``completed`` with a score and ``missing`` without.
-        checked: Skips the check of the unit, for scores that are at most 1 percent and truly so.
+        families: Family of each backbone; None takes those of the registry, and ``unknown`` where it has no row.
+            ``categories`` of optimizers work alike.
+        status: Status of each cell, shape (B, O); None takes ``completed`` for cells with a score and ``missing`` for
+            others.
+        checked: Whether the unit is known to be right, so that it is not checked: for scores that truly are at most 1
+            percent.
 
     Raises:
-        InputError: Shapes that do not fit, scores out of range, or units that look mixed up.
+        InputError: Shapes do not fit, scores are out of range, or units look mixed up.
     """
     array = np.array(values, np.float64)
     if array.ndim == 2:
@@ -250,7 +255,7 @@ def make_scores(
 
 
 def scores_of(table: Table, source: str = "records") -> ScoreTable:
-    """The shown rows of a table that was built from records; other configurations are left out, never pooled.
+    """Takes the shown rows of a table built from records; other configurations are left out, never pooled.
 
     Equal seeds of different random schemes share neither initialisation nor data order, so they are not paired: each
     has a place of its own in the last axis, and a note says so.
@@ -301,12 +306,12 @@ def scores_of(table: Table, source: str = "records") -> ScoreTable:
 
 
 def _drawn_by(record: RunRecord) -> tuple[int, int]:
-    """The random scheme and the seed, which decide everything that a run draws."""
+    """Returns the random scheme and the seed of a run, which decide everything that it draws."""
     return record.identity.random_scheme, record.seed
 
 
 def resolution(scores: ScoreTable, scale: Scale) -> float | Floats:
-    """The points that one more correct image adds to a score: a number, or shape (B, O); 0 without images."""
+    """Returns the points that one more correct image adds to a score: a number, or shape (B, O); 0 without images."""
     if scores.n_test is None:
         return 0.0
     if scale == "points":
@@ -316,7 +321,7 @@ def resolution(scores: ScoreTable, scale: Scale) -> float | Floats:
 
 
 def _places(what: str, known: Sequence[str], wanted: Sequence[str] | None) -> list[int]:
-    """Indices of names."""
+    """Returns the indices of names."""
     for name in wanted or ():
         if name not in known:
             raise InputError(f"{what}: the table has no {name!r}; it has {', '.join(known)}")

@@ -28,15 +28,16 @@ from bocb_hf.coupling.scores import Floats, Scale, ScoreTable, resolution
 from bocb_hf.coupling.statistics import digamma, trigamma
 from bocb_hf.errors import InputError
 
-POINTS = 96  # of the grid of log σ²
-LEVELS = 128  # at which each cell's posterior is tabulated for drawing
+POINTS = 96  # points of the grid of log σ²
+LEVELS = 128  # quantiles in which each cell's posterior is tabulated for drawing
 HYPER = 24  # draws of location and width
-MIN_CELLS = 4  # to estimate a distribution from: a table of two backbones and two optimizers
-MIN_TREND = 20  # to estimate a slope from
+MIN_CELLS = 4  # fewest cells that a distribution is estimated from: a table of two backbones and two optimizers
+MIN_TREND = 20  # fewest cells that a slope is estimated from
 EQUAL = 0.5  # the prior probability that all cells spread alike, but for their depth
-NARROW = 0.25  # otherwise the prior density of a width w of log σ² is 1/(w + NARROW)
-CHI2_MEDIAN = 0.455  # of one degree of freedom
-SCALES = (1.0, 3.0, 9.0, 27.0)  # of interactions in typical ones, equally likely: collapse is not taken for noise
+NARROW = 0.25  # where cells do not spread alike, the prior density of a width w of log σ² is 1/(w + NARROW)
+CHI2_MEDIAN = 0.455  # median of χ² with one degree of freedom
+# sizes of an interaction, in typical ones, that are equally likely: a collapse is not taken for noise
+SCALES = (1.0, 3.0, 9.0, 27.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +47,7 @@ class Spread:
     Attributes:
         table: Quantiles of σ of one score for each draw of location and width, shape (HYPER, cells, LEVELS); cells in
             the order of ``np.nonzero(kept)``.
-        kept: Shape (B, O).
+        kept: Cells that have a posterior, shape (B, O).
     """
 
     table: NDArray[np.float32]
@@ -54,18 +55,18 @@ class Spread:
 
     @property
     def mean_square(self) -> Floats:
-        """E σ², shape (B, O); NaN outside ``kept``."""
+        """Expected variance E σ² of each cell, shape (B, O); NaN outside ``kept``."""
         found = np.full(self.kept.shape, np.nan)
         found[self.kept] = np.square(self.table, dtype=np.float64).mean(axis=(0, 2))
         return found
 
     def draw_cells(self, generator: np.random.Generator, draws: int, cells: NDArray[np.bool_]) -> Floats:
-        """σ of some kept cells, shape (draws, cells). One draw has one location and width for all.
+        """Draws σ of some kept cells, shape (draws, cells). Each draw has one location and width for all cells.
 
         Args:
             generator: Source of the random draws.
-            draws: How many.
-            cells: Which, shape (B, O).
+            draws: Number of draws.
+            cells: The cells to draw σ of, shape (B, O).
         """
         places = np.flatnonzero(cells[self.kept])
         hyper = generator.integers(0, HYPER, (draws, 1))
@@ -73,15 +74,15 @@ class Spread:
         return self.table[hyper, places, level].astype(np.float64)
 
     def draw_table(self, generator: np.random.Generator, draws: int) -> Floats:
-        """σ of each cell, shape (draws, B, O); 0 outside ``kept``."""
+        """Draws σ of each cell, shape (draws, B, O); 0 outside ``kept``."""
         drawn = np.zeros((draws, *self.kept.shape))
         drawn[:, self.kept] = self.draw_cells(generator, draws, self.kept)
         return drawn
 
 
-@lru_cache(maxsize=4)  # points and logits of one table, with residuals and without
+@lru_cache(maxsize=4)  # the cache holds points and logits of one table, with residuals and without
 def cell_spread(scores: ScoreTable, scale: Scale, residuals: bool = False) -> Spread | None:
-    """Standard deviations that each ranked cell could have; one image more or less is the resolution of a score."""
+    """Estimates the standard deviations that each ranked cell could have; the resolution of a score is one image."""
     values = np.where(scores.ranked[:, :, None], scores.on(scale), np.nan)
     return fit_spread(values, scores.ranked, resolution(scores, scale), residuals)
 
@@ -97,10 +98,10 @@ def fit_spread(
     to a countable score, resolution²/12, as in ``fit_prior``.
 
     Args:
-        values: Shape (B, O, S), NaN where there is no score.
+        values: Scores, shape (B, O, S), NaN where there is no score.
         kept: Cells to use, shape (B, O).
         resolution: Smallest difference that two scores can have, shape (B, O) or for all.
-        residuals: Learn from those of the additive fit as well.
+        residuals: Whether to learn from the residuals of the additive fit as well.
 
     Returns:
         The posterior; None when fewer than ``MIN_CELLS`` kept cells have two scores, or none of these varies.
@@ -115,14 +116,15 @@ def fit_spread(
     rounding = np.square(np.broadcast_to(np.asarray(resolution, np.float64), kept.shape)[kept]) / 12
     own = np.maximum(own, np.maximum(rounding, 1e-5 * float(np.median(own[informing & (own > 0)]))))
     d = (n[informing] - 1) / 2
-    unbiased = np.log(own[informing]) - digamma(d) + np.log(d)  # of log σ²
+    unbiased = np.log(own[informing]) - digamma(d) + np.log(d)  # grid of log σ²
     means = np.full(kept.shape, np.nan)
     means[kept] = mean
     depth = _depth(means)[kept]
     slope, error = _slope(depth[informing], unbiased)
     residual = _Residual.of(means, kept, n) if residuals else None
     drawn: list[NDArray[np.float32]] = []
-    for part, z in ((HYPER // 4, -1.22), (HYPER // 2, 0.0), (HYPER // 4, 1.22)):  # a normal's three-point quadrature
+    # three-point quadrature of a normal distribution
+    for part, z in ((HYPER // 4, -1.22), (HYPER // 2, 0.0), (HYPER // 4, 1.22)):
         trend = (slope + z * error) * depth
         sigma = _posterior(np.log(own), unbiased, n, informing, trend, residual, part)
         drawn.append(sigma.astype(np.float32))
@@ -131,12 +133,12 @@ def fit_spread(
 
 @dataclass(frozen=True, eq=False)
 class _Residual:
-    """What the additive fit leaves of each cell's mean, and what that says of its σ.
+    """The residual of each cell's mean from the additive fit, and what it says of the cell's σ.
 
     Attributes:
-        square: r², shape (cells,).
-        typical: Typical r², the noise of a typical cell inside.
-        own: What the noise of a mean adds to r² where all cells spread alike, for σ² = 1, shape (cells,).
+        square: Squared residuals r², shape (cells,).
+        typical: Typical r², which includes the noise of a typical cell.
+        own: What the noise of a mean adds to r² per unit of σ² where all cells spread alike, shape (cells,).
     """
 
     square: Floats
@@ -145,18 +147,18 @@ class _Residual:
 
     @classmethod
     def of(cls, means: Floats, kept: NDArray[np.bool_], n: NDArray[np.int64]) -> _Residual | None:
-        """Builds it from cell means (B, O); None where they have no residuals."""
+        """Computes the residuals of cell means, shape (B, O); None where they have none."""
         try:
             square = np.square(fit_additive(means, kept).interaction[kept])
-        except InputError:  # in blocks that share nothing
+        except InputError:  # the cells lie in blocks that share nothing
             return None
         typical = float(np.median(square)) / CHI2_MEDIAN
-        if typical <= 1e-20 * float(np.nanmax(np.abs(means))) ** 2:  # nothing but rounding
+        if typical <= 1e-20 * float(np.nanmax(np.abs(means))) ** 2:  # the residuals are nothing but rounding
             return None
         return cls(square, typical, (1 - leverages(kept)) / np.maximum(n, 1))
 
     def log_likelihood(self, log_variance: Floats) -> Floats:
-        """Log density of r given log σ², both of shape (cells, POINTS), up to a constant."""
+        """Returns the log density of r given log σ², both of shape (cells, POINTS), up to a constant."""
         density = np.zeros_like(log_variance)
         noise = self.own[:, None] * np.exp(log_variance)
         for scale in SCALES:
@@ -166,7 +168,7 @@ class _Residual:
 
 
 def _depth(means: Floats) -> Floats:
-    """log(1 + points below the backbone's median, in typical distances from it), shape (B, O); 0 above the median."""
+    """Returns log(1 + points below the backbone's median, in typical distances), shape (B, O); 0 above the median."""
     empty: NDArray[np.bool_] = np.asarray(~np.isfinite(means).any(axis=1), np.bool_)
     median = np.nanmedian(np.where(empty[:, None], 0.0, means), axis=1)[:, None]
     below = np.maximum(median - means, 0.0)
@@ -175,7 +177,7 @@ def _depth(means: Floats) -> Floats:
 
 
 def _slope(depth: Floats, log_variance: Floats) -> tuple[float, float]:
-    """Slope of a line and its standard error; (0, 0) from too few cells to tell."""
+    """Returns the slope of a line and its standard error; (0, 0) from too few cells to tell."""
     centred = depth - depth.mean()
     square = float(np.square(centred).sum())
     if len(depth) < MIN_TREND or square <= 0:
@@ -194,16 +196,16 @@ def _posterior(
     residual: _Residual | None,
     hyper: int,
 ) -> NDArray[np.float64]:
-    """Quantiles of σ for several draws of location and width of log σ² − trend, shape (hyper, cells, LEVELS).
+    """Returns quantiles of σ for several draws of location and width of log σ² − trend, shape (hyper, cells, LEVELS).
 
     Args:
         log_own: log s² of each cell, shape (cells,).
         unbiased: Unbiased estimates of log σ² of the informing cells.
-        n: Scores of each cell.
-        informing: Cells with two scores.
-        trend: What log σ² of each cell lies above the location.
-        residual: What else says something about σ.
-        hyper: How many draws.
+        n: Number of scores of each cell.
+        informing: Cells with at least two scores.
+        trend: How far log σ² of each cell lies above the location.
+        residual: Residuals of the additive fit, which say something about σ as well.
+        hyper: Number of draws of location and width.
     """
     unbiased = unbiased - trend[informing]
     location, variance = float(unbiased.mean()), float(unbiased.var(ddof=1))
@@ -215,7 +217,7 @@ def _posterior(
     edge = 3 * error + 3 * widest
     grid: Floats = location + edge * np.linspace(-1, 1, POINTS)
     ratio: Floats = (log_own - trend)[:, None] - grid
-    # log density of s² given σ², up to what does not depend on σ²; 0 where n = 1
+    # log density of s² given σ², up to terms that do not depend on σ²; 0 where n = 1
     log_likelihood: Floats = np.maximum(n - 1, 0)[:, None] / 2 * (ratio - np.exp(ratio))
     if residual is not None:
         log_likelihood += residual.log_likelihood(grid + trend[:, None])
@@ -247,7 +249,7 @@ def chunks(draws: int, size: int, numbers: int = 4_000_000) -> list[int]:
 
 
 def _quantiles(mass: Floats, grid: Floats, levels: Floats) -> Floats:
-    """Quantiles of discrete distributions, shape (cells, POINTS) to (cells, LEVELS), linear between the points."""
+    """Returns quantiles of discrete distributions, shape (cells, POINTS) to (cells, LEVELS), linear between the points."""
     cumulative = np.cumsum(mass, axis=1)
     cumulative /= cumulative[:, -1:]
     # one search for all cells: cell i's distribution function runs from i to i + 1

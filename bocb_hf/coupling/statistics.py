@@ -17,7 +17,8 @@ import scipy.special as _scipy_special  # pyright: ignore[reportMissingTypeStubs
 from numpy.typing import NDArray
 
 LEVEL = 0.95
-_special: Any = _scipy_special  # scipy has no types; the functions below give the few that are used here theirs
+# scipy has no types; the functions below give types to the few of its functions that are used here
+_special: Any = _scipy_special
 
 
 @dataclass(frozen=True)
@@ -38,13 +39,13 @@ class Interval:
 
 @dataclass(frozen=True)
 class Prior:
-    """What the cells of one table say together about the variance over seeds: a scaled inverse χ² distribution.
+    """The prior of the variance over seeds, from all cells of a table: a scaled inverse χ² distribution.
 
     Attributes:
         variance: s₀², its location, in squared units of the scores.
         df: d₀, how many degrees of freedom it is worth; infinite when the cells differ no more than chance makes them.
         residual_df: Σ(n − 1) over the cells that it was fitted to; nothing can be known better than that.
-        cells: How many cells that were.
+        cells: Number of cells that it was fitted to.
     """
 
     variance: float
@@ -58,8 +59,8 @@ class Estimate:
     """The mean of one cell's scores with its moderated variance.
 
     Attributes:
-        mean: ȳ.
-        n: Scores behind it.
+        mean: Mean ȳ of the scores.
+        n: Number of scores behind the mean.
         variance: s̃² of one score; None when it cannot be estimated.
         df: Degrees of freedom of ``variance``; 0 when that is None.
     """
@@ -70,7 +71,7 @@ class Estimate:
     df: float
 
     def interval(self, level: float = LEVEL) -> Interval | None:
-        """ȳ ± t · s̃/√n; None when noise cannot be separated from the mean."""
+        """95 % interval ȳ ± t · s̃/√n; None when noise cannot be separated from the mean."""
         if self.variance is None:
             return None
         half = t_quantile(0.5 + level / 2, self.df) * math.sqrt(self.variance / self.n)
@@ -78,17 +79,17 @@ class Estimate:
 
 
 def t_quantile(probability: float, df: float) -> float:
-    """Quantile of Student's t; of the normal distribution when ``df`` is infinite."""
+    """Returns a quantile of Student's t, or of the normal distribution when ``df`` is infinite."""
     return float(_special.ndtri(probability) if math.isinf(df) else _special.stdtrit(df, probability))
 
 
 def digamma(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """ψ, elementwise."""
+    """Returns the digamma function ψ, elementwise."""
     return np.asarray(_special.digamma(x), np.float64)
 
 
 def trigamma(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """ψ′, elementwise."""
+    """Returns the trigamma function ψ′, elementwise."""
     return np.asarray(_special.polygamma(1, x), np.float64)
 
 
@@ -99,7 +100,7 @@ def trigamma_inverse(value: float) -> float:
     (Smyth 2004, appendix).
 
     Args:
-        value: Positive and finite.
+        value: The value of ψ′, positive and finite.
     """
     if value > 1e7:  # ψ′(y) → 1/y² for small y
         return 1 / math.sqrt(value)
@@ -154,7 +155,7 @@ def fit_prior(
 
 
 def estimate(scores: Sequence[float] | NDArray[np.float64], prior: Prior | None) -> Estimate:
-    """Mean and moderated variance s̃² = (d₀s₀² + (n−1)s²)/(d₀ + n − 1) of one cell.
+    """Estimates mean and moderated variance s̃² = (d₀s₀² + (n−1)s²)/(d₀ + n − 1) of one cell.
 
     The degrees of freedom are d₀ + n − 1, but never more than Σ(n − 1) over all cells: s₀² is itself estimated from
     those (as in limma's ``eBayes``). One degree of freedom or less gives no variance: an interval of ±12.7 standard
@@ -162,11 +163,11 @@ def estimate(scores: Sequence[float] | NDArray[np.float64], prior: Prior | None)
     nothing says that this cell would spread like the others, and no cell vouches for itself.
 
     Args:
-        scores: Shape (n,), n ≥ 1.
+        scores: Scores of the cell, shape (n,), n ≥ 1.
         prior: What the other cells say; None leaves the cell's own variance with n − 1 degrees of freedom.
 
     Raises:
-        ValueError: No score.
+        ValueError: There is no score.
     """
     y = np.asarray(scores, np.float64)
     n = len(y)
@@ -189,15 +190,16 @@ def estimate(scores: Sequence[float] | NDArray[np.float64], prior: Prior | None)
 def moderate(
     values: NDArray[np.float64], resolution: float | NDArray[np.float64] = 0.0, inform: NDArray[np.bool_] | None = None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """``estimate`` for a whole table: s̃² of one score and its degrees of freedom in each cell.
+    """Does as ``estimate`` for a whole table: s̃² of one score and its degrees of freedom in each cell.
 
     Args:
-        values: Shape (..., S), NaN where there is no score; the leading axes are the cells.
+        values: Scores, shape (..., S), NaN where there is no score; the leading axes are the cells.
         resolution: Smallest difference that two scores can have, for each cell or for all.
         inform: Cells that inform the prior, shape (...); all with two scores when None.
 
     Returns:
-        Both of shape (...); NaN and 0 where the noise cannot be separated from the mean.
+        Variances and degrees of freedom, both of shape (...); NaN and 0 where the noise cannot be separated from the
+        mean.
     """
     n = np.isfinite(values).sum(axis=-1)
     mean = np.nansum(values, axis=-1) / np.maximum(n, 1)
@@ -218,10 +220,10 @@ def moderate(
 
 
 def pool(samples: Sequence[Sequence[float]], steps: Sequence[float]) -> Prior | None:
-    """``fit_prior`` from the scores themselves.
+    """Fits the prior as ``fit_prior`` does, from the scores themselves.
 
     Args:
-        samples: The scores of each cell; those with fewer than two do not inform.
+        samples: The scores of each cell; cells with fewer than two scores do not inform the prior.
         steps: Smallest difference that two scores of each cell can have.
     """
     informing = [(scores, step) for scores, step in zip(samples, steps, strict=True) if len(scores) > 1]

@@ -15,7 +15,7 @@ from bocb_hf.backbones import CNN_FAMILIES
 from bocb_hf.coupling.scores import Floats, ScoreTable
 
 WEIGHTS = {"performance": 0.4, "hp_robustness": 0.2, "bocb": 0.2, "computation": 0.2}
-# over all 20 scores, where the others leave out the worst (range) and also the two best (mean, std)
+# its figures are over all 20 scores; those of the others leave out the worst (range), and the two best too (mean, std)
 UNTRIMMED = ("convnext_tiny",)
 
 
@@ -50,11 +50,11 @@ class SpreadRow:
     """One figure below a column: computed and printed.
 
     Attributes:
-        backbone: Its id.
+        backbone: Id of the backbone.
         figure: ``mean``, ``std`` or ``range``.
-        computed: From the scores, by the rule that reproduces the print.
-        printed: As printed; None for a table of ours.
-        digits: That the print has.
+        computed: The figure computed from the scores, by the rule that reproduces the printed ones.
+        printed: The figure as printed; None for a table of ours.
+        digits: Number of decimals of the printed figure.
     """
 
     backbone: str
@@ -65,7 +65,7 @@ class SpreadRow:
 
     @property
     def agrees(self) -> bool | None:
-        """Whether the computed figure rounds to the printed one, either way at the middle; None without a print."""
+        """Whether the computed figure rounds to the printed one, a half up or down; None without a printed one."""
         if self.printed is None:
             return None
         return abs(self.computed - self.printed) <= 0.5 * 10**-self.digits + 1e-9
@@ -80,7 +80,7 @@ def spread_rows(scores: ScoreTable, printed: Mapping[str, PrintedSpread] | None 
 
     Args:
         scores: The table; backbones with fewer than five ranked cells are left out.
-        printed: By backbone id; None compares with nothing, and then no backbone is an exception.
+        printed: Printed figures by backbone id; None compares with nothing, and then no backbone is an exception.
     """
     rows: list[SpreadRow] = []
     for name, line in zip(scores.backbones, scores.means, strict=True):
@@ -102,11 +102,11 @@ class RankRow:
     """One optimizer of Table 4.
 
     Attributes:
-        optimizer: Its id.
+        optimizer: Id of the optimizer.
         score: 0.4·performance + 0.2·HP robustness + 0.2·BOCB + 0.2·computation, of the printed ranks.
-        low: First place that the formula leaves open to it.
-        high: Last place.
-        printed: As printed.
+        low: First place that the formula leaves open to the optimizer.
+        high: Last place that the formula leaves open to the optimizer.
+        printed: The place as printed.
     """
 
     optimizer: str
@@ -117,7 +117,7 @@ class RankRow:
 
     @property
     def tied(self) -> bool:
-        """Whether the formula gives it no place of its own."""
+        """Whether the formula leaves more than one place open to the optimizer."""
         return self.low != self.high
 
     @property
@@ -127,7 +127,7 @@ class RankRow:
 
 
 def overall_ranking(columns: Mapping[str, PrintedRank]) -> list[RankRow]:
-    """The overall place from the four columns, best first; equal scores share a range of places."""
+    """Computes the overall places from the four columns, best first; equal scores share a range of places."""
     scores = {o: round(sum(w * getattr(row, column) for column, w in WEIGHTS.items()), 6) for o, row in columns.items()}
     return sorted(
         (
@@ -145,7 +145,7 @@ def overall_ranking(columns: Mapping[str, PrintedRank]) -> list[RankRow]:
 
 
 def winners(scores: ScoreTable) -> dict[str, tuple[str, ...]]:
-    """The optimizers with the highest mean of each backbone; none for a backbone without a ranked cell."""
+    """Finds the optimizers with the highest mean of each backbone; none for a backbone without a ranked cell."""
     found: dict[str, tuple[str, ...]] = {}
     for name, line in zip(scores.backbones, scores.means, strict=True):
         best = np.nanmax(line) if np.isfinite(line).any() else np.inf
@@ -155,12 +155,13 @@ def winners(scores: ScoreTable) -> dict[str, tuple[str, ...]]:
 
 @dataclass(frozen=True)
 class Wins:
-    """On how many backbones of a family a set of optimizers has the highest mean.
+    """The backbones of a family on which a set of optimizers has the highest mean.
 
     Attributes:
-        won: Their ids.
-        backbones: Backbones of the family with a ranked cell.
-        gap: Median over the family of best − first optimizer of the set, in points; None when that is never ranked.
+        won: Ids of these backbones.
+        backbones: Number of backbones of the family with a ranked cell.
+        gap: Median over the family of the best mean minus that of the set's first optimizer, in points; None when that
+            optimizer is never ranked.
     """
 
     won: tuple[str, ...]

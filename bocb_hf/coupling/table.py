@@ -24,7 +24,7 @@ class Table:
     Where a backbone was trained from several starting weights, those have a table each.
 
     Attributes:
-        start: What the runs started from, where other tables hold runs from other weights; else empty.
+        start: The weights that runs started from, where other tables hold runs from other weights; else empty.
         split: The split that scores are read on.
         backbones: Columns: CNN families first, then by name.
         optimizers: Rows: by category, then by name.
@@ -71,7 +71,7 @@ class Table:
 
     @property
     def split_label(self) -> str:
-        """``test``, or which split counts as test (ImageNet has no public labels for its own)."""
+        """The split that counts as test: mostly ``test``, but ImageNet has no public labels for its own."""
         return "test" if self.split == "test" else f"test (the split '{self.split}' counts as test)"
 
     @property
@@ -82,13 +82,13 @@ class Table:
 
 @dataclass(frozen=True)
 class Floor:
-    """What needs no training of a network: a row below every table.
+    """A score that needs no trained network, shown in a row below every table.
 
     Attributes:
         name: Description of the floor in words.
         backbone: The backbone whose column it is the floor of; None for all columns.
-        top1: Test top-1 in points.
-        n: Test images behind it; None when nothing was measured.
+        top1: Test top-1 of the floor in points.
+        n: Number of test images behind ``top1``; None when nothing was measured.
         interval: 95 % Wilson interval over images; None when nothing was measured.
     """
 
@@ -119,7 +119,7 @@ def build_tables(records: Iterable[RunRecord]) -> list[Table]:
 
 
 def _by_start(records: Sequence[RunRecord]) -> dict[str, list[RunRecord]]:
-    """Records by what their backbone started from; all together while no backbone started from several weights.
+    """Groups records by what their backbone started from; all together while no backbone started from several weights.
 
     Most backbones have one set of pretrained weights, so those of different backbones stand in one table. Further ones
     of a backbone, beside the one with most completed final runs, have tables of their own.
@@ -146,7 +146,7 @@ def _by_start(records: Sequence[RunRecord]) -> dict[str, list[RunRecord]]:
 
 
 def floors(table: Table, records: Sequence[FloorRecord]) -> list[Floor]:
-    """Chance, and the floors of the same data set, revision and split rule as the table's final runs."""
+    """Returns chance, and the floors of the same data set, revision and split rule as the table's final runs."""
     data = [record.identity.data for row in table.rows for record in (*row.finals, *row.trials)]
     rules = {(d.name, d.revision, d.split_rule) for d in data}
     found = [Floor(f"chance, {k} classes", 100 / k) for k in sorted({d.num_classes for d in data})]
@@ -187,7 +187,7 @@ def _build_table(key: tuple[str, str, str, str], records: list[RunRecord]) -> Ta
 
 
 def _cell_rows(cell: Cell, revision: str, records: list[RunRecord], family: str, category: str) -> list[Row]:
-    """The rows of one cell, the shown one first."""
+    """Makes the rows of one cell, the shown one first."""
     trials = tuple(sorted((r for r in records if r.role == "trial"), key=lambda r: (r.identity.optimizer.lr, r.run_id)))
     finals: dict[str, list[RunRecord]] = {}
     for record in sorted(records, key=lambda r: r.seed):
@@ -229,7 +229,7 @@ def choose(finals: Mapping[str, list[RunRecord]], trials: Sequence[RunRecord]) -
 
 
 def validation_score(trials: Sequence[RunRecord]) -> tuple[float, float] | None:
-    """(−mean last val top-1, mean last val loss), so that smaller is better; None when no trial completed.
+    """Returns (−mean last val top-1, mean last val loss), so that smaller is better; None when no trial completed.
 
     A trial without a validation loss counts as infinite loss, which only matters in a tie.
     """
@@ -240,7 +240,7 @@ def validation_score(trials: Sequence[RunRecord]) -> tuple[float, float] | None:
 
 
 def _with_estimates(rows: Sequence[Row]) -> tuple[list[Row], Prior | None]:
-    """Adds means and variances: the shown cells without a failure inform the prior, and every row is drawn to it."""
+    """Adds means and variances: the shown cells without a failure inform the prior, which moderates every row."""
     informing = [row.scores for row in rows if row.shown and row.ranked]
     prior = pool([[s.top1 for s in scores] for scores in informing], [max(s.top1_step for s in x) for x in informing])
     return [

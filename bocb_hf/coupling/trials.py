@@ -31,9 +31,10 @@ class BestOf:
 
     Attributes:
         mean: Expected best over all draws with a completed trial; None when no draw has one.
-        range: Holds the best of at least 95 % of these draws. It is the luck of the draw, not the noise of training.
+        range: The range that holds the best of at least 95 % of these draws. It shows the luck of the draw, not the
+            noise of training.
         no_result: Share of draws in which every trial diverged.
-        trials: N, how many trials the cell has.
+        trials: N, the number of trials of the cell.
     """
 
     k: int
@@ -49,9 +50,9 @@ class Expected:
 
     Attributes:
         shortfall: Points below the best validation score that any optimizer reached on the same backbone.
-        interval: 95 % by Student's t over backbones; None with one backbone.
+        interval: 95 % interval by Student's t over backbones; None with one backbone.
         no_result: Share of draws in which every trial diverged, averaged over backbones; they are not in ``shortfall``.
-        backbones: How many stand behind it.
+        backbones: Number of backbones behind the average.
     """
 
     k: int
@@ -75,7 +76,7 @@ class TrialCurve:
 
 
 def expected_best(scores: Sequence[float], failed: int = 0) -> list[BestOf]:
-    """The best of k = 1 … N trials drawn without replacement.
+    """Computes the best of k = 1 … N trials drawn without replacement.
 
     With x sorted ascending among N trials, of which ``failed`` have no score and rank below all:
     P(best ≤ x_(i)) = C(i, k)/C(N, k), i counted from the failed ones on.
@@ -102,7 +103,7 @@ def expected_best(scores: Sequence[float], failed: int = 0) -> list[BestOf]:
 
 
 def trial_scores(trials: Sequence[RunRecord]) -> tuple[list[float], int]:
-    """Last validation top-1 in points of the completed trials, and how many diverged; interrupted ones are left out."""
+    """Returns the last validation top-1 in points of completed trials, and how many diverged; others are left out."""
     scores = [
         m.last
         for t in trials
@@ -112,7 +113,7 @@ def trial_scores(trials: Sequence[RunRecord]) -> tuple[list[float], int]:
 
 
 def trial_curves(table: Table) -> list[TrialCurve]:
-    """One curve for each optimizer that has a completed trial, in the order of the table."""
+    """Returns one curve for each optimizer that has a completed trial, in the order of the table."""
     cells = {
         (row.cell.backbone, row.cell.optimizer): trial_scores(row.trials)
         for row in table.rows
@@ -136,7 +137,7 @@ def trial_curves(table: Table) -> list[TrialCurve]:
 
 
 def _interval(values: Sequence[float]) -> Interval | None:
-    """95 % of the mean by Student's t."""
+    """Returns the 95 % interval of the mean by Student's t."""
     n = len(values)
     if n < 2:
         return None

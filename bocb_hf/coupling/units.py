@@ -1,4 +1,4 @@
-"""Percent and fractions, which are easily mixed up."""
+"""Checks that percent and fractions, which are easily mixed up, are what they are said to be."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def check_unit(values: NDArray[np.float64], unit: Unit, backbones: Sequence[str]
     """Refuses scores that are not in the unit that they are said to be in.
 
     Args:
-        values: Shape (B, O, S), NaN where there is no score.
-        unit: What they are said to be.
-        backbones: Their ids, for the message.
-        optimizers: Their ids.
+        values: Scores, shape (B, O, S), NaN where there is no score.
+        unit: The unit that the scores are said to be in.
+        backbones: Ids of the backbones, for the message.
+        optimizers: Ids of the optimizers, for the message.
 
     Raises:
-        InputError: Fractions called percent, percent called fractions, or both in one backbone's scores.
+        InputError: Fractions are called percent, percent are called fractions, or one backbone's scores hold both.
     """
     found = values[np.isfinite(values)]
     if unit == "fraction":

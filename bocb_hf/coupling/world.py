@@ -20,14 +20,14 @@ Kind = Literal["parametric", "residual"]
 
 
 class World:
-    """What tables are drawn from.
+    """The distribution that tables are drawn from.
 
     Args:
         scores: The table.
         scale: Points or logit.
         kind: How seeds are drawn.
-        images: Leave out of the means what runs owe to their luck with images, which ``image_shifts`` brings in
-            (parametric draws only).
+        images: Whether what runs owe to their luck with images is left out of the noise of the means, because
+            ``image_shifts`` brings it in (parametric draws only).
 
     Attributes:
         means: Observed cell means, shape (B, O).
@@ -62,11 +62,12 @@ class World:
         self._block = max(0.0, shared) ** 0.5
         if kind == "residual":
             e = (values - self.means[:, :, None]) * np.sqrt(self._n / np.maximum(self._n - 1, 1))[:, :, None]
-            order = np.argsort(~np.isfinite(e), axis=2, kind="stable")  # scores first, gaps last
+            # the scores of each cell come first, its gaps last
+            order = np.argsort(~np.isfinite(e), axis=2, kind="stable")
             self._residuals = np.nan_to_num(np.take_along_axis(e, order, axis=2))
 
     def draw(self, generator: np.random.Generator, draws: int) -> tuple[Floats, Floats | None]:
-        """Cell means and estimated noise variances of the means, both (draws, B, O)."""
+        """Draws cell means and estimated noise variances of the means, both of shape (draws, B, O)."""
         shape = (draws, *self._kept.shape)
         if self._spread is None:
             return np.repeat(self.truth[None], draws, axis=0), None
@@ -93,14 +94,14 @@ class World:
         return self.truth + shift, self._of_means(noise, self._n > 1)
 
     def _of_means(self, noise: Floats, several: NDArray[np.bool_]) -> Floats:
-        """Noise variances of the means, from those of one score; cells with one score borrow the mean of the others."""
+        """Returns noise variances of the means from those of one score; cells with one score borrow the others' mean."""
         several = several & self._kept
         borrowed: Floats = noise[:, several].mean(axis=1)[:, None, None]
         return np.where(self._kept, np.where(several, noise, borrowed), 0.0) / self._n
 
 
 def image_shifts(scores: ScoreTable, draws: int, seed: int = 0) -> NDArray[np.float32] | None:
-    """How each cell's mean moves when the test images are drawn again, in points, shape (draws, B, O).
+    """Computes how each cell's mean moves when test images are drawn again, in points, shape (draws, B, O).
 
     All runs of a draw meet the same images.
 
@@ -126,14 +127,16 @@ def image_shifts(scores: ScoreTable, draws: int, seed: int = 0) -> NDArray[np.fl
     return shifts
 
 
-@lru_cache(maxsize=2)  # points and logits of one table ask for it
+@lru_cache(maxsize=2)  # points and logits of one table share the result
 def image_luck(scores: ScoreTable) -> Floats | None:
-    """Variance of one score, in points², from each run's own luck with the test images.
+    """Estimates the variance of one score, in points², from each run's own luck with the test images.
 
-    Seeds differ by it, and a mean moves by it when images are drawn again; what takes both together must take it once.
+    This luck makes seeds differ, and moves a mean when images are drawn again; an interval over both must count it
+    once.
 
     Returns:
-        Shape (B, O), the mean of the others where n = 1; None without correctness bits, or when no ranked cell has two.
+        The variance of each cell, shape (B, O), the mean of the others where n = 1; None without correctness bits, or
+        when no ranked cell has two.
     """
     several = scores.ranked & (scores.n > 1)
     if scores.packed is None or scores.n_test is None or not several.any():
@@ -148,9 +151,9 @@ def image_luck(scores: ScoreTable) -> Floats | None:
 
 
 def image_slope(scores: ScoreTable, scale: Scale) -> Floats | float:
-    """How much one point of a cell's mean is worth on a scale, shape (B, O) or for all."""
+    """Returns how much one point of a cell's mean is worth on a scale, shape (B, O) or one number for all."""
     if scale == "points":
         return 1.0
-    assert scores.n_test is not None  # there are no logits without it
+    assert scores.n_test is not None  # the logit scale needs the number of test images
     share = scores.means / 100
     return (1 / (share + 0.5 / scores.n_test) + 1 / (1 - share + 0.5 / scores.n_test)) / 100

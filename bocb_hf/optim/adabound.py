@@ -32,7 +32,7 @@ class AdaBound(Optimizer):
         betas: Decay of the two averages.
         eps: Added to √v.
         final_lr: The learning rate that the bounds close in on while ``lr`` is at its peak.
-        gamma: How fast they do.
+        gamma: How fast the bounds close in on that learning rate.
         weight_decay: Added to the gradient.
     """
 
@@ -60,7 +60,7 @@ class AdaBound(Optimizer):
         """Adds a group; its learning rate without its ``lr_scale`` becomes its ``base_lr``."""
         super().add_param_group(param_group)
         group = self.param_groups[-1]
-        # a group that runs at a share of the common rate has its bounds close in on that share too
+        # the bounds of a group that runs at a share of the common rate close in on that share too
         group.setdefault("base_lr", group["lr"] / group.get("lr_scale", 1.0))
 
     @torch.no_grad()

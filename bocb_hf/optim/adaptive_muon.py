@@ -25,23 +25,23 @@ from bocb_hf.optim.hyperparameters import AdaMuonHyperparameters, NadaMuonHyperp
 from bocb_hf.optim.matrix_split import MatrixSplitOptimizer
 from bocb_hf.optim.newton_schulz import orthogonalise
 
-RMS = 0.2  # of a step, in learning rates
+RMS = 0.2  # root mean square of a step, in learning rates
 
 
 class _AdaptiveMuon(MatrixSplitOptimizer):
-    """What both have in common.
+    """The part that AdaMuon and NorMuon have in common.
 
     Args:
         params: Groups, each with ``matrix``: whether its parameters are hidden matrices.
         lr: Learning rate of both parts.
-        momentum: Of the gradient's average.
-        second_momentum: β.
+        momentum: Share that the running average of the gradient keeps in a step.
+        second_momentum: β, the share that v keeps in a step.
         nesterov: Whether the momentum looks ahead.
         sign: Whether only the signs of the momentum are orthogonalised.
         ns_steps: Steps of Newton-Schulz.
-        betas: Of the AdamW part.
-        eps: ε, and that of the AdamW part.
-        weight_decay: Decoupled.
+        betas: β₁ and β₂ of the AdamW part.
+        eps: ε, of v and of the AdamW part.
+        weight_decay: Decoupled weight decay.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class _AdaptiveMuon(MatrixSplitOptimizer):
     @staticmethod
     @abstractmethod
     def _squares(update: Tensor) -> Tensor:
-        """What v averages, of (m, n)."""
+        """Returns what v averages, from an orthogonalised matrix of shape (m, n)."""
 
 
 class AdaMuon(_AdaptiveMuon):
@@ -105,7 +105,7 @@ class NorMuon(_AdaptiveMuon):
 
 
 def adamuon(groups: list[dict[str, Any]], lr: float, h: AdaMuonHyperparameters | NadaMuonHyperparameters) -> Optimizer:
-    """AdaMuon over parameter groups that say whether they hold hidden matrices."""
+    """Builds AdaMuon over parameter groups that say whether they hold hidden matrices."""
     return AdaMuon(
         groups,
         lr=lr,
@@ -120,7 +120,7 @@ def adamuon(groups: list[dict[str, Any]], lr: float, h: AdaMuonHyperparameters |
 
 
 def normuon(groups: list[dict[str, Any]], lr: float, h: NorMuonHyperparameters) -> Optimizer:
-    """NorMuon over parameter groups that say whether they hold hidden matrices."""
+    """Builds NorMuon over parameter groups that say whether they hold hidden matrices."""
     return NorMuon(
         groups,
         lr=lr,

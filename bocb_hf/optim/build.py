@@ -16,12 +16,12 @@ from bocb_hf.optim.resolve import CAUTIOUS_DECAY, ResolvedOptimizer
 def build_optimizer(resolved: ResolvedOptimizer, groups: ParamGroups) -> Optimizer:
     """Builds the optimizer over two parameter groups, the second without weight decay.
 
-    For a row that needs ``matrix_split`` each of them falls into hidden matrices and the rest, and with layer decay
-    into one for each learning rate.
+    For a row that needs ``matrix_split`` each group is divided into hidden matrices and the rest, and with layer decay
+    into one group for each learning rate.
 
     Args:
-        resolved: With every hyper-parameter filled in.
-        groups: From ``split_parameters``.
+        resolved: The optimizer with every hyper-parameter filled in.
+        groups: What ``split_parameters`` returned for the network.
 
     Raises:
         InputError: The extra that holds the implementation is not installed, or nothing is trainable.
@@ -32,7 +32,7 @@ def build_optimizer(resolved: ResolvedOptimizer, groups: ParamGroups) -> Optimiz
         for name, parameter in named:
             matrix = name in groups.matrices if "matrix_split" in row.needs else None
             scale = groups.lr_scales.get(name, 1.0)
-            # the order of the keys is that of the groups: first those with decay, in each the matrices first
+            # the groups come in the order of their keys: those with decay first, and among these the matrices first
             key = (named is groups.no_decay, matrix is False, -scale)
             if key not in param_groups:
                 param_groups[key] = {"params": [], "weight_decay": decay}

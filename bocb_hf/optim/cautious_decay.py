@@ -22,11 +22,12 @@ from torch.optim import Optimizer
 def make_cautious(optimizer: Optimizer) -> None:
     """Makes the decay of an optimizer cautious, in place.
 
-    The step itself runs without decay. What it changes is the sign of u: a step that is rounded away counts as 0, where
-    the number decays. A copy of the decayed weights is kept while a step lasts.
+    The step itself runs without decay, and the sign of u is that of the change that it makes: a step that is rounded
+    away counts as 0, and then the number decays. A copy of the decayed weights is kept while a step lasts.
 
     Args:
-        optimizer: One whose step does not depend on its decay, which is lr·λ·θ (``OptimizerRow.plain_decay``).
+        optimizer: An optimizer whose decay is lr·λ·θ and whose step does not depend on it
+            (``OptimizerRow.plain_decay``).
     """
     before: list[tuple[Tensor, Tensor, float]] = []  # parameter, its value before the step, lr·λ
     decays: list[float] = []

@@ -16,9 +16,9 @@ def compile_step(optimizer: Optimizer, row: OptimizerRow, backend: str | Callabl
     """Compiles ``optimizer.step`` in place; the first steps then take a minute or so.
 
     Args:
-        optimizer: As it was built, before accelerate wraps it.
-        row: Its row.
-        backend: Of ``torch.compile``.
+        optimizer: The optimizer as it was built, before accelerate wraps it.
+        row: The row of the optimizer.
+        backend: Backend of ``torch.compile``.
 
     Raises:
         InputError: The row says that this step does not compile.
@@ -37,12 +37,13 @@ def compile_step(optimizer: Optimizer, row: OptimizerRow, backend: str | Callabl
 def set_lr(group: dict[str, Any], lr: float, compiled: bool) -> None:
     """Sets a group's learning rate, times the group's own ``lr_scale`` if it has one.
 
-    A compiled step takes it from a tensor: a number is a constant of the graph, and each change compiles anew.
+    A compiled step takes the learning rate from a tensor: a number would be a constant of the graph, and each change of
+    it would compile the step anew.
     """
     lr *= group.get("lr_scale", 1.0)
     if not compiled:
         group["lr"] = lr
     elif isinstance(group["lr"], torch.Tensor):
         group["lr"].fill_(lr)
-    else:  # as built, or as read from the state of a run that was not compiled
+    else:  # the rate is a number as it was built, or as it was read from the state of a run that was not compiled
         group["lr"] = torch.tensor(lr, dtype=torch.float64)

@@ -32,11 +32,11 @@ class DistributedShampoo(Optimizer):
         params: Parameters or groups.
         lr: Learning rate, as of the AdamW that it replaces.
         betas: β₁ and β₂.
-        eps: ε.
-        adam_eps: ε_a.
-        interval: Steps between two computations of the roots; the first comes after as many.
+        eps: ε, added to the eigenvalues of the moments.
+        adam_eps: ε_a, added to √v̂ of Adam's step.
+        interval: Steps between two computations of the roots; the first computation comes after as many steps.
         max_dim: Longest axis of a block.
-        weight_decay: Decoupled.
+        weight_decay: Decoupled weight decay.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class DistributedShampoo(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """One step."""
+        """Takes one step."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -78,7 +78,7 @@ class DistributedShampoo(Optimizer):
         return loss
 
     def _update(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> Tensor:
-        """What the learning rate multiplies, in the merged shape."""
+        """Returns the tensor that the learning rate multiplies, in the merged shape."""
         shape = merged_shape(parameter.shape, group["max_dim"])
         # half precision has no decompositions, and its sums would stop growing
         gradient = gradient.to(torch.promote_types(gradient.dtype, torch.float32)).reshape(shape)
@@ -110,7 +110,7 @@ class DistributedShampoo(Optimizer):
 
 
 def merged_shape(shape: Sequence[int], max_dim: int) -> tuple[int, ...]:
-    """Axes of length 1 left out, and neighbours merged, from the last, while their product is at most ``max_dim``."""
+    """Leaves out axes of length 1, and merges neighbours, from the last, while their product is at most ``max_dim``."""
     lengths = [n for n in reversed(shape) if n != 1] or [1]
     merged = lengths[:1]
     for length in lengths[1:]:
@@ -126,28 +126,29 @@ def _slices(length: int, max_dim: int) -> list[slice]:
 
 
 def _unfold(tensor: Tensor, axis: int) -> Tensor:
-    """(n, rest) of one axis."""
+    """Returns the matricisation of a tensor along one axis, shape (n, rest)."""
     return tensor.movedim(axis, 0).reshape(tensor.shape[axis], math.prod(tensor.shape) // tensor.shape[axis])
 
 
 def inverse_root(moment: Tensor, order: int, eps: float) -> Tensor:
-    """(moment + eps·I)^(−1/order), NaN if it is not finite.
+    """Returns (moment + eps·I)^(−1/order), or NaN if it is not finite.
 
     Args:
-        moment: (n, n), symmetric, with eigenvalues of at least 0 but for rounding.
+        moment: A symmetric matrix, shape (n, n), with eigenvalues of at least 0 but for rounding.
         order: 2k for a block of k axes.
-        eps: Also the smallest eigenvalue: rounding may leave smaller ones, which are all lifted by the same amount, as
-            in the authors' code.
+        eps: ε, which is also the smallest eigenvalue of the sum: rounding may leave smaller ones, and then all are
+            lifted by the same amount, as in the authors' code.
     """
     if not moment.isfinite().all():
-        return torch.full_like(moment, torch.nan)  # a decomposition would raise, where a run is to end as diverged
+        # a decomposition of what is not finite would raise an error, but the run has to end as diverged
+        return torch.full_like(moment, torch.nan)
     values, vectors = torch.linalg.eigh(moment)
     values = values - values[0].clamp(max=0.0) + eps
     return (vectors * values.pow(-1 / order)) @ vectors.mT
 
 
 def build(groups: list[dict[str, Any]], lr: float, h: DistributedShampooHyperparameters) -> Optimizer:
-    """Distributed Shampoo over parameter groups."""
+    """Builds Distributed Shampoo over parameter groups."""
     return DistributedShampoo(
         groups,
         lr=lr,

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from bocb_hf.optim.row import Hyperparameters
 from bocb_hf.schema import later
 
-Decay = Annotated[float, Field(ge=0, lt=1)]  # what a running average keeps of itself in a step
+Decay = Annotated[float, Field(ge=0, lt=1)]  # the share of itself that a running average keeps in a step
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
@@ -55,7 +55,7 @@ class AdampHyperparameters(AdamHyperparameters):
 
 
 class AdanHyperparameters(Hyperparameters):
-    """Each ``beta`` is the share that is kept, as in timm; the paper's β is 1 minus that."""
+    """Each ``beta`` is the share that an average keeps in a step, as in timm; the paper's β is 1 minus that."""
 
     beta1: Decay = 0.98
     beta2: Decay = 0.92
@@ -64,7 +64,7 @@ class AdanHyperparameters(Hyperparameters):
 
 
 class AdaboundHyperparameters(AdamHyperparameters):
-    """``final_lr``: the learning rate that the bounds close in on; ``gamma``: how fast they do."""
+    """``final_lr``: the learning rate that the bounds close in on; ``gamma``: how fast the bounds close in."""
 
     final_lr: Positive = 0.1
     gamma: Positive = 1e-3
@@ -128,7 +128,8 @@ class RmspropHyperparameters(Hyperparameters):
 class MuonHyperparameters(Hyperparameters):
     """``adjust_lr``: ``match_rms_adamw`` scales a matrix by 0.2·√max(m, n), ``original`` by √max(1, m/n).
 
-    ``coefficients``: of Newton-Schulz; ``polar_express`` are those of arXiv 2505.16932, which change with the step.
+    ``coefficients``: name of the coefficients of Newton-Schulz; those of ``polar_express`` (arXiv 2505.16932) change
+    with the step.
 
     ``beta1``, ``beta2`` and ``eps`` are those of the AdamW part.
     """
@@ -156,7 +157,7 @@ class SoapHyperparameters(Hyperparameters):
 class ShampooHyperparameters(Hyperparameters):
     """``eps``: multiple of the identity that the moments start from; ``interval``: steps between two roots.
 
-    ``max_dim``: longer axes keep a diagonal only.
+    ``max_dim``: axes longer than this keep a diagonal only.
     """
 
     eps: Positive = 1e-6
@@ -177,7 +178,7 @@ class ScheduleFreeAdamwHyperparameters(Hyperparameters):
 
 
 class KronHyperparameters(Hyperparameters):
-    """``max_size``: longer axes get a diagonal factor; ``precond_lr``: step size of the factors."""
+    """``max_size``: axes longer than this get a diagonal factor; ``precond_lr``: step size of the factors."""
 
     momentum: Decay = 0.9
     precond_lr: Positive = 0.1
@@ -198,7 +199,7 @@ class MarsHyperparameters(Hyperparameters):
 class AdemamixHyperparameters(AdamHyperparameters):
     """``warmup_steps``: steps over which ``alpha`` and ``beta3`` rise; 0 starts with both at their full value.
 
-    ``warmup_share``: the same as a share of the run; the paper takes the whole run, 1.
+    ``warmup_share``: these warm-up steps as a share of the run; the paper takes the whole run, 1.
     """
 
     beta3: Decay = 0.9999
@@ -235,14 +236,14 @@ class AdoptHyperparameters(Hyperparameters):
 
 
 class SamHyperparameters(Hyperparameters):
-    """``rho``: radius of the neighbourhood; ``momentum``: of the SGD below it."""
+    """``rho``: radius of the neighbourhood; ``momentum``: momentum of the SGD that SAM runs over."""
 
     momentum: Decay = 0.9
     rho: Positive = 0.05
 
 
 class AdaMuonHyperparameters(Hyperparameters):
-    """``second_momentum``: of the second moment; ``sign``: orthogonalise only the signs of the momentum.
+    """``second_momentum``: β of the second moment; ``sign``: orthogonalise only the signs of the momentum.
 
     ``beta1`` and ``beta2`` are those of the AdamW part.
     """
@@ -262,7 +263,7 @@ class NadaMuonHyperparameters(AdaMuonHyperparameters):
 
 
 class NorMuonHyperparameters(Hyperparameters):
-    """``second_momentum``: of the rows' second moment; ``beta1`` and ``beta2`` are those of the AdamW part."""
+    """``second_momentum``: β of the rows' second moment; ``beta1`` and ``beta2`` are those of the AdamW part."""
 
     momentum: Decay = 0.95
     second_momentum: Decay = 0.95
@@ -282,10 +283,10 @@ class ScionHyperparameters(Hyperparameters):
 
 
 class SplusHyperparameters(Hyperparameters):
-    """``average_rate``: of the weights' average; ``interval``: steps between two eigenbases.
+    """``average_rate``: share that the weights' average keeps in a step; ``interval``: steps between two eigenbases.
 
-    ``max_dim``: axes from this length on have no eigenbasis; ``other_scale``: factor on the learning rate of what is
-    no matrix.
+    ``max_dim``: axes from this length on have no eigenbasis; ``other_scale``: factor on the learning rate of everything
+    that is not a matrix.
     """
 
     beta1: Decay = 0.9
@@ -297,9 +298,10 @@ class SplusHyperparameters(Hyperparameters):
 
 
 class DistributedShampooHyperparameters(Hyperparameters):
-    """``eps``: added to the moments' eigenvalues; ``adam_eps``: of the grafted Adam; ``interval``: between two roots.
+    """``eps``: added to the moments' eigenvalues; ``adam_eps``: ε of the grafted Adam.
 
-    ``max_dim``: longest side of a block; shorter neighbouring axes are merged up to it.
+    ``interval``: steps between two computations of the roots; ``max_dim``: longest side of a block; shorter
+    neighbouring axes are merged up to it.
     """
 
     beta1: Decay = 0.9
@@ -327,6 +329,6 @@ class SignumHyperparameters(Hyperparameters):
 
 
 class SamAdamwHyperparameters(AdamHyperparameters):
-    """``rho``: radius of the neighbourhood; the others are those of the AdamW below it."""
+    """``rho``: radius of the neighbourhood; the others are those of the AdamW that SAM runs over."""
 
     rho: Positive = 0.05

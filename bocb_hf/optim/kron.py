@@ -72,7 +72,8 @@ class Kron(timm_kron.Kron):
 def build(groups: list[dict[str, Any]], lr: float, h: KronHyperparameters) -> Optimizer:
     """Builds Kron over parameter groups."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*opt_einsum")  # needed by the einsums that are replaced here
+        # timm asks for opt_einsum because of the einsums that are replaced here
+        warnings.filterwarnings("ignore", message=".*opt_einsum")
         return Kron(
             groups,
             lr=lr,
@@ -89,6 +90,6 @@ def build(groups: list[dict[str, Any]], lr: float, h: KronHyperparameters) -> Op
             flatten_start_dim=2,
             flatten_end_dim=-1,
             stochastic_weight_decay=False,
-            # probes from the generator that is in the state_dict, not from the run's
+            # probes are drawn from the generator that is in the state_dict, not from that of the run
             deterministic=True,
         )

@@ -30,10 +30,10 @@ class Mars(Optimizer):
         params: Parameters or groups.
         lr: Learning rate of both parts.
         betas: β₁ and β₂ of matrices.
-        other_betas: Those of the AdamW part.
-        gamma: γ.
+        other_betas: β₁ and β₂ of the AdamW part.
+        gamma: γ, the weight of the gradient difference.
         eps: ε of both parts.
-        weight_decay: Decoupled.
+        weight_decay: Decoupled weight decay.
     """
 
     def __init__(

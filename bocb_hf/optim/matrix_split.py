@@ -13,14 +13,14 @@ from torch.optim import Optimizer
 
 
 class MatrixSplitOptimizer(Optimizer, ABC):
-    """Decoupled decay and a step, from ``_matrix`` in groups with ``matrix`` and from AdamW in the others.
+    """Base of optimizers that take their step from ``_matrix`` in groups with ``matrix``, and from AdamW in the others.
 
-    Groups hold ``lr``, ``weight_decay``, ``matrix``, and for AdamW ``betas`` and ``eps``.
+    Weight decay is decoupled. Groups hold ``lr``, ``weight_decay``, ``matrix``, and for AdamW ``betas`` and ``eps``.
     """
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """One step."""
+        """Takes one step."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -35,10 +35,10 @@ class MatrixSplitOptimizer(Optimizer, ABC):
 
     @abstractmethod
     def _matrix(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> Tensor:
-        """What the learning rate multiplies, in the shape and type of the parameter."""
+        """Returns the tensor that the learning rate multiplies, in the shape and type of the parameter."""
 
     def _momentum(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> Tensor:
-        """The running average of the gradient, or Nesterov's look-ahead from it, as (out, rest)."""
+        """Returns the running average of the gradient, or Nesterov's look-ahead from it, flattened to (out, rest)."""
         state, momentum = self.state[parameter], group["momentum"]
         if "momentum_buffer" not in state:
             state["momentum_buffer"] = torch.zeros_like(parameter)

@@ -29,14 +29,14 @@ class Muon(MatrixSplitOptimizer):
     Args:
         params: Groups, each with ``matrix``: whether its parameters are hidden matrices.
         lr: Learning rate of both parts.
-        momentum: μ.
-        nesterov: Whether u looks ahead; else it is m.
+        momentum: μ, the share that m keeps in a step.
+        nesterov: Whether u looks ahead as Nesterov's momentum does; otherwise u is m.
         ns_steps: Steps of Newton-Schulz.
-        coefficients: Of Newton-Schulz, by name.
+        coefficients: Name of the coefficients of Newton-Schulz.
         adjust_lr: ``match_rms_adamw`` for s as above, ``original`` for √max(1, out/rest).
-        betas: Of the AdamW part.
-        eps: Of the AdamW part.
-        weight_decay: Decoupled.
+        betas: β₁ and β₂ of the AdamW part.
+        eps: ε of the AdamW part.
+        weight_decay: Decoupled weight decay.
     """
 
     def __init__(
@@ -78,11 +78,11 @@ class Muon(MatrixSplitOptimizer):
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         for group in self.param_groups:
-            group.setdefault("coefficients", "muon")  # saved before there was a choice
+            group.setdefault("coefficients", "muon")  # this state was saved before there was a choice of coefficients
 
 
 def build(groups: list[dict[str, Any]], lr: float, h: MuonHyperparameters) -> Optimizer:
-    """Muon over parameter groups that say whether they hold hidden matrices."""
+    """Builds Muon over parameter groups that say whether they hold hidden matrices."""
     return Muon(
         groups,
         lr=lr,

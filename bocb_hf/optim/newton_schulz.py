@@ -9,9 +9,9 @@ For (m, n) that is 17·2m³ + 4m²n operations in five iterations instead of 10�
 symmetric, which saves a third of each product.
 
 A small singular value σ stands as σ² in A, which float32 holds less well: after five iterations the result deviates
-from the plain iteration by some 1e-3 where singular values span six decades, and by 1e-5 on noise. Then A is taken anew
-from X, for beyond that its rounding errors grow without bound. In bfloat16 they do so at once, and there the iteration
-is plain.
+from the plain iteration by some 1e-3 where singular values span six decades, and by 1e-5 on noise. After these five
+iterations A is computed anew from X, because with more of them its rounding errors would grow without bound. In
+bfloat16 they grow without bound at once, so there the iteration is plain.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from torch import Tensor
 
 Triple = tuple[float, float, float]
 
-# Each with what the norm is multiplied by before the first iteration. Further iterations repeat the last triple.
+# Each entry has the factor on the norm before the first iteration. Further iterations repeat the last triple.
 # muon: Jordan et al., kellerjordan.github.io/posts/muon. polar_express: Amsel et al., arXiv 2505.16932, whose safety
 # factor of 1.01 is applied below to all but the last triple, as in the authors' code.
 _POLAR_EXPRESS: Sequence[Triple] = (
@@ -44,21 +44,21 @@ COEFFICIENTS: Mapping[str, tuple[Sequence[Triple], float]] = {
     ),
 }
 SMALLEST_NORM = 1e-7
-RESTART = 5  # iterations on one A
-ELONGATED = 1.5  # longer over shorter side, from which the small side alone is cheaper
-STRIPS = 3  # in which a symmetric product is taken
-STRIPPED = 256  # shortest side for which that is faster than the whole product
+RESTART = 5  # iterations before A is computed anew from X
+ELONGATED = 1.5  # ratio of the longer to the shorter side from which iterating on the small side alone is cheaper
+STRIPS = 3  # number of strips in which a symmetric product is computed
+STRIPPED = 256  # shortest side for which strips are faster than the whole product
 
 
 def orthogonalise(
     matrix: Tensor, steps: int, dtype: torch.dtype | None = None, coefficients: str = "muon", plain: bool = False
 ) -> Tensor:
-    """Newton-Schulz iteration.
+    """Runs the Newton-Schulz iteration on a matrix.
 
     Args:
-        matrix: (m, n).
-        steps: How many iterations.
-        dtype: To compute in. None is bfloat16 on a GPU, as the authors do, and at least float32 on a CPU: without
+        matrix: The matrix, shape (m, n).
+        steps: Number of iterations.
+        dtype: Type to compute in. None is bfloat16 on a GPU, as the authors do, and at least float32 on a CPU: without
             bfloat16 instructions its products are a hundred times slower there.
         coefficients: A key of ``COEFFICIENTS``.
         plain: Multiply the whole matrix in every iteration, as the papers write it.
@@ -84,7 +84,7 @@ def orthogonalise(
 
 
 def _small_side(x: Tensor, triples: Sequence[Triple]) -> Tensor:
-    """All of these iterations in one product with (m, n)."""
+    """Runs several iterations on the small side, and multiplies the matrix of shape (m, n) once at the end."""
     gram = symmetric_product(x, x.mT)
     product: Tensor | None = None
     for left, (a, b, c) in zip(reversed(range(len(triples))), triples, strict=True):
@@ -98,7 +98,7 @@ def _small_side(x: Tensor, triples: Sequence[Triple]) -> Tensor:
 
 
 def symmetric_product(a: Tensor, b: Tensor) -> Tensor:
-    """The product of (m, k) and (k, m) that is known to be symmetric, of which only the upper strips are multiplied."""
+    """Returns the product of (m, k) and (k, m), known to be symmetric, by multiplying its upper strips only."""
     m = a.shape[0]
     if m < STRIPPED:
         return a @ b

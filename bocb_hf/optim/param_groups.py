@@ -71,11 +71,11 @@ def layer_scales(model: nn.Module, layer_decay: float) -> dict[str, float]:
     """Returns each parameter's factor on the learning rate: ``layer_decay`` to the number of layers above (BEiT, 2021).
 
     Args:
-        model: With timm's ``group_matcher``, which says what its layers are.
-        layer_decay: In (0, 1].
+        model: A network with timm's ``group_matcher``, which says what its layers are.
+        layer_decay: Factor on the learning rate from each layer to the one before it, in (0, 1].
 
     Raises:
-        InputError: It has none.
+        InputError: The network has no ``group_matcher``.
     """
     if not hasattr(model, "group_matcher"):
         raise InputError(
@@ -108,7 +108,7 @@ def freeze_backbone(model: nn.Module) -> None:
 def train_mode(model: nn.Module) -> None:
     """Sets training mode, but evaluation mode for parts without a trainable parameter where the backbone is frozen.
 
-    So a frozen network has no dropout and does not move the statistics of its batch norms.
+    Thus a frozen network has no dropout and does not move the statistics of its batch norms.
     """
     model.train()
     if all(p.requires_grad for p in model.parameters()):

@@ -24,12 +24,12 @@ from bocb_hf.optim.hyperparameters import AdampHyperparameters, SgdpHyperparamet
 
 
 def radial_part(weight: Tensor, gradient: Tensor, step: Tensor, delta: float, eps: float) -> Tensor | None:
-    """What is to be taken off the step, or None if the weight does not look scale-invariant.
+    """Returns the radial part of the step, to be removed, or None if the weight does not look scale-invariant.
 
     Args:
-        weight: Of two axes or more, as the next two.
-        gradient: Whose direction decides.
-        step: What is projected.
+        weight: The weight, of two axes or more.
+        gradient: The gradient, in the shape of the weight; its direction decides.
+        step: The step to be projected, in the shape of the weight.
         delta: Cosine below which a weight counts as scale-invariant, before division by the root of its size.
         eps: Added to the norm of the weight, and the least norm in the cosine.
     """
@@ -55,13 +55,13 @@ class SGDP(Optimizer):
     Args:
         params: Parameters or groups.
         lr: Learning rate.
-        momentum: μ.
-        delta: δ.
+        momentum: μ, the share that the momentum keeps in a step.
+        delta: δ, the cosine below which a weight counts as scale-invariant, before division by √dim(w).
         wd_ratio: Share of the decay that a projected weight keeps.
-        eps: ε.
+        eps: ε, added to the norm of the weight.
         in_buffer: Whether the momentum buffer itself is projected, as in the study's code, so that radial momentum is
             lost for good; Algorithm 1 projects the step alone.
-        weight_decay: Decoupled, scaled by 1/(1 − μ).
+        weight_decay: Decoupled weight decay, scaled by 1/(1 − μ).
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class SGDP(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """One step."""
+        """Takes one step."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -119,10 +119,10 @@ class AdamP(Optimizer):
         params: Parameters or groups.
         lr: Learning rate.
         betas: Decay of the moments.
-        delta: δ.
+        delta: δ, the cosine below which a weight counts as scale-invariant, before division by √dim(w).
         wd_ratio: Share of the decay that a projected weight keeps.
-        eps: ε, and Adam's.
-        weight_decay: Decoupled.
+        eps: ε, added to the norm of the weight, and also that of Adam.
+        weight_decay: Decoupled weight decay.
     """
 
     def __init__(
@@ -147,7 +147,7 @@ class AdamP(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """One step."""
+        """Takes one step."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -178,15 +178,15 @@ class AdamP(Optimizer):
 
 
 def sgdp(groups: list[dict[str, Any]], lr: float, h: SgdpHyperparameters) -> Optimizer:
-    """SGDP over parameter groups."""
+    """Builds SGDP over parameter groups."""
     return SGDP(groups, lr=lr, momentum=h.momentum, delta=h.delta, wd_ratio=h.wd_ratio, eps=h.eps, in_buffer=False)
 
 
 def sgdpupstream(groups: list[dict[str, Any]], lr: float, h: SgdpHyperparameters) -> Optimizer:
-    """SGDP of the study's code over parameter groups."""
+    """Builds SGDP of the study's code over parameter groups."""
     return SGDP(groups, lr=lr, momentum=h.momentum, delta=h.delta, wd_ratio=h.wd_ratio, eps=h.eps, in_buffer=True)
 
 
 def adamp(groups: list[dict[str, Any]], lr: float, h: AdampHyperparameters) -> Optimizer:
-    """AdamP over parameter groups."""
+    """Builds AdamP over parameter groups."""
     return AdamP(groups, lr=lr, betas=(h.beta1, h.beta2), delta=h.delta, wd_ratio=h.wd_ratio, eps=h.eps)

@@ -23,13 +23,13 @@ def sampled_label_loss(logits: Tensor, uniforms: Tensor, loss: Literal["ce", "bc
     """Computes the loss with labels drawn from the model's predictions (Gauss-Newton-Bartlett, arXiv 2305.14342).
 
     The squared gradient of this loss, times the number of images, has the diagonal of the training loss's Gauss-Newton
-    matrix as its mean. Binary cross-entropy is a mean over K classes, each with a label of its own: that mean of K
-    independent terms has a K times smaller square than their matrix, which the factor √K makes good.
+    matrix as its mean. Binary cross-entropy is a mean over K classes, each with a label of its own: the square of that
+    mean of K independent terms is K times too small for their matrix, which the factor √K makes good.
 
     Args:
-        logits: (B, K).
-        uniforms: In [0, 1). For ``ce`` (B,), from which classes are drawn by inversion; for ``bce`` (B, K), from which
-            each class is drawn on its own.
+        logits: Logits, shape (B, K).
+        uniforms: Random numbers in [0, 1). For ``ce`` their shape is (B,), and classes are drawn from them by
+            inversion; for ``bce`` it is (B, K), and each class is drawn on its own.
         loss: Which loss the run trains with.
     """
     if loss == "bce":
@@ -37,7 +37,8 @@ def sampled_label_loss(logits: Tensor, uniforms: Tensor, loss: Literal["ce", "bc
         return functional.binary_cross_entropy_with_logits(logits, labels) * math.sqrt(logits.shape[1])
     with torch.no_grad():
         below = logits.softmax(dim=1).cumsum(dim=1) <= uniforms[:, None]  # (B, K)
-        labels = below.sum(dim=1).clamp_(max=logits.shape[1] - 1)  # rounding may leave the sum of all below 1
+        # rounding may leave the sum of all probabilities below 1
+        labels = below.sum(dim=1).clamp_(max=logits.shape[1] - 1)
     return functional.cross_entropy(logits, labels)
 
 
@@ -49,7 +50,7 @@ class AveragingOptimizer(Protocol):
         ...
 
     def eval(self) -> None:
-        """Puts the weights that count into the parameters."""
+        """Puts the weights to evaluate into the parameters."""
         ...
 
 
@@ -57,14 +58,15 @@ class AveragingOptimizer(Protocol):
 def evaluation_weights(
     optimizer: AveragingOptimizer, model: nn.Module, batches: Callable[[], Iterable[Tensor]]
 ) -> Iterator[None]:
-    """Puts the weights that count into the model, and afterwards exactly those from before.
+    """Puts the weights to evaluate into the model, and afterwards restores exactly those from before.
 
-    The optimizer's own way back rounds, and training would then depend on how often it was evaluated.
+    The optimizer's own way back rounds, so training would depend on how often the model was evaluated.
 
     Args:
-        optimizer: With ``train`` and ``eval``.
-        model: Without wrappers.
-        batches: Gives training inputs for batch norm's statistics, which belong to the training weights otherwise.
+        optimizer: An optimizer with ``train`` and ``eval``, which change between its two sets of weights.
+        model: The network without wrappers.
+        batches: Gives training inputs, from which batch norm's statistics are computed for the weights to evaluate;
+            otherwise they would belong to the training weights.
     """
     kept = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     training = model.training

@@ -38,10 +38,11 @@ def _spread_nan(optimizer: Optimizer) -> None:
 
 
 class Soap(po.SOAP):
-    """SOAP that answers a gradient which is not finite with NaN, and costs two thirds.
+    """SOAP that answers a gradient which is not finite with NaN, and costs two thirds of the package's own.
 
     The package rotates the momentum into the eigenbasis in every step. Here it stays there and is turned when the basis
-    changes, and the moments, which are symmetric, are multiplied in strips. Both are the same in exact arithmetic.
+    changes, and the moments, which are symmetric, are multiplied in strips. In exact arithmetic neither changes a
+    result.
     """
 
     @torch.no_grad()
@@ -63,7 +64,7 @@ class Soap(po.SOAP):
                 if p.grad is None:
                     continue
                 state = self.state[p]
-                if "exp_avg" in state:  # as the package starts it, or as it saved it
+                if "exp_avg" in state:  # the state as the package starts it, or as it saved it
                     state["rotated"] = self.project(state.pop("exp_avg"), state)
                 gradient = self.project(p.grad, state)
                 rotated = state["rotated"].lerp_(gradient, 1 - beta1)
@@ -87,10 +88,10 @@ def _accumulate(state: dict[str, Any], gradient: torch.Tensor) -> None:
 
 
 class Sam(po.SAM):
-    """SAM whose later groups have what the optimizer below expects of them."""
+    """SAM whose later groups have the keys that the optimizer it runs over expects."""
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Adds a group; while SAM itself is built, there is no optimizer below yet."""
+        """Adds a group; while SAM itself is built, the optimizer that it runs over is not there yet."""
         below: Optimizer | None = getattr(self, "base_optimizer", None)
         if below is None:
             super().add_param_group(param_group)
@@ -197,7 +198,7 @@ def sam(groups: Groups, lr: float, h: hp.SamHyperparameters) -> Optimizer:
 
 
 def samadamw(groups: Groups, lr: float, h: hp.SamAdamwHyperparameters) -> Optimizer:
-    """SAM over AdamW."""
+    """Builds SAM over AdamW."""
     return Sam(
         groups,
         base_optimizer=torch.optim.AdamW,
@@ -213,12 +214,12 @@ def samadamw(groups: Groups, lr: float, h: hp.SamAdamwHyperparameters) -> Optimi
 
 
 def signum(groups: Groups, lr: float, h: hp.SignumHyperparameters) -> Optimizer:
-    """Signum with decoupled decay."""
+    """Builds Signum with decoupled decay."""
     return po.SignSGD(groups, lr=lr, momentum=h.momentum, weight_decouple=True, foreach=False, maximize=False)
 
 
 def stableadamw(groups: Groups, lr: float, h: hp.StableAdamwHyperparameters) -> Optimizer:
-    """StableAdamW without the summation for low precision."""
+    """Builds StableAdamW without the summation for low precision."""
     return po.StableAdamW(
         groups,
         lr=lr,

@@ -13,7 +13,7 @@ from bocb_hf.optim import OPTIMIZERS
 from bocb_hf.optim.row import Grid, OptimizerRow
 from bocb_hf.schema import Scalar, describe_errors
 
-CAUTIOUS_DECAY = "cautious_decay"  # a hyper-parameter of every row with plain decay, beside its own
+CAUTIOUS_DECAY = "cautious_decay"  # every row with plain decay has this hyper-parameter beside its own
 
 
 @dataclass(frozen=True)
@@ -21,11 +21,11 @@ class ResolvedOptimizer:
     """An optimizer with every default filled in.
 
     Attributes:
-        row: Its row of the registry.
+        row: The row of the registry.
         lr: Learning rate after warm-up.
         weight_decay: Weight decay of the groups that are decayed.
-        hyperparameters: All of the row's, by name; those that came after the first records only where they differ from
-            their default.
+        hyperparameters: All hyper-parameters of the row, by name; those that came after the first records are in it
+            only where they differ from their default.
         total_steps: Steps of the run, for a row that needs ``run_length``; None where nobody knows them.
     """
 
@@ -52,13 +52,13 @@ def resolve_optimizer(
 
     Args:
         name: A row of ``bocb list optimizers``.
-        setting: Whose grid centre serves; ``default`` where the row has none for it.
+        setting: The setting whose grid centre is taken; ``default`` where the row has none for it.
         lr: Learning rate; None takes the centre's, scaled to the batch size by the row's rule.
         weight_decay: Weight decay; None takes the centre's, which is never scaled.
-        hyperparameters: Given ones, over the defaults.
+        hyperparameters: Given hyper-parameters, which replace the defaults.
         data: The data set, for a setting that has a centre for each.
         batch_size: Images of a batch; None leaves the centre as it stands.
-        grid: Whose centres.
+        grid: The grid whose centres are taken.
         total_steps: Steps of the run, where they are known.
 
     Raises:
@@ -81,7 +81,7 @@ def resolve_row(
     hyperparameters: Mapping[str, Scalar] | None = None,
     total_steps: int | None = None,
 ) -> ResolvedOptimizer:
-    """Does the same as ``resolve_optimizer`` for a row that is at hand, at the batch size of its centre."""
+    """Fills in the defaults as ``resolve_optimizer`` does, for a given row at the batch size of its centre."""
     centre = row.centre(setting)
     return ResolvedOptimizer(
         row,
@@ -96,7 +96,7 @@ def refuse_options(row: OptimizerRow, options: Mapping[str, object]) -> None:
     """Refuses a configuration that an optimizer cannot honour.
 
     Args:
-        row: The optimizer's.
+        row: The row of the optimizer.
         options: Values by their key, such as ``training.layer_decay``; None and False mean that an option is not used.
 
     Raises:
@@ -127,5 +127,5 @@ def resolve_hyperparameters(row: OptimizerRow, given: Mapping[str, Scalar]) -> d
         resolved = cast(dict[str, Scalar], model.model_validate(own).model_dump())
     except ValidationError as error:
         raise InputError("; ".join(describe_errors(error, model))) from None
-    # as every option that came after the first records: written, and hashed, only when it is on
+    # like every option that came after the first records, it is written, and hashed, only when it is on
     return resolved | {CAUTIOUS_DECAY: True} if cautious else resolved

@@ -22,7 +22,7 @@ CATEGORIES = {
 GRID_POINTS = 5
 LR_FACTOR = 3.0
 DECAY_FACTOR = 3.0
-SMALLEST_DECAY = 1e-5  # first positive point of a grid whose centre is no decay
+SMALLEST_DECAY = 1e-5  # the first positive weight decay of a grid whose centre is no decay
 
 # ``ours`` tunes every optimizer around values that act alike; ``released`` around the study's own, 0 for many decays.
 Grid = Literal["ours", "released"]
@@ -44,7 +44,7 @@ SHIPPED_BATCHES: Mapping[str, int] = {
     "imagenet1k/rsb_a2": 2048,
     "imagenet1k/rsb_a3": 2048,
 }
-STUDY_BATCH = 100  # of the study's released code, for CIFAR-100
+STUDY_BATCH = 100  # images of a batch in the study's released code for CIFAR-100
 
 # How the learning rate follows the batch: linear for SGD (Goyal et al., arXiv 1706.02677), the square root for adaptive
 # optimizers (Malladi et al., arXiv 2205.10287; You et al., arXiv 1904.00962), not at all where it is a mere factor.
@@ -91,7 +91,7 @@ class OptimizerRow:
         id: Lowercase, without separators.
         short: Its name in a table row.
         category: Category a to d of the study; for later optimizers, by the study's definition.
-        paper: Where the update comes from.
+        paper: The paper that the update comes from.
         implementation: The class that is built.
         variant: Which variant of the paper's update it is, and how the implementation deviates from the paper.
         why: Why this implementation and path and no other.
@@ -122,7 +122,7 @@ class OptimizerRow:
         exceptions: Checks of the conformance suite that do not apply, each with its reason.
         reference: For a plug-in, its update in numpy (``bocb_hf.optim.conformance.reference``) as
             ``module:function``. Those of the rows of this package are in ``bocb_hf.optim.references``.
-        tolerance: Of the comparison with that reference.
+        tolerance: Tolerance of the comparison with that reference, as a share of the largest distance moved.
         checked_with: Hyper-parameters other than the defaults that the conformance suite uses, so that what acts every
             hundredth step acts within its two dozen steps.
     """
@@ -159,11 +159,11 @@ class OptimizerRow:
         """Returns where tuning under a setting starts.
 
         Args:
-            setting: Its name.
+            setting: Name of the setting.
             data: The data set, for a setting that has centres for each.
             batch_size: Images of a batch, to which the learning rate is scaled by the row's rule. None leaves it as
                 it stands, and so does the grid ``released``, which is what the study ran.
-            grid: Whose centres.
+            grid: The grid whose centres are taken.
         """
         names = [f"{data}/{setting}", setting, "default"]
         table = self.released if grid == "released" and self.released else self.centres

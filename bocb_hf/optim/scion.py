@@ -27,8 +27,8 @@ from torch.optim import Optimizer
 from bocb_hf.optim.hyperparameters import ScionHyperparameters
 from bocb_hf.optim.newton_schulz import orthogonalise
 
-HEAD_RADIUS = 20.0  # in radii; the authors' recipe for DeiT has 25 and 500
-EPS = 1e-8  # added to root mean squares
+HEAD_RADIUS = 20.0  # ratio to the radius of hidden matrices; the authors' recipe for DeiT has 25 and 500
+EPS = 1e-8  # the number that is added to root mean squares
 
 
 class Scion(Optimizer):
@@ -38,9 +38,9 @@ class Scion(Optimizer):
         params: Groups, each with ``matrix``: whether its parameters are hidden matrices.
         lr: Learning rate.
         momentum: μ; the authors' argument of that name is 1 − μ.
-        radius: ρ.
+        radius: ρ, the radius of the norm ball.
         ns_steps: Steps of Newton-Schulz.
-        weight_decay: λ.
+        weight_decay: λ, the decoupled weight decay.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Scion(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """One step."""
+        """Takes one step."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -77,11 +77,11 @@ class Scion(Optimizer):
 
 
 def oracle(momentum: Tensor, hidden: bool, ns_steps: int) -> Tensor:
-    """The steepest point of the unit ball, with a plus sign.
+    """Returns lmo(m) of the module's equations: the point of the unit ball in which the momentum is largest.
 
     Args:
-        momentum: Of any shape.
-        hidden: Whether it is that of a hidden matrix.
+        momentum: The momentum of a parameter, of any shape.
+        hidden: Whether the parameter is a hidden matrix.
         ns_steps: Steps of Newton-Schulz.
     """
     if momentum.ndim < 2 or momentum.shape[0] == 1:
@@ -95,5 +95,5 @@ def oracle(momentum: Tensor, hidden: bool, ns_steps: int) -> Tensor:
 
 
 def build(groups: list[dict[str, Any]], lr: float, h: ScionHyperparameters) -> Optimizer:
-    """Scion over parameter groups that say whether they hold hidden matrices."""
+    """Builds Scion over parameter groups that say whether they hold hidden matrices."""
     return Scion(groups, lr=lr, momentum=h.momentum, radius=h.radius, ns_steps=h.ns_steps)

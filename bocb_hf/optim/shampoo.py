@@ -29,10 +29,10 @@ class Shampoo(Optimizer):
         params: Parameters or groups.
         lr: Learning rate.
         eps: ε.
-        interval: Steps between two computations of the roots, after a first stretch of as many steps with one each:
-            the root of a few gradients alone blows up whatever they do not span.
+        interval: Steps between two computations of the roots. In the first steps, as many as this, the roots are
+            computed in every step: the root of a few gradients alone blows up all directions that they do not span.
         max_dim: Longest axis with a full matrix.
-        weight_decay: Decoupled.
+        weight_decay: Decoupled weight decay.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Shampoo(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """One step."""
+        """Takes one step."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -86,22 +86,24 @@ class Shampoo(Optimizer):
 
 
 def _identity(n: int, group: dict[str, Any], like: Tensor) -> Tensor:
-    """The identity of one axis, (n, n), or its diagonal, (n,)."""
+    """Returns the identity of one axis, shape (n, n), or its diagonal, shape (n,)."""
     if n > group["max_dim"]:
         return torch.ones(n, dtype=like.dtype, device=like.device)
     return torch.eye(n, dtype=like.dtype, device=like.device)
 
 
 def inverse_root(moment: Tensor, order: int, eps: float) -> Tensor:
-    """moment^(−1/order), NaN if it is not finite.
+    """Returns moment^(−1/order), or NaN if it is not finite.
 
     Args:
-        moment: (n, n), symmetric with eigenvalues of at least ``eps``, or its diagonal (n,).
+        moment: A symmetric matrix, shape (n, n), with eigenvalues of at least ``eps``, or its diagonal, shape (n,).
         order: 2k for a tensor of k axes.
-        eps: In float32 the rounding of large moments swallows it, so it is the floor of the eigenvalues once more.
+        eps: Smallest eigenvalue. The moments start from it already, but in float32 the rounding of large moments
+            swallows it, so it is applied once more.
     """
     if not moment.isfinite().all():
-        return torch.full_like(moment, torch.nan)  # a decomposition would raise, where a run is to end as diverged
+        # a decomposition of what is not finite would raise an error, but the run has to end as diverged
+        return torch.full_like(moment, torch.nan)
     if moment.ndim == 1:
         return moment.clamp(min=eps).pow(-1 / order)
     values, vectors = torch.linalg.eigh(moment.double())
@@ -110,5 +112,5 @@ def inverse_root(moment: Tensor, order: int, eps: float) -> Tensor:
 
 
 def build(groups: list[dict[str, Any]], lr: float, h: ShampooHyperparameters) -> Optimizer:
-    """Shampoo over parameter groups."""
+    """Builds Shampoo over parameter groups."""
     return Shampoo(groups, lr=lr, eps=h.eps, interval=h.interval, max_dim=h.max_dim)

@@ -7,8 +7,8 @@ Algorithm 3 with the Gauss-Newton-Bartlett estimator of Algorithm 2:
     every k steps, before the step:  h ← β₂h + (1 − β₂)·B·ĝ²
     θ ← θ − lr·λθ;   θ ← θ − lr·clip(m / max(ρh, ε), 1)
 
-ĝ is the gradient of the mean loss over B images whose labels are sampled from the model's own predictions. Taking it is
-the loop's business (``bocb_hf/engine/step.py``); here it is only put to use.
+ĝ is the gradient of the mean loss over B images whose labels are sampled from the model's own predictions. The training
+loop computes it (``bocb_hf/engine/step.py``); this module only uses it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Sophia(Optimizer):
         rho: Share of the Hessian that divides the momentum.
         eps: Smallest divisor.
         hessian_interval: Steps between two estimates, for the loop to read.
-        weight_decay: Decoupled.
+        weight_decay: Decoupled weight decay.
     """
 
     def __init__(

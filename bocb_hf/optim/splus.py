@@ -29,12 +29,12 @@ class SPlus(Optimizer):
     Args:
         params: Parameters or groups.
         lr: Learning rate.
-        betas: β₁ and β₂.
-        average_rate: ρ.
-        interval: k.
+        betas: β₁ of the momentum and β₂ of the moments.
+        average_rate: ρ, the share that the average of the weights keeps in a step.
+        interval: k, the steps between two computations of the eigenvectors.
         max_dim: Axes of this length and more have no eigenbasis.
-        other_scale: Factor on the learning rate of what is no matrix.
-        weight_decay: Decoupled.
+        other_scale: Factor on the learning rate of everything that is not a matrix.
+        weight_decay: Decoupled weight decay.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class SPlus(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """One step."""
+        """Takes one step."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -96,7 +96,7 @@ class SPlus(Optimizer):
             parameter.mul_(1 - lr * group["weight_decay"])
 
     def _whiten(self, update: Tensor, gradient: Tensor, state: dict[str, Any], group: dict[str, Any]) -> Tensor:
-        """The sign in the present basis; the moments then take in the gradient, and the basis is renewed when due."""
+        """Returns the momentum's sign in the present basis, then updates the moments and, when due, the basis."""
         sides = [axis for axis in range(2) if gradient.shape[axis] < group["max_dim"]]
         renew = state["step"] == 1 or state["step"] % group["interval"] == 0
         for axis, basis in zip(sides, state["bases"], strict=True):
@@ -108,7 +108,7 @@ class SPlus(Optimizer):
             if renew:
                 if moment.isfinite().all():
                     basis.copy_(torch.linalg.eigh(moment)[1])
-                else:  # a decomposition would raise, where a run is to end as diverged
+                else:  # a decomposition of what is not finite would raise an error, but the run has to end as diverged
                     basis.fill_(torch.nan)
         return update
 
@@ -133,7 +133,7 @@ class SPlus(Optimizer):
 
 
 def build(groups: list[dict[str, Any]], lr: float, h: SplusHyperparameters) -> Optimizer:
-    """SPlus over parameter groups."""
+    """Builds SPlus over parameter groups."""
     return SPlus(
         groups,
         lr=lr,

@@ -211,12 +211,12 @@ STUDY_ROWS: tuple[OptimizerRow, ...] = (
         centres={
             "default": Centre(1e-3, 0.02, "released"),
             "demo": Centre(1e-3, 0.05, "ours"),
-            # the authors' recipes for ResNets at batch 2,048, and by the square root what it gives at the others
+            # the authors' recipes for ResNets at batch 2,048, scaled to the other batch sizes by the square root
             "imagenet1k/rsb_a1": Centre(3e-2, 0.02, "authors"),
             "imagenet1k/rsb_a2": Centre(3e-2, 0.02, "authors"),
             "imagenet1k/rsb_a3": Centre(3e-2, 0.02, "authors"),
             "imagenet1k/pytorch": Centre(1e-2, 0.02, "ours"),
-            "imagenet1k/deit": Centre(1e-2, 0.02, "ours"),  # from 1.5e-2 for transformers
+            "imagenet1k/deit": Centre(1e-2, 0.02, "ours"),  # scaled from 1.5e-2, the value for transformers
         },
         released={"default": Centre(1e-3, 0.02, "released")},
         scaling="sqrt",

@@ -53,12 +53,12 @@ def lars(groups: Groups, lr: float, h: hp.LarsHyperparameters) -> Optimizer:
             params = [p for p in group["params"] if (p.ndim > 1) == adapts]
             if params:
                 decay = group["weight_decay"] if adapts else 0.0
-                # what else a group says, such as a learning rate of its own, holds for both parts
+                # all other keys of a group, such as a learning rate of its own, hold for both parts
                 split.append(group | {"params": params, "weight_decay": decay, "always_adapt": adapts})
     return Lars(
         split,
         lr=lr,
-        momentum=h.momentum,  # type: ignore[arg-type] - annotated by its default of 0
+        momentum=h.momentum,  # type: ignore[arg-type] - timm annotates the argument by its default of 0
         trust_coeff=h.trust_coefficient,
         eps=h.eps,
         foreach=False,
@@ -154,7 +154,7 @@ def cadamw(groups: Groups, lr: float, h: hp.AdamHyperparameters) -> Optimizer:
 
 
 def nadamw(groups: Groups, lr: float, h: hp.AdamHyperparameters) -> Optimizer:
-    """NAdamW without a momentum schedule."""
+    """Builds NAdamW without a momentum schedule."""
     return NAdamW(
         groups,
         lr=lr,
@@ -170,7 +170,7 @@ def nadamw(groups: Groups, lr: float, h: hp.AdamHyperparameters) -> Optimizer:
 
 
 def laprop(groups: Groups, lr: float, h: hp.LapropHyperparameters) -> Optimizer:
-    """LaProp."""
+    """Builds LaProp."""
     return LaProp(
         groups,
         lr=lr,

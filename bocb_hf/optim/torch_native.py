@@ -49,7 +49,7 @@ def adamw(groups: Groups, lr: float, h: hp.AdamHyperparameters) -> Optimizer:
 
 
 def radam(groups: Groups, lr: float, h: hp.AdamHyperparameters) -> Optimizer:
-    """Builds RAdam. The study calls its decay decoupled, torch's default is not."""
+    """Builds RAdam. The study calls its decay decoupled, which is not torch's default."""
     return torch.optim.RAdam(
         groups, lr=lr, betas=(h.beta1, h.beta2), eps=h.eps, decoupled_weight_decay=True, foreach=False
     )

@@ -1,6 +1,6 @@
 """The block ``bocb`` in the metadata of a model card: a projection of a cell's records, and back.
 
-It is what an aggregator reads from a listing; each entry names the SHA-256 of its record, which stays the truth.
+An aggregator reads this block from a listing; each entry names the SHA-256 of its record, which stays the truth.
 ``bocb_hf.store.cards.text`` renders the whole card.
 """
 
@@ -86,7 +86,7 @@ class TrialEntry(Frozen):
 
 
 class RetractedEntry(Frozen):
-    """A run that its owner retracted."""
+    """A run that its owner has retracted."""
 
     run_id: RunId
     record_sha256: Sha256
@@ -113,8 +113,10 @@ class CardBlock(Frozen):
     """The block ``bocb`` of a card's metadata.
 
     Attributes:
-        eval_task: Of the benchmark that ``.eval_results/bocb.yaml`` states the score for; None where that is off.
-        pretrained: SHA-256 of the weights that its runs started from, without random ones; older cards do not say.
+        eval_task: Task of the benchmark that ``.eval_results/bocb.yaml`` states the score for; None where no score is
+            stated.
+        pretrained: SHA-256 of each file of weights that runs of the cell started from; random weights have none. Older
+            cards do not say.
     """
 
     card_version: Literal[1]
@@ -158,14 +160,14 @@ def make_block(
     """Projects the records of one cell.
 
     Args:
-        finals: Records of final runs, one a seed.
+        finals: Records of final runs, one for each seed.
         trials: Records of trials.
         retracted: Retracted runs.
         peers: The other optimizers of this backbone.
-        eval_task: See ``CardBlock``.
+        eval_task: Task of the benchmark that the score is stated for, as in ``CardBlock``.
 
     Raises:
-        ValueError: No record, or records of several cells.
+        ValueError: There is no record, or records are of several cells.
     """
     records = [*finals, *trials, *(record for record, _ in retracted)]
     if not records:
@@ -233,7 +235,8 @@ def parse_card(text: str, source: str) -> CardBlock:
     """Reads the block back from a card.
 
     Raises:
-        InputError: No metadata, no block, or a block that is not valid or newer than this installation reads.
+        InputError: The card has no metadata or no block, or its block is not valid or newer than this installation
+            reads.
     """
     match = _FRONT_MATTER.match(text)
     if match is None:
@@ -246,7 +249,7 @@ def parse_metadata(metadata: Any, source: str) -> CardBlock:
     """Reads the block from the metadata of a card, as a listing of the Hub gives it.
 
     Raises:
-        InputError: As ``parse_card``; also a block of more than 1 MB.
+        InputError: There is no block, or it is not valid, newer than this installation reads, or larger than 1 MB.
     """
     block = cast(dict[str, Any], metadata).get("bocb") if isinstance(metadata, dict) else None
     if not isinstance(block, dict):

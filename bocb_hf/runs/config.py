@@ -14,7 +14,7 @@ from bocb_hf.optim.row import Grid
 from bocb_hf.runs.preprocessing import Normalization
 from bocb_hf.schema import HUB_SCHEME, Arguments, Frozen, Name, Role, Scalar, Seed, Slug, later
 
-# Arguments of timm.create_model that would load weights past our checks, and those that have another home here.
+# Arguments of timm.create_model that would load weights past our checks, or that another field sets here.
 RESERVED_ARGS = frozenset(
     (
         *("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir", "scriptable"),
@@ -24,7 +24,7 @@ RESERVED_ARGS = frozenset(
 
 
 def _explain_reserved(name: str) -> str:
-    """Why an argument cannot be given, and what to do instead."""
+    """Says why an argument cannot be given, and what to do instead."""
     homes = {
         "num_classes": "the number of classes is that of the data",
         "in_chans": "images are read as RGB, a grey one with three equal channels, so that every network takes 3",
@@ -39,14 +39,15 @@ def _explain_reserved(name: str) -> str:
 
 
 class BackboneConfig(Frozen):
-    """Which network, and where its weights start.
+    """The network of a run, and the weights that it starts from.
 
     Attributes:
         name: A row of ``bocb list backbones``, any timm model name, ``hf-hub:<org>/<name>`` (the timm model that its
             config.json describes), ``transformers:<org>/<name>`` or ``transformers:<folder>`` (an image classifier of
             transformers). Weights come from ``pretrained`` only.
-        args: Extra arguments of the model, over those of the row or of the configuration.
-        pretrained: None (from scratch), a timm tag (``a1_in1k``), a Hub id (``org/name``) or a local directory.
+        args: Extra arguments of the model, which replace those of the row or of the model's own configuration.
+        pretrained: Weights to start from: None (from scratch), a timm tag (``a1_in1k``), a Hub id (``org/name``) or a
+            local directory.
     """
 
     name: Name
@@ -71,15 +72,16 @@ class BackboneConfig(Frozen):
 
 
 class OptimizerConfig(Frozen):
-    """Which optimizer; learning rate and weight decay default to the centre of the row's grid.
+    """The optimizer of a run; learning rate and weight decay default to the centre of the row's grid.
 
     Attributes:
         name: A row of ``bocb list optimizers``.
-        lr: Learning rate after warm-up; the centre's, scaled to the batch size by the row's rule, when None.
-        weight_decay: The centre's when None.
-        hyperparameters: Over the row's defaults.
-        grid: Whose centres: ``ours`` lets weight decay act alike for all optimizers, ``released`` is the study's code,
-            in which many optimizers have none. The record keeps it, but the hash is of the values alone.
+        lr: Learning rate after warm-up; None takes that of the centre, scaled to the batch size by the row's rule.
+        weight_decay: Weight decay; None takes that of the centre.
+        hyperparameters: Hyper-parameters that replace the row's defaults.
+        grid: The grid whose centres are taken: ``ours`` lets weight decay act alike for all optimizers, ``released`` is
+            that of the study's code, in which many optimizers have no weight decay. The record keeps it, but the hash
+            is of the values alone.
     """
 
     name: str
@@ -104,17 +106,18 @@ class OptimizerConfig(Frozen):
 
 
 class DataConfig(Frozen):
-    """Which images.
+    """The images of a run.
 
     Attributes:
-        name: A row of ``bocb list datasets``, a Hub id, or a local folder (Parquet, or class folders of images).
+        name: The data set: a row of ``bocb list datasets``, a Hub id, or a local folder (Parquet, or class folders of
+            images).
         revision: Commit sha of a Hub id, where a row does not pin it. For a folder or a row it may be given, and must
             be that of the content.
         image_size: Side of the square that the network is trained on, in pixels.
-        test_image_size: The same for evaluation; ``image_size`` when None.
+        test_image_size: Side of the square that the network is evaluated on, in pixels; ``image_size`` when None.
         test_crop_ratio: Side of the centre crop over the side that an image is resized to, for evaluation.
-        streaming: Read from the Hub while training, in the order of the shards with a shuffle buffer, for what neither
-            memory nor disk holds. A run that is interrupted then replays its epoch.
+        streaming: Whether images are read from the Hub while training, in the order of the shards with a shuffle
+            buffer, for data that fit neither memory nor disk. A run that is interrupted then replays its epoch.
         validation_fraction: Share of train that tuning reads, for a data set without a validation split (then 0.1
             unless given); an error for any other.
         test_fraction: Share of train that is drawn as test split, by class and the same for every run, for a data set
@@ -148,17 +151,17 @@ class AugmentationConfig(Frozen):
         repeats: Copies of an image in the order of an epoch, each augmented anew, while the length of the epoch stays
             (repeated augmentation, Hoffer et al. 2020); 1 is none.
         crop_scale: Share of the area that a random resized crop takes, smallest and largest; None crops otherwise.
-        crop_aspect: Its width over its height, smallest and largest.
+        crop_aspect: Width over height of the random resized crop, smallest and largest.
         crop_padding: Pixels of padding on each side before a random crop of the image's size.
         crop_padding_mode: What the padding holds.
-        horizontal_flip: For half of the images.
-        randaugment_magnitude: Of RandAugment's two operations an image, 0 to 10 (Cubuk et al. 2020; timm's increasing
-            set of 15 operations, each applied with probability 0.5); None applies none.
-        randaugment_std: Of the normal noise on that magnitude.
+        horizontal_flip: Whether half of the images are mirrored, drawn at random.
+        randaugment_magnitude: Magnitude of RandAugment's two operations an image, 0 to 10 (Cubuk et al. 2020; timm's
+            increasing set of 15 operations, each applied with probability 0.5); None applies none.
+        randaugment_std: Standard deviation of the normal noise on RandAugment's magnitude.
         random_erasing: Probability that a rectangle of an image becomes noise (Zhong et al. 2020).
-        mixup_alpha: Of the beta distribution of mixup's share (Zhang et al. 2018); 0 is none.
-        cutmix_alpha: Of the beta distribution of cutmix's area (Yun et al. 2019); 0 is none. With both, each batch
-            takes one or the other with equal probability.
+        mixup_alpha: Parameter of the beta distribution of mixup's share (Zhang et al. 2018); 0 is none.
+        cutmix_alpha: Parameter of the beta distribution of cutmix's area (Yun et al. 2019); 0 is none. With both mixup
+            and cutmix, each batch takes one or the other with equal probability.
     """
 
     repeats: int = later(1, ge=1, le=10)
@@ -196,25 +199,26 @@ class TrainingConfig(Frozen):
     """How the weights move. Epochs count passes over the training images; learning rates change every step.
 
     Attributes:
-        warmup_epochs: Linear warm-up from a first step's share of the learning rate.
-        min_lr: Where a cosine schedule ends.
-        step_epochs: Where a step schedule multiplies the learning rate by ``step_factor``.
-        decay_epochs: Last epochs of a ``wsd`` (warm-up, stable, decay) schedule, which fall linearly to zero.
+        warmup_epochs: Epochs of linear warm-up, which begins with a first step's share of the learning rate.
+        min_lr: Learning rate at which a cosine schedule ends.
+        step_epochs: Epochs at which a step schedule multiplies the learning rate by ``step_factor``.
+        decay_epochs: Number of last epochs of a ``wsd`` (warm-up, stable, decay) schedule, in which the learning rate
+            falls linearly to zero.
         loss: Cross-entropy, or binary cross-entropy of every class, averaged over them.
-        bce_target_threshold: Makes every target of a mixed image above it a full positive (Wightman et al. 2021).
+        bce_target_threshold: Target of a mixed image above which it becomes a full positive (Wightman et al. 2021).
         drop_path: Probability of stochastic depth.
         clip_grad_norm: Largest global gradient norm.
         ema_decay: Decay a step of the averaged weights, which are then the ones that count; None averages nothing.
-        no_decay: What weight decay leaves alone.
+        no_decay: Rule for the parameters that weight decay leaves alone.
         layer_decay: Factor on the learning rate from each block to the one before it, for fine-tuning.
         linear_probe: Train the head only; the rest stays as it was and is in evaluation mode.
-        precision: Of the forward pass. It decides the result and so belongs to the hash: no machine chooses it.
-            ``--dry-run`` measures which is the faster one for this network on this machine.
+        precision: Number format of the forward pass. It decides the result and so belongs to the hash: no machine
+            chooses it. ``--dry-run`` measures which precision is faster for this network on this machine.
         divergence_epochs: Under the rule ``first_step``, a mean loss above its start over so many epochs ends the run
             as diverged. The rule ``end`` does not use it.
-        divergence_rule: When a run counts as diverged (see ``bocb_hf.engine.divergence``). ``end``: judged by its last
-            epoch. ``first_step``: judged against the loss of its first step, as all runs were whose records name no
-            rule.
+        divergence_rule: Rule by which a run counts as diverged (see ``bocb_hf.engine.divergence``). ``end`` judges a
+            run by its last epoch. ``first_step`` judges it against the loss of its first step, as all runs were judged
+            whose records name no rule.
     """
 
     epochs: int = Field(ge=1, le=10_000)
@@ -270,12 +274,12 @@ class TrainingSection(TrainingConfig):
     divergence_rule: Literal["first_step", "end"] = "end"
 
     def resolved(self) -> TrainingConfig:
-        """The same values as an identity holds them."""
+        """Returns the section ``training`` with the same values, as an identity holds it."""
         return TrainingConfig(**{name: getattr(self, name) for name in TrainingConfig.model_fields})
 
 
 class RuntimeConfig(Frozen):
-    """Where and how a run executes, which is not what it is: none of this is hashed.
+    """Where and how a run executes. None of this is part of its identity, and none of it is hashed.
 
     Processes and accumulation cut a batch into micro-batches. That changes the result only for a network with batch
     norm or with a random forward pass (dropout, stochastic depth); the record's environment holds the micro-batch.
@@ -283,27 +287,29 @@ class RuntimeConfig(Frozen):
     Attributes:
         store: Folder that holds ``models/<namespace>/<repository>``, or ``hf://<namespace>``: then runs are kept in
             ``local_store`` and pushed from there.
-        local_store: That folder; of no use when ``store`` is one.
+        local_store: Folder that runs are kept in when ``store`` is on the Hub; not used when ``store`` is a folder.
         namespace: User or organisation that owns the repositories.
         state_dir: Folder for resume state, outside the store.
         cache_dir: Folder of decoded images, shared by all runs; None is ``bocb_hf`` in the user's cache folder.
         memory_budget_gb: Largest decoded split that is held as one memory-mapped tensor; a larger one is decoded
             while training.
         workers: Processes that decode images while training; None chooses by the cores.
-        threads: CPU threads a process; None leaves torch's choice.
-        accumulation: Micro-batches a step.
-        channels_last: Memory format of the network and its input; pays with bf16 or on a GPU.
-        compile_model: ``torch.compile`` the network.
-        compile_optimizer: ``torch.compile`` the optimizer's step.
-        deterministic: Only deterministic kernels.
-        tf32: TensorFloat-32 in fp32 matrix products and convolutions of a GPU.
-        portable: Limit what runs on the CPU to the instructions of AVX2, so that newer processors give the same weights
-            as older ones. It takes effect when torch starts, so ``bocb train`` and ``bocb sweep`` see to it.
-        tracker: Where the curve is also sent while training (``Accelerator.log``); ``none`` sends nothing, ``auto`` is
-            trackio, which keeps it in a local file, where that is installed.
+        threads: CPU threads of each process; None leaves torch's choice.
+        accumulation: Micro-batches in a step.
+        channels_last: Whether the network and its input have the memory format with channels last, which is faster with
+            bf16 or on a GPU.
+        compile_model: Whether ``torch.compile`` compiles the network.
+        compile_optimizer: Whether ``torch.compile`` compiles the optimizer's step.
+        deterministic: Whether only deterministic kernels are used.
+        tf32: Whether a GPU computes fp32 matrix products and convolutions in TensorFloat-32.
+        portable: Whether what runs on the CPU is limited to the instructions of AVX2, so that newer processors give the
+            same weights as older ones. It takes effect when torch starts, so ``bocb train`` and ``bocb sweep`` see to
+            it.
+        tracker: Tracker that the curve is also sent to while training (``Accelerator.log``); ``none`` sends nothing,
+            ``auto`` is trackio, which keeps it in a local file, where that is installed.
         log_every: Steps between two points of the curve.
         save_every: Steps between two saves of the resume state; None saves after every epoch.
-        supersede: Replace a finished run of this seed.
+        supersede: Whether to replace a finished run of this seed.
     """
 
     store: str = "outputs/store"

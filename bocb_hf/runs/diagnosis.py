@@ -17,9 +17,9 @@ Finding = Literal["diverged", "not_trained", "small_steps", "large_steps", "over
 # Relative size of a step. Healthy runs of this project lie between 1e-4 and 1e-2 at the peak of the schedule; a rule of
 # thumb of practitioners is 1e-3 (Karpathy, "micrograd" lectures).
 SMALL_STEP, LARGE_STEP = 1e-5, 0.1
-OVER_FITTED = 1.1  # last validation loss over the best one, while the training loss still fell
-SLOW = 0.95  # training loss of the last fifth of the curve over that of the fifth before
-FEWEST_POINTS = 10  # of a curve that is judged
+OVER_FITTED = 1.1  # ratio of the last validation loss to the best one, while the training loss still fell
+SLOW = 0.95  # ratio of the training loss of the last fifth of the curve to that of the fifth before
+FEWEST_POINTS = 10  # the fewest points of a curve that is judged
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,10 @@ class Diagnosis:
 
 
 def diagnose(record: RunRecord) -> list[Diagnosis]:
-    """What the curve of a run shows; empty when nothing stands out or the curve is too short.
+    """Returns what the curve of a run shows; empty when nothing stands out or the curve is too short.
 
     Args:
-        record: Of a run of any status.
+        record: Record of a run of any status.
     """
     found: list[Diagnosis] = []
     if record.status == "diverged":
@@ -88,7 +88,7 @@ def has_not_trained(record: RunRecord) -> bool:
 
 
 def _before_divergence(record: RunRecord) -> str:
-    """How the gradient norm went before it, if the curve has it."""
+    """Says how the gradient norm changed before a divergence, if the curve has gradient norms."""
     norms = [n for n in record.curve.grad_norm or [] if n is not None]
     if len(norms) < 2:
         return ""

@@ -1,4 +1,4 @@
-"""What one run is: the scientific fields that are hashed, every default resolved.
+"""The identity of a run: the scientific fields that are hashed, with every default resolved.
 
 Device, number of processes, paths and store are in neither the identity nor its hash.
 """
@@ -14,11 +14,12 @@ from bocb_hf.runs.config import AugmentationConfig, TrainingConfig
 from bocb_hf.runs.preprocessing import Interpolation, Normalization
 from bocb_hf.schema import Arguments, Frozen, Name, Printable, Scalar, Sha256, Slug, canonical_json, later
 
-# Raised when initialisation, data order or augmentation are drawn differently from before: runs of two schemes
-# are not paired (see bocb_hf/data/sampling.py). 1: augmentation by sample and epoch; 2: by place in the batch and step.
+# The number of the random scheme rises when initialisation, data order or augmentation are drawn differently from
+# before: runs of two schemes are not paired (see bocb_hf/data/sampling.py). Scheme 1 draws augmentation by sample and
+# epoch, scheme 2 by place in the batch and step.
 RANDOM_SCHEME = 2
 
-# of the data: which images there are, and which of them train, validate and test
+# the fields of the data that say which images there are, and which of them train, validate and test
 _SPLIT_FIELDS = (
     *("revision", "evaluation_split", "validation_fraction", "validation_indices_sha256"),
     *("test_fraction", "test_indices_sha256"),
@@ -59,13 +60,13 @@ class DataIdentity(Frozen):
         validation_indices_sha256: Hash of the drawn indices (little-endian int64), which pins the draw; None where a
             final run, which needs none, could not draw any.
         test_fraction: Share of train that was drawn as test split; None when the data set has one.
-        test_indices_sha256: Hash of the drawn indices likewise.
+        test_indices_sha256: Hash of the indices that were drawn for the test split (little-endian int64).
         evaluation_split: The split that test metrics are read on.
         test_image_size: Side of the input in evaluation; ``image_size`` when None.
         test_crop_ratio: Side of the centre crop over the side that an image is resized to, in evaluation.
         streaming: Whether the order of an epoch came from shards and a shuffle buffer.
         mean: Mean of each channel that inputs are normalised with, in 0..1.
-        std: Standard deviation likewise.
+        std: Standard deviation of each channel that inputs are normalised with, in 0..1.
         normalization: Where mean, standard deviation and interpolation come from: the data, or the weights that the run
             started from.
         interpolation: How images are resized in evaluation, and in training where they are not cropped at random.
@@ -92,7 +93,7 @@ class DataIdentity(Frozen):
 
     @property
     def split_rule(self) -> str:
-        """How validation and test come about, in words."""
+        """Says in words how the validation and test splits come about."""
         if self.streaming:
             rule = (
                 "validation: the data set's own split, if it has one (a stream is not split); final runs train on train"
@@ -114,7 +115,7 @@ class DataIdentity(Frozen):
 
     @property
     def asked_evaluation_split(self) -> str:
-        """What ``data.evaluation_split`` of a configuration says that leads here again."""
+        """Returns the value of ``data.evaluation_split`` with which a configuration leads to this identity again."""
         return self.evaluation_split if self.test_fraction is None else "test"
 
     @model_validator(mode="after")
@@ -131,7 +132,7 @@ class CellKey(NamedTuple):
 
     Attributes:
         data: Which images there are and how they are split, as ``field=value``.
-        start: SHA-256 of the weights that the backbone started from; None for random ones.
+        start: SHA-256 of the weights that the backbone started from; None for random weights.
     """
 
     dataset: str
@@ -177,14 +178,14 @@ def differences(one: Identity, other: Identity) -> list[str]:
 
 
 def cell_differences(one: Identity, other: Identity) -> list[str]:
-    """Of ``differences`` those that put two runs into different cells."""
+    """Returns those of ``differences`` that put two runs into different cells."""
     names = ("data.name", "setting", "backbone.name", "optimizer.name", "backbone.pretrained_sha256")
     fields = {*names, *(f"data.{name}" for name in _SPLIT_FIELDS)}
     return [key for key in differences(one, other) if key in fields]
 
 
 def flatten(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested sections as dotted keys."""
+    """Returns nested sections with dotted keys."""
     flat: dict[str, Any] = {}
     for key, value in data.items():
         flat |= (

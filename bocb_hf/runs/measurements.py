@@ -1,4 +1,4 @@
-"""What a record holds of a run beside its identity: scores, correct images, curve, cost, environment."""
+"""The parts of a record beside the identity of its run: scores, correct images, curve, cost, environment."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bocb_hf.schema import Count, Frozen, Positive, Printable, later
 
 Text = Annotated[Printable, Field(min_length=1, max_length=500)]
 NonNegative = Annotated[float, Field(ge=0)]
-# Bounds that no honest record comes near: what lies beyond is a slip or a forgery, and would spoil a table or a figure.
+# No honest record comes near these bounds: a value beyond them is a slip or a forgery, and would spoil a table.
 Seconds = Annotated[float, Field(ge=0, le=1e9)]  # 32 years
 Images = Annotated[int, Field(ge=1, le=10**12)]
 Bytes = Annotated[int, Field(ge=0, le=2**50)]  # a pebibyte in one process
@@ -83,7 +83,7 @@ class Correctness(Frozen):
 
     Attributes:
         n: Images of the test split.
-        k: How many are right.
+        k: How many of these images are classified correctly.
         packed: Base64 of ``numpy.packbits`` over the n booleans, padded with zeros.
     """
 
@@ -158,23 +158,24 @@ class Cost(Frozen):
     """What the run took in time, memory and energy.
 
     Attributes:
-        wall_seconds: From start to end, over all sessions of a resumed run.
-        train_seconds: Inside the training loop, without evaluation.
-        evaluation_seconds: Inside evaluation.
+        wall_seconds: Time from start to end, over all sessions of a resumed run.
+        train_seconds: Time inside the training loop, without evaluation.
+        evaluation_seconds: Time inside evaluation.
         images_per_second: Training images over ``train_seconds``, all processes together.
         peak_memory_bytes: Largest use seen by one process.
-        memory_kind: What that counts: the process's resident set on a CPU, allocated memory on a GPU.
+        memory_kind: What ``peak_memory_bytes`` counts: the process's resident set on a CPU, allocated memory on a GPU.
         parameters: Trainable parameters.
         flops_per_image: Forward floating-point operations for one image, counted by torch.
         resumed: How often the run was continued from saved state.
-        replayed_epochs: How often that began an epoch of a stream anew, because its order cannot be taken up midway.
-        data_seconds: Of ``train_seconds``, fetching, moving and augmenting images; likewise the next two. What is left
-            is logging and saving.
-        forward_backward_seconds: Forward and backward passes.
-        optimizer_seconds: Optimizer steps and clipping.
+        replayed_epochs: How often a continued run began an epoch of a stream anew, because its order cannot be taken up
+            midway.
+        data_seconds: Part of ``train_seconds`` that fetching, moving and augmenting images took. What this and the next
+            two parts leave is logging and saving.
+        forward_backward_seconds: Part of ``train_seconds`` that forward and backward passes took.
+        optimizer_seconds: Part of ``train_seconds`` that optimizer steps and clipping took.
         waited_seconds: Time in which the loop waited for images that were not ready.
         energy_joules: What the counter of the device added during the run; it counts other work on it, too.
-        energy_source: Which counter.
+        energy_source: Name of that counter.
     """
 
     wall_seconds: Seconds
@@ -206,9 +207,9 @@ class StartingWeights(Frozen):
 
     Attributes:
         taken: Tensors of the network that came from the file.
-        drawn: Names of the others, which were drawn anew: those of the classifier.
+        drawn: Names of the other tensors of the network, those of the classifier, which were drawn anew.
         unused: Tensors of the file that the network has no place for.
-        prefix: What wrappers had put before the names in the file, taken off.
+        prefix: The prefix that wrappers had put before the names in the file, and that was removed.
     """
 
     taken: Positive
@@ -224,8 +225,8 @@ class Environment(Frozen):
         micro_batch: Images that the network saw at once, which is what batch norm and dropout depend on.
         tf32: Whether fp32 products of a GPU ran in TensorFloat-32.
         channels_last: Whether network and input were in that memory format.
-        compiled: What ``torch.compile`` compiled.
-        cpu_capability: Instructions that ATen used on a CPU, such as ``AVX2`` or ``AVX512``. Older records have none.
+        compiled: The parts that ``torch.compile`` compiled.
+        cpu_capability: Instructions that ATen used on a CPU, such as ``AVX2`` or ``AVX512``. Older records do not say.
         onednn_isa: The newest instructions that oneDNN could use on a CPU, by its own names, where torch tells.
         portable: Whether ATen, oneDNN and MKL were limited to AVX2 (``runtime.portable``).
     """

@@ -1,4 +1,4 @@
-"""Where things lie: ids of runs, names of repositories, paths of floors."""
+"""Names and places: ids of runs, names of repositories, paths of floors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bocb_hf.schema import canonical_json
 
 
 def make_run_id(config_hash: str, seed: int) -> str:
-    """``<config hash>-<seed>``."""
+    """Returns the id of a run, ``<config hash>-<seed>``."""
     return f"{config_hash}-{seed}"
 
 
@@ -21,7 +21,7 @@ def repository_name(dataset: str, setting: str, backbone: str, optimizer: str) -
     parts = [re.sub(r"[^a-z0-9_]+", "-", part.lower().split(":", 1)[-1]).strip("-") or "x" for part in raw]
     name = "-".join(["bocb", *parts])
     if len(name) > 90 or parts != raw or any("-" in part for part in parts):
-        # what was shortened or rewritten, or holds the separator, could collide with another cell
+        # a name that was shortened or rewritten, or holds the separator, could be that of another cell too
         digest = hashlib.sha256("\0".join(raw).encode()).hexdigest()[:6]
         name = f"{name[:83].rstrip('-')}-{digest}"
     return name

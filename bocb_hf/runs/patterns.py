@@ -15,10 +15,10 @@ from pydantic import Field
 
 from bocb_hf.schema import Frozen, Printable
 
-BINS = 256  # of the histogram, from the smallest to the largest weight of the layer
-TOP_SHARE = 0.1  # of the components: the energy of these tenth, at least of one
-MIN_TAIL = 10  # eigenvalues that a power law is fitted to
-DIGITS = 6  # significant ones that are kept
+BINS = 256  # bins of the histogram, from the smallest to the largest weight of the layer
+TOP_SHARE = 0.1  # share of the principal components whose energy counts; at least one component does
+MIN_TAIL = 10  # the fewest eigenvalues that a power law is fitted to
+DIGITS = 6  # significant digits that are kept
 OVERFIT, UNDERFIT = 2.0, 6.0  # exponents outside which the study, after WeightWatcher, sees a risk
 
 _Floats = NDArray[np.float64]
@@ -29,7 +29,7 @@ class LayerPattern(Frozen):
     """The four numbers of one weight matrix.
 
     Attributes:
-        name: Of the tensor.
+        name: Name of the tensor.
         entropy: −Σ p log p of the histogram of its weights, in nats.
         norm: ‖w‖₂ over all its weights.
         energy: Share of the variance over rows that the first tenth of the principal components holds; None where the
@@ -88,19 +88,19 @@ def _layer(name: str, matrix: _Floats) -> LayerPattern:
 
 
 def entropy(values: _Floats) -> float:
-    """−Σ p log p of a histogram of ``BINS`` equal bins over the range of the values, in nats; 0 where all are equal."""
+    """Returns −Σ p log p, in nats, of a histogram of ``BINS`` equal bins over the values; 0 where all are equal."""
     counts, _ = np.histogram(values, BINS)
     p = counts[counts > 0] / values.size
     return float(max(0.0, -(p * np.log(p)).sum()))
 
 
 def spectra(matrix: _Floats) -> tuple[_Floats, _Floats]:
-    """Eigenvalues of WᵀW, and of the same with the mean row taken off, both descending and without those that are 0.
+    """Returns the eigenvalues of WᵀW, and those with the mean row subtracted, both descending and without zeros.
 
-    Both come from one product, that of the smaller side.
+    Both come from one matrix product, that of the smaller side of W.
 
     Args:
-        matrix: Shape (rows, columns).
+        matrix: W, shape (rows, columns).
     """
     rows, columns = matrix.shape
     if columns <= rows:
@@ -115,7 +115,7 @@ def spectra(matrix: _Floats) -> tuple[_Floats, _Floats]:
 
 
 def _positive(gram: _Floats, scale: _Floats) -> _Floats:
-    """Eigenvalues, descending, that rounding of a matrix of that scale cannot make."""
+    """Returns the eigenvalues, descending, that are larger than rounding makes them in a matrix of that scale."""
     values = np.asarray(np.linalg.eigvalsh(gram)[::-1], np.float64)
     least = len(gram) * np.finfo(np.float64).eps * float(np.trace(scale))
     return values[values > least]
@@ -128,10 +128,10 @@ def power_law(values: _Floats) -> float | None:
     smallest (Clauset, Shalizi and Newman, "Power-law distributions in empirical data", 2009, Equations 3.1 and 3.9).
 
     Args:
-        values: Positive; the tail keeps at least ``MIN_TAIL`` of them.
+        values: Positive eigenvalues; the tail keeps at least ``MIN_TAIL`` of them.
 
     Returns:
-        None when there are fewer, or when they do not differ.
+        The exponent, or None when there are fewer values than that, or when they do not differ.
     """
     descending = np.sort(values)[::-1]
     logs = np.log(descending)
@@ -142,7 +142,7 @@ def power_law(values: _Floats) -> float | None:
         if total <= 0:
             continue
         alpha = 1 + n / total
-        survival = np.exp(-(alpha - 1) * excess)  # of the law above each λ, ascending
+        survival = np.exp(-(alpha - 1) * excess)  # share of the fitted law above each λ, ascending
         steps = np.arange(1, n + 1) / n
         distance = float(max(np.abs(steps - survival).max(), np.abs(survival - (steps - 1 / n)).max()))
         if best is None or distance < best[0]:

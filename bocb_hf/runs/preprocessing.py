@@ -14,7 +14,7 @@ Normalization = Literal["data", "checkpoint"]
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What a checkpoint was trained with.
+    """The preprocessing that a checkpoint was trained with.
 
     Attributes:
         mean: Mean of each channel that is subtracted, where pixels are in 0..1.

@@ -48,7 +48,7 @@ Category = Literal["a", "b", "c", "d"]
 
 
 class DataNotes(Frozen):
-    """What a reader of the score must know of the images.
+    """The facts about the images that a reader of the score must know.
 
     Attributes:
         untrained_classes: Names of classes without training images, the first 100 of them.
@@ -79,18 +79,18 @@ class RunRecord(Document):
         family: Family of the backbone (``primary_cnn``, ``classical_cnn``, ``modern``, ``unknown``).
         category: Category of the optimizer (a to d of the study).
         stopped_step: Step at which a diverged or interrupted run ended.
-        reason: Why it did.
+        reason: Why a diverged or interrupted run ended there.
         reference_loss: Training loss in nats of a predictor that knows only the class frequencies. A run that ends
             above it has not trained. Older records have none.
         test_split: Which split the test metrics were read on (ImageNet: ``validation``).
-        weights_sha256: Of ``model.safetensors`` beside the record of a completed final run.
-        patterns: Of the last weights of a completed final run, layer by layer; older records have none.
+        weights_sha256: SHA-256 of ``model.safetensors`` beside the record of a completed final run.
+        patterns: Weight patterns of the last weights of a completed final run, layer by layer; older records have none.
         starting_weights: What a fine-tuned run took of the weights that it names; older records do not say.
-        data_notes: What a reader of the score must know of the images; None where there is nothing.
+        data_notes: The facts about the images that a reader of the score must know; None where there are none.
         supersedes: SHA-256 of the finished record that this one replaced on purpose.
         grid: Whose grid centres learning rate and weight decay were taken from or tuned around; older records have
             none, and theirs were the study's (``released``).
-        finished_at: UTC, ISO 8601.
+        finished_at: When the run ended, UTC, ISO 8601.
     """
 
     schema_version: Literal[1]
@@ -177,15 +177,17 @@ class RunRecord(Document):
 
 
 class FloorRecord(Document):
-    """A floor for a data set: what needs no training of a network. Lies at ``baselines/<kind>-<data>.json`` of its own
-    repository.
+    """A floor of a data set: a score that needs no trained network.
+
+    It lies at ``baselines/<kind>-<data>.json`` of a repository of its own.
 
     Attributes:
-        kind: ``logistic_regression`` on pixels, or on what an untrained network makes of them (``frozen_backbone``).
+        kind: ``logistic_regression`` on pixels, or ``frozen_backbone``: the same on the features of an untrained
+            network.
         data: The data that it was fitted on; tables show it beside runs of the same name, revision and split rule.
         backbone: The untrained network.
-        seed: Of its initial weights.
-        hyperparameters: Of the estimator.
+        seed: Seed of the initial weights of that network.
+        hyperparameters: Hyper-parameters of the estimator.
         seconds: Wall time of the fit.
         converged: Whether the fit ended before its limit of iterations. Where it did not, the floor may be too low.
             Older records do not say.
@@ -235,28 +237,28 @@ def parse_record(content: bytes, source: str, model: type[R] = RunRecord) -> R:
 
     Args:
         content: UTF-8 JSON.
-        source: What to call it in an error.
-        model: Which kind of record it must be.
+        source: Name of the record for an error.
+        model: The kind of record that it must be.
 
     Raises:
-        InputError: Too large, malformed, inconsistent, or of a newer schema.
+        InputError: The record is too large, malformed, inconsistent, or of a newer schema.
     """
     return parse_document(model, content, source, "record", MAX_BYTES, SCHEMA_VERSION)
 
 
 def read_record(path: Path, source: str) -> RunRecord:
-    """``parse_record`` of a file, of which no more is read than a record can hold.
+    """Reads a file with ``parse_record``; no more of it is read than a record can hold.
 
     Raises:
-        InputError: As ``parse_record``.
-        OSError: It cannot be read.
+        InputError: The record is too large, malformed, inconsistent, or of a newer schema.
+        OSError: The file cannot be read.
     """
     with path.open("rb") as file:
         return parse_record(file.read(MAX_BYTES + 1), source)
 
 
 def wilson_interval(k: int, n: int, z: float = 1.959963984540054) -> tuple[float, float]:
-    """95 % interval of a proportion, in percent (Wilson 1927).
+    """Returns the 95 % interval of a proportion, in percent (Wilson 1927).
 
     Args:
         k: Successes.

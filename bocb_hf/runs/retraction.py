@@ -14,7 +14,7 @@ MAX_BYTES = 10_000
 
 
 class Retraction(Document):
-    """One retracted run. Lies at ``retracted/<first 12 digits of the record's SHA-256>.json`` of its repository."""
+    """The tombstone of a retracted run, at ``retracted/<first 12 digits of the record's SHA-256>.json``."""
 
     schema_version: Literal[1]
     run_id: RunId
@@ -23,15 +23,15 @@ class Retraction(Document):
     retracted_at: UtcTime
 
     def path(self) -> str:
-        """Where it lies in its repository."""
+        """Where the tombstone lies in its repository."""
         return f"retracted/{self.record_sha256[:12]}.json"
 
 
 def make_retraction(record: RunRecord, reason: str) -> Retraction:
-    """The tombstone of a record.
+    """Makes the tombstone of a record.
 
     Raises:
-        InputError: No reason, one that is too long, or one that is not plain text.
+        InputError: There is no reason, or it is too long or not plain text.
     """
     reason = " ".join(reason.split())
     if not 1 <= len(reason) <= 500 or not reason.isprintable():
@@ -49,6 +49,6 @@ def parse_retraction(content: bytes, source: str) -> Retraction:
     """Reads and validates a tombstone.
 
     Raises:
-        InputError: It is not one.
+        InputError: The content is not a valid tombstone.
     """
     return parse_document(Retraction, content, source, "tombstone", MAX_BYTES)

@@ -15,7 +15,8 @@ from bocb_hf.errors import InputError
 from bocb_hf.schema import one_line
 
 MAX_BYTES = 1_000_000
-MAX_VALUES = 50_000  # a card of a thousand runs has half of that; a megabyte of commas would take half a minute
+# a card of a thousand runs has half as many values; to parse a megabyte of commas would take half a minute
+MAX_VALUES = 50_000
 
 
 # YAML 1.1, which PyYAML implements, reads 1e-3 as a string because it has no dot.
@@ -76,10 +77,10 @@ def parse(text: str, source: str) -> Any:
 
     Args:
         text: The document.
-        source: What to call it in an error.
+        source: Name of the document for an error.
 
     Raises:
-        InputError: Too large, too many values, malformed, a duplicate key, an alias or a tag.
+        InputError: The document is too large or malformed, or has too many values, a duplicate key, an alias or a tag.
     """
     if len(text.encode("utf-8", errors="surrogatepass")) > MAX_BYTES:
         raise InputError(f"{source}: larger than {MAX_BYTES} bytes; this is not a file of ours")
@@ -90,7 +91,7 @@ def parse(text: str, source: str) -> Any:
 
 
 def _one_line(error: Exception) -> str:
-    """What is wrong and where; PyYAML's own text takes four lines."""
+    """Says in one line what is wrong and where; PyYAML's own text takes four lines."""
     if isinstance(error, yaml.MarkedYAMLError) and (mark := error.problem_mark) is not None:
         return f"{one_line(str(error.problem))} (line {mark.line + 1}, column {mark.column + 1})"
     return one_line(" ".join(str(error).split()))

@@ -43,17 +43,18 @@ class Verification(Document):
     Attributes:
         level: What was done.
         repository: Where the run lies.
-        run_id: Of the run.
-        record_sha256: Of its record.
-        weights_sha256: Of the weights that were measured: those of the run, or those that training again gave.
+        run_id: Id of the run.
+        record_sha256: SHA-256 of the record of the run.
+        weights_sha256: SHA-256 of the weights that were measured: those of the run, or those that training again gave.
         same_weights: Whether training again gave the weights of the run, byte for byte; None where nothing was trained.
         claimed: Correct test images according to the record.
         measured: Correct test images as measured again.
-        differing: Test images on which the two disagree; None in files from before it was counted for both levels.
-        images: Test images.
+        differing: Test images that are right in one of the two and wrong in the other; None in files from before it was
+            counted for both levels.
+        images: Number of test images.
         tolerance: Largest difference of the two scores that counts as the same, in points.
         measured_on: Device and version of torch.
-        measured_at: UTC.
+        measured_at: When it was measured, UTC.
         measured_by: The Hub's user who measured and proposed it; None in files from before it was kept, and in those
             that were not proposed by ``bocb``.
     """
@@ -91,7 +92,7 @@ class Verification(Document):
         return self.repository.split("/")[0]
 
     def path(self) -> str:
-        """Where it lies in the results data set."""
+        """Where the verification lies in the results data set."""
         return f"verifications/{self.record_sha256[:16]}-{self.level}.json"
 
 
@@ -108,8 +109,8 @@ def make_verification(
 
     Args:
         repository: ``namespace/name`` on the Hub, or the folder of a repository.
-        record: Of a completed final run.
-        right: Shape (N,), in the order of the test split.
+        record: Record of a completed final run.
+        right: Whether each test image is classified correctly, shape (N,), in the order of the test split.
         tolerance: Largest difference of the two scores, in points.
         measured_on: Device and software.
         again: SHA-256 of the weights that training again gave; None where those of the run were measured.
@@ -148,7 +149,7 @@ def make_verification(
 
 
 def _place(repository: str, record: RunRecord) -> str:
-    """Where the run lies; what was measured in a folder is named after it, where its name is one of the run's."""
+    """Where the run lies. A run measured in a folder gets the folder's name, where that is one of the run's names."""
     if not Path(repository).is_dir():
         return repository
     name = Path(repository).resolve().name
@@ -159,13 +160,13 @@ def parse_verification(content: bytes, source: str) -> Verification:
     """Reads and validates a verification.
 
     Raises:
-        InputError: It is not one.
+        InputError: The content is not a valid verification.
     """
     return parse_document(Verification, content, source, "verification", MAX_BYTES)
 
 
 def levels(verifications: Iterable[Verification]) -> Mapping[str, Level]:
-    """The highest level of each record, by its SHA-256; one that is not here is self-reported."""
+    """Returns the highest level of each record by its SHA-256; a record without an entry is self-reported."""
     found: dict[str, Level] = {}
     for item in verifications:
         if _ORDER.index(item.level) > _ORDER.index(found.get(item.record_sha256, "self-reported")):

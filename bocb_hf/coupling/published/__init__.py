@@ -1,4 +1,4 @@
-"""The study's published tables as data. ``README.md`` beside this file tells source, licence and corrections."""
+"""The study's published tables as data. ``README.md`` beside this file states their source, licence and corrections."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bocb_hf.optim import OPTIMIZERS
 
 SOURCE = "Li et al. 2024, arXiv 2410.06373"
 REVISION = "arXiv 2410.06373"
-TRIALS = 3  # averaged in each printed value
+TRIALS = 3  # runs that are averaged in each printed value
 
 Published = Literal["cifar100", "imagenet1k", "coco_pose", "coco_detection"]
 PUBLISHED: tuple[Published, ...] = ("cifar100", "imagenet1k", "coco_pose", "coco_detection")
@@ -28,7 +28,7 @@ _NO_SEEDS = (
 _CONFOUNDED = "A backbone comes with its own recipe and resolution: 'backbone' here means all of them."
 _EPOCHS = "The pre-training optimizer is confounded with epochs (100: SGD, LARS, A3; 300: A2, Adan; 600: A1)."
 _TUNED = "Tuning apparently read the test images; no hyper-parameter table was published."
-# columns of the other tables: short name of the backbone to its row here
+# the short name of a backbone in the columns of the other tables, and the id of its row here
 _TRANSFER = {"VGG": "vgg13_bn", "R-50": "resnet50", "Swin-T": "swin_tiny_patch4_window7_224", "CX-T": "convnext_tiny"}
 _BACKBONES = {row.short: row.id for row in BACKBONES} | _TRANSFER
 _OPTIMIZERS = {row.short: row.id for row in OPTIMIZERS}
@@ -45,7 +45,7 @@ class PublishedSpread:
 
 @dataclass(frozen=True)
 class PublishedRank:
-    """One optimizer's line of Table 4, as printed; 1 is best, ``bocb`` is 0 or 1."""
+    """One optimizer's line of Table 4, as printed; rank 1 is best, and ``bocb`` is 0 or 1."""
 
     performance: int
     hp_robustness: int
@@ -61,7 +61,7 @@ def published(name: Published = "cifar100") -> ScoreTable:
     its id is written like ``resnet50 (A3)``.
 
     Raises:
-        InputError: No such table.
+        InputError: There is no such table.
     """
     if name == "cifar100":
         return _table("cifar100_top1.csv", "", name, "the study's four", "top-1", 10_000, 100, (_CONFOUNDED,))

@@ -16,10 +16,10 @@ from bocb_hf.optim.resolve import resolve_row
 from bocb_hf.optim.row import OptimizerRow
 from bocb_hf.schema import Scalar
 
-BATCH_SIZE = 8  # images of a batch that an estimate of the Hessian is told
-RUN_STEPS = 24  # length of the run, for an optimizer that asks
+BATCH_SIZE = 8  # the batch size that an optimizer is told for its estimate of the Hessian
+RUN_STEPS = 24  # steps of the run, for an optimizer that needs to know them
 SMALL: Mapping[str, tuple[int, ...]] = {"matrix": (4, 3), "vector": (5,), "convolution": (4, 3, 2, 2)}
-# both axes above 16, where AdaFactor factors
+# both axes are longer than 16, so that AdaFactor factors the second moment
 WIDE: Mapping[str, tuple[int, ...]] = {"matrix": (20, 18), "vector": (17,), "convolution": (18, 17, 2, 2)}
 
 
@@ -46,10 +46,10 @@ class Bench:
     """An optimizer over a few tensors.
 
     Attributes:
-        row: Its row.
-        parameters: By name; those with one axis are exempt from decay.
-        optimizer: Over them.
-        steps: Steps done.
+        row: The row of the optimizer.
+        parameters: The tensors by name; those with one axis are exempt from decay.
+        optimizer: The optimizer over these tensors.
+        steps: Number of steps that were taken.
     """
 
     row: OptimizerRow

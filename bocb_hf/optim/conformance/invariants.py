@@ -16,22 +16,23 @@ from bocb_hf.optim.resolve import resolve_row
 from bocb_hf.optim.row import OptimizerRow
 
 NOISE_STEPS = 200
-DECAY_TOLERANCE = 0.3  # of the stated shrinkage; a momentum of 0.95 that decay joins takes 20 of the steps to fill
+# share of the stated shrinkage; where decay joins a momentum of 0.95, that takes 20 of the steps to fill
+DECAY_TOLERANCE = 0.3
 GROWTH_STEPS = 500
 SIZE_STEPS = 100
-LARGEST_GROWTH = 10.0  # of the size of a step, between the first steps and the last, at a constant learning rate
+LARGEST_GROWTH = 10.0  # largest ratio of the last steps' size to that of the first steps, at a constant learning rate
 
 
 def _fixed(bench: Bench, towards: float = 0.0) -> Callable[[], None]:
     """Returns a function that sets gradients of noise, plus ``towards`` times the first values of the parameters.
 
-    They do not depend on where the parameters are, so that two runs with different decay see the same gradients.
+    The gradients do not depend on where the parameters are, so two runs with different decay see the same gradients.
     """
     first = start({name: tuple(p.shape) for name, p in bench.parameters.items()})
 
     def fill() -> None:
         for i, (name, p) in enumerate(bench.parameters.items()):
-            # in the layout of the parameter, as autograd leaves it
+            # the gradient has the memory layout of the parameter, as autograd leaves it
             p.grad = torch.empty_like(p).copy_(cb.noise(p.shape, bench.steps, i) + towards * first[name])
 
     return fill
@@ -62,7 +63,7 @@ def decay(row: OptimizerRow) -> str:
         before = without.values()
         for bench in (with_decay, without):
             bench.step(_fixed(bench, towards=0.5))
-        # the same steps from weights that shrink as stated
+        # the same steps are applied to weights that shrink as stated
         moved = {name: value - before[name] for name, value in without.values().items()}
         expected = {name: value * (1 - lr * weight_decay * share) + moved[name] for name, value in expected.items()}
     found: list[float] = []
@@ -147,7 +148,8 @@ def growth(row: OptimizerRow) -> str:
     after = _numbers(bench)
     require(after == numbers, f"its state grows from {numbers} numbers after 3 steps to {after} after {GROWTH_STEPS}")
     bound = 10 * max(float(v.abs().max()) for v in tensors.values())
-    require(largest <= bound, f"weights grow to {largest:.2g} on slopes that lead to zero")  # NaN fails too
+    # this comparison fails for NaN too
+    require(largest <= bound, f"weights grow to {largest:.2g} on slopes that lead to zero")
     return f"{GROWTH_STEPS} steps: weights up to {largest:.2g}, state constant"
 
 
@@ -202,7 +204,7 @@ def independent(row: OptimizerRow) -> str:
 
 
 def deterministic(row: OptimizerRow) -> str:
-    """The same gradients give the same bits, whatever else has drawn random numbers."""
+    """Equal gradients give equal bits, whatever else has drawn random numbers."""
     ends: list[dict[str, Tensor]] = []
     for seed in (0, 1):
         torch.manual_seed(seed)

@@ -27,9 +27,10 @@ def elementwise(row: OptimizerRow) -> str:
     def fill(bench: Bench, invariant: bool) -> Callable[[], None]:
         def gradients() -> None:
             for i, (name, parameter) in enumerate(bench.parameters.items()):
-                # one sign on average, so that an optimizer which estimates distances sees some
+                # gradients have one sign on average, so that an optimizer which estimates distances sees a distance
                 grad, value = cb.noise(whole[name].shape, bench.steps, i) + 1, whole[name]
-                if invariant:  # as of a scale-invariant weight, which some optimizers treat in their own way
+                # a gradient as that of a scale-invariant weight, which some optimizers treat in their own way
+                if invariant:
                     grad = grad - (grad * value).sum() / value.square().sum() * value
                 parameter.grad = grad[: len(parameter)]
 

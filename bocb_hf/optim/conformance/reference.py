@@ -21,14 +21,14 @@ class Case:
 
     Attributes:
         start: Initial tensors.
-        decays: Weight decay of each.
-        matrices: Whether each is a hidden matrix.
+        decays: Weight decay of each tensor.
+        matrices: Whether each tensor is a hidden matrix.
         gradient: Gradients of all tensors at given values in step t, from 1.
         hessian_gradient: Gradients with sampled labels in step t.
         batch_size: Images of a batch.
         lr: Learning rate at step t, from 1.
-        base_lr: Its peak.
-        steps: How many.
+        base_lr: Peak of the learning rate.
+        steps: Number of steps.
         h: The typed hyper-parameters.
     """
 

@@ -2,7 +2,7 @@
 
 A check takes a row and returns what it found, or raises ``NonConformance``. It raises ``NotApplicable`` where it asks
 for something that the optimizer does not have, and ``Unchecked`` where it could not be run. A row may except itself
-from a check with a reason, which leaves it unchecked too. ``bocb check-optimizer`` runs them all and gives a verdict;
+from a check with a reason, and is then unchecked too. ``bocb check-optimizer`` runs them all and gives a verdict;
 ``tests/optim/test_conformance.py`` runs each for each row.
 """
 
@@ -67,7 +67,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Says what all checks come to, with the exit status of the command: 0, 1 if one fails, 3 if one was not run."""
+    """The verdict over all checks, with the exit status of the command: 0, 1 if one fails, 3 if one was not run."""
 
     text: str
     exit_status: Literal[0, 1, 3]

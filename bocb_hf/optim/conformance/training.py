@@ -123,7 +123,7 @@ def _train(row: OptimizerRow, parts: int, accelerated: bool) -> dict[str, Tensor
     try:
         return _train_with(row, parts, accelerator)
     finally:
-        # an Accelerator's state is shared by the process; runs before and after this one must not see it
+        # the whole process shares the state of an Accelerator; runs before and after this one must not see it
         AcceleratorState._reset_state(reset_partial_state=False)
         GradientState._reset_state()
 

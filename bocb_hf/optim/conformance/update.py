@@ -22,7 +22,7 @@ from bocb_hf.optim.resolve import resolve_hyperparameters
 from bocb_hf.optim.row import OptimizerRow
 from bocb_hf.schema import Scalar
 
-STEPS = 24  # two estimates of a Hessian and two eigenbases lie within
+STEPS = 24  # so many steps hold two estimates of a Hessian and two eigenbases
 
 
 def update(row: OptimizerRow) -> str:
@@ -46,11 +46,11 @@ def compare_with_reference(
     """Runs optimizer and reference over the same gradients, with and without decay, under a falling learning rate.
 
     Args:
-        row: Whose optimizer.
-        reference: Its independent update.
+        row: The row of the optimizer.
+        reference: The independent update of that optimizer.
         tolerance: Largest deviation over the largest distance moved.
-        shapes: Of the tensors, by name.
-        hyperparameters: Over the row's defaults.
+        shapes: Shapes of the tensors, by name.
+        hyperparameters: Hyper-parameters that replace the row's defaults.
 
     Returns:
         The deviations that were found.
@@ -94,7 +94,7 @@ def compare_with_reference(
             cast(Any, bench.optimizer).eval()
             deviations.append(_deviation(bench, expected.evaluated, case))
         for found in deviations:
-            if not found <= tolerance:  # so that NaN fails
+            if not found <= tolerance:  # the comparison is negated so that NaN fails
                 raise cb.NonConformance(
                     f"{kind} gradients with decay {decay}: deviates by {found:.2g} of the distance moved; stated is "
                     f"{tolerance:.0e}"
@@ -132,11 +132,12 @@ def _deviation(bench: Bench, expected: list[Any], case: Case) -> float:
 
 def hyperparameters(row: OptimizerRow) -> str:
     """Every hyper-parameter changes the update, and an unknown one raises."""
-    defaults = dict(row.hyperparameters(**row.checked_with))  # also those that are left out where at their default
+    # this holds hyper-parameters that are left out at their default, too
+    defaults = dict(row.hyperparameters(**row.checked_with))
     tensors = start(cb.SMALL)
 
     def run(**changes: Scalar) -> dict[str, Tensor]:
-        # half of the centre: what leaves the learning rate out differs from what does not, also where that is 1
+        # half of the centre, so that leaving the learning rate out of a formula shows even where the centre is 1
         lr = row.centre("default").lr / 2
         bench = make_bench(row, tensors, weight_decay=0.1, lr=lr, hyperparameters=changes)
 
@@ -144,14 +145,14 @@ def hyperparameters(row: OptimizerRow) -> str:
             cb.fill_noise(bench)()
             tensor = bench.parameters["convolution"]
             assert tensor.grad is not None
-            # as of a scale-invariant weight, which some optimizers treat in their own way
+            # a gradient as that of a scale-invariant weight, which some optimizers treat in their own way
             tensor.grad -= (tensor.grad * tensor).sum() / tensor.square().sum() * tensor.detach()
 
         for _ in range(STEPS):
             with torch.no_grad():
                 bench.step(fill)
         values = bench.values()
-        if "train_eval" in row.needs:  # a hyper-parameter may reach what is evaluated alone
+        if "train_eval" in row.needs:  # a hyper-parameter may change nothing but the weights that are evaluated
             cast(Any, bench.optimizer).eval()
             values |= {f"evaluated {name}": value for name, value in bench.values().items()}
         return values
@@ -172,7 +173,7 @@ def hyperparameters(row: OptimizerRow) -> str:
 
 
 def _other(value: Scalar, annotation: Any) -> Scalar:
-    """Another value that the annotation allows."""
+    """Returns another value that the annotation of a hyper-parameter allows."""
     if isinstance(value, bool):
         return not value
     if isinstance(value, int):
@@ -238,7 +239,7 @@ def group_decay(row: OptimizerRow) -> str:
 
 
 def group_lr(row: OptimizerRow) -> str:
-    """Each group has its learning rate."""
+    """Each group has its own learning rate."""
     if "training.layer_decay" in row.refuses:
         raise NotApplicable("all groups have one learning rate, for training.layer_decay is refused")
     tensors = start(cb.SMALL)

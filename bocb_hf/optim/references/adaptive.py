@@ -1,4 +1,4 @@
-"""Category b of the study: adaptive learning rate, momentum."""
+"""References of the study's category b: adaptive learning rate, momentum."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def adamax(w: Array, g: Array, s: State, t: int, lr: float, wd: float, h) -> Arr
 
 @each
 def nadam(w: Array, g: Array, s: State, t: int, lr: float, wd: float, h) -> Array:
-    """Dozat's update with momentum schedule μ_t."""
+    """Dozat's update of NAdam with the momentum schedule μ_t."""
     g = g + wd * w
     m, v = moments(w, g, s, h)
     mu, following = (h.beta1 * (1 - 0.5 * 0.96 ** (k * h.momentum_decay)) for k in (t, t + 1))

@@ -1,4 +1,4 @@
-"""Rows that were added in 2026."""
+"""References of the rows that were added in 2026."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def _cut(length: int, longest: int) -> list[slice]:
 def distributedshampoo(w: Array, g: Array, s: State, t: int, lr: float, wd: float, h) -> Array:
     """m̂ ×ᵢ (Ĥᵢ + εI)^(−1/2k) block by block, each at the norm of Adam's step there; Adam alone before the roots."""
     shape: list[int] = []
-    for n in reversed(w.shape):  # neighbours merge while their product is small enough
+    for n in reversed(w.shape):  # neighbouring axes merge while the product of their lengths is small enough
         if shape and shape[0] * n <= h.max_dim:
             shape[0] *= n
         else:
@@ -182,7 +182,7 @@ REFERENCES: dict[str, tuple[Reference, float]] = {
     "adamuon": (_adaptive_muon(rows=False), 1e-10),
     "nadamuon": (_adaptive_muon(rows=False), 1e-10),
     "normuon": (_adaptive_muon(rows=True), 1e-10),
-    "scion": (scion, 1e-7),  # 1e-8 is added to root mean squares
+    "scion": (scion, 1e-7),  # the implementation adds 1e-8 to root mean squares
     "splus": (splus, 1e-10),
     # few gradients leave a null space, where a root holds 1e-12 and rounding
     "distributedshampoo": (distributedshampoo, 1e-4),

@@ -1,4 +1,4 @@
-"""Category d of the study: adaptive learning rate, current gradient."""
+"""References of the study's category d: adaptive learning rate, current gradient."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Category c of the study: estimated learning rate, momentum."""
+"""References of the study's category c: estimated learning rate, momentum."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def prodigy(case: Case) -> Trajectory:
             s[i] = beta3 * s[i] + d * d * (1.0 if h.safeguard_warmup else lr) * g
         old, d = d, max(d, h.d_coef * r / sum(np.abs(x).sum() for x in s))
         for i, x in enumerate(values):
-            # the step size is that of before this step's estimate, the ε that of after it
+            # the step size is taken before this step's estimate, ε after it
             values[i] = x * (1 - old * lr * case.decays[i]) - old * lr * m[i] / (np.sqrt(v[i]) + d * h.eps)
     return Trajectory(values)
 

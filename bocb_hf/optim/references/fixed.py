@@ -1,4 +1,4 @@
-"""Category a: fixed learning rate, momentum."""
+"""References of the study's category a: fixed learning rate, momentum."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def sgdm(w: Array, g: Array, s: State, t: int, lr: float, wd: float, h) -> Array
 def project(w: Array, g: Array, step: Array, h) -> tuple[Array, float]:
     """Algorithm 1 of arXiv 2006.08217: removes the radial part of a step where w looks scale-invariant.
 
-    First tried channel by channel, then for the whole tensor.
+    The condition is tried channel by channel first, then for the whole tensor.
     """
     for rows in (w.shape[0], 1):
         wv, gv, sv = (x.reshape(rows, -1) for x in (w, g, step))

@@ -1,4 +1,4 @@
-"""Optimizers that see a tensor as a matrix: Muon, Shampoo, SOAP and Kron."""
+"""References of optimizers that see a tensor as a matrix: Muon, Shampoo, SOAP and Kron."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def kron(case: Case) -> Trajectory:
 
     The probes v are drawn from the generator that the implementation names (seed 1337); all else is numpy.
     """
-    import torch  # for nothing but the draws of the probes
+    import torch  # torch is used for nothing but the draws of the probes
 
     h, source = case.h, random.Random(1337)
     values: list[Array] = [w.copy() for w in case.start]
@@ -131,7 +131,7 @@ def kron(case: Case) -> Trajectory:
             g = grads[i].reshape(shapes[i])
             momenta[i] = h.momentum * momenta[i] + (1 - h.momentum) * g
             mean = momenta[i] / (1 - h.momentum**t)
-            if source.random() < 0.01 and g.ndim > 1:  # balances the factors' scales
+            if source.random() < 0.01 and g.ndim > 1:  # now and then the scales of the factors are balanced
                 tops = np.array([np.abs(q).max() for q in factors[i]])
                 for q, top in zip(factors[i], tops, strict=True):
                     q *= tops.prod() ** (1 / len(tops)) / top

@@ -1,4 +1,4 @@
-"""Element-wise optimizers beside the study's."""
+"""References of element-wise optimizers beside the study's."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bocb_hf.optim.conformance.reference import Array, Case, Reference, State, T
 
 
 def schedulefreeadamw(case: Case) -> Trajectory:
-    """As schedule-free SGD, z moving by g/(√v̂ + ε) + λy."""
+    """The equations of schedule-free SGD, with z moving by g/(√v̂ + ε) + λy."""
     h = case.h
     z, x = [v.copy() for v in case.start], [v.copy() for v in case.start]
     v = [0 * a for a in z]
@@ -77,7 +77,7 @@ def adopt(w: Array, g: Array, s: State, t: int, lr: float, wd: float, h) -> Arra
 
 
 REFERENCES: dict[str, tuple[Reference, float]] = {
-    "schedulefreeadamw": (schedulefreeadamw, 1e-6),  # 1e-15 inside the root
+    "schedulefreeadamw": (schedulefreeadamw, 1e-6),  # the implementation adds 1e-15 inside the root
     "mars": (mars, 1e-11),
     "ademamix": (ademamix, 1e-11),
     "adopt": (adopt, 1e-11),
