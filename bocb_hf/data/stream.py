@@ -55,8 +55,7 @@ class StreamSource:
         self.waited_seconds = 0.0
 
     def steps(self, epoch: int, first_step: int) -> Iterator[list[Batch]]:
-        """Does what ``TrainSource`` says, but the first images are those of the epoch's start, whatever ``first_step``
-        is."""
+        """Does what ``TrainSource`` says, but every ``first_step`` gets the images from the start of the epoch."""
         return time_waits(self, self._steps(epoch, first_step))
 
     def close(self) -> None:
