@@ -136,7 +136,7 @@ def fetch(hub_id: str, file: str, key: str) -> Path:
         key: Configuration key that an error names.
 
     Raises:
-        InputError: The file is neither on the Hub nor in the cache, or the Hub cannot be reached.
+        InputError: The file cannot be got from the Hub and is not in the cache.
     """
     try:
         return Path(hf_hub_download(hub_id, file))

@@ -60,7 +60,7 @@ class BackboneRow:
         pyramid: Reductions of the feature maps that ``features_only=True`` gives at ``counted_at``.
         pyramid_exception: Why the feature maps are no pyramid; empty where they are one.
         compile_exception: Why ``torch.compile(fullgraph=True)`` fails; empty where it works.
-        module: Module of a plug-in whose import registers the architecture with timm; empty otherwise.
+        module: Module of a plug-in whose import registers the architecture with timm; None otherwise.
     """
 
     id: str

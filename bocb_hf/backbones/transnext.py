@@ -310,8 +310,11 @@ class TransNeXt(Pyramid):
         self.apply(_initialise)
 
     def no_weight_decay(self) -> set[str]:
-        """Names that weight decay leaves out, as in the authors' code: embeddings, biases, temperatures of
-        attention."""
+        """Names of attention's embeddings, biases and temperatures, which weight decay leaves out as in the authors'
+        code.
+
+        Those of the position network are among them.
+        """
         exempt = ("query_embedding", "temperature", "local_bias", "token_bias", "position_bias")
         return {name for name, _ in self.named_parameters() if any(part in name for part in exempt)}
 

@@ -93,11 +93,11 @@ def crop_box(
 
 
 def resized_crop(images: Tensor, boxes: Tensor, flips: Tensor, size: int) -> Tensor:
-    """Crops each image to its box, resizes it to a square and mirrors it where ``flips`` is true, by matrix products.
+    """Crops each image to its box, resizes it to a square, and mirrors it where ``flips`` is true.
 
-    There are two matrix products an image. The interpolation is bicubic, over a wider window when the crop shrinks. The
-    result equals ``functional.interpolate(crop, mode="bicubic", antialias=True)`` up to rounding; Pillow's ``resize``
-    rounds once more, between its two passes.
+    This takes two matrix products an image. The interpolation is bicubic, over a wider window when the crop shrinks.
+    The result equals ``functional.interpolate(crop, mode="bicubic", antialias=True)`` up to rounding; Pillow's
+    ``resize`` rounds once more, between its two passes.
 
     Args:
         images: The images, (B, 3, H, W) uint8.
