@@ -112,7 +112,7 @@ def build_backbone(
     """Builds the network on the CPU with weights that depend on (seed, backbone) only.
 
     Args:
-        source: From ``resolve_backbone``.
+        source: Backbone from ``resolve_backbone``.
         num_classes: Classes of the head; a head of another size is drawn anew when fine-tuning.
         image_size: Side of the input in pixels, checked with one forward pass.
         seed: Seed of the initialisation.

@@ -32,7 +32,7 @@ TRANSFORMERS = "transformers:"  # an image classifier of transformers, on the Hu
 
 @dataclass(frozen=True)
 class Definition:
-    """What the name of a backbone stands for.
+    """The definition that the name of a backbone stands for.
 
     Attributes:
         name: The name as records show it; for a local folder, the last part of its path.

@@ -20,7 +20,7 @@ SMALL_IMAGE = 64
 
 @dataclass(frozen=True)
 class SmallInput:
-    """What a row builds for small images in place of its ImageNet network.
+    """The network that a row builds for small images in place of its ImageNet network.
 
     Attributes:
         architecture: timm's model name.
@@ -54,7 +54,7 @@ class BackboneRow:
         counted_at: Number of classes and side in pixels at which ``parameters`` are counted.
         paper_parameters: The published number of parameters in millions, in the form that is published.
         paper_note: Source of the published number, and the reason when it differs by more than 2 %.
-        small_input: What is built for images of up to ``SMALL_IMAGE`` px; None builds the same network.
+        small_input: Network for images of up to ``SMALL_IMAGE`` px; None builds the same network for all sizes.
         sized: Whether the architecture takes ``img_size``, which is then always set.
         smallest: Smallest side in pixels of an image that the backbone takes.
         pyramid: Reductions of the feature maps that ``features_only=True`` gives at ``counted_at``.

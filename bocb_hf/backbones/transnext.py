@@ -310,10 +310,9 @@ class TransNeXt(Pyramid):
         self.apply(_initialise)
 
     def no_weight_decay(self) -> set[str]:
-        """Names of attention's embeddings, biases and temperatures, which weight decay leaves out as in the authors'
-        code.
+        """Names of the parameters that weight decay leaves out, as in the authors' code.
 
-        Those of the position network are among them.
+        They are the embeddings, biases and temperatures of attention, and all parameters of its position network.
         """
         exempt = ("query_embedding", "temperature", "local_bias", "token_bias", "position_bias")
         return {name for name, _ in self.named_parameters() if any(part in name for part in exempt)}

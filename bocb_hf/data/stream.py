@@ -41,7 +41,7 @@ class StreamSource:
 
     Args:
         images: The training split.
-        order: Which images this process takes; for a stream only its seed, sizes and processes matter.
+        order: Order of the images; for a stream, only its seed, its sizes and its processes matter.
         workers: Decoding processes; 0 decodes in this one.
         pin: Put the next steps together in a thread, in page-locked memory, for a GPU.
     """

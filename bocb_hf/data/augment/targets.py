@@ -25,7 +25,7 @@ def loss(logits: Tensor, targets: Tensor, training: TrainingConfig) -> Tensor:
     as in Wightman et al. (2021), which undoes smoothing.
 
     Args:
-        logits: (B, K) float32.
+        logits: Logits, (B, K) float32.
         targets: Labels (B,) int64, for cross-entropy only, or soft targets (B, K).
         training: Training configuration: ``loss``, ``label_smoothing`` and ``bce_target_threshold``.
 
