@@ -1,9 +1,8 @@
 """timm's networks with a stem for small images, registered as ``<timm's name>_small_input``.
 
 The rule is that the stem reduces the image by ``stem_stride``, and all later layers stay as they are. The default, 1,
-is
-the stride in the study's released code at 32 px; 2 is the stride in its paper. An isotropic network has no stages after
-its stem, so its patches shrink instead, from 16 px to 4 px, which is about the same share of the image.
+is the stride in the study's released code at 32 px; 2 is the stride in its paper. An isotropic network has no stages
+after its stem, so its patches shrink instead, from 16 px to 4 px, which is about the same share of the image.
 
 - ResNet, ConvNeXt: one 3×3 convolution in place of the stem's 7×7 or 4×4; no max-pool.
 - DenseNet: one 3×3 convolution without norm or max-pool, as in the released code.

@@ -34,9 +34,8 @@ class TinyResNet(nn.Module):
     """Residual network of basic blocks with a small stem.
 
     The design is that of He et al. (arXiv 1512.03385, Section 4.2) with three stages, batch norm and 1×1 projection
-    shortcuts.
-    The stem is a 3×3 convolution of stride 2 and a max-pool of stride 2, so that a 32 px image enters
-    the stages as 8×8.
+    shortcuts. The stem is a 3×3 convolution of stride 2 and a max-pool of stride 2, so that a 32 px image enters the
+    stages as 8×8.
 
     Args:
         num_classes: Classes of the head; 0 gives pooled features.

@@ -3,8 +3,7 @@
 Each image draws two of 15 operations, with replacement. Each is applied with probability 0.5, at a level that is drawn
 from a normal distribution around the magnitude and clamped to 0..10, in a random direction where there are two
 directions. Areas that an operation uncovers take the mean colour, as in timm's ``transforms_imagenet_train``.
-Resampling
-is bicubic, as in DeiT and in the study's released configurations (timm's default draws bilinear or bicubic).
+Resampling is bicubic, as in DeiT and in the study's released configurations (timm's default draws bilinear or bicubic).
 
 Operations are drawn on the CPU, so that the images can be grouped by operation without waiting for the device.
 """
