@@ -1,4 +1,4 @@
-"""Backbones: rows, definitions and the networks that we write; may import ``runs`` and what lies below it.
+"""Backbones: rows, definitions and networks of our own; this room may import ``runs`` and what lies below it.
 
 Importing this needs no torch; ``bocb_hf.backbones.build`` builds the networks.
 """
@@ -23,7 +23,7 @@ __all__ = [
     "stem_for",
 ]
 
-# The families that the primary contrast calls CNN (shared with the aggregator).
+# The families that the primary contrast counts as CNN; the aggregator uses them too.
 CNN_FAMILIES: frozenset[str] = frozenset({"primary_cnn", "classical_cnn"})
 
 # timm models that `import bocb_hf` registers (bocb_hf/backbones/architectures.py); all others are timm's own.

@@ -10,7 +10,7 @@ from torchvision.models import AlexNet as TorchvisionAlexNet
 
 from bocb_hf.backbones.pyramid import describe_pretrained
 
-SMALLEST = 64  # pixels a side: below 63 the last max-pool gets a map that is smaller than its window
+SMALLEST = 64  # side in pixels; below 63, the last max-pool would get a map smaller than its window
 
 default_cfgs = generate_default_cfgs(
     {"alexnet": describe_pretrained(first_conv="features.0", classifier="classifier.6", min_input_size=(3, 64, 64))}
@@ -34,7 +34,7 @@ class AlexNet(TorchvisionAlexNet):
         self.num_classes = num_classes
         if num_classes == 0:
             self.classifier[6] = nn.Identity()
-        # the maps are taken at the last ReLU before each max-pool, and at the last max-pool
+        # feature maps are taken at the last ReLU before each max-pool, and at the last max-pool
         self.feature_info = [
             {"num_chs": channels, "reduction": reduction, "module": f"features.{layer}"}
             for channels, reduction, layer in ((64, 4, 1), (192, 8, 4), (256, 16, 11), (256, 32, 12))
@@ -60,7 +60,7 @@ class AlexNet(TorchvisionAlexNet):
         return self.features(x)
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """Maps the last map to logits (N, num_classes), or to what the head gets (N, 4096)."""
+        """Maps the last map to logits (N, num_classes), or to the features before the head (N, 4096)."""
         x = self.avgpool(x).flatten(1)  # (N, 9216)
         return self.classifier[:6](x) if pre_logits else self.classifier(x)
 

@@ -1,7 +1,8 @@
-"""Imports every architecture of ours, which registers it with timm.
+"""Imports every architecture of this project, which registers it with timm.
 
-Built with timm's own ``build_model_with_cfg``: a plain wrapper function that drops ``pretrained`` would load random
-weights in silence. This way ``import bocb_hf; timm.create_model("local-dir:...", pretrained=True)`` loads the weights.
+The architectures are built with timm's own ``build_model_with_cfg``, so that
+``import bocb_hf; timm.create_model("local-dir:...", pretrained=True)`` loads the weights. A plain wrapper function that
+drops ``pretrained`` would return random weights without a warning.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Builds what a stranger's record describes, within what its weights can fill.
+"""Builds the network that a stranger's record describes, within the limits of its weights.
 
 A record of a few bytes may ask for a width or a depth that no memory holds. The header of its safetensors file says how
 many numbers there are, so no argument, number of layers or tensor beyond that is built.
@@ -24,14 +24,14 @@ from torch.nn.modules.module import (
 from bocb_hf.errors import InputError
 from bocb_hf.schema import one_line
 
-_LARGEST_ARGUMENT = 4096  # always allowed: more than any size of a kernel, window or vocabulary that goes in no tensor
-_MODULES_A_TENSOR = 50  # activations, dropouts and containers hold no tensor
-_FREE_ELEMENTS = 2**26  # buffers that are not saved, such as masks of windows: 256 MB
+_LARGEST_ARGUMENT = 4096  # always allowed: sizes that no tensor shows (a kernel, a window) are smaller
+_MODULES_A_TENSOR = 50  # more than one, since activations, dropouts and containers hold no tensor
+_FREE_ELEMENTS = 2**26  # numbers in buffers that are not saved, such as masks of windows (256 MB)
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a safetensors file says of its tensors.
+    """The header of a safetensors file, which describes its tensors.
 
     Attributes:
         shapes: Shape of each tensor by its name.
@@ -41,7 +41,7 @@ class Header:
 
     @property
     def elements(self) -> int:
-        """Numbers in the file."""
+        """Number of values in the file."""
         return sum(torch.Size(shape).numel() for shape in self.shapes.values())
 
     @property
@@ -51,25 +51,25 @@ class Header:
 
 
 def read_header(path: Path) -> Header:
-    """Names and shapes without the numbers.
+    """Reads names and shapes of the tensors without their values.
 
     Raises:
-        SafetensorError: The file is none of safetensors.
-        OSError: It cannot be read.
+        SafetensorError: The file is not in the format of safetensors.
+        OSError: The file cannot be read.
     """
     with safe_open(path, framework="pt") as file:
         return Header({name: tuple(file.get_slice(name).get_shape()) for name in file.keys()})  # noqa: SIM118
 
 
 class _BeyondError(InputError):
-    """More was about to be built than the file can fill."""
+    """Error for a network with more modules or numbers than the file can fill."""
 
 
 def check_arguments(args: Mapping[str, Any], header: Header) -> None:
-    """Refuses a number that is larger than anything in the file.
+    """Refuses arguments with a number that is larger than every size in the file.
 
     Raises:
-        InputError: There is one.
+        InputError: There is such a number.
     """
     most = max(header.largest, _LARGEST_ARGUMENT)
     for name, value in args.items():
@@ -93,7 +93,7 @@ def _numbers(value: Any) -> Iterator[float]:
 
 @contextmanager
 def limited(header: Header) -> Iterator[None]:
-    """Inside this context no more layers and numbers are registered with modules than a file can fill.
+    """Inside this context, no more layers and numbers can be registered with modules than a file can fill.
 
     Raises:
         InputError: A network would need more.
@@ -134,13 +134,13 @@ def check_described(build: Callable[[], nn.Module], args: Mapping[str, Any], hea
     An architecture that cannot be built without memory is left to ``limited``.
 
     Args:
-        build: Builds the network on torch's default device.
-        args: What the record says of it.
-        header: Of the weights.
-        beginning: How an error begins.
+        build: Function that builds the network on torch's default device.
+        args: Arguments of the network in the record.
+        header: Header of the weights.
+        beginning: Beginning of an error message.
 
     Raises:
-        InputError: It asks for more than the file can fill, or its tensors are not those of the file.
+        InputError: The network asks for more than the file can fill, or its tensors are not those of the file.
     """
     check_arguments(args, header)
     try:
@@ -149,7 +149,7 @@ def check_described(build: Callable[[], nn.Module], args: Mapping[str, Any], hea
     except _BeyondError:
         raise
     except (InputError, NotImplementedError):
-        return  # the same without "meta" says whether it is the arguments
+        return  # building with memory will say whether the arguments are wrong
     shapes = {name: tuple(tensor.shape) for name, tensor in own.items()}
     if shapes != header.shapes:
         changed = [n for n in sorted(shapes.keys() | header.shapes.keys()) if shapes.get(n) != header.shapes.get(n)]

@@ -22,7 +22,7 @@ from bocb_hf.runs.identity import BackboneIdentity
 from bocb_hf.runs.measurements import StartingWeights
 from bocb_hf.runs.preprocessing import Preprocessing
 
-# what libraries raise for arguments that they cannot use
+# errors that libraries raise for arguments that they cannot use
 _REFUSALS = (TypeError, ValueError, RuntimeError, AssertionError, KeyError, ArithmeticError, AttributeError, IndexError)
 
 
@@ -31,7 +31,7 @@ class BackboneSource:
     """A backbone that can be built.
 
     Attributes:
-        identity: What is built.
+        identity: Identity of the backbone, which says what is built.
         family: Family of the row, or ``unknown``.
         folder: Local folder with the starting weights, if there are any.
         module: Module whose import registers the architecture with timm; None for timm's own.
@@ -44,10 +44,10 @@ class BackboneSource:
 
     @cached_property
     def preprocessing(self) -> Preprocessing | None:
-        """What the starting weights were trained with; None from scratch.
+        """Preprocessing that the starting weights were trained with; None from scratch.
 
         Raises:
-            InputError: The weights do not say it.
+            InputError: The folder of the weights does not say it.
         """
         return None if self.folder is None else read_preprocessing(self.folder, self.identity.architecture)
 
@@ -60,12 +60,12 @@ def resolve_backbone(config: BackboneConfig, drop_path: float, image_size: int) 
 
     Args:
         config: The backbone as the user wrote it.
-        drop_path: Stochastic depth of the setting; 0 leaves the architecture's own.
+        drop_path: Stochastic depth of the setting; 0 keeps the architecture's own.
         image_size: Side of the input in pixels.
 
     Raises:
-        InputError: The weights cannot be found or are not safetensors, or the backbone does not take this size or has
-            no branches to drop.
+        InputError: The weights cannot be found or are not safetensors, the backbone does not take this image size, or
+            it has no branches to drop.
     """
     definition = define_backbone(config.name, image_size)
     architecture, row = definition.architecture, definition.row
@@ -83,7 +83,7 @@ def resolve_backbone(config: BackboneConfig, drop_path: float, image_size: int) 
         check_architecture(folder / "config.json", architecture, row)
         sha256 = hash_files(find_files(folder))
         args = _args_of_weights(folder, architecture, definition.args) | args
-    # a local path stays out of the record; the hash says which weights they were
+    # the record does not show a local path; the hash of the weights identifies them
     pretrained = config.pretrained
     if pretrained is not None and Path(pretrained).is_dir():
         pretrained = "local"
@@ -97,7 +97,7 @@ def resolve_backbone(config: BackboneConfig, drop_path: float, image_size: int) 
 
 
 def _args_of_weights(folder: Path, architecture: str, known: dict[str, Any]) -> dict[str, Any]:
-    """Arguments that the network of these weights was built with, for which the backbone's name has none."""
+    """Arguments that the network of these weights was built with and that the backbone's name does not fix."""
     if architecture.startswith(TRANSFORMERS):
         from bocb_hf.backbones.transformers_classifier import compare_arguments
 
@@ -112,15 +112,15 @@ def build_backbone(
     """Builds the network on the CPU with weights that depend on (seed, backbone) only.
 
     Args:
-        source: From ``resolve_backbone``.
+        source: Backbone from ``resolve_backbone``.
         num_classes: Classes of the head; a head of another size is drawn anew when fine-tuning.
         image_size: Side of the input in pixels, checked with one forward pass.
         seed: Seed of the initialisation.
-        test_image_size: Side of the input in evaluation, likewise checked, where it is another.
+        test_image_size: Side of the input in evaluation in pixels, where it differs; it is checked in the same way.
 
     Raises:
-        InputError: It cannot be built with these arguments, the starting weights are not those of this network, or it
-            does not take one of these image sizes.
+        InputError: The network cannot be built with these arguments, the starting weights are not those of this
+            network, or it does not take one of these image sizes.
     """
     identity = source.identity
     if source.folder is None:
@@ -134,15 +134,15 @@ def build_backbone(
 
 
 def starting_weights(model: nn.Module) -> StartingWeights | None:
-    """What a network from ``build_backbone`` took of given weights; None from scratch."""
+    """Says what a network from ``build_backbone`` took of its starting weights; None from scratch."""
     return getattr(model, "starting_weights", None)
 
 
 def create_from_scratch(identity: BackboneIdentity, num_classes: int, seed: int) -> nn.Module:
-    """The network with random weights, on torch's default device.
+    """Builds the network with random weights, on torch's default device.
 
     Raises:
-        InputError: It cannot be built with these arguments.
+        InputError: The network cannot be built with these arguments.
     """
     torch.manual_seed(seed)
     transformed = identity.architecture.startswith(TRANSFORMERS)
@@ -162,7 +162,7 @@ def create_from_scratch(identity: BackboneIdentity, num_classes: int, seed: int)
 
 
 def _start(source: BackboneSource, folder: Path, num_classes: int, seed: int) -> nn.Module:
-    """The network with its starting weights, and with what it took of them as ``starting_weights``."""
+    """Builds the network with its starting weights; its attribute ``starting_weights`` says what it took of them."""
     identity = source.identity
     where = str(folder) if identity.pretrained == "local" else str(identity.pretrained)
 
@@ -183,7 +183,7 @@ def _start(source: BackboneSource, folder: Path, num_classes: int, seed: int) ->
         except InputError:
             raise
         except _REFUSALS as error:
-            create_from_scratch(identity, num_classes, seed)  # says so if the arguments are what is wrong
+            create_from_scratch(identity, num_classes, seed)  # raises an error of its own if the arguments are wrong
             raise InputError(
                 f"backbone.pretrained: the weights of {where} cannot be loaded into {identity.architecture!r}: {error}"
             ) from error

@@ -1,4 +1,4 @@
-"""From a backbone's name to what is built: a row, a timm name, a timm model on the Hub, or one of transformers."""
+"""Finds what a backbone's name stands for: a row, a timm model (by name or on the Hub), or a transformers model."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ TRANSFORMERS = "transformers:"  # an image classifier of transformers, on the Hu
 
 @dataclass(frozen=True)
 class Definition:
-    """What the name of a backbone stands for.
+    """The definition that the name of a backbone stands for.
 
     Attributes:
-        name: The name as records show it; a local folder by its last part.
+        name: The name as records show it; for a local folder, the last part of its path.
         architecture: timm's model name, or ``transformers:`` and the model type.
-        args: Arguments that build it, plain JSON values.
-        row: The row that it comes from; None where there is none.
+        args: Arguments that build the network, plain JSON values.
+        row: Row of the backbone; None where it has none.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Definition:
 
     @property
     def drop_path_key(self) -> str | None:
-        """The argument of stochastic depth; None where there is nothing to drop."""
+        """Name of the argument of stochastic depth; None where there are no branches to drop."""
         if self.row is not None and not self.row.has_drop_path:
             return None
         if self.architecture.startswith(TRANSFORMERS) and "drop_path_rate" not in self.args:
@@ -60,7 +60,7 @@ def check_backbone(name: str) -> None:
     """Accepts a row's id, any timm model name, ``hf-hub:<org>/<name>`` or ``transformers:<id or folder>``.
 
     Raises:
-        InputError: It is none of them; the message suggests the closest name.
+        InputError: The name is none of these; the message suggests the closest name.
     """
     if name in BACKBONES or timm.is_model(name):
         return
@@ -79,12 +79,12 @@ def define_backbone(name: str, image_size: int) -> Definition:
     """Says what is built for a name and an image size; only a row knows a small-image stem.
 
     Args:
-        name: A name that ``check_backbone`` accepts. Of a model on the Hub or in a folder config.json is read, but not
-            its weights.
+        name: A name that ``check_backbone`` accepts. For a model on the Hub or in a folder, config.json is read, but
+            not the weights.
         image_size: Side of the input in pixels.
 
     Raises:
-        InputError: The name is unknown, its configuration cannot be had, or the backbone does not take this size.
+        InputError: The name is unknown, its configuration cannot be read, or the backbone does not take this size.
     """
     check_backbone(name)
     if name in BACKBONES:
@@ -95,7 +95,7 @@ def define_backbone(name: str, image_size: int) -> Definition:
     if name.startswith(HUB):
         return _define_timm(name)
     if name.startswith(TRANSFORMERS):
-        # transformers is imported for those who ask for it only: it takes seconds
+        # transformers is imported only for its own models, since the import takes seconds
         from bocb_hf.backbones.transformers_classifier import read_definition
 
         source = name.removeprefix(TRANSFORMERS)
@@ -123,20 +123,20 @@ def _define_timm(name: str) -> Definition:
             f"backbone.name: {name!r} takes images of {given['in_chans']} channels, and images are read as RGB; take a "
             "model of 3 channels"
         )
-    # the number of classes and what else the configuration of a run decides comes from there
+    # the number of classes and the other reserved arguments are decided by the configuration of the run
     return Definition(name, architecture, {key: value for key, value in given.items() if key not in RESERVED_ARGS})
 
 
 def fetch(hub_id: str, file: str, key: str) -> Path:
-    """A file of a model repository on the Hub, or of its cache.
+    """Gets a file of a model repository from the Hub, or from the cache of the Hub.
 
     Args:
         hub_id: ``<organisation>/<name>``.
-        file: Its path in the repository.
-        key: The configuration key to name in an error.
+        file: Path of the file in the repository.
+        key: Configuration key that an error names.
 
     Raises:
-        InputError: It cannot be had.
+        InputError: The file cannot be got from the Hub and is not in the cache.
     """
     try:
         return Path(hf_hub_download(hub_id, file))
@@ -145,7 +145,7 @@ def fetch(hub_id: str, file: str, key: str) -> Path:
 
 
 def _explain(error: Exception) -> str:
-    """Why a file of the Hub cannot be had, and what to do."""
+    """Explains why a file could not be got from the Hub, and what to do."""
     if isinstance(error, LocalEntryNotFoundError | OfflineModeIsEnabled | ConnectionError | TimeoutError):
         return (
             f"it is not in the cache ({HF_HUB_CACHE}), and there is no connection (or HF_HUB_OFFLINE is set); run this "

@@ -1,7 +1,8 @@
 """The S12 MetaFormers (Yu et al., arXiv 2210.13452), from timm's MetaFormer class.
 
-They differ in the token mixer only: identity, pooling, separable convolution, attention, or convolution then attention.
-timm registers PoolFormerV2-S12 itself; here it is once more, under another name, for its small-image stem.
+They differ only in the token mixer: identity, pooling, separable convolution, attention, or convolution in the first
+stages and attention in the last. timm registers PoolFormerV2-S12 itself; it is registered here once more under another
+name, for its small-image stem.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from torch import nn
 
 from bocb_hf.backbones.pyramid import build_pyramid, describe_pretrained, stage_reductions
 
-# token mixer and its norm; attention works on (N, L, C), the others on (N, C, H, W)
+# each token mixer with its norm; attention works on (N, L, C), the others on (N, C, H, W)
 MIXERS: dict[str, tuple[type[nn.Module], type[nn.Module]]] = {
     "identity": (nn.Identity, GroupNorm1NoBias),
     "pooling": (Pooling, GroupNorm1NoBias),
@@ -54,8 +55,8 @@ class MetaFormerS12(MetaFormer):
         mixers: Token mixer of each stage, keys of ``MIXERS``.
         depths: Blocks of each stage.
         dims: Channels of each stage; they differ, as timm's class shrinks the map only where they do.
-        stem_stride: 4: the paper's 7×7 stem; 2 or 1, for small images: a 3×3 one.
-        **kwargs: Of timm's class.
+        stem_stride: Stride of the stem: 4 gives the paper's 7×7 stem; 2 or 1, for small images, gives a 3×3 stem.
+        **kwargs: Further arguments of timm's class.
     """
 
     def __init__(
@@ -88,7 +89,7 @@ class MetaFormerS12(MetaFormer):
 
 
 def _build(variant: str, pretrained: bool, mixers: Sequence[str], mlp_head: bool, kwargs: dict[str, Any]) -> nn.Module:
-    # without a convolution or attention the paper ends in a linear head
+    # the paper's networks without convolution or attention end in a linear head
     depths = kwargs.pop("depths", DEPTHS)
     options = {"mixers": mixers, "use_mlp_head": mlp_head} | kwargs
     return build_pyramid(MetaFormerS12, variant, pretrained, depths, **options)

@@ -1,4 +1,4 @@
-"""MogaNet: convolutions of several orders, gated (Li et al., arXiv 2211.03295).
+"""MogaNet, a network of gated convolutions of several orders (Li et al., arXiv 2211.03295).
 
 Equations and widths are the paper's; what it leaves open follows the authors' code (github.com/Westlake-AI/MogaNet,
 Apache-2.0; this is an implementation of our own). With the same weights the outputs of both are equal.
@@ -32,7 +32,7 @@ default_cfgs = generate_default_cfgs({"moganet_small": describe_pretrained(first
 
 
 class ChannelScale(nn.Module):
-    """A learned factor a channel of a map (N, C, H, W); one-dimensional, so weight decay leaves it alone."""
+    """Learned factor of each channel of a map (N, C, H, W); it is one-dimensional, so weight decay leaves it alone."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -45,8 +45,8 @@ class ChannelScale(nn.Module):
 class MultiOrderConv(nn.Module):
     """Depth-wise convolutions of three reaches over 1/8, 3/8 and 4/8 of the channels (Section 4.2).
 
-    All channels go through a 5×5; the second group then through a 5×5 of dilation 2, the third through a 7×7 of
-    dilation 3; a 1×1 mixes them.
+    All channels go through a 5×5 convolution. The second group then goes through a 5×5 convolution of dilation 2, and
+    the third through a 7×7 convolution of dilation 3. A 1×1 convolution mixes all groups.
     """
 
     def __init__(self, channels: int) -> None:
@@ -66,10 +66,9 @@ class MultiOrderConv(nn.Module):
 
 
 class GatedAggregation(nn.Module):
-    """The token mixer: feature decomposition, then SiLU(gate) · SiLU(multi-order context)
-    (Section 4.2).
+    """The token mixer: feature decomposition, then SiLU(gate) · SiLU(multi-order context) (Section 4.2).
 
-    The authors' code adds the input to the output, inside the block's own shortcut; so does this.
+    The input is added to the output, inside the block's own shortcut, as in the authors' code.
     """
 
     def __init__(self, channels: int) -> None:
@@ -82,7 +81,7 @@ class GatedAggregation(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.project_in(x)  # (N, C, H, W)
-        # this raises what differs from the channel's mean, since trivial interactions are global averages
+        # this emphasises differences from the channel's mean, since trivial interactions are global averages
         y = functional.silu(y + self.decompose(y - y.mean(dim=(2, 3), keepdim=True)))
         return x + self.project_out(functional.silu(self.gate(y)) * functional.silu(self.context(y)))
 
@@ -106,7 +105,7 @@ class ChannelAggregation(nn.Module):
 
 
 class MogaBlock(nn.Module):
-    """Batch norm before each half, LayerScale and stochastic depth after it."""
+    """A block of two halves, each with batch norm before it, and LayerScale and stochastic depth after it."""
 
     def __init__(self, channels: int, ratio: int, drop_rate: float, drop_path: float) -> None:
         super().__init__()
@@ -124,7 +123,7 @@ class MogaBlock(nn.Module):
 
 
 class MogaNet(Pyramid):
-    """MogaNet.
+    """The MogaNet classifier.
 
     Args:
         num_classes: Classes of the head; 0 gives pooled features.
@@ -132,7 +131,7 @@ class MogaNet(Pyramid):
         widths: Channels of each stage, multiples of 8.
         depths: Blocks of each stage.
         ratios: Expansion of each stage's feed-forward part.
-        stem_stride: Reduction of the stem of two 3×3 convolutions: 4 in the paper; 2 or 1 for small images.
+        stem_stride: Reduction by the stem of two 3×3 convolutions: 4 in the paper, 2 or 1 for small images.
         drop_rate: Dropout in the feed-forward part, as in the authors' code.
         drop_path_rate: Stochastic depth of the last block, rising linearly from 0.
     """
@@ -170,7 +169,7 @@ class MogaNet(Pyramid):
 
 
 def _initialise(module: nn.Module) -> None:
-    """Draws convolutions from N(0, 2/fan-out), the head from a truncated N(0, 0.02²); biases start at 0.
+    """Draws convolutions from N(0, 2/fan-out) and the head from a truncated N(0, 0.02²), and sets biases to 0.
 
     The authors' code does the same.
     """
@@ -185,6 +184,6 @@ def _initialise(module: nn.Module) -> None:
 
 @register_model
 def moganet_small(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """MogaNet-S."""
+    """MogaNet-S of the paper."""
     depths = kwargs.pop("depths", (2, 3, 12, 2))
     return build_pyramid(MogaNet, "moganet_small", pretrained, depths, **kwargs)

@@ -1,4 +1,4 @@
-"""Where starting weights lie, what they are weights of, and the preprocessing that they were trained with."""
+"""Finds starting weights, and reads their architecture and the preprocessing that they were trained with."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _PILLOW: dict[int, Interpolation] = {0: "nearest", 1: "lanczos", 2: "bilinear", 
 
 
 def fetch_weights(pretrained: str, architecture: str, row: BackboneRow | None) -> Path:
-    """Folder with ``config.json`` and safetensors for a local directory, a Hub id or a timm tag.
+    """Finds or fetches the folder with ``config.json`` and safetensors of a local directory, a Hub id or a timm tag.
 
     Raises:
-        InputError: It has not both, cannot be fetched, or is a tag that timm does not know.
+        InputError: One of the files is missing, they cannot be fetched, or timm does not know the tag.
     """
     folder = Path(pretrained)
     if folder.is_dir():
@@ -49,7 +49,7 @@ def fetch_weights(pretrained: str, architecture: str, row: BackboneRow | None) -
                 f"backbone.pretrained: no folder and no timm tag {pretrained!r} for {architecture!r}; "
                 f"known tags: {options}{_about_stem(architecture, row)}"
             )
-        # timm's rows name either a repository or only its namespace, "timm/"
+        # timm's pretrained configurations name either a repository or only its namespace, "timm/"
         hub_id = str(getattr(timm.get_pretrained_cfg(tagged), "hf_hub_id", None) or "timm/")
         hub_id = hub_id + tagged if hub_id.endswith("/") else hub_id
     config = fetch(hub_id, "config.json", "backbone.pretrained")
@@ -63,7 +63,7 @@ def fetch_weights(pretrained: str, architecture: str, row: BackboneRow | None) -
         for name in read_index(index):
             fetch(hub_id, name, "backbone.pretrained")
     if architecture.startswith(TRANSFORMERS):
-        with suppress(InputError):  # a run that needs its preprocessing is told that there is none
+        with suppress(InputError):  # a run that needs the preprocessing gets an error later
             fetch(hub_id, PROCESSOR, "backbone.pretrained")
     return config.parent
 
@@ -72,7 +72,7 @@ def check_architecture(path: Path, architecture: str, row: BackboneRow | None) -
     """Compares a configuration with what is built: other weights must not be trained under this backbone's name.
 
     Raises:
-        InputError: It is of another architecture, or no configuration.
+        InputError: The file describes another architecture, or is no configuration.
     """
     if architecture.startswith(TRANSFORMERS):
         from bocb_hf.backbones.transformers_classifier import check_model_type
@@ -91,7 +91,7 @@ def check_architecture(path: Path, architecture: str, row: BackboneRow | None) -
 
 
 def _about_stem(architecture: str, row: BackboneRow | None) -> str:
-    """Why ImageNet weights do not fit, where that is the small-image stem."""
+    """Explains that ImageNet weights do not fit because of the small-image stem; empty where that is not the reason."""
     if row is None or architecture == row.architecture:
         return ""
     return (
@@ -101,12 +101,12 @@ def _about_stem(architecture: str, row: BackboneRow | None) -> str:
 
 
 def read_timm_config(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """timm's description of a checkpoint, and the arguments that its network was built with.
+    """Reads timm's description of a checkpoint, and the arguments that its network was built with.
 
-    Arguments that have another home in a configuration (stochastic depth, classes) are left out.
+    Arguments that a configuration sets elsewhere (stochastic depth, classes) are left out.
 
     Raises:
-        InputError: config.json is not timm's.
+        InputError: The file config.json is not in timm's form.
     """
     try:
         described, _, args = load_model_config_from_path(folder)
@@ -119,10 +119,10 @@ def read_timm_config(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def read_preprocessing(folder: Path, architecture: str) -> Preprocessing:
-    """Mean, standard deviation and interpolation that a checkpoint was trained with.
+    """Reads mean, standard deviation and interpolation that a checkpoint was trained with.
 
     Raises:
-        InputError: The folder does not say, or says something that cannot be done here.
+        InputError: The folder does not say them, or says something that this project cannot do.
     """
     name = PROCESSOR if architecture.startswith(TRANSFORMERS) else "config.json"
     other = "or set data.normalization=data to use those of the data"
@@ -150,13 +150,13 @@ def read_preprocessing(folder: Path, architecture: str) -> Preprocessing:
 
 
 def _read_processor(config: Mapping[str, Any]) -> Preprocessing:
-    """Of an image processor of transformers, whose defaults are to scale to 0..1 and to normalise."""
+    """Reads the configuration of transformers' image processors, which by default scale to 0..1 and normalise."""
     if config.get("do_flip_channel_order"):
         raise ValueError("it swaps red and blue, and images are read as RGB here")
     mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
     if config.get("do_normalize", True):
         mean, std = config["image_mean"], config["image_std"]
-    # (pixel · factor - offset - mean) / std, with pixels in 0..255, as (pixel / 255 - mean') / std'
+    # (pixel · factor - offset - mean) / std, with pixels in 0..255, is written as (pixel / 255 - mean') / std'
     factor = float(config.get("rescale_factor", 1 / 255)) if config.get("do_rescale", True) else 1.0
     offset = 1.0 if config.get("rescale_offset") else 0.0
     scale = 1.0 if math.isclose(factor, 1 / 255) else 255 * factor

@@ -1,4 +1,4 @@
-"""What the hierarchical architectures that we write share: a stem, stages, pooling, and a linear head, as timm expects.
+"""The frame of this project's hierarchical architectures: stem, stages, pooling and linear head, as timm expects.
 
 The stem and each stage keep the layout (N, C, H, W), so timm's ``features_only=True`` cuts a feature pyramid out of any
 of them.
@@ -16,14 +16,14 @@ from torch import Tensor, nn
 
 
 class Pyramid(nn.Module):
-    """A classifier of stages whose maps shrink.
+    """A classifier of stages whose feature maps shrink.
 
     Args:
-        stem: Maps images (N, in_chans, H, W) to (N, widths[0], H/stem_reduction, W/stem_reduction).
-        stages: Stage i gives (N, widths[i], H/reductions[i], W/reductions[i]).
-        widths: Channels of each stage.
-        reductions: Input pixels a side of a position in each stage's map.
-        head_norm: Applied to the pooled features (N, widths[-1]).
+        stem: Module that maps images (N, in_chans, H, W) to (N, widths[0], H/stem_reduction, W/stem_reduction).
+        stages: Modules in a row; stage i gives (N, widths[i], H/reductions[i], W/reductions[i]).
+        widths: Number of channels of each stage.
+        reductions: Side in input pixels of one position in each stage's map.
+        head_norm: Norm that is applied to the pooled features (N, widths[-1]).
         num_classes: Classes of the head; 0 gives the pooled features.
         drop_rate: Dropout before the head.
     """
@@ -88,7 +88,7 @@ def split_stem_stride(stem_stride: int) -> tuple[int, int]:
     """Strides of a stem of two convolutions: 4 is 2 × 2, 2 is 2 × 1, 1 is 1 × 1.
 
     Raises:
-        ValueError: It is none of these.
+        ValueError: The stride is none of these.
     """
     strides = {4: (2, 2), 2: (2, 1), 1: (1, 1)}
     if stem_stride not in strides:
@@ -114,6 +114,6 @@ def describe_pretrained(input_size: int = 224, **kwargs: Any) -> dict[str, Any]:
 def build_pyramid(
     model: Callable[..., nn.Module], variant: str, pretrained: bool, depths: Sequence[int], **kwargs: Any
 ) -> nn.Module:
-    """timm's builder with one feature map a stage."""
+    """Builds a model through timm's builder, with one feature map for each stage."""
     features = {"out_indices": tuple(range(len(depths))), "flatten_sequential": True}
     return build_model_with_cfg(model, variant, pretrained, feature_cfg=features, depths=depths, **kwargs)

@@ -20,11 +20,11 @@ SMALL_IMAGE = 64
 
 @dataclass(frozen=True)
 class SmallInput:
-    """What a row builds for small images in place of its ImageNet network.
+    """The network that a row builds for small images in place of its ImageNet network.
 
     Attributes:
         architecture: timm's model name.
-        args: Arguments for it beside ``num_classes`` and, where the row says so, ``img_size``; plain JSON values.
+        args: Arguments of the model beside ``num_classes`` and, where the row says so, ``img_size``; plain JSON values.
     """
 
     architecture: str
@@ -36,31 +36,31 @@ class BackboneRow:
     """One backbone.
 
     Attributes:
-        id: Its name here: timm's own name where timm has the backbone.
-        short: Its name in a table column.
+        id: Name of the backbone in this project; it is timm's own name where timm has the backbone.
+        short: Name of the backbone in a table column.
         family: Family of the study; the primary contrast compares families.
         year: Year of the paper, as in the study's table.
         stage_wise: Design across stages: ``hierarchical`` or ``isotropic``; ``patchify`` where the stem cuts patches.
         block_wise: Design of a block (``basic``, ``bottleneck``, ``MetaFormer`` ...).
         operator: The token mixer.
         residual: How the shortcut is joined; ``-`` where there is none.
-        architecture: timm's model name that is built.
+        architecture: Name of the timm model that is built.
         parameters: Exact parameter count in the form that is trained, with the classes and at the image size of
             ``counted_at``; pinned by a test.
-        image_size: Side of the square input in pixels: the study's on CIFAR-100, or the tiny row's own.
-        source: Where the definition comes from.
-        args: Arguments for it beside ``num_classes``; plain JSON values.
+        image_size: Side of the square input in pixels: that of the study on CIFAR-100, or a tiny row's own.
+        source: Source of the definition.
+        args: Arguments of the model beside ``num_classes``; plain JSON values.
         setting: The study's training setting on CIFAR-100; None for a tiny row.
-        counted_at: (classes, pixels) of ``parameters``.
-        paper_parameters: The published figure in millions, in the form that is published.
-        paper_note: Where that figure is from, and the reason when it differs by more than 2 %.
-        small_input: What is built for images of up to ``SMALL_IMAGE`` px; None builds the same network.
-        sized: The architecture takes ``img_size``, which is then always set.
-        smallest: Smallest side of an image that it takes, in pixels.
+        counted_at: Number of classes and side in pixels at which ``parameters`` are counted.
+        paper_parameters: The published number of parameters in millions, in the form that is published.
+        paper_note: Source of the published number, and the reason when it differs by more than 2 %.
+        small_input: Network for images of up to ``SMALL_IMAGE`` px; None builds the same network for all sizes.
+        sized: Whether the architecture takes ``img_size``, which is then always set.
+        smallest: Smallest side in pixels of an image that the backbone takes.
         pyramid: Reductions of the feature maps that ``features_only=True`` gives at ``counted_at``.
-        pyramid_exception: Why these are no pyramid; empty where they are one.
+        pyramid_exception: Why the feature maps are no pyramid; empty where they are one.
         compile_exception: Why ``torch.compile(fullgraph=True)`` fails; empty where it works.
-        module: For a plug-in: the module whose import registers the architecture with timm.
+        module: Module of a plug-in whose import registers the architecture with timm; None otherwise.
     """
 
     id: str
@@ -97,10 +97,11 @@ class BackboneRow:
 def stem_for(row: BackboneRow, image_size: int) -> tuple[str, dict[str, Any]]:
     """Says what a row builds for images of a size, by the small-image rule.
 
-    The study reduces the stem's down-sampling at 32 px, to 1/2 instead of 1/8 in print and to 1 in its released code,
-    and builds the ImageNet network at 224 px. Here a row's small-image stem is built up to ``SMALL_IMAGE`` px. Its
-    stride is 1, as in the released code, which the published numbers come from; ``backbone.args={"stem_stride": 2}``
-    is the print. Networks that cut patches cut them of 4 px instead of 16, or 1 instead of 4.
+    At 32 px, the study reduces the stem's down-sampling: to 1/2 instead of 1/8 in its paper, and to 1 in its released
+    code. At 224 px it builds the ImageNet network. Here a row's small-image stem is built for images of up to
+    ``SMALL_IMAGE`` px. Its stride is 1, as in the released code, which the published numbers come from;
+    ``backbone.args={"stem_stride": 2}`` gives the paper's. Networks that cut patches use patches of 4 px instead of 16,
+    or of 1 instead of 4.
 
     Args:
         row: The backbone.

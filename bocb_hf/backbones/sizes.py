@@ -1,4 +1,4 @@
-"""Which arguments make an architecture of timm take images of another size."""
+"""Finds arguments with which an architecture of timm takes images of another size."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from bocb_hf.backbones.definition import TRANSFORMERS
 from bocb_hf.backbones.row import SMALL_IMAGE
 from bocb_hf.runs.identity import BackboneIdentity
 
-_PATCHES_A_SIDE = 8  # that a small image is cut into, as in the rows that cut 32 px into patches of 4
+_PATCHES_A_SIDE = 8  # patches along a side of a small image, as in the rows that cut 32 px into patches of 4
 
 
 def suggest_size(model: nn.Module, identity: BackboneIdentity, num_classes: int, side: int) -> str:
-    """The end of a message: arguments with which this architecture takes the size, tried without memory or arithmetic.
+    """The end of an error message: arguments with which this architecture takes the size, tried on torch's meta device.
 
     Args:
-        model: The network that does not take it.
-        identity: What it was built from.
-        num_classes: Classes of the head.
+        model: The network that does not take the size.
+        identity: Identity that the network was built from.
+        num_classes: Number of classes of the head.
         side: Side of the input in pixels.
     """
     if identity.architecture.startswith(TRANSFORMERS):
@@ -43,7 +43,7 @@ def suggest_size(model: nn.Module, identity: BackboneIdentity, num_classes: int,
 
 
 def _candidates(model: nn.Module, known: dict[str, Any], side: int) -> Iterator[dict[str, Any]]:
-    """Arguments to try: the image size, with smaller patches first where the image is small, and smaller windows."""
+    """Yields arguments to try: the image size, for small images with smaller patches first, and smaller windows."""
     parameters = inspect.signature(type(model).__init__).parameters
     sized = {"img_size": side} if "img_size" in parameters else {}
     if not sized:

@@ -1,8 +1,8 @@
 """timm's networks with a stem for small images, registered as ``<timm's name>_small_input``.
 
-The rule: the stem reduces the image by ``stem_stride``, and all later layers stay as they are. 1 is what the study's
-released code does at 32 px (and the default); 2 is what the paper prints. An isotropic network has no stages after its
-stem, so its patches shrink instead, from 16 px to 4 px: about the same share of the image.
+The rule is that the stem reduces the image by ``stem_stride``, and all later layers stay as they are. The default, 1,
+is the stride in the study's released code at 32 px; 2 is the stride in its paper. An isotropic network has no stages
+after its stem, so its patches shrink instead, from 16 px to 4 px, which is about the same share of the image.
 
 - ResNet, ConvNeXt: one 3×3 convolution in place of the stem's 7×7 or 4×4; no max-pool.
 - DenseNet: one 3×3 convolution without norm or max-pool, as in the released code.
@@ -11,7 +11,8 @@ stem, so its patches shrink instead, from 16 px to 4 px: about the same share of
 - Mixer: the patch size.
 
 Architectures of ours (``moganet``, ``unireplknet``, ``transnext``, the S12 MetaFormers) take ``stem_stride``
-themselves; timm's ViT and Swin take ``patch_size`` and ``img_size``. VGG has no stem to change, and AlexNet's stays.
+themselves; timm's ViT and Swin take ``patch_size`` and ``img_size``. VGG has no stem to change, and AlexNet keeps its
+stem.
 """
 
 from __future__ import annotations
@@ -84,14 +85,14 @@ def _make(base: str, shrink: Shrink, stem_reduction: int, stem_stride: int = 1, 
     """timm's network with its stem replaced.
 
     Args:
-        base: timm's name.
-        shrink: Gives it a stem of some stride.
-        stem_reduction: What timm's stem reduces the image by.
-        stem_stride: What the new stem reduces it by: 1 or 2; timm's own reduction leaves timm's stem.
-        **kwargs: Of timm's model.
+        base: timm's name of the network.
+        shrink: Function that gives the network a stem of some stride.
+        stem_reduction: Factor by which timm's stem reduces the image.
+        stem_stride: Factor by which the new stem reduces it, 1 or 2; timm's own factor keeps timm's stem.
+        **kwargs: Further arguments of timm's model.
 
     Raises:
-        ValueError: Another stride.
+        ValueError: The stride is another one.
     """
     if stem_stride not in (1, 2, stem_reduction):
         raise ValueError(f"stem_stride must be 1, 2 or that of {base} itself, {stem_reduction}; not {stem_stride}")
@@ -100,7 +101,8 @@ def _make(base: str, shrink: Shrink, stem_reduction: int, stem_stride: int = 1, 
         return cast(nn.Module, model)
     shrink(model, stem_stride)
     for info in model.feature_info:
-        # a map from within the old stem (at 2 of its 4) now comes after the only convolution of the new one
+        # a feature map inside the old stem (after a reduction by 2 of 4) now comes after the only convolution of the
+        # new stem
         info["reduction"] = max(info["reduction"] * stem_stride // stem_reduction, stem_stride)
     return cast(nn.Module, model)
 
@@ -114,50 +116,50 @@ def _build(
 
 @register_model
 def resnet50_small_input(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """ResNet-50, stem 3×3, no max-pool."""
+    """ResNet-50 with a 3×3 stem and no max-pool."""
     return _build("resnet50", _shrink_resnet, 4, pretrained, kwargs)
 
 
 @register_model
 def resnet101_small_input(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """ResNet-101, stem 3×3, no max-pool."""
+    """ResNet-101 with a 3×3 stem and no max-pool."""
     return _build("resnet101", _shrink_resnet, 4, pretrained, kwargs)
 
 
 @register_model
 def densenet121_small_input(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """DenseNet-121, stem 3×3, no norm and no max-pool in it."""
+    """DenseNet-121 with a 3×3 stem that has no norm and no max-pool."""
     return _build("densenet121", _shrink_densenet, 4, pretrained, kwargs, flatten_sequential=True)
 
 
 @register_model
 def mobilenetv2_100_small_input(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """MobileNetV2, stem stride 1."""
+    """MobileNetV2 with a stem of stride 1."""
     return _build("mobilenetv2_100", _stride_efficientnet, 2, pretrained, kwargs, feature_cls="getter")
 
 
 @register_model
 def efficientnet_b0_small_input(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """EfficientNet-B0, stem stride 1."""
+    """EfficientNet-B0 with a stem of stride 1."""
     return _build("efficientnet_b0", _stride_efficientnet, 2, pretrained, kwargs, feature_cls="getter")
 
 
 @register_model
 def repvgg_a1_small_input(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """RepVGG-A1, stem stride 1."""
+    """RepVGG-A1 with a stem of stride 1."""
     return _build("repvgg_a1", _stride_repvgg, 2, pretrained, kwargs, flatten_sequential=True)
 
 
 @register_model
 def convnext_tiny_small_input(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """ConvNeXt-T, stem 3×3."""
+    """ConvNeXt-T with a 3×3 stem."""
     features = {"out_indices": (0, 1, 2, 3), "flatten_sequential": True}
     return _build("convnext_tiny", _shrink_convnext, 4, pretrained, kwargs, **features)
 
 
 @register_model
 def convnextv2_tiny_small_input(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """ConvNeXtV2-T, stem 3×3."""
+    """ConvNeXtV2-T with a 3×3 stem."""
     features = {"out_indices": (0, 1, 2, 3), "flatten_sequential": True}
     return _build("convnextv2_tiny", _shrink_convnext, 4, pretrained, kwargs, **features)
 

@@ -1,7 +1,8 @@
-"""Starting weights: tensors of safetensors files, and whether a network really took them.
+"""Reads starting weights from safetensors files, and checks whether a network really took them.
 
 timm turns ``strict`` off when the head's size differs, which is the normal case of fine-tuning, and transformers draws
-anew whatever it does not find. So what each of them took is compared here with the network's own tensors.
+every tensor anew that it does not find. So the tensors that either of them took are compared here with the network's
+own.
 """
 
 from __future__ import annotations
@@ -26,17 +27,17 @@ log = logging.getLogger(__name__)
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 
-# what DistributedDataParallel, torch.compile and training frameworks put before the names of a network's tensors
+# prefixes that DistributedDataParallel, torch.compile and training frameworks put before the names of tensors
 WRAPPERS = ("module.", "_orig_mod.", "model.", "encoder.", "backbone.")
-_DEEPEST = 4  # wrappers around each other
-_SHOWN = 5  # names in a message
+_DEEPEST = 4  # largest number of wrappers around each other
+_SHOWN = 5  # number of names in a message
 
 
 def find_files(folder: Path) -> list[Path]:
-    """The safetensors files of a folder: one, or the shards that its index names.
+    """Finds the safetensors files of a folder: a single file, or the shards that its index names.
 
     Raises:
-        InputError: There is none, or the index names something else than files beside it.
+        InputError: There is no file, or the index names something else than files beside it.
     """
     if (folder / WEIGHTS).is_file():
         return [folder / WEIGHTS]
@@ -53,10 +54,10 @@ def find_files(folder: Path) -> list[Path]:
 
 
 def read_index(path: Path) -> list[str]:
-    """Names of the shards, sorted.
+    """Reads the names of the shards from an index, sorted.
 
     Raises:
-        InputError: It is not an index, or a name leads out of the folder or is not safetensors.
+        InputError: The file is not an index, or a name leads out of the folder or is not that of a safetensors file.
     """
     try:
         names = sorted(set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()))
@@ -71,10 +72,10 @@ def read_index(path: Path) -> list[str]:
 
 
 def hash_files(files: list[Path]) -> str:
-    """SHA-256 of a safetensors file; of several, that of their names and hashes, one a line.
+    """SHA-256 of a safetensors file; for several files, it is that of their names and hashes, one a line.
 
     Raises:
-        InputError: One is truncated or not safetensors.
+        InputError: A file is truncated or not safetensors.
     """
     hashes: list[str] = []
     for path in files:
@@ -94,10 +95,11 @@ def hash_files(files: list[Path]) -> str:
 
 
 def read_tensors(folder: Path) -> dict[str, Tensor]:
-    """Every tensor of the files of a folder.
+    """Reads every tensor of the safetensors files in a folder.
 
     Raises:
-        InputError: A file is missing or damaged, two hold the same name, or there is no tensor at all.
+        InputError: A file is missing or damaged, two files hold a tensor of the same name, or there is no tensor at
+            all.
     """
     tensors: dict[str, Tensor] = {}
     for path in find_files(folder):
@@ -118,18 +120,18 @@ def read_tensors(folder: Path) -> dict[str, Tensor]:
 
 @dataclass(frozen=True)
 class Fit:
-    """How the tensors of a file fit those of a network.
+    """The fit of the tensors in a file to those of a network.
 
-    Only tensors of floating-point numbers count: the others are counters and indices, which no training gave.
+    Only tensors of floating-point numbers count; the others are counters and indices, which were not learned.
 
     Attributes:
         taken: Names of the network's tensors that come from the file.
-        missing: Names that the file lacks, the classifier excepted.
-        misfits: Descriptions of tensors of another shape or type, the classifier excepted.
+        missing: Names of tensors that the file lacks, without those of the classifier.
+        misfits: Descriptions of tensors of a wrong shape or type, without those of the classifier.
         broken: Names of taken tensors that hold NaN or an infinity.
         drawn: Names of the classifier's tensors that are drawn anew.
-        unused: Names in the file that the network has no place for.
-        prefix: Wrappers that were taken off the names.
+        unused: Names of tensors in the file that the network has no place for.
+        prefix: Prefixes of wrappers that were taken off the names.
     """
 
     taken: tuple[str, ...]
@@ -147,7 +149,7 @@ class Fit:
 
 
 def describe_misfit(name: str, given: Tensor, own: Tensor) -> str | None:
-    """What keeps a tensor from its place: its shape, or integers where the network has floats."""
+    """Describes why a tensor does not fit (its shape, or integers instead of floats); None if it fits."""
     if given.shape != own.shape:
         return f"{name} ({tuple(given.shape)} in the file, {tuple(own.shape)} here)"
     if own.is_floating_point() and not given.is_floating_point():
@@ -164,7 +166,7 @@ def not_finite(tensors: Mapping[str, Tensor]) -> tuple[str, ...]:
 
 
 def unwrapped(tensors: dict[str, Tensor]) -> Iterator[tuple[str, dict[str, Tensor]]]:
-    """The tensors as they are, then without each combination of wrappers that stands before names, with that prefix."""
+    """Yields pairs of prefix and tensors: all tensors with no prefix, then without each prefix of wrappers in names."""
     found = [("", tensors)]
     for depth in range(_DEEPEST + 1):
         yield from found
@@ -183,20 +185,21 @@ Attempt = Callable[[dict[str, Tensor]], tuple[nn.Module, Fit]]
 
 
 def start_from(tensors: dict[str, Tensor], attempt: Attempt, where: str) -> tuple[nn.Module, StartingWeights]:
-    """Builds a network that starts from these tensors, all of them but the classifier's.
+    """Builds a network all of whose tensors but the classifier's start from the given ones.
 
-    Wrappers' prefixes are taken off when the rest then fits exactly.
+    Prefixes of wrappers are taken off the names when the tensors then fit exactly.
 
     Args:
-        tensors: From ``read_tensors``.
-        attempt: Builds the network with tensors of such names; called once where they fit.
+        tensors: Tensors from ``read_tensors``.
+        attempt: Function that builds the network from tensors by their names; it is called only once where they fit as
+            they are.
         where: The folder or id of the weights, for errors.
 
     Returns:
-        The network, and what the record says of its start.
+        The network, and the description of its start for the record.
 
     Raises:
-        InputError: A tensor is missing, of another shape, or not finite.
+        InputError: A tensor is missing, has a wrong shape, or is not finite.
     """
     fits: list[Fit] = []
     for prefix, named in unwrapped(tensors):
@@ -251,6 +254,6 @@ def _explain(fit: Fit, given: int, where: str) -> str:
 
 
 def _few(names: Collection[str]) -> str:
-    """The first few names and how many there are beyond them; names come from strangers' files."""
+    """The first few names and the number of the others; names are made safe, since they come from strangers' files."""
     shown = ", ".join(one_line(name, 150) for name in list(names)[:_SHOWN])
     return shown + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")

@@ -12,7 +12,7 @@ _HIERARCHICAL = (4, 8, 16, 32)
 _WITH_STEM = (2, 4, 8, 16, 32)
 _ISOTROPIC = "an isotropic network keeps one resolution; its maps are those of its last blocks"
 _STRIDE_1 = {"stem_stride": 1}
-# timm's own default for Swin is 0.1, which no record would show
+# stochastic depth is set, because timm's own default for Swin is 0.1, which no record would show
 _NO_DROP_PATH = {"drop_path_rate": 0.0}
 
 _CNNS = [
@@ -229,7 +229,7 @@ _MODERN = [
         paper_note="Table 1 prints 29; 28.29 is also the count of the authors' code, whose page prints 28 (-2.5 %)",
         image_size=224,
         setting="convnext",
-        # the window keeps its share of the map: 7 of 56 positions at 224 px, 4 of 32 here
+        # the window keeps its share of the map: 7 of 56 positions at 224 px, and 4 of 32 positions here
         small_input=SmallInput("swin_tiny_patch4_window7_224", {"patch_size": 1, "window_size": 4} | _NO_DROP_PATH),
         sized=True,
         pyramid=_HIERARCHICAL,
@@ -336,7 +336,7 @@ _MODERN = [
 def _metaformer(
     name: str, short: str, operator: str, parameters: int, published: float | None, note: str, small: str = ""
 ) -> BackboneRow:
-    """An S12 MetaFormer: all of them are the same but for the token mixer and the head."""
+    """Makes the row of an S12 MetaFormer; these rows differ only in the token mixer and the head."""
     return BackboneRow(
         id=name,
         short=short,

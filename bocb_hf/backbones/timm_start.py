@@ -1,4 +1,4 @@
-"""timm's own way of loading weights, watched: which tensors of a file became those of the network."""
+"""Loads weights as timm does, and finds out which tensors of a file became tensors of the network."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ def build_from_tensors(
 ) -> tuple[nn.Module, Fit]:
     """Builds a timm model and hands it tensors through timm's own conversion of checkpoints.
 
-    So older names are translated and position embeddings of another image size resampled, as timm does it.
+    By that conversion, older names are translated, and position embeddings of another image size are resampled.
 
     Args:
-        architecture: timm's name.
-        args: Of the model.
-        num_classes: Classes of the head.
-        tensors: What the file holds.
-        label_offset: Classes before the first that counts, as the checkpoint's configuration says it (a class of
-            background), or None.
+        architecture: timm's name of the model.
+        args: Arguments of the model.
+        num_classes: Number of classes of the head.
+        tensors: Tensors of the file.
+        label_offset: Number of classes before the first that counts (such as one of background), as the checkpoint's
+            configuration says it, or None.
 
     Raises:
-        InputError: The function of the architecture takes no weights.
+        InputError: The architecture's function in timm takes no weights.
     """
-    # with the number of classes that is built timm leaves the classifier alone, and what does not fit is left out below
+    # given the number of classes that is built, timm does not change the classifier; misfits are left out below
     overlay = {"state_dict": tensors, "num_classes": num_classes, "label_offset": label_offset}
     with _watched() as loads:
         model = timm.create_model(
@@ -52,9 +52,9 @@ def build_from_tensors(
 
 @contextmanager
 def _watched() -> Iterator[list[tuple[nn.Module, Fit]]]:
-    """Compares what timm gives to ``load_state_dict`` of a model that it builds, after its conversion of names.
+    """Notes, for every model that timm loads in this context, how the converted tensors fit those of the model.
 
-    timm keeps that to itself: it returns the model alone, and logs the names of missing tensors.
+    They are compared in ``load_state_dict``, because timm returns only the model, and only logs missing names.
     """
     loads: list[tuple[nn.Module, Fit]] = []
     original = nn.Module.load_state_dict
@@ -78,7 +78,7 @@ def _watched() -> Iterator[list[tuple[nn.Module, Fit]]]:
 
 
 def _drawn(model: nn.Module, given: Collection[str]) -> set[str]:
-    """Names of the classifier's tensors that stay as they were drawn: a layer is taken whole, or drawn whole."""
+    """Names of the classifier's tensors that stay as they were drawn: a layer is either taken or drawn as a whole."""
     own, drawn = model.state_dict(), set[str]()
     for layer in classifier_layers(model):
         names = {name for name in own if name.startswith(f"{layer}.")}
@@ -95,18 +95,18 @@ def _compare(
     drawn: Collection[str],
     absent: Collection[str],
 ) -> Fit:
-    """How well a file fitted.
+    """Describes how the tensors of a file fit the network.
 
     Args:
-        own: The network's tensors.
-        given: Those of the file, with the names that timm gives them.
-        fitting: What was loaded.
-        misfits: Descriptions of what was not, by name.
-        drawn: What stays as it was drawn.
-        absent: What torch did not find.
+        own: Tensors of the network.
+        given: Tensors of the file, with the names that timm gives them.
+        fitting: Tensors that were loaded.
+        misfits: Descriptions of tensors that did not fit, by name.
+        drawn: Names of tensors that stay as they were drawn.
+        absent: Names of tensors that torch did not find.
     """
     weights = {name for name, tensor in own.items() if tensor.is_floating_point()}
-    shared = {own[name].data_ptr() for name in fitting if own[name].numel()}  # one tensor under two names
+    shared = {own[name].data_ptr() for name in fitting if own[name].numel()}  # to recognise one tensor under two names
     missing = (weights & set(absent)) - misfits.keys() - set(drawn)
     return Fit(
         taken=tuple(sorted(weights & fitting.keys())),

@@ -1,7 +1,8 @@
 """Tiny backbones for laptops and tests, one for each design axis of the study. Importing this needs no torch.
 
-At most a million parameters at 10 classes and 32 px; a 28 px image is resized to 32. They stand for a design, not for
-the accuracy of the network that they are named after. The first four are in published records: they never change.
+They have at most a million parameters at 10 classes and 32 px; a 28 px image is resized to 32. They stand for a design,
+not for the accuracy of the network that they are named after. The first four must never change, since records that were
+made public name them.
 """
 
 from __future__ import annotations
@@ -155,7 +156,7 @@ _DESIGNS = [
             "embed_dim": 32,
             "depths": [2, 2],
             "num_heads": [2, 4],
-            "drop_path_rate": 0.0,  # timm's own default for Swin is 0.1, which no record would show
+            "drop_path_rate": 0.0,  # set, since timm's default for Swin is 0.1, which no record would show
         },
         sized=True,
         parameters=135_670,
@@ -185,7 +186,7 @@ _DESIGNS = [
 
 
 def _metaformer(name: str, short: str, operator: str, architecture: str, parameters: int) -> BackboneRow:
-    """A MetaFormer of one block a stage; only the token mixer differs from one to the next."""
+    """Makes the row of a MetaFormer with one block a stage; these rows differ only in the token mixer."""
     args: Mapping[str, Any] = {
         "stem_stride": 2,
         "depths": [1, 1, 1, 1],

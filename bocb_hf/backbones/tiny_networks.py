@@ -33,9 +33,9 @@ default_cfgs = generate_default_cfgs(
 class TinyResNet(nn.Module):
     """Residual network of basic blocks with a small stem.
 
-    The three-stage design of He et al. (arXiv 1512.03385, Section 4.2) with batch norm and 1×1 projection shortcuts.
-    The stem is a 3×3 convolution of stride 2 and a max-pool of stride 2, so that a 32 px image enters
-    the stages as 8×8.
+    The design is that of He et al. (arXiv 1512.03385, Section 4.2) with three stages, batch norm and 1×1 projection
+    shortcuts. The stem is a 3×3 convolution of stride 2 and a max-pool of stride 2, so that a 32 px image enters the
+    stages as 8×8.
 
     Args:
         num_classes: Classes of the head; 0 gives pooled features.
@@ -111,10 +111,10 @@ class TinyResNet(nn.Module):
 
 
 class TinyVGG(Pyramid):
-    """Pairs of 3×3 convolutions with batch norm and ReLU, a max-pool after each pair, no shortcut.
+    """Plain network of pairs of 3×3 convolutions with batch norm and ReLU, a max-pool after each pair, and no shortcut.
 
-    The plain design of Simonyan and Zisserman (arXiv 1409.1556) with a linear head in place of the hidden layers, which
-    would hold most of the parameters.
+    The design is that of Simonyan and Zisserman (arXiv 1409.1556) with a linear head in place of the hidden layers,
+    which would hold most of the parameters.
 
     Args:
         num_classes: Classes of the head; 0 gives pooled features.
@@ -145,21 +145,21 @@ class TinyVGG(Pyramid):
 
 @register_model
 def tiny_resnet(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """BN-ResNet of widths 16/32/64 and one block a stage."""
+    """ResNet with batch norm, widths of 16/32/64 and one block a stage."""
     features = {"out_indices": (0, 1, 2), "flatten_sequential": True}
     return build_model_with_cfg(TinyResNet, "tiny_resnet", pretrained, feature_cfg=features, **kwargs)
 
 
 @register_model
 def tiny_vgg(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """Plain convolutions of widths 16/32/64."""
+    """Network of plain convolutions with widths of 16/32/64."""
     features = {"out_indices": (0, 1, 2), "flatten_sequential": True}
     return build_model_with_cfg(TinyVGG, "tiny_vgg", pretrained, feature_cfg=features, **kwargs)
 
 
 @register_model
 def tiny_mobilenet(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """Inverted bottlenecks of widths 16/24/40, expansion 4, after MobileNetV2 (arXiv 1801.04381)."""
+    """Inverted bottlenecks of widths 16/24/40 and expansion 4, as in MobileNetV2 (arXiv 1801.04381)."""
     architecture = decode_arch_def([["ds_r1_k3_s2_e1_c16"], ["ir_r1_k3_s2_e4_c24"], ["ir_r1_k3_s2_e4_c40"]])
     defaults: dict[str, Any] = {
         "block_args": architecture,
@@ -173,5 +173,5 @@ def tiny_mobilenet(pretrained: bool = False, **kwargs: Any) -> nn.Module:
 
 
 def _keep_channels(channels: int, **_: Any) -> int:
-    """Keeps a width as it is given; timm would round it to a multiple of 8."""
+    """Returns a width as it is given, where timm would round it to a multiple of 8."""
     return channels

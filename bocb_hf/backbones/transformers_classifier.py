@@ -1,4 +1,4 @@
-"""Image classifiers of transformers as backbones: images in, logits out, saved in their own form."""
+"""Image classifiers of transformers as backbones: they map images to logits, and are saved in transformers' form."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ log = logging.getLogger(__name__)
 
 PREFIX = "transformers:"
 
-# These keys of a configuration describe a checkpoint or a library version, not the network; labels are the data's.
+# These keys of a configuration describe a checkpoint, a library version or the labels of the data, not the network.
 _NOT_THE_NETWORK = (
     *("_name_or_path", "architectures", "auto_map", "dtype", "id2label", "label2id", "num_labels", "model_type"),
     *("problem_type", "torch_dtype", "transformers_version"),
 )
 
 
-# Pillow's numbers, which an image processor keeps
+# Pillow's numbers of interpolations, which the configuration of an image processor holds
 _PILLOW = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3, "box": 4, "hamming": 5}
 
 
@@ -42,7 +42,7 @@ class TransformersClassifier(nn.Module):
     """Maps images to logits through an image classifier of transformers.
 
     Args:
-        network: What ``AutoModelForImageClassification`` builds.
+        network: Network that ``AutoModelForImageClassification`` built.
     """
 
     def __init__(self, network: PreTrainedModel) -> None:
@@ -54,7 +54,7 @@ class TransformersClassifier(nn.Module):
         return cast(Any, self.network)(pixel_values=x).logits
 
     def no_weight_decay(self) -> set[str]:
-        """Position embeddings and special tokens, by the names that transformers gives them."""
+        """Names of position embeddings and special tokens, as transformers names them; weight decay leaves them out."""
         parts = ("position_embeddings", "relative_position_bias_table", "_token")
         return {name for name, _ in self.named_parameters() if any(part in name for part in parts)}
 
@@ -62,15 +62,15 @@ class TransformersClassifier(nn.Module):
 def read_definition(path: Path, image_size: int) -> tuple[str, dict[str, Any]]:
     """Says what a checkpoint's configuration builds: ``transformers:<model type>`` and its arguments.
 
-    The arguments rebuild the network without the checkpoint. ``image_size``, where there is one, becomes that of the
+    The arguments rebuild the network without the checkpoint. An argument ``image_size`` is set to the image size of the
     data.
 
     Args:
-        path: A config.json.
+        path: Path of a config.json.
         image_size: Side of the input in pixels.
 
     Raises:
-        InputError: It is not the configuration of an image classifier of transformers.
+        InputError: The file is not the configuration of an image classifier of transformers.
     """
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
@@ -113,7 +113,7 @@ def check_model_type(path: Path, architecture: str) -> None:
 def compare_arguments(path: Path, args: dict[str, Any]) -> None:
     """Warns where the configuration beside starting weights describes another network than the one that is built.
 
-    A difference that changes no shape (heads of attention, an activation) would not be noticed otherwise.
+    A difference that changes no shape (the number of attention heads, an activation) would not be noticed otherwise.
     """
     stored = read_definition(path, args.get("image_size", 0))[1]
     changed = sorted(key for key in stored.keys() | args.keys() if stored.get(key) != args.get(key))
@@ -127,10 +127,11 @@ def compare_arguments(path: Path, args: dict[str, Any]) -> None:
 
 
 def _configure(architecture: str, args: dict[str, Any], num_classes: int) -> PreTrainedConfig:
-    """The configuration of a network.
+    """Makes the configuration of a network of transformers.
 
     Raises:
-        ValueError: It has no such argument; transformers would keep it as an attribute that nothing reads.
+        ValueError: The configuration has no such argument; transformers would keep it as an attribute that nothing
+            reads.
     """
     config = cast(
         PreTrainedConfig,
@@ -146,8 +147,8 @@ def build_classifier(architecture: str, args: dict[str, Any], num_classes: int) 
     """Builds the network from scratch.
 
     Args:
-        architecture: From ``read_definition``.
-        args: From ``read_definition``, with the user's over them.
+        architecture: Architecture from ``read_definition``.
+        args: Arguments from ``read_definition``, overridden by those of the user.
         num_classes: Classes of the head.
     """
     return TransformersClassifier(
@@ -161,13 +162,13 @@ def build_from_tensors(
     """Builds the network and hands it tensors through transformers' own conversion of checkpoints.
 
     Args:
-        architecture: From ``read_definition``.
-        args: From ``read_definition``, with the user's over them.
+        architecture: Architecture from ``read_definition``.
+        args: Arguments from ``read_definition``, overridden by those of the user.
         num_classes: Classes of the head; a head of another size is drawn anew.
-        tensors: What the files hold.
+        tensors: Tensors of the files.
 
     Returns:
-        The network in float32, and what it took.
+        The network in float32, and the description of what it took.
     """
     config = _configure(architecture, args, num_classes)
     kind = cast(Any, MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING[type(config)])
@@ -175,7 +176,7 @@ def build_from_tensors(
         None,
         config=config,
         state_dict=dict(tensors),
-        dtype=torch.float32,  # the default would be that of the file
+        dtype=torch.float32,  # by default, it would be the type in the file
         ignore_mismatched_sizes=True,
         output_loading_info=True,
     )
@@ -204,9 +205,9 @@ def build_from_tensors(
 
 
 def _describe_integers(tensors: Mapping[str, Tensor], network: nn.Module, unused: Collection[str]) -> dict[str, str]:
-    """Tensors of integers that would become weights, as in a quantised checkpoint, by their names in the file.
+    """Describes integer tensors that would become weights, as in a quantised checkpoint, by their names in the file.
 
-    Names in the file may be older ones, so a counter or an index is known by the last part of its name.
+    Names in the file may be older ones, so a counter or an index is recognised by the last part of its name.
     """
     counters = {name.rpartition(".")[2] for name, b in network.named_buffers() if not b.is_floating_point()}
     return {
@@ -217,7 +218,7 @@ def _describe_integers(tensors: Mapping[str, Tensor], network: nn.Module, unused
 
 
 def _classifier_tensors(config: PreTrainedConfig, num_classes: int) -> set[str]:
-    """Names of the tensors that make the logits: those whose shape goes with the number of classes."""
+    """Names of the tensors that make the logits: those whose shape changes with the number of classes."""
     shapes: list[dict[str, torch.Size]] = []
     for classes in (num_classes, num_classes + 1):
         other = copy.deepcopy(config)
@@ -231,13 +232,13 @@ def _classifier_tensors(config: PreTrainedConfig, num_classes: int) -> set[str]:
 def export_classifier(
     model: TransformersClassifier, data: DataIdentity, class_names: tuple[str, ...], folder: Path
 ) -> None:
-    """Saves config.json, model.safetensors and the image processor that gives the preprocessing of the run.
+    """Saves config.json, model.safetensors and an image processor that does the preprocessing of the run.
 
     Args:
-        model: With its trained weights.
-        data: Size, mean and standard deviation that it was evaluated with.
+        model: The classifier with its trained weights.
+        data: Identity of the data, with the size, mean and standard deviation that the classifier was evaluated with.
         class_names: Name of each class, in the order of the logits.
-        folder: Created if needed.
+        folder: Folder of the files; it is created if needed.
     """
     model.network.config.id2label = dict(enumerate(class_names))
     model.network.config.label2id = {name: label for label, name in enumerate(class_names)}

@@ -1,4 +1,4 @@
-"""TransNeXt: aggregated pixel-focused attention and a convolutional gated feed-forward part (Shi, arXiv 2311.17132).
+"""TransNeXt with aggregated attention and a convolutional gated feed-forward part (Shi, arXiv 2311.17132).
 
 Equations and widths are the paper's; what it leaves open follows the authors' code
 (github.com/DaiShiResearch/TransNeXt, Apache-2.0; this is an implementation of our own, in torch operators only). With
@@ -23,7 +23,7 @@ from torch.nn import functional
 
 from bocb_hf.backbones.pyramid import Pyramid, build_pyramid, describe_pretrained, drop_path_rates, stage_reductions
 
-WINDOW = 3  # the side of the local window in positions
+WINDOW = 3  # side of the local window in positions
 POSITION_WIDTH = 512  # hidden width of the position network
 
 default_cfgs = generate_default_cfgs({"transnext_tiny": describe_pretrained(first_conv="stem.0", classifier="fc")})
@@ -31,15 +31,16 @@ default_cfgs = generate_default_cfgs({"transnext_tiny": describe_pretrained(firs
 
 @dataclass(frozen=True)
 class Geometry:
-    """What attention needs to know about a map of L = H·W positions and the P positions of its pooled copy.
+    """Facts that attention needs about a map of L = H·W positions and the P positions of its pooled copy.
 
     Attributes:
-        height: H.
-        width: W.
-        table: Distinct relative positions of a query and a pooled key, log-scaled (T, 2).
-        index: Row of the table for each pair (L, P).
-        outside: Window positions that lie beyond the border (L, WINDOW²).
-        length: Log of the number of keys that a query sees (L, 1): its window inside the map, and the pooled ones.
+        height: Height H of the map in positions.
+        width: Width W of the map in positions.
+        table: Distinct relative positions of a query and a pooled key, log-scaled, (T, 2).
+        index: Row of the table for each pair of query and pooled key, (L, P).
+        outside: Whether each position of a query's window lies beyond the border, (L, WINDOW²).
+        length: Logarithm of the number of keys that a query sees, (L, 1): those of its window inside the map, and the
+            pooled ones.
     """
 
     height: int
@@ -51,14 +52,14 @@ class Geometry:
 
 
 def measure_map(height: int, width: int, pooling: int, base: int, device: torch.device) -> Geometry:
-    """Geometry of a map.
+    """Computes the geometry of a map.
 
     Args:
-        height: Positions a column.
-        width: Positions a row.
+        height: Number of positions in a column.
+        width: Number of positions in a row.
         pooling: Side of the squares that are averaged into one pooled key; 1 is full attention with no window.
-        base: Side of this map at the size of the pre-training, which relative positions are measured in.
-        device: Where the tensors go.
+        base: Side of this map at the image size of the pre-training, which is the unit of relative positions.
+        device: Device of the tensors.
 
     Raises:
         ValueError: The map cannot be cut into such squares.
@@ -88,7 +89,7 @@ def measure_map(height: int, width: int, pooling: int, base: int, device: torch.
 
 
 class PositionBias(nn.Module):
-    """A bias a head for each query and pooled key, from a network over their log-scaled relative position."""
+    """Bias of each head for each query and pooled key, from a network over their log-scaled relative position."""
 
     def __init__(self, heads: int) -> None:
         super().__init__()
@@ -103,12 +104,13 @@ class PositionBias(nn.Module):
 class Attention(nn.Module):
     """Length-scaled cosine attention of every position over a 3×3 window and a pooled copy of the map.
 
-    Similarities to both are normalised by one softmax. The window's weights gain learned ones that depend on the query
-    (positional attention). With ``pooling`` 1 there is no window and no pooling: full attention.
+    The similarities to both are normalised by one softmax. Learned weights that depend on the query are added to the
+    weights of the window (positional attention). With ``pooling`` 1 there is neither window nor pooling, which is full
+    attention.
 
     Args:
-        channels: C.
-        heads: Attention heads; they divide C.
+        channels: Number of channels C.
+        heads: Number of attention heads, which must divide C.
         pooling: Side of the squares that one pooled key averages.
     """
 
@@ -120,7 +122,7 @@ class Attention(nn.Module):
         self.q = nn.Linear(channels, channels)
         self.kv = nn.Linear(channels, 2 * channels)
         self.proj = nn.Linear(channels, channels)
-        # the temperature starts where its softplus is 1/0.24
+        # the temperature starts at the value whose softplus is 1/0.24
         self.temperature = nn.Parameter(torch.full((heads, 1, 1), math.log(math.expm1(1 / 0.24))))
         self.query_embedding = nn.Parameter(torch.zeros(heads, 1, depth))
         self.position_bias = PositionBias(heads)
@@ -183,11 +185,11 @@ class Attention(nn.Module):
 
 
 class ConvolutionalGLU(nn.Module):
-    """The feed-forward part: GELU(3×3 depth-wise convolution of one half) times the other half."""
+    """The feed-forward part: GELU of a 3×3 depth-wise convolution of one half, times the other half."""
 
     def __init__(self, channels: int, ratio: int, drop_rate: float) -> None:
         super().__init__()
-        hidden = int(2 * ratio * channels / 3)  # two halves in the size of one plain hidden layer
+        hidden = int(2 * ratio * channels / 3)  # the two halves have about the size of one plain hidden layer
         self.expand = nn.Linear(channels, 2 * hidden)
         self.depthwise = nn.Conv2d(hidden, hidden, 3, padding=1, groups=hidden)
         self.reduce = nn.Linear(hidden, channels)
@@ -202,7 +204,7 @@ class ConvolutionalGLU(nn.Module):
 
 
 class TransNeXtBlock(nn.Module):
-    """Layer norm before each half, stochastic depth after it."""
+    """A block of two halves, each with layer norm before it and stochastic depth after it."""
 
     def __init__(self, channels: int, heads: int, pooling: int, ratio: int, drop_rate: float, drop_path: float) -> None:
         super().__init__()
@@ -222,11 +224,11 @@ class TransNeXtStage(nn.Module):
     """A 3×3 convolution of stride 2 (none in the first stage), blocks over positions, and a layer norm.
 
     Args:
-        downsample: Halves the side and sets the channels.
-        blocks: The blocks.
-        channels: C.
+        downsample: Module that halves the side of the map and sets its channels.
+        blocks: Blocks of the stage.
+        channels: Number of channels C.
         pooling: Side of the squares that one pooled key averages.
-        base: Side of this stage's map at the size of the pre-training; None measures in the map at hand.
+        base: Side of this stage's map at the image size of the pre-training; None takes the side of the given map.
     """
 
     def __init__(
@@ -250,7 +252,7 @@ class TransNeXtStage(nn.Module):
 
 
 class TransNeXt(Pyramid):
-    """TransNeXt.
+    """The TransNeXt classifier.
 
     Args:
         num_classes: Classes of the head; 0 gives pooled features.
@@ -260,9 +262,10 @@ class TransNeXt(Pyramid):
         heads: Attention heads of each stage.
         ratios: Expansion of each stage's feed-forward part.
         poolings: Side of the squares that each stage's pooled keys average; 1 is full attention.
-        stem_stride: Reduction of the stem convolution, 7×7 at 4 as in the paper; 3×3 at 2 or 1, for small images.
+        stem_stride: Reduction by the stem convolution, which is 7×7 at 4 as in the paper, and 3×3 at 2 or 1 for small
+            images.
         pretrain_size: Image side in pixels that relative positions are measured in; None takes that of the input.
-            Give it when weights trained at one size go on at another.
+            It must be given when weights that were trained at one size are trained on at another.
         drop_rate: Dropout in the feed-forward part.
         drop_path_rate: Stochastic depth of the last block, rising linearly from 0.
     """
@@ -307,13 +310,16 @@ class TransNeXt(Pyramid):
         self.apply(_initialise)
 
     def no_weight_decay(self) -> set[str]:
-        """The embeddings, biases and temperatures of attention and its position network, as in the authors' code."""
+        """Names of the parameters that weight decay leaves out, as in the authors' code.
+
+        They are the embeddings, biases and temperatures of attention, and all parameters of its position network.
+        """
         exempt = ("query_embedding", "temperature", "local_bias", "token_bias", "position_bias")
         return {name for name, _ in self.named_parameters() if any(part in name for part in exempt)}
 
 
 def _initialise(module: nn.Module) -> None:
-    """Draws linear layers from a truncated N(0, 0.02²), convolutions from N(0, 2/fan-out); biases start at 0.
+    """Draws linear layers from a truncated N(0, 0.02²), convolutions from N(0, 2/fan-out), and sets biases to 0.
 
     The authors' code does the same.
     """
@@ -328,6 +334,6 @@ def _initialise(module: nn.Module) -> None:
 
 @register_model
 def transnext_tiny(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """TransNeXt-Tiny."""
+    """TransNeXt-Tiny of the paper."""
     depths = kwargs.pop("depths", (2, 2, 15, 2))
     return build_pyramid(TransNeXt, "transnext_tiny", pretrained, depths, **kwargs)

@@ -1,8 +1,8 @@
-"""UniRepLKNet: large kernels with dilated branches at training time (Ding et al., arXiv 2311.15599).
+"""UniRepLKNet, whose large kernels have dilated branches while it is trained (Ding et al., arXiv 2311.15599).
 
 Equations and widths are the paper's; what it leaves open follows the authors' code (github.com/AILab-CVC/UniRepLKNet,
 Apache-2.0; this is an implementation of our own). With the same weights the outputs of both agree to
-7e-6. Only the form that is trained is here: merging the branches for inference changes no output.
+7e-6. Only the form that is trained is built: merging the branches for inference changes no output.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ BRANCHES: dict[int, tuple[tuple[int, int], ...]] = {
     11: ((5, 1), (5, 2), (3, 3), (3, 4), (3, 5)),
     13: ((5, 1), (7, 2), (3, 3), (3, 4), (3, 5)),
 }
-SCALE = 1e-6  # LayerScale starts here
+SCALE = 1e-6  # LayerScale starts at this value
 
 default_cfgs = generate_default_cfgs({"unireplknet_tiny": describe_pretrained(first_conv="stem.0", classifier="fc")})
 
 
 class DilatedReparam(nn.Module):
-    """A large depth-wise kernel in parallel with small dilated ones, a batch norm after each, summed."""
+    """Sum of a large depth-wise kernel and small dilated ones in parallel, each followed by a batch norm."""
 
     def __init__(self, channels: int, kernel: int) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class DilatedReparam(nn.Module):
 
 
 class SqueezeExcite(nn.Module):
-    """A gate a channel from its mean, through a quarter of the channels."""
+    """Gates each channel by the means of all channels, through a hidden layer of a quarter of the channels."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ class SqueezeExcite(nn.Module):
 
 
 class ResponseNorm(nn.Module):
-    """Global response normalisation (arXiv 2301.00808) of (N, H, W, C), with its shortcut."""
+    """Global response normalisation (arXiv 2301.00808) of maps (N, H, W, C), with its shortcut."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -89,7 +89,7 @@ class ResponseNorm(nn.Module):
 
 
 class UniRepLKNetBlock(nn.Module):
-    """Depth-wise kernel, batch norm, squeeze-excite, then a feed-forward part with GRN; one shortcut around all."""
+    """Block of depth-wise kernel, batch norm, squeeze-excite and feed-forward part with GRN, in one shortcut."""
 
     def __init__(self, channels: int, kernel: int, drop_path: float) -> None:
         super().__init__()
@@ -105,7 +105,7 @@ class UniRepLKNetBlock(nn.Module):
         self.response = ResponseNorm(4 * channels)
         self.reduce = nn.Linear(4 * channels, channels, bias=False)
         self.norm_out = nn.BatchNorm2d(channels)
-        self.scale = nn.Parameter(torch.full((channels,), SCALE))  # one-dimensional: no weight decay
+        self.scale = nn.Parameter(torch.full((channels,), SCALE))  # one-dimensional, so weight decay leaves it out
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -122,10 +122,10 @@ class UniRepLKNet(Pyramid):
         num_classes: Classes of the head; 0 gives pooled features.
         in_chans: Input channels.
         widths: Channels of each stage.
-        kernels: Kernel of each block of each stage; None is the paper's rule for -T: 3 in the first stage, 13 in the
-            second and the last, 13 and 3 in turn in the third.
+        kernels: Kernel size of each block of each stage; None is the paper's rule for UniRepLKNet-T: 3 in the first
+            stage, 13 in the second and the last, and 13 and 3 in turn in the third.
         depths: Blocks of each stage.
-        stem_stride: Reduction of the stem of two 3×3 convolutions: 4 in the paper; 2 or 1 for small images.
+        stem_stride: Reduction by the stem of two 3×3 convolutions: 4 in the paper, 2 or 1 for small images.
         drop_rate: Dropout before the head.
         drop_path_rate: Stochastic depth of the last block, rising linearly from 0.
     """
@@ -180,6 +180,6 @@ def _initialise(module: nn.Module) -> None:
 
 @register_model
 def unireplknet_tiny(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """UniRepLKNet-T."""
+    """UniRepLKNet-T of the paper."""
     depths = kwargs.pop("depths", (3, 3, 18, 3))
     return build_pyramid(UniRepLKNet, "unireplknet_tiny", pretrained, depths, **kwargs)

@@ -19,9 +19,9 @@ def open_source(images: TrainImages, order: Order, workers: int | None = None, p
 
     Args:
         images: The training split.
-        order: Which training images this process takes, and when.
+        order: Order in which this process takes the training images.
         workers: ``runtime.workers``; None chooses the number by the cores.
-        pin: Whether batches go to page-locked memory, for a GPU.
+        pin: Whether batches are put into page-locked memory, for a GPU.
     """
     if isinstance(images, Images):
         return MemorySource(images, order, pin)

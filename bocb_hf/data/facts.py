@@ -98,8 +98,8 @@ def count_shared(data: OpenData, columns: tuple[str, str], splits: tuple[str, ..
     """Counts the images of the last split that are, byte for byte, in the first one, which is train.
 
     All pairs of splits are compared, and the log names the images that they share. A data set with a row in the
-    registry is
-    not compared again: that was done when its row was written. An image that was encoded anew is not recognised.
+    registry is not compared again: that was done when its row was written. An image that was encoded anew is not
+    recognised.
 
     Args:
         data: The data set, which is not a stream.

@@ -151,7 +151,7 @@ def find_empty_classes(
         test: Labels of the test images.
 
     Raises:
-        InputError: Two of these classes have the same name, written in two ways.
+        InputError: One of these classes has the name of another class, written in another way.
     """
     untrained, untested = (
         tuple(names[int(k)] for k in np.flatnonzero(np.bincount(labels, minlength=len(names)) == 0))

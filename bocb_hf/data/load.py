@@ -44,8 +44,7 @@ class OpenData:
 
     @property
     def public_name(self) -> str:
-        """The name in records; for a folder, it is the last part of the path, without signs that a name may not
-        hold."""
+        """The name in records; for a folder, the last part of its path without characters that a name may not hold."""
         if self.row is not None:
             return self.row.id
         if not Path(self.name).is_dir():
@@ -65,7 +64,7 @@ class OpenData:
                 f"data.streaming: {self.name!r} does not say which columns it has before it is read; load it without "
                 "streaming"
             )
-        return features.to_dict() if hasattr(features, "to_dict") else features  # those of a stream are objects of datasets
+        return features.to_dict() if hasattr(features, "to_dict") else features  # a stream has datasets' object
 
 
 def find_row(name: str) -> DatasetRow | None:

@@ -36,8 +36,9 @@ def epoch_order(n: int, seed: int, epoch: int, repeats: int = 1, batch: int = 1)
         n: Number of training images.
         seed: Seed of the run.
         epoch: Number of the epoch, from 0.
-        repeats: Number of copies of each image that is in the epoch (repeated augmentation); the length stays n. All
-            copies of an image are in one batch, as in Hoffer et al. (2020), at random places in it.
+        repeats: Number of copies of each image that is in the epoch (repeated augmentation); the length stays n. The
+            copies of an image are in one batch, as in Hoffer et al. (2020), or in two where the end of a batch parts
+            them; their places in a batch are random.
         batch: Number of images in a step, over all processes.
     """
     generator = torch.Generator().manual_seed(derive_seed("order", seed, epoch))

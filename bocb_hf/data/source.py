@@ -35,8 +35,8 @@ class Batch:
     """One micro-batch of this process, on the CPU.
 
     Attributes:
-        pixels: (B, 3, H, W) uint8.
-        labels: (B,) int64.
+        pixels: Pixels, (B, 3, H, W) uint8.
+        labels: Labels, (B,) int64.
         rows: Place of each image in the global batch of the step, (B,) int64.
         cropped: Whether the process that decoded the images has taken their random resized crop already.
     """
@@ -139,7 +139,7 @@ class MemorySource:
 
     Args:
         images: The training split.
-        order: Which training images this process takes, and when.
+        order: Order in which this process takes the training images.
         pin: Whether a thread gathers the next steps into page-locked memory, for a GPU.
     """
 
@@ -170,7 +170,7 @@ class LoaderSource:
 
     Args:
         images: The training split.
-        order: Which training images this process takes, and when.
+        order: Order in which this process takes the training images.
         workers: Number of decoding processes; 0 decodes in this one.
         pin: Whether a thread puts the next steps together in page-locked memory, for a GPU.
     """

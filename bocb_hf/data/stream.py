@@ -1,15 +1,11 @@
 """Streams: training images that neither memory nor disk holds, read in the order of their shards.
 
 Each process of n reads its own shards or, where n does not divide the number of shards, every n-th image. Seed and
-epoch
-decide the order: the shards are shuffled, and then the images in a buffer. The order depends on the number of
-processes,
-but not on the number of workers, which only decode. An epoch has as many steps as for a map-style data set; a process
-whose shards are used up earlier begins them again. A stopped epoch is replayed: its remaining steps take the images
-from
-its start. The library ``datasets`` shuffles, so the order also depends on its version; version 5.2 also waits for 5 s
-at
-the end of a pass, for Arrow's threads.
+epoch decide the order: the shards are shuffled, and then the images in a buffer. The order depends on the number of
+processes, but not on the number of workers, which only decode. An epoch has as many steps as for a map-style data set;
+a process whose shards are used up earlier begins them again. A stopped epoch is replayed: its remaining steps take the
+images from its start. The library ``datasets`` shuffles, so the order also depends on its version; version 5.2 also
+waits for 5 s at the end of a pass, for Arrow's threads.
 """
 
 from __future__ import annotations
@@ -41,7 +37,7 @@ class StreamSource:
 
     Args:
         images: The training split.
-        order: Which images this process takes; for a stream only its seed, sizes and processes matter.
+        order: Order of the images; for a stream, only its seed, its sizes and its processes matter.
         workers: Decoding processes; 0 decodes in this one.
         pin: Put the next steps together in a thread, in page-locked memory, for a GPU.
     """
@@ -55,8 +51,7 @@ class StreamSource:
         self.waited_seconds = 0.0
 
     def steps(self, epoch: int, first_step: int) -> Iterator[list[Batch]]:
-        """Does what ``TrainSource`` says, but the first images are those of the epoch's start, whatever ``first_step``
-        is."""
+        """Does what ``TrainSource`` says, but every ``first_step`` gets the images from the start of the epoch."""
         return time_waits(self, self._steps(epoch, first_step))
 
     def close(self) -> None:

@@ -105,7 +105,7 @@ def _states(folder: Path) -> list[Path]:
 
 
 def _damage(path: Path) -> str | None:
-    """What is wrong with a saved state, or None."""
+    """Describes what is wrong with a saved state; None if it is whole."""
     try:
         manifest = json.loads((path / _MANIFEST).read_text(encoding="utf-8"))
         for name, digest in manifest.items():

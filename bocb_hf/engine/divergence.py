@@ -35,10 +35,9 @@ from bocb_hf.runs.identity import Identity
 from bocb_hf.schema import Role
 
 # A trial is hopeless when the loss of an epoch is above this multiple of the reference and has not fallen. The value
-# was
-# chosen on the curves in ``tests/engine/divergence_curves.json``. A ViT with LARS recovered from an epoch at 12 times
-# the
-# reference, through epochs of falling loss; no run recovered whose loss rose in an epoch above 20 times the reference.
+# was chosen on the curves in ``tests/engine/divergence_curves.json``. A ViT with LARS recovered from an epoch at 12
+# times the reference, through epochs of falling loss; no run recovered whose loss rose in an epoch above 20 times the
+# reference.
 HOPELESS = 20
 # Under the rule ``first_step``, a mean loss above this multiple of the loss of the first step is divergence.
 DIVERGED_ABOVE = 1.05
@@ -97,8 +96,7 @@ def mean_targets(
 
     Mixing does not move the mean of the targets, since both images of a pair are drawn from the same distribution. A
     threshold of binary cross-entropy is applied after mixing and does move the mean, so with a threshold the shares of
-    the
-    last epoch are drawn as the run draws them.
+    the last epoch are drawn as the run draws them.
 
     Args:
         identity: Identity of the run.
@@ -161,8 +159,7 @@ def is_hopeless(epoch_loss: Sequence[float], reference: float) -> str | None:
     """Says why a trial is ended at the end of an epoch, or returns None.
 
     A trial is ended by an epoch whose mean loss lies above ``HOPELESS`` times the reference and not below the mean loss
-    of
-    the epoch before.
+    of the epoch before.
 
     Args:
         epoch_loss: Mean training loss of each epoch so far.

@@ -143,8 +143,7 @@ class Trainer:
         if checkpoint.load_newest(self.accelerator, self.state_dir):
             progress.resumed += 1
             # accelerate counts micro-batches; the count starts anew, since states are saved between steps and the
-            # number of
-            # micro-batches in a step may have changed
+            # number of micro-batches in a step may have changed
             self.accelerator.step = 0
         session_start, wall_before = time.perf_counter(), progress.wall_seconds
         if progress.step == 0 and self.validation is not None:

@@ -14,12 +14,9 @@ def keep_freed_memory() -> bool:
     """Lets glibc keep what a step frees for the next one; it changes no number.
 
     By default glibc hands the free end of the heap back to the system. Whether there is one depends on what happens to
-    lie
-    behind the freed memory. The next step then has every page of its activations mapped and zeroed anew: 40,000 pages
-    and
-    6 % of the processor time of a step of DeiT-Ti/4 on 64 images of 32 px. Tensors of more than 32 MiB still come from
-    the
-    system and go back to it.
+    lie behind the freed memory. The next step then has every page of its activations mapped and zeroed anew: 40,000
+    pages and 6 % of the processor time of a step of DeiT-Ti/4 on 64 images of 32 px. Tensors of more than 32 MiB still
+    come from the system and go back to it.
 
     Returns:
         Whether this process has glibc's allocator.

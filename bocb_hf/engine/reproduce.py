@@ -122,7 +122,7 @@ def train_again(original: Original, config: RunConfig, plugins: Sequence[str] = 
 
     Args:
         original: The run.
-        config: From ``configure``.
+        config: Configuration from ``configure``.
         plugins: Names of modules that new processes import too.
 
     Returns:

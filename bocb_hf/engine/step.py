@@ -20,8 +20,7 @@ from bocb_hf.runs.identity import Identity
 Part = TypeVar("Part")
 
 # Number of batches over which batch norm averages its statistics anew for weights that no forward pass of training
-# used,
-# as the authors of schedule-free do.
+# used, as the authors of schedule-free do.
 RECALIBRATION_BATCHES = 50
 
 

@@ -18,7 +18,7 @@ from bocb_hf.schema import Frozen, Seed, Slug, describe_errors, parse_strict
 
 
 class Tuning(Frozen):
-    """How the learning rate of a cell is chosen, by last-epoch validation top-1.
+    """Settings by which the learning rate of a cell is tuned, by last-epoch validation top-1.
 
     Attributes:
         points: Number of learning rates in the grid, an odd number around the registry's centre.

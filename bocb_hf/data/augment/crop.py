@@ -1,4 +1,4 @@
-"""Random crops and flips: of a padded image, and resized (torchvision's ``RandomCrop`` and ``RandomResizedCrop``)."""
+"""Random flips, crops of padded images, and resized crops (torchvision's ``RandomCrop``, ``RandomResizedCrop``)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.nn import functional
 from bocb_hf.data.augment.draws import BOXES, PLACE, first_that_fits, pick, propose_boxes
 from bocb_hf.data.augment.levels import choose, to_levels
 
-_TABLE = 2**23  # weights that are kept, 32 MiB: those of every crop of 32 pixels to 224, twice
+_TABLE = 2**23  # largest number of weights in a table (32 MiB): those of all crops of 32 pixels to 224, also mirrored
 
 
 def flip_some(images: Tensor, flips: Tensor) -> Tensor:
@@ -28,19 +28,20 @@ def padded_crop(
     padding: int,
     mode: Literal["zeros", "reflect"],
 ) -> Tensor:
-    """Crops of the images' own size out of the padded images, mirrored where asked, in one gather.
+    """Takes crops of the images' own size out of the padded images, mirrored where ``flips`` is true, in one gather.
 
-    Equals torchvision's ``RandomCrop(size, padding)`` with the same offsets, then ``RandomHorizontalFlip()``.
+    The result equals torchvision's ``RandomCrop(size, padding)`` with the same offsets, then
+    ``RandomHorizontalFlip()``.
 
     Returns:
-        (B, 3, H, W), contiguous.
+        The crops, (B, 3, H, W), contiguous.
     """
     batch, channels, height, width = images.shape
     device = images.device
     across = torch.arange(width, device=device).expand(batch, width)
     across = torch.where(flips[:, None], across.flip(1), across) + offsets[:, 1:]
     down = torch.arange(height, device=device) + offsets[:, :1]
-    if mode == "reflect":  # no padded copy: the index itself is reflected
+    if mode == "reflect":  # the index itself is reflected, which needs no padded copy
         source, row_length = images.contiguous(), width
         down, across = _reflect(down - padding, height), _reflect(across - padding, width)
     else:
@@ -50,28 +51,28 @@ def padded_crop(
 
 
 def _reflect(index: Tensor, length: int) -> Tensor:
-    """Indices into 0..length-1, for those at most length-1 outside."""
+    """Reflects indices that lie at most length-1 outside of 0..length-1 into that range."""
     return (length - 1) - ((length - 1) - index.abs()).abs()
 
 
 def crop_box(
     uniforms: Tensor,  # (B, COLUMNS) in [0, 1)
-    height: int | Tensor,  # of the image, or (B,) of each
+    height: int | Tensor,  # one number for all images, or (B,) with one for each
     width: int | Tensor,
     scale: tuple[float, float],
     aspect: tuple[float, float],
 ) -> Tensor:
-    """Boxes of torchvision's ``RandomResizedCrop``, in distribution and rounding.
+    """Boxes with the distribution and the rounding of torchvision's ``RandomResizedCrop``.
 
     Args:
         uniforms: Rows of ``step_uniforms`` on the CPU, one for each image.
-        height: Pixels.
-        width: Pixels.
+        height: Height of the images in pixels.
+        width: Width of the images in pixels.
         scale: Smallest and largest share of the area.
         aspect: Smallest and largest width over height.
 
     Returns:
-        (B, 4) int64: top, left, height, width.
+        The boxes, (B, 4) int64: top, left, height, width.
     """
     draws = uniforms.double()
     heights, widths = (torch.as_tensor(side).expand(len(draws)) for side in (height, width))
@@ -80,7 +81,7 @@ def crop_box(
     fits = (across > 0) & (across <= widths[:, None]) & (down > 0) & (down <= heights[:, None])
     found = fits.any(dim=1)
     box_width, box_height = first_that_fits(fits, across, down)
-    # none fits: the largest box in the middle whose aspect is allowed
+    # where no box fits, the largest box of an allowed aspect in the middle of the image is taken
     ratio = widths.double() / heights
     middle_width = torch.where(ratio > aspect[1], (heights * aspect[1]).round().long(), widths)
     middle_height = torch.where(ratio < aspect[0], (widths / aspect[0]).round().long(), heights)
@@ -92,19 +93,20 @@ def crop_box(
 
 
 def resized_crop(images: Tensor, boxes: Tensor, flips: Tensor, size: int) -> Tensor:
-    """Crops each image to its box and resizes that to a square, mirrored where asked: two matrix products an image.
+    """Crops each image to its box, resizes it to a square, and mirrors it where ``flips`` is true.
 
-    Bicubic, over a wider window when it shrinks. Equals ``functional.interpolate(crop, mode="bicubic",
-    antialias=True)`` up to rounding; Pillow's ``resize`` rounds once more, between its two passes.
+    This takes two matrix products an image. The interpolation is bicubic, over a wider window when the crop shrinks.
+    The result equals ``functional.interpolate(crop, mode="bicubic", antialias=True)`` up to rounding; Pillow's
+    ``resize`` rounds once more, between its two passes.
 
     Args:
-        images: (B, 3, H, W) uint8.
-        boxes: (B, 4): top, left, height, width.
-        flips: (B,) bool.
-        size: Pixels of a side of the result.
+        images: The images, (B, 3, H, W) uint8.
+        boxes: Box of each image, (B, 4): top, left, height, width.
+        flips: Whether each image is mirrored, (B,) bool.
+        size: Side of the result in pixels.
 
     Returns:
-        (B, 3, size, size) uint8.
+        The resized crops, (B, 3, size, size) uint8.
     """
     batch, channels, height, width = images.shape
     down = _look_up_weights(boxes[:, 0], boxes[:, 2], None, height, size)
@@ -115,12 +117,12 @@ def resized_crop(images: Tensor, boxes: Tensor, flips: Tensor, size: int) -> Ten
 
 
 def _look_up_weights(start: Tensor, length: Tensor, flips: Tensor | None, pixels: int, size: int) -> Tensor:
-    """``resize_weights``, out of a table where the crops that there can be are few; mirrored where asked."""
+    """``resize_weights``, mirrored where ``flips`` is true; they are read from a table where few crops are possible."""
     crops = pixels * (pixels + 1) // 2
     if 2 * crops * size * pixels > _TABLE:
         weights = resize_weights(start, length, pixels, size)
         return weights if flips is None else torch.where(flips[:, None, None], weights.flip(1), weights)
-    # shorter crops come first, and of those of one length the first ones
+    # in the table, shorter crops come first, and crops of one length are in the order of their starts
     place = (length - 1) * (pixels + 1) - (length - 1) * length // 2 + start
     if flips is not None:
         place = place + crops * flips
@@ -129,7 +131,7 @@ def _look_up_weights(start: Tensor, length: Tensor, flips: Tensor | None, pixels
 
 @functools.lru_cache(maxsize=4)
 def _weights_table(pixels: int, size: int, device: torch.device) -> Tensor:
-    """``resize_weights`` of all crops of a side, then the same mirrored: (pixels · (pixels + 1), size, pixels)."""
+    """``resize_weights`` of all crops of a side, then the same mirrored, (pixels · (pixels + 1), size, pixels)."""
     crops = [(start, length) for length in range(1, pixels + 1) for start in range(pixels - length + 1)]
     start, length = torch.tensor(crops, device=device).T
     weights = resize_weights(start, length, pixels, size)
@@ -137,19 +139,19 @@ def _weights_table(pixels: int, size: int, device: torch.device) -> Tensor:
 
 
 def resize_weights(start: Tensor, length: Tensor, pixels: int, size: int) -> Tensor:
-    """What each input pixel adds to each output pixel along one side of a resized crop.
+    """Weights of the input pixels in each output pixel, along one side of a resized crop.
 
     The kernel is Keys' cubic with a = -0.5, stretched by the scale when that is above 1, cut off at the crop's edges
     and scaled to sum 1, as in Pillow and in torch's antialiased resize.
 
     Args:
-        start: (B,) first pixel of each crop.
-        length: (B,) its pixels.
-        pixels: Of the image.
-        size: Of the result.
+        start: First pixel of each crop, (B,).
+        length: Number of pixels of each crop, (B,).
+        pixels: Number of pixels of the image's side.
+        size: Number of pixels of the result's side.
 
     Returns:
-        (B, size, pixels) float32.
+        The weights, (B, size, pixels) float32.
     """
     device = start.device
     scale = (length.float() / size)[:, None, None]

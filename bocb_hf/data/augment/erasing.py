@@ -1,8 +1,9 @@
 """Random erasing (Zhong et al. 2020) as timm does it in its mode ``pixel``: a rectangle becomes normal noise.
 
-The noise of a step is one long row of normal numbers on the device, of which each image takes a window of its own from
-where its draw says. So it depends neither on micro-batches nor on the other images. Windows of two images of a step may
-overlap; within an image all numbers are independent. Devices of different kinds draw different noise.
+The noise of a step is one long row of normal numbers on the device. Each image takes a window of it that begins where
+its own random number says, so that its noise depends neither on micro-batches nor on the other images. The windows of
+two images of a step may overlap; within an image all numbers are independent. Devices of different kinds draw different
+noise.
 """
 
 from __future__ import annotations
@@ -21,15 +22,15 @@ IMAGES_OF_NOISE = 4
 
 
 def draw_rectangles(draws: Tensor, size: int, probability: float) -> Tensor:
-    """Rectangles of timm's ``RandomErasing`` with one for each image.
+    """Draws rectangles as timm's ``RandomErasing`` does with one rectangle for each image.
 
     Args:
-        draws: (B, COLUMNS) in [0, 1), float64.
-        size: Side of the images.
-        probability: That an image has one.
+        draws: Random numbers of the images, (B, COLUMNS) in [0, 1), float64.
+        size: Side of the images in pixels.
+        probability: Probability that an image has a rectangle.
 
     Returns:
-        (B, 4) int64: top, left, height, width; no height and width where nothing is erased.
+        The rectangles, (B, 4) int64: top, left, height, width; height and width are 0 where nothing is erased.
     """
     area = torch.full((len(draws), 1), float(size * size), dtype=torch.float64)
     heights, widths = propose_boxes(draws[:, ERASED_BOXES], area, AREA, LOG_ASPECT)
@@ -41,7 +42,7 @@ def draw_rectangles(draws: Tensor, size: int, probability: float) -> Tensor:
 
 
 def draw_noise(size: int, seed: int, step: int, device: torch.device) -> Tensor:
-    """The normal numbers of a step, ``IMAGES_OF_NOISE`` images long."""
+    """Draws the normal numbers of a step: as many as the values of ``IMAGES_OF_NOISE`` images."""
     generator = torch.Generator(device).manual_seed(derive_seed("erasing", seed, step))
     return torch.randn(IMAGES_OF_NOISE * 3 * size * size, generator=generator, device=device)
 
@@ -50,11 +51,11 @@ def erase(inputs: Tensor, draws: Tensor, probability: float, noise: Tensor, whic
     """Puts noise into rectangles of normalised images (B, 3, S, S), in place.
 
     Args:
-        inputs: float32.
-        draws: (B, COLUMNS) in [0, 1), float64, on the CPU.
-        probability: That an image has a rectangle.
+        inputs: The images, float32; they are changed.
+        draws: Random numbers of the images, (B, COLUMNS) in [0, 1), float64, on the CPU.
+        probability: Probability that an image has a rectangle.
         noise: ``draw_noise`` of the step, (N,), or of several steps, (steps, N).
-        which: (B,) int64 on the CPU: whose noise an image takes; of the only step if it is None.
+        which: Row of ``noise`` that each image takes, (B,) int64 on the CPU; None where there is only one step.
     """
     size, device = inputs.shape[-1], inputs.device
     rectangles = draw_rectangles(draws, size, probability)

@@ -1,7 +1,8 @@
-"""Mixup and cutmix of neighbours, as timm's ``Mixup`` in its mode ``batch``: one share and one box for a step.
+"""Mixup and cutmix of neighbours, as in timm's ``Mixup`` with mode ``batch``: each step has one share and one box.
 
-Images 2j and 2j+1 of the global batch are mixed with each other, where timm takes i and B-1-i. The order of an epoch is
-random, so that the pairs are equally random; but neighbours stay together when a batch is cut into micro-batches.
+Images 2j and 2j+1 of the global batch are mixed with each other, where timm mixes i and B-1-i. The order of an epoch is
+random, so that these pairs are as random as timm's; but neighbours stay together when a batch is cut into
+micro-batches.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ from bocb_hf.runs.config import AugmentationConfig
 
 @dataclass(frozen=True)
 class Mix:
-    """How all pairs of one step are mixed.
+    """The way in which all pairs of one step are mixed.
 
     Attributes:
-        share: Of the image itself; the rest is its partner's.
-        box: Top, bottom, left, right of what cutmix takes from the partner; None for mixup.
+        share: Share of the image itself in the mixture; the rest is the share of its partner.
+        box: Top, bottom, left and right of the box that cutmix takes from the partner; None for mixup.
     """
 
     share: float
@@ -33,9 +34,10 @@ class Mix:
 
 
 def draw_mix(augmentation: AugmentationConfig, size: int, seed: int, step: int) -> Mix:
-    """The choice of one step, the same in every process.
+    """Draws how one step is mixed, which is the same in every process.
 
-    Cutmix's share is what its box, once cut off at the edges, really leaves (Yun et al. 2019, in timm's form).
+    The share in cutmix is that of the pixels outside the box, after the box was cut off at the edges of the image (Yun
+    et al. 2019, in timm's form).
     """
     generator = torch.Generator().manual_seed(derive_seed("mix", seed, step))
     which, level, *place = torch.rand(4, generator=generator, dtype=torch.float64)
@@ -57,13 +59,13 @@ def cut_box(share: float, size: int, row: int, column: int) -> tuple[int, int, i
 
 
 def find_partners(rows: Tensor) -> Tensor:
-    """Where the neighbour of each image stands in the micro-batch, (B,) int64.
+    """Index in the micro-batch of the neighbour of each image, (B,) int64.
 
     Args:
-        rows: (B,) places in the global batch, on the CPU.
+        rows: Place of each image in the global batch, (B,), on the CPU.
 
     Raises:
-        InputError: An image is without its neighbour.
+        InputError: The neighbour of an image is not in the micro-batch.
     """
     order = rows.argsort()
     even, odd = order[0::2], order[1::2]
@@ -85,5 +87,5 @@ def mix_images(images: Tensor, partners: Tensor, mix: Mix) -> Tensor:
 
 
 def mix_targets(targets: Tensor, partners: Tensor, mix: Mix) -> Tensor:
-    """Mixes rows of targets (B, K) in the share of the images."""
+    """Mixes rows of targets (B, K) by the same share as the images."""
     return targets * mix.share + targets[partners] * (1 - mix.share)

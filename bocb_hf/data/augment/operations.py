@@ -1,9 +1,10 @@
-"""The pixel operations of RandAugment on batches of uint8 images, with the values that Pillow gives one image.
+"""The pixel operations of RandAugment on batches of uint8 images, with the values that Pillow gives each image.
 
-What a table of 256 values an image and channel can say is said by one, and looked up in one gather. Tables, blends and
-the smoothing of ``Sharpness`` equal Pillow's, but that AutoContrast is exact where Pillow's floats fall a hair short of
-a level. The bicubic resampling of the geometric operations is Pillow's, a cubic with a = -1 and values cut to whole
-levels, in float32, so that a value a hair beside a whole level may be one level off.
+Operations that map each value of a channel by itself are tables of 256 values, which are looked up in one gather.
+Tables, blends and the smoothing of ``Sharpness`` equal Pillow's, except that AutoContrast is exact where rounding makes
+Pillow's floats fall just short of a level. The geometric operations resample as Pillow does, by a bicubic kernel with
+a = -1, and drop the fractions of values; they compute in float32, so that a value very close to a whole level may be
+one level off.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ LEVELS = 256
 
 
 def look_up(images: Tensor, tables: Tensor) -> Tensor:
-    """Replaces each value by that of its table.
+    """Replaces each value by its entry in a table.
 
     Args:
-        images: (B, 3, H, W) uint8.
-        tables: (B, 3 or 1, 256) uint8.
+        images: The images, (B, 3, H, W) uint8.
+        tables: Table of each image and channel, (B, 3 or 1, 256) uint8; a single table of an image is for all channels.
     """
     batch, channels = images.shape[:2]
     tables = tables.expand(-1, channels, -1)
@@ -31,7 +32,7 @@ def look_up(images: Tensor, tables: Tensor) -> Tensor:
 
 
 def stretch_tables(images: Tensor) -> Tensor:
-    """AutoContrast: each channel's smallest value to 0, its largest to 255; (B, 3, 256) uint8."""
+    """Tables of AutoContrast, which maps a channel's smallest value to 0 and its largest to 255; (B, 3, 256) uint8."""
     pixels = images.flatten(2)
     low, high = (side.int() for side in (pixels.amin(2, keepdim=True), pixels.amax(2, keepdim=True)))
     values = torch.arange(LEVELS, device=images.device, dtype=torch.int32)
@@ -40,7 +41,7 @@ def stretch_tables(images: Tensor) -> Tensor:
 
 
 def equalize_tables(images: Tensor) -> Tensor:
-    """Equalize: each channel's histogram made as even as Pillow makes it; (B, 3, 256) uint8."""
+    """Tables of Equalize, which evens out each channel's histogram as Pillow does; (B, 3, 256) uint8."""
     pixels = images.flatten(2).long()
     counts = torch.zeros(*pixels.shape[:2], LEVELS, dtype=torch.int64, device=images.device)
     counts.scatter_add_(2, pixels, counts.new_ones(1).expand_as(pixels))
@@ -53,7 +54,7 @@ def equalize_tables(images: Tensor) -> Tensor:
 
 
 def contrast_tables(images: Tensor, factors: Tensor) -> Tensor:
-    """Contrast: a blend with the image's mean grey, by ``factors`` (B,); (B, 1, 256) uint8."""
+    """Tables of Contrast, which blends an image with its mean grey by ``factors`` (B,); (B, 1, 256) uint8."""
     gray = grayscale(images).flatten(1)
     mean = ((2 * gray.sum(1) + gray.shape[1]) // (2 * gray.shape[1])).float()[:, None]
     values = torch.arange(LEVELS, device=images.device, dtype=torch.float32)
@@ -67,17 +68,17 @@ def grayscale(images: Tensor) -> Tensor:
 
 
 def blend(first: Tensor, second: Tensor, factor: Tensor) -> Tensor:
-    """``first`` for a factor 0, ``second`` for 1, beyond it above 1; floats to uint8."""
+    """Blends floats linearly into uint8: ``first`` at a factor of 0, ``second`` at 1, and extrapolated above 1."""
     return to_levels(first + factor * (second - first))
 
 
 def color(images: Tensor, factors: Tensor) -> Tensor:
-    """Color: a blend with the grey image, by ``factors`` (B,)."""
+    """Applies Color, which blends an image with its grey version by ``factors`` (B,)."""
     return blend(grayscale(images).float(), images.float(), factors.view(-1, 1, 1, 1))
 
 
 def sharpness(images: Tensor, factors: Tensor) -> Tensor:
-    """Sharpness: a blend with the image smoothed 3×3 (its border is left as it is), by ``factors`` (B,)."""
+    """Applies Sharpness: blends with the image smoothed 3×3, whose border is not smoothed, by ``factors`` (B,)."""
     pixels = images.float()
     rows = pixels[:, :, :-2] + pixels[:, :, 1:-1] + pixels[:, :, 2:]
     around = rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]
@@ -88,17 +89,17 @@ def sharpness(images: Tensor, factors: Tensor) -> Tensor:
 
 
 def move_rows(images: Tensor, shear: Tensor, shift: Tensor, fill: Tensor) -> Tensor:
-    """ShearX and TranslateX: row y shows what lay ``shear · (y + 0.5) + shift`` pixels to its right.
+    """Applies ShearX and TranslateX: row y shows what was ``shear · (y + 0.5) + shift`` pixels to the right.
 
     Args:
-        images: (B, 3, H, W) uint8.
-        shear: (B,).
-        shift: (B,) in pixels.
-        fill: (B or 1, 3, 1, 1) uint8, for what lay outside.
+        images: The images, (B, 3, H, W) uint8.
+        shear: Shear of each image, (B,), in pixels for each row.
+        shift: Shift of each image, (B,), in pixels.
+        fill: Colour of what was outside the image, (B or 1, 3, 1, 1) uint8.
     """
     channels, width = images.shape[1], images.shape[3]
     down, across = _centres(images)
-    way = shear[:, None] * down + shift[:, None]  # (B, H): all pixels of a row go the same way
+    way = shear[:, None] * down + shift[:, None]  # (B, H), since all pixels of a row move by the same distance
     whole = way.floor()
     window = torch.arange(-1, width + 2, device=images.device) + whole.long()[:, :, None]
     window = window.clamp_(0, width - 1)[:, None].expand(-1, channels, -1, -1)
@@ -109,7 +110,7 @@ def move_rows(images: Tensor, shear: Tensor, shift: Tensor, fill: Tensor) -> Ten
 
 
 def rotate(images: Tensor, cosine: Tensor, sine: Tensor, fill: Tensor) -> Tensor:
-    """Rotate: counter-clockwise about the centre, by angles given as cosine and sine (B,); see ``move_rows``."""
+    """Rotates counter-clockwise about the centre by angles given as cosine and sine (B,); see ``move_rows``."""
     batch, channels, height, width = images.shape
     down, across = _centres(images)
     down, across = (down - height / 2)[:, None], across - width / 2
@@ -124,7 +125,7 @@ def rotate(images: Tensor, cosine: Tensor, sine: Tensor, fill: Tensor) -> Tensor
         place = torch.add(column, row, alpha=width).view(batch, 1, -1).expand(-1, channels, -1)
         return pixels.gather(2, place).view(images.shape)
 
-    # row by row, so that a processor's cache holds what is worked on
+    # the four rows are read one after another, so that the values in use fit into a processor's cache
     along = [_cubic([look(row, column) for column in columns], part_x[:, None]) for row in rows]
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
     return _filled(_cubic(along, part_y[:, None]), inside, fill)
@@ -137,7 +138,7 @@ def _centres(images: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _taps(place: Tensor, length: int) -> tuple[list[Tensor], Tensor]:
-    """Indices of the four pixels around each place, kept within the image, and its distance from the second."""
+    """Indices of the four pixels around each place, clamped to the image, and the place's distance from the second."""
     start = place - 0.5
     floor = start.floor()
     first = floor.long()
@@ -145,7 +146,7 @@ def _taps(place: Tensor, length: int) -> tuple[list[Tensor], Tensor]:
 
 
 def _cubic(four: Sequence[Tensor], part: Tensor) -> Tensor:
-    """Cubic through the middle two (part 0 and 1); Horner's form is exact where all four are equal."""
+    """Cubic interpolation between the middle two (part 0 and 1); Horner's form is exact where all four are equal."""
     before, left, right, after = four
     twist, fall = right - after, before - left
     square = torch.add(twist, fall, alpha=2).sub_(twist.add_(fall).mul_(part))

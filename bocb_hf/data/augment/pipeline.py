@@ -1,8 +1,8 @@
 """The whole augmentation of a micro-batch, in timm's order: crop, flip, RandAugment, normalise, erase, mix.
 
-All choices are made on the CPU from numbers that depend on (seed, step, place in the global batch) alone; the device
-gets indices and arguments and never has to answer. So the result depends neither on processes and micro-batches nor on
-where a run was resumed.
+All choices are made on the CPU from numbers that depend on (seed, step, place in the global batch) alone, so that the
+result depends neither on processes and micro-batches nor on where a run was resumed. The device gets indices and
+arguments, and the CPU never waits for a result of it.
 """
 
 from __future__ import annotations
@@ -24,18 +24,19 @@ from bocb_hf.data.sampling import step_uniforms
 from bocb_hf.errors import InputError
 from bocb_hf.runs.config import AugmentationConfig, TrainingConfig
 
-# Values of the inputs that a CPU augments at once: 16 images of 224 pixels, which its caches still help with.
+# Number of values of the inputs that a CPU augments at once: those of 16 images of 224 pixels, for which caches still
+# help.
 _BLOCK = 16 * 3 * 224**2
-_CROP_BLOCK = 128 * 3 * 32**2  # likewise of crops, but 16 images at least
+_CROP_BLOCK = 128 * 3 * 32**2  # number of values that a CPU crops at once, but at least 16 images
 
 
 def normalize(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """uint8 images (B, 3, H, W) to floats with the arithmetic of timm's evaluation transform.
+    """Normalises uint8 images (B, 3, H, W) to floats, with the arithmetic of timm's evaluation transform.
 
     Args:
-        images: uint8.
-        mean: (3, 1, 1) in 0..1.
-        std: (3, 1, 1) in 0..1.
+        images: The images, uint8.
+        mean: Mean of each channel, (3, 1, 1), in 0..1.
+        std: Standard deviation of each channel, (3, 1, 1), in 0..1.
     """
     return images.float().div_(255).sub_(mean).div_(std).contiguous()
 
@@ -49,7 +50,7 @@ def check_micro_batch(augmentation: AugmentationConfig, micro_batch: int) -> Non
     """Refuses micro-batches that would tear pairs apart.
 
     Raises:
-        InputError: Images are mixed and a micro-batch is odd.
+        InputError: Images are mixed, and a micro-batch has an odd number of images.
     """
     if mixes(augmentation) and micro_batch % 2:
         raise InputError(
@@ -62,11 +63,11 @@ class Part(NamedTuple):
     """The images of one micro-batch.
 
     Attributes:
-        pixels: (B, 3, H, W) uint8 on any device. With ``crop_scale`` of any size, unless they are cropped; else of the
-            inputs' size.
-        labels: (B,) int64 on any device.
-        rows: (B,) int64 on the CPU: the place of each image in the global batch of its step.
-        step: Optimizer steps before this one.
+        pixels: Pixels, (B, 3, H, W) uint8 on any device. Images that are still to be cropped by ``crop_scale`` may have
+            any size; all others have the size of the inputs.
+        labels: Labels, (B,) int64 on any device.
+        rows: Place of each image in the global batch of its step, (B,) int64 on the CPU.
+        step: Number of optimizer steps before this one.
     """
 
     pixels: Tensor
@@ -79,14 +80,14 @@ class Augmenter:
     """Turns the decoded images of a micro-batch into inputs and targets.
 
     Args:
-        augmentation: What is done.
-        training: ``batch_size`` (global), ``loss`` and ``label_smoothing``.
+        augmentation: Augmentation of the setting.
+        training: Training configuration: ``batch_size`` (global), ``loss`` and ``label_smoothing``.
         size: Side of the inputs in pixels.
-        num_classes: Columns of soft targets.
-        mean: Of each channel, in 0..1.
-        std: Likewise.
-        seed: Of the run.
-        device: Where it happens.
+        num_classes: Number of classes, which are the columns of soft targets.
+        mean: Mean of each channel, in 0..1.
+        std: Standard deviation of each channel, in 0..1.
+        seed: Seed of the run.
+        device: Device on which the images are augmented.
 
     Raises:
         InputError: The image is too small for its reflected padding.
@@ -128,20 +129,22 @@ class Augmenter:
         return self.augment([Part(pixels, labels, rows, step)], cropped)[0]
 
     def augment(self, parts: Sequence[Part], cropped: bool = False) -> list[tuple[Tensor, Tensor]]:
-        """Augments micro-batches, of one step or of several, as if one by one; together is quicker for small images.
+        """Augments micro-batches of one or several steps together, which is faster for small images than one by one.
 
         Args:
-            parts: Images of one size.
-            cropped: The random resized crop was made by who decoded the images, from ``crop_box``; they are still
-                mirrored here.
+            parts: The micro-batches; all of their images have one size. The result does not depend on which are given
+                together.
+            cropped: Whether the process that decoded the images has made their random resized crop already, from
+                ``crop_box``; they are still mirrored here.
 
         Returns:
-            For each part inputs (B, 3, size, size) float32, and targets: labels (B,) where nothing is mixed and the
-            loss is cross-entropy, else soft targets (B, K) float32, smoothed. A threshold on them is ``loss``'s
-            business.
+            For each part, inputs (B, 3, size, size) float32 and targets. The targets are labels (B,) where nothing is
+            mixed and the loss is cross-entropy, else smoothed soft targets (B, K) float32, on which ``loss`` sets the
+            threshold.
 
         Raises:
-            InputError: The images have another type or size, or an image that is to be mixed misses its neighbour.
+            InputError: The images have a wrong type or size, or the neighbour of an image that is to be mixed is
+                missing.
         """
         for part in parts:
             self._check(part.pixels, cropped)
@@ -152,7 +155,7 @@ class Augmenter:
         return [self._mix(*pair) for pair in zip(parts, inputs, strict=True)]
 
     def _mix(self, part: Part, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Mixes a micro-batch, and makes its targets."""
+        """Mixes the inputs of a micro-batch, and makes its targets."""
         config, labels = self.augmentation, part.labels.to(self.device, non_blocking=True)
         if not mixes(config) and self.training.loss == "ce":
             return inputs, labels
@@ -172,9 +175,9 @@ class Augmenter:
             raise InputError(f"pixels: {height}×{width}, but nothing resizes them to {self.size}; decode at that size")
 
     def _draw(self, step: int) -> Tensor:
-        """The numbers of a step, (batch_size, COLUMNS) float64; micro-batches of one step share them."""
+        """Random numbers of a step, (batch_size, COLUMNS) float64; micro-batches of one step share them."""
         if self._drawn is None or self._drawn[0] != step:
-            # float64, in which a number below 1 times a count stays below the count
+            # float64, because in it a number below 1 times a count stays below the count
             self._drawn = step, step_uniforms(self.training.batch_size, COLUMNS, self.seed, step).double()
         return self._drawn[1]
 
@@ -185,7 +188,7 @@ class Augmenter:
         return self._noise[1]
 
     def _augment_parts(self, parts: Sequence[Part], cropped: bool) -> Sequence[Tensor]:
-        """Everything but mixing: operations on all parts at once, and the noise of each step."""
+        """Does everything but mixing: operations on all parts at once, and erasing with the noise of each step."""
         draws = [self._draw(part.step)[part.rows] for part in parts]
         pixels = [part.pixels for part in parts]
         one = len(parts) == 1
@@ -200,7 +203,7 @@ class Augmenter:
         return inputs.split(sizes)
 
     def _augment(self, pixels: Tensor, draws: Tensor, cropped: bool) -> Tensor:
-        """Everything up to normalised inputs, (B, 3, size, size) float32; ``draws`` is (B, COLUMNS) float64."""
+        """Does everything up to normalised inputs (B, 3, size, size) float32; ``draws`` is (B, COLUMNS) float64."""
         count = max(1, _BLOCK // (3 * self.size**2))
         if self.device.type == "cpu" and len(pixels) > count:
             inputs = torch.empty(len(pixels), 3, self.size, self.size)
@@ -216,7 +219,7 @@ class Augmenter:
         return normalize(images, self.mean, self.std)
 
     def _crop(self, pixels: Tensor, draws: Tensor, cropped: bool) -> Tensor:
-        """Crop and flip, (B, 3, size, size) uint8."""
+        """Crops and flips images into (B, 3, size, size) uint8."""
         config = self.augmentation
         flips = ((draws[:, FLIP] < 0.5) & config.horizontal_flip).to(self.device, non_blocking=True)
         if config.crop_scale is not None and not cropped:
@@ -231,7 +234,7 @@ class Augmenter:
         return flip_some(pixels, flips) if config.horizontal_flip else pixels
 
     def _in_blocks(self, crop: Callable[..., Tensor], *each: Tensor) -> Tensor:
-        """Crops of all images; on a CPU of some at a time."""
+        """Crops all images, on a CPU in blocks of some at a time."""
         count = max(16, _CROP_BLOCK // (3 * self.size**2))
         if self.device.type != "cpu" or len(each[0]) <= count:
             return crop(*each)

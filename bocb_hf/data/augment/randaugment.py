@@ -1,11 +1,11 @@
 """RandAugment in batches: timm's ``rand-m{magnitude}-mstd{std}-inc1`` (Cubuk et al. 2020).
 
-Each image draws two of 15 operations, with replacement; each is applied with probability 0.5, at a level that is normal
-around the magnitude and kept within 0..10, in a random direction where there are two. What is laid open takes the mean
-colour, as in timm's ``transforms_imagenet_train``; resampling is bicubic, as in DeiT and in the study's released
-configurations (timm draws it from bilinear and bicubic unless it is told).
+Each image draws two of 15 operations, with replacement. Each is applied with probability 0.5, at a level that is drawn
+from a normal distribution around the magnitude and clamped to 0..10, in a random direction where there are two
+directions. Areas that an operation uncovers take the mean colour, as in timm's ``transforms_imagenet_train``.
+Resampling is bicubic, as in DeiT and in the study's released configurations (timm's default draws bilinear or bicubic).
 
-Operations are drawn on the CPU, so that the groups of images that share one need no answer of the device.
+Operations are drawn on the CPU, so that the images can be grouped by operation without waiting for the device.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from bocb_hf.data.augment import operations as pixel
 
 Floats = NDArray[np.float64]
 
-# timm's names; neighbours here are done together
+# operations by timm's names; neighbours in this order are done together
 OPERATIONS = (
-    # a table of the level alone
+    # operations by a table that depends on the level alone
     *("Invert", "PosterizeIncreasing", "SolarizeIncreasing", "SolarizeAdd", "BrightnessIncreasing"),
-    # a table of the image
+    # operations by a table that depends on the image
     *("AutoContrast", "Equalize", "ContrastIncreasing"),
-    # a blend with another image
+    # operations that blend with another image
     *("ColorIncreasing", "SharpnessIncreasing"),
-    # along rows, along columns, both
+    # operations that move pixels along rows, along columns, and along both
     *("ShearX", "TranslateXRel", "ShearY", "TranslateYRel", "Rotate"),
 )
 
@@ -41,9 +41,9 @@ class Layer:
     """One operation for each image of a batch.
 
     Attributes:
-        operation: (B,) places in ``OPERATIONS``; -1 is none.
-        level: (B,) from 0 to 10.
-        negative: (B,) bool; against the direction, where there is one.
+        operation: Index in ``OPERATIONS`` for each image, (B,); -1 is no operation.
+        level: Level of each operation, (B,), from 0 to 10.
+        negative: Whether an operation that has a direction acts in the opposite one, (B,) bool.
     """
 
     operation: NDArray[np.int64]
@@ -52,12 +52,12 @@ class Layer:
 
 
 def choose_layers(uniforms: Tensor, magnitude: float, std: float) -> list[Layer]:
-    """The operations of a batch.
+    """Chooses the operations of a batch.
 
     Args:
-        uniforms: (B, 4·layers) in [0, 1): operation, whether, level, direction.
-        magnitude: Mean level.
-        std: Of the level.
+        uniforms: Random numbers, (B, 4·layers) in [0, 1); for each layer: operation, whether it acts, level, direction.
+        magnitude: Mean of the level.
+        std: Standard deviation of the level.
     """
     return [
         _choose(part, magnitude, std) for part in np.split(uniforms.double().numpy(), uniforms.shape[1] // 4, axis=1)
@@ -66,18 +66,19 @@ def choose_layers(uniforms: Tensor, magnitude: float, std: float) -> list[Layer]
 
 def _choose(uniforms: Floats, magnitude: float, std: float) -> Layer:
     drawn = (uniforms[:, 0] * len(OPERATIONS)).astype(np.int64)
-    # uniform numbers are whole multiples of 2^-24; the middle of each step keeps the normal finite
+    # the uniform numbers are whole multiples of 2^-24; taking the middle of each interval keeps the normal numbers
+    # finite
     level = magnitude + std * special.ndtri(uniforms[:, 2] + 2.0**-25)
     return Layer(np.where(uniforms[:, 1] < 0.5, drawn, -1), np.clip(level, 0, 10), uniforms[:, 3] < 0.5)
 
 
 def apply_layer(images: Tensor, layer: Layer, fill: Tensor) -> Tensor:
-    """Images (B, 3, S, S) uint8 after one layer.
+    """Returns images (B, 3, S, S) uint8 after one layer of operations.
 
     Args:
-        images: uint8, left as they are.
-        layer: Their operations.
-        fill: (3,) uint8, what is laid open.
+        images: The images, uint8; they are not changed.
+        layer: Operations of the images.
+        fill: Colour of areas that an operation uncovers, (3,) uint8.
     """
     order = np.argsort(layer.operation, kind="stable")
     rest = int(np.sum(layer.operation < 0))
@@ -88,7 +89,7 @@ def apply_layer(images: Tensor, layer: Layer, fill: Tensor) -> Tensor:
     ends = np.searchsorted(operation, np.arange(len(OPERATIONS) + 1)).tolist()
     span = {name: slice(*pair) for name, pair in zip(OPERATIONS, itertools.pairwise(ends), strict=True)}
     numbers = arguments(operation, layer.level[chosen], layer.negative[chosen], images.shape[-1])
-    # sorted, changed and put back: selecting whole images is far quicker than writing to an index
+    # images are sorted, changed and put back, since selecting whole images is far faster than writing to an index
     forth, back = torch.from_numpy(np.stack((order, np.argsort(order)))).to(images.device, non_blocking=True)
     sent = torch.from_numpy(numbers.astype(np.float32)).to(images.device, non_blocking=True)  # (2, n)
     level_tables = _level_tables(numbers[0], span).to(images.device, non_blocking=True)
@@ -98,7 +99,7 @@ def apply_layer(images: Tensor, layer: Layer, fill: Tensor) -> Tensor:
 
 
 def arguments(operation: NDArray[np.int64], level: Floats, negative: NDArray[np.bool_], size: int) -> Floats:
-    """What timm makes of a level, (2, n): one number; shear and shift of a move; cosine and sine of a turn."""
+    """Arguments that timm makes of levels, (2, n): one number, shear and shift, or cosine and sine of a rotation."""
     share = level / 10
     signed = np.where(negative, -share, share)
     turn = np.radians(signed * 30)
@@ -121,13 +122,13 @@ def arguments(operation: NDArray[np.int64], level: Floats, negative: NDArray[np.
 
 
 def _level_tables(argument: Floats, span: dict[str, slice]) -> Tensor:
-    """Tables of the operations that need nothing of the image, (n, 1, 256) uint8, in the order of ``OPERATIONS``."""
+    """Tables of the operations that do not depend on the image, (n, 1, 256) uint8, in the order of ``OPERATIONS``."""
     value = np.arange(pixel.LEVELS)
     of = {name: argument[where][:, None] for name, where in span.items()}
     bright = of["BrightnessIncreasing"].astype(np.float32) * value.astype(np.float32)
     tables = (
         np.broadcast_to(255 - value, (len(of["Invert"]), pixel.LEVELS)),
-        value & -(2 ** (8 - of["PosterizeIncreasing"].astype(np.int64))),  # the upper bits
+        value & -(2 ** (8 - of["PosterizeIncreasing"].astype(np.int64))),  # only the upper bits are kept
         np.where(value < of["SolarizeIncreasing"], value, 255 - value),
         np.where(value < 128, np.minimum(255, value + of["SolarizeAdd"]), value),
         np.clip(bright, 0, 255),
@@ -136,7 +137,7 @@ def _level_tables(argument: Floats, span: dict[str, slice]) -> Tensor:
 
 
 def _operate(images: Tensor, span: dict[str, slice], numbers: Tensor, level_tables: Tensor, fill: Tensor) -> Tensor:
-    """All operations on images that are sorted by them."""
+    """Applies the operations to images that are sorted by operation."""
     first = numbers[0]
     parts: list[Tensor] = []
 
@@ -167,7 +168,7 @@ def _operate(images: Tensor, span: dict[str, slice], numbers: Tensor, level_tabl
 
 
 def _move(images: Tensor, across: int, numbers: Tensor, fill: Tensor) -> Tensor:
-    """Shears and translations: of rows for the first ``across`` images, then of columns, as rows of the transposed."""
+    """Shears and translates the rows of the first ``across`` images, and the columns of the rest by transposing."""
     rows, columns = images[:across], images[across:].transpose(2, 3)
     moved = pixel.move_rows(torch.cat((rows, columns)), numbers[0], numbers[1], fill)
     return torch.cat((moved[:across], moved[across:].transpose(2, 3)))

@@ -11,7 +11,7 @@ from bocb_hf.runs.config import TrainingConfig
 
 
 def soft_targets(labels: Tensor, classes: int, smoothing: float) -> Tensor:
-    """One-hot rows, (B, K) float32, of which ``smoothing`` is spread over all classes evenly."""
+    """One-hot rows, (B, K) float32, of which the share ``smoothing`` is spread evenly over all classes."""
     off = smoothing / classes
     rows = torch.full((len(labels), classes), off, device=labels.device)
     return rows.scatter_(1, labels[:, None], 1 - smoothing + off)
@@ -20,17 +20,17 @@ def soft_targets(labels: Tensor, classes: int, smoothing: float) -> Tensor:
 def loss(logits: Tensor, targets: Tensor, training: TrainingConfig) -> Tensor:
     """Mean loss of a micro-batch.
 
-    Cross-entropy of labels smooths them here; soft targets hold their smoothing already. Binary cross-entropy is the
+    For cross-entropy, labels are smoothed here; soft targets are smoothed already. Binary cross-entropy is the
     mean over all images and classes; with ``bce_target_threshold`` every target above it counts as 1, every other as 0,
     as in Wightman et al. (2021), which undoes smoothing.
 
     Args:
-        logits: (B, K) float32.
-        targets: (B,) int64 labels, for cross-entropy only, or (B, K) soft targets.
-        training: ``loss``, ``label_smoothing`` and ``bce_target_threshold``.
+        logits: Logits, (B, K) float32.
+        targets: Labels (B,) int64, for cross-entropy only, or soft targets (B, K).
+        training: Training configuration: ``loss``, ``label_smoothing`` and ``bce_target_threshold``.
 
     Raises:
-        InputError: Binary cross-entropy of labels.
+        InputError: The loss is binary cross-entropy, and the targets are labels.
     """
     if training.loss == "ce":
         smoothing = training.label_smoothing if targets.ndim == 1 else 0.0
