@@ -249,7 +249,7 @@ def chunks(draws: int, size: int, numbers: int = 4_000_000) -> list[int]:
 
 
 def _quantiles(mass: Floats, grid: Floats, levels: Floats) -> Floats:
-    """Returns quantiles of discrete distributions, shape (cells, POINTS) to (cells, LEVELS), linear between the points."""
+    """Returns quantiles of distributions on points, shape (cells, POINTS) to (cells, LEVELS), linear in between."""
     cumulative = np.cumsum(mass, axis=1)
     cumulative /= cumulative[:, -1:]
     # one search for all cells: cell i's distribution function runs from i to i + 1

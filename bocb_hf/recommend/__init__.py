@@ -1,1 +1,1 @@
-"""Recommend: which optimizers to try on a backbone, with the evidence; may import ``report`` and what lies below it."""
+"""Recommendations: which optimizers to try on a backbone, with the evidence; may import ``report`` and what lies below it."""
