@@ -222,7 +222,7 @@ def _pairwise(tags: list[Tags]) -> Floats:
 
 
 def _errors(source: Evidence, own: int, columns: list[int]) -> Floats:
-    """Returns the standard error over seeds of each mean of the target, in points; NaN where noise cannot be separated."""
+    """Returns the standard error over seeds of the target's means, in points; NaN where noise cannot be separated."""
     return np.full(len(columns), np.nan) if source.errors is None else source.errors[own, columns]
 
 

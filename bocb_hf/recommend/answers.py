@@ -17,7 +17,7 @@ from bocb_hf.store.contents import read_store
 
 
 def recommend(target: Tags, sources: list[Evidence], bound: float) -> tuple[list[Answer], list[str]]:
-    """Returns the answers of all sources, those that hold the backbone itself first, and why other sources have none."""
+    """Returns the answers of all sources, those that hold the backbone itself first, and why others have none."""
     answers: list[Answer] = []
     refused: list[str] = []
     for source in sources:

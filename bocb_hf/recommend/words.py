@@ -1,4 +1,4 @@
-"""An answer as text. Measured scores stand with their n and source; a figure that is only expected is called expected."""
+"""An answer as text. Measured scores stand with their n and source; an expected figure is called expected."""
 
 from __future__ import annotations
 

@@ -131,7 +131,7 @@ class CardCache(FileCache):
             self._read_readme(self._stale())
 
     def _read_page(self, page: Iterable[Any], note: bool) -> int:
-        """Keeps the cards of a page that are new to the cache, notes its repositories, and returns how many were new."""
+        """Keeps those cards of a page that are new, notes its repositories, and returns how many cards were new."""
         items = [item for raw in page if (item := parse_item(raw, self.hub.namespace)) is not None]
         new = [item for item in items if self.revision(item.repository) != item.sha]
         self._keep(new)

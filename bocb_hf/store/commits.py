@@ -1,4 +1,4 @@
-"""Commits a change that rests on what a store holds; it is made again, a few times at most, when somebody was quicker."""
+"""Commits a change that rests on what a store holds; it is made again, but not for ever, if somebody was quicker."""
 
 from __future__ import annotations
 

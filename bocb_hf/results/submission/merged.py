@@ -51,7 +51,8 @@ class SubmittedCache(CardCache):
             try:
                 item = read_item(name)
             except HubError as error:
-                if error.status not in (401, 403, 404):  # a repository that was made private must not stop all others
+                # a repository that was made private or deleted must not stop all others
+                if error.status not in (401, 403, 404):
                     raise
                 item = None
             # the Hub follows a repository that was moved, but only the submitted name is read
