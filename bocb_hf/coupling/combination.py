@@ -24,7 +24,7 @@ class Combination:
     Attributes:
         mean: The sum.
         error: Its standard error over seeds; None when noise cannot be separated, or too few cells tell of it.
-        critical: With 95 % probability |estimate − truth|/error does not exceed it; None without an error.
+        critical: The value that |estimate − truth|/error does not exceed with 95 % probability; None without an error.
     """
 
     mean: float

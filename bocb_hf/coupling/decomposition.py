@@ -108,7 +108,7 @@ def reml_sigma(values: Floats, kept: Mask) -> float | None:
     milliseconds; statsmodels' ``MixedLM``, which the tests compare with, takes half a minute on 6,000 cells.
 
     Args:
-        values: Shape (B, O, S), NaN where there is no score.
+        values: Scores, shape (B, O, S), NaN where there is no score.
         kept: Cells to use, shape (B, O).
 
     Returns:

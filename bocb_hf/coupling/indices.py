@@ -25,7 +25,8 @@ class Residuals:
         scale: Points or logit.
         r: Residuals over the table's own backbones and optimizers, shape (B, O); NaN where the cell is not ranked.
         error: Standard errors, shape (B, O); NaN when noise cannot be separated.
-        critical: With 95 % probability no |r̂ − r|/error of the whole table exceeds it; None without errors.
+        critical: The value that no |r̂ − r|/error of the whole table exceeds with 95 % probability; None without
+            errors.
     """
 
     scale: Scale
@@ -88,7 +89,7 @@ def residuals(scores: ScoreTable, scale: Scale = "points", draws: int = 4000, se
 
 @dataclass(frozen=True, eq=False)
 class Kappa:
-    """How much each backbone and each optimizer takes part in the interaction: a standard deviation on the scale.
+    """Index κ of each backbone and optimizer: its part in the interaction as a standard deviation on the scale.
 
     Attributes:
         backbone: κ_b, shape (B,); noise removed unless ``noisy``.
@@ -237,7 +238,7 @@ def split_cost(values: Floats) -> tuple[float, int]:
     """Computes G with choice and score on different halves of the seeds (the smaller half chooses or scores).
 
     Args:
-        values: Shape (B, O, S), complete, −∞ where diverged, S ≥ 2.
+        values: Scores, shape (B, O, S), complete, −∞ where diverged, S ≥ 2.
 
     Returns:
         The mean over the divisions, and their number.

@@ -1,4 +1,4 @@
-"""How widely each cell could spread over seeds, given two to five scores: draws of σ for simulations.
+"""The spread over seeds that each cell could have, given two to five scores: draws of σ for simulations.
 
 Intervals for one cell take the moderated variance of Smyth (2004), which supposes that the variances of all cells
 follow a scaled inverse χ² distribution. For the largest of 400 cells, or a sum that three loud cells rule, that tail

@@ -71,7 +71,7 @@ class Comparison:
     """Mean regret of a rival minus that of the recommender, over backbones.
 
     Attributes:
-        gain: In points; positive where the recommender is better.
+        gain: The mean difference in points; positive where the recommender is better.
         interval: 95 % interval of the gain, from the percentiles of a paired bootstrap over backbones.
         clustered: The same interval where clusters of siblings are drawn as wholes.
         better: Number of backbones on which the recommender loses less; on those of ``worse`` it loses more.
@@ -91,7 +91,8 @@ def held_out_regrets(table: ScoreTable, rule: Rule, sizes: Sequence[int], held: 
         table: A complete table, in which every cell has a score.
         rule: Weights of other backbones for a target.
         sizes: Sizes of the answer.
-        held: What is left out together with the backbone: nothing else, its family, or its kind (all CNNs).
+        held: Which backbones are left out together with the one that is answered: no other, its family, or its kind
+            (all CNNs).
     """
     scores, tags = table.means, [known_tags(b) for b in table.backbones]
     found = np.empty((len(sizes), len(tags)))

@@ -42,7 +42,7 @@ class Evidence:
         errors: Standard error of each mean over seeds in points, shape (B, O), NaN where noise cannot be separated;
             None for a published table, which has no seeds.
         tried: Best trials; None for a published table, which has none.
-        unequal: What differed in tuning and budget between its cells.
+        unequal: The differences in tuning and budget between the cells of the table.
     """
 
     label: str

@@ -43,7 +43,7 @@ def write_outputs(tabulated: Tabulated, out_dir: Path) -> Outputs:
     ``heatmap.*``, the figures of the others carry its name. Equal records give equal files, byte for byte.
 
     Args:
-        tabulated: From ``tabulate``.
+        tabulated: The tables of the store, as ``tabulate`` returns them.
         out_dir: Folder to write to; created when missing.
 
     Returns:
@@ -77,7 +77,7 @@ def write_outputs(tabulated: Tabulated, out_dir: Path) -> Outputs:
 
 
 def coupling_frame(tables: Sequence[Table]) -> pd.DataFrame:
-    """Makes one row for each configuration of each cell; one without a completed run has no number, only a ``status``."""
+    """Makes one row for each configuration of each cell; without a completed run it has a ``status`` and no number."""
     rows = [row for table in tables for row in table.rows]
     columns = {name: pd.array([value(row) for row in rows], dtype=kind) for name, (kind, value) in COLUMNS.items()}
     return pd.DataFrame(columns)

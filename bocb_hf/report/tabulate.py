@@ -22,7 +22,7 @@ class TableResults:
         table: The table.
         scores: The scores of the table by backbone, optimizer and seed.
         marks: The intervals and flags beside the means of the table.
-        ledger: What tuning and training each cell got.
+        ledger: The tuning and training that each cell got.
         floors: The floor rows of the table.
         contrast: The primary contrast of the table, or why there is none.
     """
@@ -40,7 +40,7 @@ class Tabulated:
     """The contents and the tables of a store.
 
     Attributes:
-        contents: What the store holds.
+        contents: The contents of the store.
         results: The tables of the store, at least one; the one with most runs comes first.
     """
 

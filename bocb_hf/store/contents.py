@@ -1,4 +1,4 @@
-"""What a store holds and which of it counts. Each card and record is checked, and a bad one never hides the others."""
+"""The contents of a store, and which of them count. Every card and record is checked, and a bad one hides no other."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class StoreContents:
         uri: Address of the store.
         records: Valid records of runs, each run once.
         floors: Valid records of floors.
-        quarantined: What was left out, and why.
+        quarantined: The files and repositories that were left out, and why.
         places: ``namespace/name/path`` of each record by (role, run id).
         levels: Level of trust by SHA-256 of a record; a record without an entry is self-reported.
     """

@@ -114,7 +114,7 @@ class LocalStore:
         return content
 
     def plain(self, repository: str, path: str) -> Path:
-        """Where a file lies, whether or not it is there.
+        """Returns where a file of a repository lies on this machine, whether or not it exists.
 
         Raises:
             InputError: The file is a symbolic link, or lies behind one.

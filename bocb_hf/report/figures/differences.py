@@ -110,7 +110,7 @@ def interaction(
     and logarithmic beyond, so that collapsed cells do not hide the others.
 
     Args:
-        residuals: Shape (B, O), in points; NaN for cells without one.
+        residuals: Residuals in points, shape (B, O); NaN for cells without one.
         backbones: Names of the rows of ``residuals``, which are drawn as columns.
         optimizers: Names of the columns of ``residuals``, which are drawn as rows.
         clear: Cells whose simultaneous interval excludes zero, shape (B, O); None where noise is unknown.

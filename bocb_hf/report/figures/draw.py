@@ -26,7 +26,7 @@ Drawing = Callable[[], Figure]
 
 
 def draw_scores(scores: ScoreTable, marks: Marks, split: str = "test") -> Iterator[tuple[str, Drawing]]:
-    """Returns the figures that need scores only, even published ones, as functions that draw them."""
+    """Yields the figures that need scores only, even published ones, as functions that draw them."""
     yield "heatmap", partial(heatmap, scores, marks, split)
     yield "violin", partial(violin, scores)
     if min(scores.means.shape) > 1:

@@ -150,7 +150,7 @@ def spread(places: Sequence[float], gap: float, low: float, high: float) -> list
     """Moves places apart until neighbours keep a gap, in their order, as near to where they were as that allows.
 
     Args:
-        places: Where labels would stand; any order.
+        places: Places where labels would stand, in any order.
         gap: Smallest distance between neighbours.
         low: Lowest place of the first label.
         high: Highest place of the last label, unless there is not enough room.

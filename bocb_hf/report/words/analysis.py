@@ -137,7 +137,7 @@ def _decompositions(found: ScaleAnalysis) -> list[str]:
 def _structure(found: ScaleAnalysis) -> list[str]:
     lines: list[str] = []
     shown = 3
-    # one row is always left out of the list, because the last optimizer always adds 0
+    # the last component always adds 0, so a table needs one component more than are shown
     if found.components is not None and len(found.components) > shown + 1:
         lines.append(
             f"{shown} components carry {float(found.components[:shown].sum()):.1f} % of the interaction, noise inside; "

@@ -24,7 +24,7 @@ COLUMNS = 7  # number of backbones in a block of text on the terminal
 
 
 def marks_table(scores: ScoreTable, failures: Failures) -> str:
-    """Returns the scores as text: ``*`` top 4 of the column, ``!`` failed by the default rule, ``.`` flagged by Eq. 1 only."""
+    """Returns scores as text: ``*`` top 4 of a column, ``!`` failed by the default rule, ``.`` by Eq. 1 only."""
     best, flagged = top(scores), equation_1(scores)
     lines = [
         f"{scores.dataset}, {scores.setting}: {scores.metric} in points, {scores.source}",
