@@ -123,7 +123,7 @@ def kappa(scores: ScoreTable, scale: Scale = "points") -> Kappa:
 
 
 def kappa_squares(r: Floats, noise: Floats | None, kept: NDArray[np.bool_]) -> tuple[Floats, Floats]:
-    """Estimates of κ², not clipped at 0, for any leading axes.
+    """Estimates κ², not clipped at 0, for any leading axes.
 
     Args:
         r: Interaction residuals, shape (..., B, O), NaN where there is no cell.
@@ -166,7 +166,7 @@ class Cost:
 
 
 def cost_of_coupling(scores: ScoreTable, scale: Scale = "points") -> Cost | None:
-    """The cost on the largest part of the table in which every cell is known (``complete_part``).
+    """Computes the cost on the largest part of the table in which every cell is known (``complete_part``).
 
     An optimizer that diverged on a backbone cannot be the one for all, yet it may be the best of another backbone: its
     diverged cells count as −∞, since a diverged cell ranks last. Leaving it out would make coupling look cheaper.
@@ -200,7 +200,7 @@ def cost_of_coupling(scores: ScoreTable, scale: Scale = "points") -> Cost | None
 def complete_part(
     ranked: NDArray[np.bool_], diverged: NDArray[np.bool_] | None = None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
-    """Places of the backbones and the optimizers of the largest part of a table in which every cell is known.
+    """Finds the places of backbones and optimizers of the largest part of a table in which every cell is known.
 
     Parts keep every backbone and drop optimizers, or keep every optimizer and drop backbones. A backbone on which
     nothing completed is in none of them: there is nothing to choose for it.

@@ -36,7 +36,7 @@ MIN_TREND = 20  # fewest cells that a slope is estimated from
 EQUAL = 0.5  # the prior probability that all cells spread alike, but for their depth
 NARROW = 0.25  # where cells do not spread alike, the prior density of a width w of log σ² is 1/(w + NARROW)
 CHI2_MEDIAN = 0.455  # median of χ² with one degree of freedom
-# sizes of an interaction, in typical ones, that are equally likely: a collapse is not taken for noise
+# equally likely sizes of an interaction, as multiples of a typical one, so that collapse is not taken for noise
 SCALES = (1.0, 3.0, 9.0, 27.0)
 
 

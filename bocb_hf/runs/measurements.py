@@ -98,7 +98,7 @@ class Correctness(Frozen):
         return self
 
     def bits(self) -> NDArray[np.bool_]:
-        """The booleans, shape (n,).
+        """Returns whether each image is classified correctly, shape (n,).
 
         Raises:
             ValueError: ``packed`` is not Base64, has the wrong length, or has padding that is not zero.
