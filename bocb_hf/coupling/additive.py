@@ -19,9 +19,9 @@ class Additive:
     """The fit level + backbone + optimizer; effects sum to 0. Leading axes are those of the scores.
 
     Attributes:
-        level: Shape (...).
-        backbone: Shape (..., B); NaN for a backbone without a cell.
-        optimizer: Shape (..., O); NaN for an optimizer without a cell.
+        level: Level of all cells, shape (...).
+        backbone: Effects of backbones, shape (..., B); NaN for a backbone without a cell.
+        optimizer: Effects of optimizers, shape (..., O); NaN for an optimizer without a cell.
         interaction: Residuals, shape (..., B, O); NaN where there is no cell.
     """
 
@@ -61,7 +61,7 @@ def fit_additive(means: Floats, mask: Mask | None = None, weights: Floats | None
 
 
 def noise_coefficients(kept: Mask, weights: Floats | None = None) -> Floats:
-    """What noise alone adds to each of ``mean_squares``, per unit of noise variance of each cell mean.
+    """Computes what noise alone adds to each of ``mean_squares``, per unit of noise variance of each cell mean.
 
     An effect is a linear map of the cell means, so its square expects Σ coefficient²·σ²/n.
 
@@ -84,7 +84,7 @@ def noise_coefficients(kept: Mask, weights: Floats | None = None) -> Floats:
 
 
 def leverages(kept: Mask, weights: Floats | None = None) -> Floats:
-    """How much each observed mean moves its own fit, shape (cells,): the diagonal of the projection."""
+    """Computes how much each observed mean moves its own fit, shape (cells,): the diagonal of the projection."""
     backbones, optimizers = kept.shape
     if kept.all() and weights is None:
         return np.full(kept.size, 1 - (1 - 1 / backbones) * (1 - 1 / optimizers))
@@ -94,7 +94,7 @@ def leverages(kept: Mask, weights: Floats | None = None) -> Floats:
 
 
 def residual_noise(kept: Mask) -> tuple[Floats, Floats]:
-    """What noise alone adds to Σ r²/(cells − 1) of each backbone and of each optimizer, per unit of each cell mean.
+    """Computes what noise adds to Σ r²/(cells − 1) of each backbone and optimizer, per unit of each cell mean's noise.
 
     The residuals are those of the fit with equal weights. In a complete table with one noise variance v of all means
     these are the (1 − 1/B)·v and (1 − 1/O)·v of the plain formulas.

@@ -147,7 +147,7 @@ def _analyse_scale(
 
 
 def to_plain(analysis: Analysis) -> dict[str, Any]:
-    """The analysis as nested dictionaries of finite numbers, text and None, for JSON; names instead of positions."""
+    """Returns the analysis as nested dictionaries of finite numbers, text and None, for JSON, with names."""
     scores = analysis.scores
     cells = {
         b: {o: (scores.status[i, j], int(scores.n[i, j])) for j, o in enumerate(scores.optimizers)}

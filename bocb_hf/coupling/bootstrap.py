@@ -83,7 +83,7 @@ class Bootstrap:
 
     Attributes:
         scale: Points or logit.
-        draws: How many tables were drawn.
+        draws: Number of tables that were drawn.
         sources: The sources of variation that were drawn: ``seeds``, ``test images``, ``backbones``.
         conditional: Whether statements hold for these backbones only.
         intervals: Intervals by the name of the statistic.

@@ -24,7 +24,7 @@ class Combination:
     Attributes:
         mean: The sum.
         error: Its standard error over seeds; None when noise cannot be separated, or too few cells tell of it.
-        critical: With 95 % probability |estimate − truth|/error does not exceed it; None without an error.
+        critical: The value that |estimate − truth|/error does not exceed with 95 % probability; None without an error.
     """
 
     mean: float
@@ -43,7 +43,7 @@ class Combination:
 def combine(
     scores: ScoreTable, weights: Floats, scale: Scale = "points", draws: int = 4000, seed: int = 0
 ) -> Combination:
-    """The weighted sum of cell means, with the error that the spread over seeds gives it.
+    """Computes the weighted sum of cell means, with the error that the spread over seeds gives it.
 
     The error is √Σ c²·E σ²/n; the critical value is that of normal errors with each cell's σ from its posterior
     (``spread.py``). A t distribution has no number of degrees of freedom for it: those of a single moderated variance

@@ -125,7 +125,7 @@ def family_contrast(table: Table) -> Contrast | NotAvailable:
 
 
 def contrast_weights(scores: ScoreTable) -> Floats | None:
-    """Weights of the cells in the family contrast, shape (B, O); None when a side has no backbone or optimizer."""
+    """Returns cells' weights in the family contrast, shape (B, O); None when a side has no backbone or optimizer."""
     sgd = np.array([o in SGD for o in scores.optimizers])
     adaptive = np.array([category == ADAPTIVE for category in scores.categories])
     is_cnn = np.array([family in CNN_FAMILIES for family in scores.families])
@@ -141,7 +141,7 @@ def contrast_weights(scores: ScoreTable) -> Floats | None:
 
 
 def image_error(scores: ScoreTable, weights: Floats) -> float | None:
-    """Standard error of Σ c·ȳ in points from the test images, which all runs share and seeds cannot show.
+    """Computes the standard error of Σ c·ȳ in points from the test images, which all runs share and seeds cannot show.
 
     Every image has its own contrast, Σ c · (share of the cell's seeds that are right on it); the error is their
     standard deviation over √N, less what it holds of the differences between seeds: those are in the error over seeds.
@@ -179,5 +179,5 @@ def with_images(points: Combination, error: float | None) -> Interval | None:
 
 
 def _of(shown: Mapping[tuple[str, str], Row], backbone: str | None = None, optimizer: str | None = None) -> list[Row]:
-    """The shown rows of a backbone or of an optimizer."""
+    """Returns the shown rows of a backbone or of an optimizer."""
     return [row for (b, o), row in shown.items() if backbone in (None, b) and optimizer in (None, o)]

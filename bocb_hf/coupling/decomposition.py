@@ -52,7 +52,7 @@ class Decomposition:
 
 
 def decompose(scores: ScoreTable, scale: Scale = "points", mask: Mask | None = None) -> Decomposition:
-    """The decomposition of the ranked cells, or of some of them.
+    """Decomposes the scores of the ranked cells, or of some of them.
 
     With every seed in every cell, backbone × seed is blocked out of the noise: MSE = Σ(y_bos − ȳ_bo − ȳ_bs + ȳ_b)² /
     [B(O−1)(S−1)]. Otherwise noise is the mean within-cell variance and cells weigh by their number of scores. What
@@ -108,7 +108,7 @@ def reml_sigma(values: Floats, kept: Mask) -> float | None:
     milliseconds; statsmodels' ``MixedLM``, which the tests compare with, takes half a minute on 6,000 cells.
 
     Args:
-        values: Shape (B, O, S), NaN where there is no score.
+        values: Scores, shape (B, O, S), NaN where there is no score.
         kept: Cells to use, shape (B, O).
 
     Returns:
@@ -181,7 +181,7 @@ def median_polish(scores: ScoreTable, scale: Scale = "points", rounds: int = 50)
 
 
 def component_shares(fit: Additive) -> Floats | None:
-    """Percent of the interaction's squares in each of its singular components, descending; None unless complete.
+    """Returns percent of the interaction's squares in each singular component, descending; None unless complete.
 
     Components of a matrix of zeros have no shares either.
     """

@@ -76,7 +76,7 @@ def column_statistics(scores: ScoreTable) -> tuple[Floats, Floats]:
 
 
 def equation_1(scores: ScoreTable, gamma: float | None = None) -> Mask:
-    """The study's Eq. 1 as printed: r < max(R) − min(Q75(R) − Q25(R), γ), with R all scores of a backbone.
+    """Applies the study's Eq. 1 as printed: r < max(R) − min(Q75(R) − Q25(R), γ), with R all scores of a backbone.
 
     It compares with the best, not with the middle, so it flags most cells: 258 of 400 on CIFAR-100, of which the
     project page greys 51. Diverged cells are flagged.
@@ -95,7 +95,7 @@ def equation_1(scores: ScoreTable, gamma: float | None = None) -> Mask:
 
 
 def top(scores: ScoreTable, k: int = TOP) -> Mask:
-    """The k highest means of each backbone, with all that tie with the last of them; shape (B, O)."""
+    """Finds the k highest means of each backbone, with all that tie with the last of them; shape (B, O)."""
     means = scores.means
     better = (means[:, None, :] > means[:, :, None]).sum(axis=2)  # number of optimizers that are better, shape (B, O)
     return scores.ranked & (better < k)

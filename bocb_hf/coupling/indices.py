@@ -25,7 +25,8 @@ class Residuals:
         scale: Points or logit.
         r: Residuals over the table's own backbones and optimizers, shape (B, O); NaN where the cell is not ranked.
         error: Standard errors, shape (B, O); NaN when noise cannot be separated.
-        critical: With 95 % probability no |r̂ − r|/error of the whole table exceeds it; None without errors.
+        critical: The value that no |r̂ − r|/error of the whole table exceeds with 95 % probability; None without
+            errors.
     """
 
     scale: Scale
@@ -88,7 +89,7 @@ def residuals(scores: ScoreTable, scale: Scale = "points", draws: int = 4000, se
 
 @dataclass(frozen=True, eq=False)
 class Kappa:
-    """How much each backbone and each optimizer takes part in the interaction: a standard deviation on the scale.
+    """Index κ of each backbone and optimizer: its part in the interaction as a standard deviation on the scale.
 
     Attributes:
         backbone: κ_b, shape (B,); noise removed unless ``noisy``.
@@ -122,7 +123,7 @@ def kappa(scores: ScoreTable, scale: Scale = "points") -> Kappa:
 
 
 def kappa_squares(r: Floats, noise: Floats | None, kept: NDArray[np.bool_]) -> tuple[Floats, Floats]:
-    """Estimates of κ², not clipped at 0, for any leading axes.
+    """Estimates κ², not clipped at 0, for any leading axes.
 
     Args:
         r: Interaction residuals, shape (..., B, O), NaN where there is no cell.
@@ -165,7 +166,7 @@ class Cost:
 
 
 def cost_of_coupling(scores: ScoreTable, scale: Scale = "points") -> Cost | None:
-    """The cost on the largest part of the table in which every cell is known (``complete_part``).
+    """Computes the cost on the largest part of the table in which every cell is known (``complete_part``).
 
     An optimizer that diverged on a backbone cannot be the one for all, yet it may be the best of another backbone: its
     diverged cells count as −∞, since a diverged cell ranks last. Leaving it out would make coupling look cheaper.
@@ -199,7 +200,7 @@ def cost_of_coupling(scores: ScoreTable, scale: Scale = "points") -> Cost | None
 def complete_part(
     ranked: NDArray[np.bool_], diverged: NDArray[np.bool_] | None = None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
-    """Places of the backbones and the optimizers of the largest part of a table in which every cell is known.
+    """Finds the places of backbones and optimizers of the largest part of a table in which every cell is known.
 
     Parts keep every backbone and drop optimizers, or keep every optimizer and drop backbones. A backbone on which
     nothing completed is in none of them: there is nothing to choose for it.
@@ -237,7 +238,7 @@ def split_cost(values: Floats) -> tuple[float, int]:
     """Computes G with choice and score on different halves of the seeds (the smaller half chooses or scores).
 
     Args:
-        values: Shape (B, O, S), complete, −∞ where diverged, S ≥ 2.
+        values: Scores, shape (B, O, S), complete, −∞ where diverged, S ≥ 2.
 
     Returns:
         The mean over the divisions, and their number.

@@ -39,7 +39,7 @@ def cell_noise(values: Floats) -> Floats | None:
 
 
 def block_noise(values: Floats) -> float:
-    """What the parts that all cells of a backbone share in a seed add to the backbones' mean square; may be negative.
+    """Estimates what noise shared by a backbone's cells in a seed adds to backbones' mean square; may be negative.
 
     Args:
         values: Scores, shape (B, O, S). Unless they are complete the result is 0, because blocks and cells cannot be

@@ -62,7 +62,7 @@ class Front:
 
 
 def pareto(table: Table, backbone: str, axis: Axis = "seconds") -> Front:
-    """The front of one backbone.
+    """Computes the front of one backbone.
 
     Raises:
         KeyError: The table has no such backbone.

@@ -86,7 +86,7 @@ def population_bootstrap(
 
 
 def _complete(scores: ScoreTable) -> ScoreTable:
-    """The larger complete part of a table."""
+    """Returns the larger complete part of a table."""
     part = complete_part(scores.ranked)
     if part is None:
         raise InputError("backbones: no two optimizers have all their cells, so backbones cannot be resampled")

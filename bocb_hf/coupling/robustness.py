@@ -168,7 +168,7 @@ def _group(names: Sequence[str], members: Sequence[tuple[str, str, Offset]]) -> 
 
 
 def _factor(tried: Iterable[float], usual: float) -> float:
-    """Ratio of two neighbours of a grid: the smallest that was tried, or the usual one where there is one value."""
+    """Returns the ratio of two neighbours of a grid: the smallest that was tried, or the usual one for one value."""
     positive = sorted({value for value in tried if value > 0})
     ratios = [b / a for a, b in pairwise(positive)]
     return min(ratios) if ratios else usual

@@ -99,7 +99,7 @@ class Row:
 
     @property
     def status(self) -> RowStatus:
-        """The status; beside completed runs an interrupted one counts for nothing, and a diverged one makes it partial."""
+        """The status; an interrupted run beside completed ones changes nothing, a diverged one makes it partial."""
         if self.completed:
             return "partial" if self.diverged else "completed"
         if self.diverged:

@@ -329,12 +329,12 @@ def _places(what: str, known: Sequence[str], wanted: Sequence[str] | None) -> li
 
 
 def family_of(backbone: str) -> str:
-    """The family of a backbone, or ``unknown`` where it has no row."""
+    """Returns the family of a backbone, or ``unknown`` where it has no row."""
     row = BACKBONES.find(backbone)
     return "unknown" if row is None else row.family
 
 
 def category_of(optimizer: str) -> str:
-    """The category of an optimizer, or ``unknown`` where it has no row."""
+    """Returns the category of an optimizer, or ``unknown`` where it has no row."""
     row = OPTIMIZERS.find(optimizer)
     return "unknown" if row is None else row.category

@@ -1,4 +1,4 @@
-"""How widely each cell could spread over seeds, given two to five scores: draws of σ for simulations.
+"""The spread over seeds that each cell could have, given two to five scores: draws of σ for simulations.
 
 Intervals for one cell take the moderated variance of Smyth (2004), which supposes that the variances of all cells
 follow a scaled inverse χ² distribution. For the largest of 400 cells, or a sum that three loud cells rule, that tail
@@ -36,7 +36,7 @@ MIN_TREND = 20  # fewest cells that a slope is estimated from
 EQUAL = 0.5  # the prior probability that all cells spread alike, but for their depth
 NARROW = 0.25  # where cells do not spread alike, the prior density of a width w of log σ² is 1/(w + NARROW)
 CHI2_MEDIAN = 0.455  # median of χ² with one degree of freedom
-# sizes of an interaction, in typical ones, that are equally likely: a collapse is not taken for noise
+# equally likely sizes of an interaction, as multiples of a typical one, so that collapse is not taken for noise
 SCALES = (1.0, 3.0, 9.0, 27.0)
 
 
@@ -249,7 +249,7 @@ def chunks(draws: int, size: int, numbers: int = 4_000_000) -> list[int]:
 
 
 def _quantiles(mass: Floats, grid: Floats, levels: Floats) -> Floats:
-    """Returns quantiles of discrete distributions, shape (cells, POINTS) to (cells, LEVELS), linear between the points."""
+    """Returns quantiles of distributions on points, shape (cells, POINTS) to (cells, LEVELS), linear in between."""
     cumulative = np.cumsum(mass, axis=1)
     cumulative /= cumulative[:, -1:]
     # one search for all cells: cell i's distribution function runs from i to i + 1

@@ -1,4 +1,4 @@
-"""How sure a cell's mean is when it rests on two or three seeds.
+"""The uncertainty of a cell's mean that rests on two or three seeds.
 
 The spread over seeds differs by a factor of 50 between cells, so one pooled standard deviation is wrong; and two seeds
 alone would need a t quantile of 12.7. The moderated variance of Smyth (2004) stands between the two: every cell keeps
@@ -133,7 +133,7 @@ def fit_prior(
 
     Args:
         variances: Sample variances s² of cells with at least two scores, shape (cells,).
-        df: Their degrees of freedom n − 1, shape (cells,).
+        df: Degrees of freedom n − 1 of the variances, shape (cells,).
         resolution: Smallest difference that two scores of a cell can have, for each cell or for all.
 
     Returns:
@@ -164,7 +164,7 @@ def estimate(scores: Sequence[float] | NDArray[np.float64], prior: Prior | None)
 
     Args:
         scores: Scores of the cell, shape (n,), n ≥ 1.
-        prior: What the other cells say; None leaves the cell's own variance with n − 1 degrees of freedom.
+        prior: The prior from the other cells; None leaves the cell's own variance with n − 1 degrees of freedom.
 
     Raises:
         ValueError: There is no score.

@@ -29,7 +29,7 @@ class Table:
         backbones: Columns: CNN families first, then by name.
         optimizers: Rows: by category, then by name.
         rows: Every configuration of every cell of backbones × optimizers; missing cells included.
-        prior: What the shown cells say together about the spread over seeds, in points².
+        prior: Prior of the variance over seeds from all shown cells, in points².
     """
 
     dataset: str

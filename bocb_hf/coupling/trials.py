@@ -83,7 +83,7 @@ def expected_best(scores: Sequence[float], failed: int = 0) -> list[BestOf]:
 
     Args:
         scores: Validation scores of the completed trials.
-        failed: How many trials diverged.
+        failed: Number of trials that diverged.
     """
     x: NDArray[np.float64] = np.sort(np.asarray(scores, np.float64))
     total = len(x) + failed

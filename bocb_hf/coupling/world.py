@@ -26,7 +26,7 @@ class World:
         scores: The table.
         scale: Points or logit.
         kind: How seeds are drawn.
-        images: Whether what runs owe to their luck with images is left out of the noise of the means, because
+        images: Whether what runs owe to their luck with images is left out of the means that are drawn, because
             ``image_shifts`` brings it in (parametric draws only).
 
     Attributes:
@@ -94,7 +94,7 @@ class World:
         return self.truth + shift, self._of_means(noise, self._n > 1)
 
     def _of_means(self, noise: Floats, several: NDArray[np.bool_]) -> Floats:
-        """Returns noise variances of the means from those of one score; cells with one score borrow the others' mean."""
+        """Returns noise variances of means from those of one score; cells with one score borrow the others' mean."""
         several = several & self._kept
         borrowed: Floats = noise[:, several].mean(axis=1)[:, None, None]
         return np.where(self._kept, np.where(several, noise, borrowed), 0.0) / self._n

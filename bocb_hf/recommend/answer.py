@@ -1,4 +1,4 @@
-"""One source's answer for one backbone: which optimizers, with which expected regret, from which cells."""
+"""The answer of one source for one backbone: which optimizers, with which expected regret, from which cells."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ PROBES = 2  # largest number of optimizers outside the set that are named as wor
 
 @dataclass(frozen=True)
 class Answer:
-    """What one source says.
+    """The answer of one source for one backbone.
 
     Attributes:
-        target: The backbone.
+        target: The backbone that is asked about.
         own: Whether the source holds scores of this backbone itself.
         reference: Backbones whose columns are scenarios, with their weights; empty where its own column is complete.
         candidates: Optimizers that a set could hold.
@@ -41,15 +41,15 @@ class Answer:
         chosen: The smallest set with bounded expected regret, or else the set with the smallest expected regret.
         bounded: Whether the chosen set keeps the bound.
         bound: Largest expected regret that was asked for, in points.
-        interval: 95 % interval of the expected regret by a bootstrap over the reference backbones; None where it is no
-            cross-validation.
+        interval: 95 % interval of the expected regret by a bootstrap over the reference backbones; None where the
+            regret is not cross-validated.
         noise_known: Whether all completed cells of the target have a known spread over seeds.
-        probes: Further optimizers by the points that they may add in expectation; a guess, made to choose a run.
+        probes: Further optimizers by the points that they are expected to add; a guess, made to choose a run.
         without_own: The set that would have been chosen without the target's own scores and its regret on them; None
             for a backbone that the source does not hold, or holds incompletely.
         guessed: Missing cells that were guessed to make scenarios complete.
         failed: Diverged or partly diverged cells, taken as chance.
-        left_out: Backbones of the source that are no scenario, with the reason.
+        left_out: Backbones of the source that are not used as scenarios, with the reason.
     """
 
     source: Evidence
@@ -75,10 +75,10 @@ class Answer:
 
 
 def answer(source: Evidence, target: Tags, bound: float, largest: int = LARGEST_SET) -> Answer:
-    """Answers for one backbone from one source.
+    """Computes the answer for one backbone from one source.
 
-    A backbone without scores is judged by the columns of comparable ones (``similarity``). One that has its own is
-    judged by these; where its column has holes, they are filled from comparable columns, moved to its level.
+    A backbone without scores is judged by the columns of comparable ones (``similarity``). A backbone with scores of
+    its own is judged by them; holes of its column are filled from comparable columns, moved to its level.
 
     Args:
         source: The table to answer from; it may have holes.
@@ -99,7 +99,7 @@ def answer(source: Evidence, target: Tags, bound: float, largest: int = LARGEST_
     tags = [known_tags(name) for name in names]
     filled = fill_missing(values[np.ix_(rows, columns)]) if rows else np.empty((0, len(columns)))
     weights = similarity(target, tags) if rows else np.empty(0)
-    # of a target without known design each scenario must be judged as if its own were unknown, too
+    # where the design of the target is unknown, each scenario must be judged as if its own were unknown, too
     others = _pairwise(tags) if target.kind != "unknown" else np.ones((len(tags), len(tags)))
     guessed = int(np.isnan(values[np.ix_(rows, columns)])[weights > 0].sum()) if rows else 0
     check, noise_known = None, False
@@ -109,7 +109,7 @@ def answer(source: Evidence, target: Tags, bound: float, largest: int = LARGEST_
         scenarios, scenario_weights, scenario_others, places = filled, weights, others, list(range(len(rows)))
     else:
         mine, errors = values[own, columns], _errors(source, own, columns)
-        told = errors[scores.ranked[own, columns]]  # holes and failures have no noise to know
+        told = errors[scores.ranked[own, columns]]  # holes and failures have no noise that could be known
         noise_known = bool(told.size and np.isfinite(told).all() and told.max() > 0)
         holes = np.isnan(mine)
         if rows and not holes.any():
@@ -145,7 +145,7 @@ def answer(source: Evidence, target: Tags, bound: float, largest: int = LARGEST_
 
 
 def _own_row(scores: ScoreTable, values: Floats, target: Tags) -> int | None:
-    """The row of the target in a source; None where the source has no score of it.
+    """Returns the row of the target in a source; None where the source has no score of it.
 
     Raises:
         InputError: The source has runs of the target, and all failed.
@@ -162,7 +162,7 @@ def _own_row(scores: ScoreTable, values: Floats, target: Tags) -> int | None:
 
 
 def _usable(scores: ScoreTable) -> Floats:
-    """Means, with chance for a cell that failed in any run, shape (B, O); NaN where there is nothing.
+    """Returns means, with chance for a cell that diverged in any run, shape (B, O); NaN where there is no run.
 
     Chance stands for a failed cell here only, where it keeps a set from resting on it; no table shows it. A backbone on
     which nothing completed has nothing at all: no choice loses a point there, which would make every set look good.
@@ -173,14 +173,14 @@ def _usable(scores: ScoreTable) -> Floats:
 
 
 def _failed(scores: ScoreTable) -> NDArray[np.bool_]:
-    """Cells that diverged in some run, shape (B, O)."""
+    """Returns the cells that diverged in some run, shape (B, O)."""
     return np.isin(scores.status, ("diverged", "partial"))
 
 
 def _comparable(
     scores: ScoreTable, values: Floats, rest: list[int], own: int | None
 ) -> tuple[list[int], list[int], dict[str, str]]:
-    """Optimizers that enough backbones tried, then backbones that tried enough of these.
+    """Selects optimizers that enough backbones tried, then backbones that tried enough of these.
 
     Raises:
         InputError: Fewer than two optimizers remain.
@@ -200,7 +200,8 @@ def _comparable(
         for i in rest
         if i not in rows
     }
-    if own is not None:  # holes of the target are filled from others; where nobody can, there is no candidate
+    # holes of the target are filled from other backbones; an optimizer that none of them tried is no candidate
+    if own is not None:
         columns = [o for o in columns if known[own, o] or known[rows, o].any()]
     rows = [i for i in rows if known[i, columns].any()]
     if rows:
@@ -212,7 +213,7 @@ def _comparable(
 
 
 def _pairwise(tags: list[Tags]) -> Floats:
-    """Weight of backbone j for backbone i, judged without i itself, shape (B, B)."""
+    """Returns the weight of backbone j for backbone i, judged without i itself, shape (B, B)."""
     weights = np.zeros((len(tags), len(tags)))
     for i, one in enumerate(tags):
         others = [j for j in range(len(tags)) if j != i]
@@ -221,14 +222,14 @@ def _pairwise(tags: list[Tags]) -> Floats:
 
 
 def _errors(source: Evidence, own: int, columns: list[int]) -> Floats:
-    """Standard error of each own mean over seeds, in points; NaN where noise cannot be separated."""
+    """Returns the standard error over seeds of the target's means, in points; NaN where noise cannot be separated."""
     return np.full(len(columns), np.nan) if source.errors is None else source.errors[own, columns]
 
 
 def _own_scenarios(
     mine: Floats, errors: Floats, filled: Floats, weights: Floats, others: Floats
 ) -> tuple[Floats, Floats, Floats, list[int]]:
-    """Scenarios of a backbone with scores of its own: these with their noise, holes from comparable columns.
+    """Makes scenarios of a backbone with scores of its own: its scores with their noise, holes from comparable columns.
 
     Returns:
         Scores, weights, pairwise weights, and the reference backbone of each scenario (empty when none is needed).
@@ -253,7 +254,7 @@ def _own_scenarios(
 
 
 def _interval(each: Floats, weights: Floats, places: list[int]) -> Interval | None:
-    """95 % of the weighted mean of ``each``, drawing reference backbones with all that stems from them."""
+    """Returns the 95 % interval of the weighted mean of ``each``, drawing reference backbones with their scenarios."""
     known = np.isfinite(each) & (weights > 0)
     names = sorted({p for p, k in zip(places, known, strict=True) if k}) if places else []
     if len(names) < 3:

@@ -17,7 +17,7 @@ from bocb_hf.store.contents import read_store
 
 
 def recommend(target: Tags, sources: list[Evidence], bound: float) -> tuple[list[Answer], list[str]]:
-    """The answers of all sources, those that hold the backbone itself first, and why the others have none."""
+    """Returns the answers of all sources, those that hold the backbone itself first, and why others have none."""
     answers: list[Answer] = []
     refused: list[str] = []
     for source in sources:
@@ -29,11 +29,11 @@ def recommend(target: Tags, sources: list[Evidence], bound: float) -> tuple[list
 
 
 def find_sources(which: str, store: str | None) -> list[Evidence]:
-    """The sources to ask: own tables, the one with most runs first, then the published one.
+    """Returns the sources to ask: own tables, the one with most runs first, then the published table.
 
     Args:
-        which: ``paper``, ``store`` or ``both``.
-        store: As the user named it; None takes the default one where it exists.
+        which: Which sources to ask: ``paper``, ``store`` or ``both``.
+        store: The store as the user named it; None takes the default one where it exists.
 
     Raises:
         InputError: A store that was asked for holds no valid record.
@@ -52,7 +52,7 @@ def find_sources(which: str, store: str | None) -> list[Evidence]:
 
 
 def starts_of(given: Answer, setting: str | None) -> list[Start | None]:
-    """Where to start with each member of the answer."""
+    """Returns where to start tuning with each member of the answer."""
     source, target = given.source, given.target
     where = setting or (source.scores.setting if source.tried is not None else target.setting)
     name = target.row or target.name

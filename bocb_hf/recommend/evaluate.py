@@ -1,4 +1,4 @@
-"""Measures how good the recommender is: every backbone of a table is answered without its own scores.
+"""Measures how good the recommender is: for every backbone of a table it answers without that backbone's scores.
 
 Each backbone in turn is left out (or its whole family is), a set of each size is chosen from the rest, and its regret
 on the backbone is counted. The rivals answer in the same number of optimizers.
@@ -23,28 +23,28 @@ Rule = Callable[[Tags, Sequence[Tags]], Floats]
 
 
 def everyone(target: Tags, others: Sequence[Tags]) -> Floats:
-    """Every backbone counts alike: the best fixed set."""
+    """Lets every backbone count alike, which gives the best fixed set."""
     del target
     return np.ones(len(others))
 
 
 def same_kind(target: Tags, others: Sequence[Tags]) -> Floats:
-    """Only backbones of the same kind count, all alike."""
+    """Lets only backbones of the same kind count, all alike."""
     return (similarity(target, others) > 0).astype(np.float64)
 
 
 def tags_only(target: Tags, others: Sequence[Tags]) -> Floats:
-    """Both kinds count, by shared tags."""
+    """Lets both kinds count, by the number of shared tags."""
     return np.array([1 + shared_tags(target, other) / 4 for other in others])
 
 
 def sharp_tags(target: Tags, others: Sequence[Tags]) -> Floats:
-    """Both kinds count, doubled by every shared tag."""
+    """Lets both kinds count, each backbone twice as much for every shared tag."""
     return np.array([2.0 ** shared_tags(target, other) for other in others])
 
 
 def kind_and_many(target: Tags, others: Sequence[Tags]) -> Floats:
-    """The same kind, where a backbone that shares all tags counts five times as much as one that shares none."""
+    """Lets only the same kind count; a backbone that shares all tags counts five times as much as one without any."""
     return np.where(similarity(target, others) > 0, 4 * tags_only(target, others) - 3, 0.0)
 
 
@@ -59,7 +59,7 @@ RULES: Mapping[str, Rule] = {
 }
 SHIPPED = "same kind and shared tags (bocb recommend)"
 FIXED = "every backbone (best fixed set)"
-# measured on the published table by benchmarks/recommender.py, and held to it by a test
+# these figures were measured on the published table by benchmarks/recommender.py, and a test compares them
 HELD_OUT = (
     "With its whole family left out of the published table, one optimizer loses 4.4 points on average, two lose 1.4: "
     "tags do not carry over to a family that nobody has measured."
@@ -71,10 +71,10 @@ class Comparison:
     """Mean regret of a rival minus that of the recommender, over backbones.
 
     Attributes:
-        gain: In points; positive where the recommender is better.
+        gain: The mean difference in points; positive where the recommender is better.
         interval: 95 % interval of the gain, from the percentiles of a paired bootstrap over backbones.
         clustered: The same interval where clusters of siblings are drawn as wholes.
-        better: Backbones on which the recommender loses less; ``worse`` likewise.
+        better: Number of backbones on which the recommender loses less; on those of ``worse`` it loses more.
     """
 
     gain: float
@@ -85,13 +85,14 @@ class Comparison:
 
 
 def held_out_regrets(table: ScoreTable, rule: Rule, sizes: Sequence[int], held: Held = "backbone") -> Floats:
-    """Regret of the set that the rule chooses for each backbone without it, shape (sizes, backbones).
+    """Returns the regret of the set that a rule chooses for each backbone without it, shape (sizes, backbones).
 
     Args:
         table: A complete table, in which every cell has a score.
         rule: Weights of other backbones for a target.
         sizes: Sizes of the answer.
-        held: What is left out together with the backbone: nothing else, its family, or its kind (all CNNs).
+        held: Which backbones are left out together with the one that is answered: no other, its family, or its kind
+            (all CNNs).
     """
     scores, tags = table.means, [known_tags(b) for b in table.backbones]
     found = np.empty((len(sizes), len(tags)))
@@ -99,13 +100,13 @@ def held_out_regrets(table: ScoreTable, rule: Rule, sizes: Sequence[int], held: 
         rest = [i for i, other in enumerate(tags) if i != b and not _together(target, other, held)]
         weights = rule(target, [tags[i] for i in rest])
         choices = choose_sets(scores[rest], weights, np.zeros((len(rest), len(rest))), max(sizes))
-        # a smaller set may lose nothing on the rest already
+        # the choice ends early where a smaller set already loses nothing on the other backbones
         found[:, b] = [regrets(scores[[b]], choices[min(size, len(choices)) - 1].members)[0] for size in sizes]
     return found
 
 
 def nested_regrets(table: ScoreTable, rules: Sequence[Rule], sizes: Sequence[int]) -> tuple[Floats, NDArray[np.intp]]:
-    """Like ``held_out_regrets``, but the rule itself is chosen without the backbone, by the same regret on the rest.
+    """Does as ``held_out_regrets``, but also chooses the rule without the backbone, by the same regret on the rest.
 
     Returns:
         Regrets, and the index of the rule that was chosen, both of shape (sizes, backbones).
@@ -121,12 +122,12 @@ def nested_regrets(table: ScoreTable, rules: Sequence[Rule], sizes: Sequence[int
 
 
 def single_regrets(table: ScoreTable, optimizer: str) -> Floats:
-    """Regret of always using one optimizer, shape (backbones,)."""
+    """Returns the regret of always using one optimizer, shape (backbones,)."""
     return regrets(table.means, [table.optimizers.index(optimizer)])
 
 
 def compare(rival: Floats, ours: Floats, clusters: Sequence[str], draws: int = 10_000, seed: int = 0) -> Comparison:
-    """Paired comparison of two regrets of the same backbones.
+    """Compares two regrets of the same backbones pairwise.
 
     The bootstrap draws backbones with the answers as they were given; it does not choose sets anew.
 

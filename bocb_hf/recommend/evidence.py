@@ -1,4 +1,4 @@
-"""What a recommendation rests on: one table with its noise and its tuning, whether from records or from a file."""
+"""The evidence of a recommendation: one table with its noise and its tuning, from records or from a file."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from bocb_hf.recommend.sets import Floats
 
 @dataclass(frozen=True)
 class Tried:
-    """The best trial of one cell, by validation.
+    """The best trial of one cell by its validation score.
 
     Attributes:
-        trials: How many were run, diverged ones included.
-        steps: (lr, weight decay) from the centre of the optimizer's own grid; None where only one was tried.
+        trials: Number of trials of the cell, diverged ones included.
+        steps: Steps of (lr, weight decay) from the centre of the optimizer's own grid; None where only one value was
+            tried.
     """
 
     backbone: str
@@ -41,7 +42,7 @@ class Evidence:
         errors: Standard error of each mean over seeds in points, shape (B, O), NaN where noise cannot be separated;
             None for a published table, which has no seeds.
         tried: Best trials; None for a published table, which has none.
-        unequal: What differed in tuning and budget between its cells.
+        unequal: The differences in tuning and budget between the cells of the table.
     """
 
     label: str
@@ -51,19 +52,19 @@ class Evidence:
     unequal: Sequence[str] = ()
 
     def tried_with(self, optimizer: str) -> Mapping[str, Tried]:
-        """Best trials of an optimizer by backbone."""
+        """Returns the best trials of an optimizer by backbone."""
         return {t.backbone: t for t in self.tried or () if t.optimizer == optimizer}
 
 
 def evidence_of(table: Table, label: str, uri: str) -> Evidence:
-    """A table of records as evidence."""
+    """Takes a table of records as evidence."""
     scores = scores_of(table, uri)
     errors = [[table.shown(b, o).standard_error for o in scores.optimizers] for b in scores.backbones]
     return Evidence(label, scores, np.array(errors, np.float64), tried_of(table), unequal(ledger(table)))
 
 
 def tried_of(table: Table) -> list[Tried]:
-    """The best trial of every cell in which a trial completed."""
+    """Returns the best trial of every cell in which a trial completed."""
     found: list[Tried] = []
     for row in (row for row in table.rows if row.shown):
         best = best_configuration(row.trials)

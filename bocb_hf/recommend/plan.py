@@ -17,7 +17,7 @@ def write_plan(path: Path, config: str, given: Answer) -> None:
     """Writes the members and the most promising other optimizer as a plan for the backbone.
 
     Raises:
-        InputError: An unknown setting, an optimizer without a row, or a path that cannot be written.
+        InputError: The setting is unknown, an optimizer has no row, or the path cannot be written.
     """
     find_config(config, "recipes/configs")
     optimizers = [*given.names(given.chosen), *(name for name, _ in given.probes[:1])]

@@ -21,7 +21,7 @@ from bocb_hf.errors import InputError
 
 Floats = NDArray[np.float64]
 LARGEST_SET = 5
-EXHAUSTIVE = 60_000  # sets of one size that are all looked at; where there are more, they grow from good smaller ones
+EXHAUSTIVE = 60_000  # most sets of one size that are all tried; where there are more, sets grow from good smaller ones
 BEAM = 50
 
 
@@ -30,8 +30,8 @@ class Choice:
     """The best set of one size.
 
     Attributes:
-        members: Columns, the best single one first.
-        regret: Weighted mean regret over the scenarios that it was chosen on, in points: too small by the choice.
+        members: Columns of the optimizers, the best single one first.
+        regret: Weighted mean regret over the scenarios that the set was chosen on, in points: too small by the choice.
         expected: Cross-validated regret in points; None where there is only one scenario.
         each: The cross-validated regret of every scenario, NaN where there is none, shape (scenarios,).
     """
@@ -43,27 +43,27 @@ class Choice:
 
 
 def regrets(scores: Floats, members: Sequence[int]) -> Floats:
-    """ρ(T) of every scenario, shape (scenarios,).
+    """Computes ρ(T) of every scenario, shape (scenarios,).
 
     Args:
-        scores: Shape (scenarios, optimizers), finite.
+        scores: Scores, shape (scenarios, optimizers), finite.
         members: Columns of T, at least one.
     """
     return scores.max(axis=1) - scores[:, list(members)].max(axis=1)
 
 
 def choose_sets(scores: Floats, weights: Floats, others: Floats, largest: int = LARGEST_SET) -> list[Choice]:
-    """The best set of each size, 1 to ``largest``, or to the first that loses nothing on any scenario.
+    """Finds the best set of each size, 1 to ``largest``, or to the first that loses nothing on any scenario.
 
     Args:
-        scores: Shape (scenarios, optimizers), in points, finite.
-        weights: Of each scenario for the target, shape (scenarios,), not all zero.
+        scores: Scores in points, shape (scenarios, optimizers), finite.
+        weights: Weight of each scenario for the target, shape (scenarios,), not all zero.
         others: Weight of scenario j for scenario i, shape (scenarios, scenarios), for the cross-validation; the
             diagonal is not read, and a row without any weight elsewhere has no cross-validated regret.
         largest: Size of the largest set; never more than there are optimizers.
 
     Raises:
-        InputError: No scenario, or a score that is not finite.
+        InputError: There is no scenario, or a score is not finite.
     """
     if not scores.size or not np.isfinite(scores).all():
         raise InputError("recommend: scores must be finite, with at least one backbone and one optimizer")
@@ -82,17 +82,17 @@ def choose_sets(scores: Floats, weights: Floats, others: Floats, largest: int = 
         expected = float(np.nansum(counted * each) / counted.sum()) if counted.sum() > 0 else None
         members = _by_mean(candidates[chosen], scores, weights)
         found.append(Choice(members, float(objective[chosen] / weights.sum()), expected, each))
-        if found[-1].regret < 1e-9:  # what would join such a set is arbitrary
+        if found[-1].regret < 1e-9:  # any further member of such a set would be arbitrary
             break
         candidates = [candidates[i] for i in np.argsort(objective, kind="stable")[:BEAM]]
     return found
 
 
 def smallest_set(choices: Sequence[Choice], bound: float) -> tuple[Choice, bool]:
-    """The smallest set whose expected regret is within the bound, and whether there is one.
+    """Returns the smallest set whose expected regret is within the bound, and whether there is such a set.
 
-    Where no size keeps the bound, the one with the smallest expected regret; without cross-validation, the regret on
-    the scenarios themselves decides.
+    Where no size keeps the bound, the set with the smallest expected regret is returned; without cross-validation, the
+    regret on the scenarios themselves decides.
     """
 
     def judged(choice: Choice) -> float:
@@ -105,7 +105,7 @@ def smallest_set(choices: Sequence[Choice], bound: float) -> tuple[Choice, bool]
 
 
 def improvement(scores: Floats, weights: Floats, members: Sequence[int]) -> Floats:
-    """Expected points that each further optimizer would add to a set, shape (optimizers,)."""
+    """Computes the expected points that each further optimizer would add to a set, shape (optimizers,)."""
     gain = np.maximum(scores - scores[:, list(members)].max(axis=1, keepdims=True), 0)
     return weights @ gain / weights.sum()
 
@@ -113,13 +113,13 @@ def improvement(scores: Floats, weights: Floats, members: Sequence[int]) -> Floa
 def fill_missing(scores: Floats) -> Floats:
     """Replaces NaN by backbone + optimizer effects, by medians, so that a collapsed cell moves no other one.
 
-    What this gives is a guess that may choose a run and is never shown as a result.
+    The filled values are guesses: they may choose a run and are never shown as a result.
 
     Args:
-        scores: Shape (backbones, optimizers), with a number in every row and column.
+        scores: Scores, shape (backbones, optimizers), with a number in every row and column.
 
     Raises:
-        InputError: A row or column without a number.
+        InputError: A row or column has no number.
     """
     known = np.isfinite(scores)
     if not known.any(axis=1).all() or not known.any(axis=0).all():
@@ -132,7 +132,7 @@ def fill_missing(scores: Floats) -> Floats:
 
 
 def _sets(optimizers: int, size: int, smaller: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
-    """All sets of a size, or, where these are too many, the smaller ones with one more member."""
+    """Returns all sets of a size, or, where these are too many, the good smaller ones with one more member."""
     if math.comb(optimizers, size) <= EXHAUSTIVE:
         return list(combinations(range(optimizers), size))
     grown = {tuple(sorted((*s, o))) for s in smaller for o in range(optimizers) if o not in s}
@@ -140,7 +140,7 @@ def _sets(optimizers: int, size: int, smaller: Sequence[tuple[int, ...]]) -> lis
 
 
 def _regret_matrix(scores: Floats, sets: Sequence[tuple[int, ...]]) -> Floats:
-    """ρ of every scenario and set, shape (scenarios, sets)."""
+    """Computes ρ of every scenario and set, shape (scenarios, sets)."""
     members = np.array(sets, np.intp)  # (sets, size)
     best = scores[:, members[:, 0]].copy()
     for column in members.T[1:]:
@@ -149,11 +149,11 @@ def _regret_matrix(scores: Floats, sets: Sequence[tuple[int, ...]]) -> Floats:
 
 
 def _objective(weights: Floats, values: Floats) -> Floats:
-    """Weighted sums of regret, rounded so that the order of a sum does not decide a tie."""
+    """Computes weighted sums of regret, rounded so that the order of a sum does not decide a tie."""
     return np.round(weights @ values, 9)
 
 
 def _by_mean(members: tuple[int, ...], scores: Floats, weights: Floats) -> tuple[int, ...]:
-    """Members by falling weighted mean."""
+    """Sorts members by falling weighted mean."""
     means = weights @ scores / weights.sum()
     return tuple(sorted(members, key=lambda o: (-means[o], o)))

@@ -1,4 +1,4 @@
-"""Where tuning an optimizer on a backbone should start: learning rate, weight decay and their grids."""
+"""The start of tuning an optimizer on a backbone: learning rate, weight decay and their grids."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Start:
     Attributes:
         rates: Learning rates to try, ascending, around ``lr``.
         decays: Weight decays to try, ascending, around ``weight_decay``.
-        source: Where ``lr`` and ``weight_decay`` come from, with n.
+        source: Where ``lr`` and ``weight_decay`` come from, in words with n.
     """
 
     optimizer: str
@@ -33,17 +33,17 @@ class Start:
 def find_start(
     optimizer: str, setting: str | None, tried: Mapping[str, Tried], backbone: str, reference: Mapping[str, float]
 ) -> Start | None:
-    """The best trial of the backbone itself; else the usual best offset on comparable ones; else the row's centre.
+    """Takes the best trial of the backbone, else the usual best offset on comparable ones, else the row's centre.
 
     Args:
         optimizer: Id of the optimizer.
-        setting: The setting whose centre is meant; None takes the default centre.
+        setting: The setting whose centre is taken; None takes the default centre.
         tried: Best trials of this optimizer by backbone; empty where a source has none.
         backbone: The backbone, as the source calls it.
         reference: Comparable backbones.
 
     Returns:
-        None for an optimizer without a row.
+        The start of tuning, or None for an optimizer without a row.
     """
     if optimizer not in OPTIMIZERS:
         return None
@@ -62,7 +62,7 @@ def find_start(
     lr = centre.lr * LR_FACTOR ** steps[0]
     if centre.weight_decay:
         decay = centre.weight_decay * DECAY_FACTOR ** steps[1]
-    else:  # such a grid goes from no decay up to the smallest one, and on from there
+    else:  # a grid whose centre is no decay goes from 0 to the smallest positive decay, and up from there
         decay = SMALLEST_DECAY * DECAY_FACTOR ** (steps[1] - 1) if steps[1] > 0 else 0.0
     text = f"{steps[0]:+d} and {steps[1]:+d} steps from the centre, the mode of the best trials on {len(offsets)} "
     return _start(row, lr, decay, where, text + "comparable backbone(s)")

@@ -1,4 +1,4 @@
-"""Design tags of a backbone, and how much another backbone's results say about it. Needs no torch."""
+"""Design tags of a backbone, and how much another backbone's results say about it. This module needs no torch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from bocb_hf.registry import suggestion
 Kind = Literal["CNN", "modern", "unknown"]
 UNKNOWN = "unknown"
 PREFIXES = ("hf-hub:", "transformers:")
-# names of networks that are a row's network in another size; the rows' own names need no entry
+# names of networks that are the network of a row in another size; the names of the rows themselves need no entry
 _ALIASES = {"vit": "deit_small_patch16_224", "deit3": "deit_small_patch16_224", "resnext": "resnet50"}
 ENOUGH_OF_KIND = 3  # with fewer backbones of the same kind than this, all kinds count
 
@@ -38,7 +38,7 @@ class Tags:
         block_wise: Design of a block.
         operator: The token mixer.
         source: Where the tags come from, in words.
-        row: Id of the backbone's row; None where it has no row.
+        row: Id of the backbone's row; None where the backbone has no row.
         setting: The study's training setting for it, where its row names one.
     """
 
@@ -63,12 +63,12 @@ class Tags:
 
 
 def shared_tags(one: Tags, other: Tags) -> int:
-    """How many of the four design tags two backbones share; an unknown tag is shared with nobody."""
+    """Returns how many of the four design tags two backbones share; an unknown tag is shared with no backbone."""
     return sum(a == b != UNKNOWN for a, b in zip(one.design, other.design, strict=True))
 
 
 def similarity(target: Tags, others: Sequence[Tags]) -> NDArray[np.float64]:
-    """How much each other backbone counts for the target, shape (others,).
+    """Returns how much each other backbone counts for the target, shape (others,).
 
     A backbone of the same kind (CNN or modern, the two sides of the study's claim) counts 1 and ¼ more for each design
     tag that it shares, so that one that shares all four counts twice; one of the other kind does not count. Where the
@@ -80,17 +80,17 @@ def similarity(target: Tags, others: Sequence[Tags]) -> NDArray[np.float64]:
 
 
 def known_tags(name: str) -> Tags:
-    """Tags of a name that stands in a table: of its row, or of the network's name; never asks the Hub."""
+    """Returns tags of a name in a table, from its row or from the network's name; sends no request to the Hub."""
     if (row := BACKBONES.find(name)) is not None:
         return _of_row(row, name, "its row", name)
     return _of_architecture(name, name, "the name alone")
 
 
 def find_tags(name: str) -> Tags:
-    """Tags of what a user names: a row, a timm name, a local folder, or a model on the Hub.
+    """Returns tags of what a user names: a row, a timm name, a local folder, or a model on the Hub.
 
-    Of a folder or a model on the Hub config.json is read, which names timm's architecture or transformers' model type.
-    Where it cannot be had, the repository's name is read instead, and ``source`` says so.
+    For a folder or a model on the Hub, config.json is read, which names timm's architecture or transformers' model
+    type. Where there is none to read, the repository's name is used instead, and ``source`` says so.
 
     Args:
         name: ``resnet50``, ``hf-hub:timm/convnext_tiny.in12k``, ``timm/...``, ``transformers:<id or folder>``.
@@ -116,7 +116,7 @@ def find_tags(name: str) -> Tags:
 
 
 def _of_bare_name(plain: str, name: str) -> Tags:
-    """A name without a folder or organisation, which must be a timm architecture."""
+    """Returns tags of a name without folder or organisation, which must be a timm architecture."""
     architecture = plain.partition(".")[0]
     known = list(BACKBONES.names())
     if importlib.util.find_spec("timm") is not None:
@@ -135,10 +135,10 @@ def _of_bare_name(plain: str, name: str) -> Tags:
 
 
 def _of_config(path: Path, name: str) -> Tags:
-    """Tags from a config.json of timm (``architecture``) or transformers (``model_type``).
+    """Returns tags from a config.json of timm (``architecture``) or transformers (``model_type``).
 
     Raises:
-        InputError: It is not a JSON object, or names neither.
+        InputError: The content is not a JSON object, or names neither.
     """
     try:
         config: Any = json.loads(path.read_text(encoding="utf-8"))
@@ -171,7 +171,7 @@ def _of_row(row: BackboneRow, name: str, source: str, identity: str | None) -> T
 
 
 def _reference_row(architecture: str) -> BackboneRow | None:
-    """The study's backbone of the same architecture in another size; None where there is none."""
+    """Returns the study's backbone of the same architecture in another size; None where there is none."""
     stem = _stem(architecture)
     if stem in _ALIASES:
         return BACKBONES.get(_ALIASES[stem])
@@ -179,6 +179,6 @@ def _reference_row(architecture: str) -> BackboneRow | None:
 
 
 def _stem(architecture: str) -> str:
-    """``resnet`` of ``resnet101d``, ``convnextv2`` of ``convnextv2_base``: the name without what tells the size."""
+    """Returns a name without its size: ``resnet`` of ``resnet101d``, ``convnextv2`` of ``convnextv2_base``."""
     first = architecture.lower().partition("_")[0]
     return re.sub(r"(?<![v\d])\d+[a-z]*$", "", first)

@@ -1,4 +1,4 @@
-"""An answer as text. Measured scores stand with their n and source; what is expected is called so."""
+"""An answer as text. Measured scores stand with their n and source; an expected figure is called expected."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from bocb_hf.report.words.tables import backbone_label, interval_text, optimizer
 
 WIDTH = 112
 SHOWN_CELLS = 30
-NEXT = 4  # cells of the target that are shown after those of the answer
+NEXT = 4  # further cells of the target that are shown after those of the answer
 
 
 def target_text(target: Tags) -> str:
-    """A sentence with the backbone and the tags that stand for it."""
+    """Returns a sentence with the backbone and its design tags."""
     if target.design == (UNKNOWN,) * 4:
         return _wrap(
             f"{target.name}: design tags unknown ({target.source}), so every backbone of a source counts alike. If you "
@@ -31,7 +31,7 @@ def target_text(target: Tags) -> str:
 
 
 def answer_text(answer: Answer, starts: Sequence[Start | None]) -> str:
-    """All that one source answers, as text."""
+    """Returns all that one source answers, as text."""
     blocks = [
         _wrap(f"== {heading(answer)}"),
         "\n".join(map(_item, [*verdict(answer), *caveats(answer)])),
@@ -44,7 +44,7 @@ def answer_text(answer: Answer, starts: Sequence[Start | None]) -> str:
 
 
 def next_runs(answer: Answer) -> list[str]:
-    """The design of the next runs, most useful first."""
+    """Returns the design of the next runs, most useful first."""
     names = answer.names(answer.chosen)
     found: list[str] = []
     new = [o for o in names if not _measured(answer, o)]
@@ -72,14 +72,14 @@ def next_runs(answer: Answer) -> list[str]:
 
 
 def heading(answer: Answer) -> str:
-    """The source and its table."""
+    """Returns a sentence about the source and its table."""
     s = answer.source.scores
     place = f"{s.dataset}, setting {s.setting}, {len(s.backbones)} backbones × {len(s.optimizers)} optimizers"
     return f"{answer.source.label}: {place}, revision {s.revision[:20]}"
 
 
 def verdict(answer: Answer) -> list[str]:
-    """The answer itself in its first sentence, then what it rests on."""
+    """Returns the answer itself in the first sentence, then what it rests on."""
     chosen, names = answer.chosen, _labels(answer.names(answer.chosen))
     lines: list[str] = []
     if answer.own and not answer.reference:
@@ -116,13 +116,13 @@ def verdict(answer: Answer) -> list[str]:
 
 
 def _within(answer: Answer) -> str:
-    """The words that say whether a set keeps the bound, and how."""
+    """Says whether a set keeps the bound, and by which figures."""
     smallest = "the smallest set " if len(answer.chosen.members) > 1 else ""
     return f"{smallest}within the bound of {answer.bound:g}"
 
 
 def _why_unknown(answer: Answer) -> str:
-    """The words that say why the noise of the target's own cells is not known."""
+    """Says why the noise of the target's own cells is not known."""
     s = answer.source.scores
     n = s.n[s.backbones.index(answer.target.row or answer.target.name)]
     return "n = 1 a cell" if n.max() < 2 else "too few cells have two scores that differ"
@@ -152,7 +152,7 @@ def _reference(answer: Answer) -> str:
 
 
 def caveats(answer: Answer) -> list[str]:
-    """Sentences about what weakens the answer."""
+    """Returns sentences about what weakens the answer."""
     found = [f"Note: {note}" for note in answer.source.scores.notes]
     if answer.source.tried is not None:
         differences = "; ".join(answer.source.unequal)
@@ -195,9 +195,9 @@ def _starts(answer: Answer, starts: Sequence[Start | None]) -> str:
 
 
 def evidence(answer: Answer) -> list[str]:
-    """The measured cells of each member, best first, with their n and the points below the best of the backbone.
+    """Returns the measured cells of each member, best first, with n and points below the best of the backbone.
 
-    Of a backbone with scores of its own, its next best cells as well.
+    For a backbone with scores of its own, its next best cells follow.
     """
     s = answer.source.scores
     own = answer.target.row or answer.target.name
@@ -222,7 +222,7 @@ def evidence(answer: Answer) -> list[str]:
 
 
 def _cell(answer: Answer, backbone: str, optimizer: str) -> tuple[float, str, str, str]:
-    """Points below the best of the backbone, infinite without a mean; both names; the cell as text."""
+    """Returns points below the best of the backbone (infinite without a mean), both names, and the cell as text."""
     s = answer.source.scores
     b, o = s.backbones.index(backbone), s.optimizers.index(optimizer)
     if s.status[b, o] != "completed":
@@ -233,14 +233,14 @@ def _cell(answer: Answer, backbone: str, optimizer: str) -> tuple[float, str, st
 
 
 def _measured(answer: Answer, optimizer: str) -> bool:
-    """Whether the target itself has a completed cell with this optimizer."""
+    """Returns whether the target itself has a completed cell with this optimizer."""
     s = answer.source.scores
     name = answer.target.row or answer.target.name
     return answer.own and s.status[s.backbones.index(name), s.optimizers.index(optimizer)] == "completed"
 
 
 def _nearest(answer: Answer, count: int) -> list[str]:
-    """The best measured optimizers of the target's own column."""
+    """Returns the best measured optimizers of the target's own column."""
     s = answer.source.scores
     column = s.means[s.backbones.index(answer.target.row or answer.target.name)]
     order = [int(o) for o in np.argsort(-column, kind="stable") if np.isfinite(column[o])]

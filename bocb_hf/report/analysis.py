@@ -1,4 +1,4 @@
-"""The analysis as files and text: ``analysis.json`` beside the tables, and sentences for the terminal."""
+"""Writes the analysis as files and text: ``analysis.json`` beside the tables, and sentences for the terminal."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from bocb_hf.report.words.study_rules import study_sections
 
 
 def analyse_published(name: str, rules: str, out_dir: Path, draws: int) -> Outputs:
-    """Analyses a published table; with ``rules="paper"`` the study's own rules come first.
+    """Analyses a published table; with ``rules="paper"``, the results of the study's own rules come first.
 
     Raises:
-        InputError: No such table, or the folder cannot be written.
+        InputError: There is no such table, or the folder cannot be written.
     """
     scores = published(cast(Published, name))
     analysis = analyse(scores, draws)

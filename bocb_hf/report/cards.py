@@ -1,4 +1,4 @@
-"""``runs.parquet``: one row for each final run of namespaces of the Hub, as its card states it, without its record."""
+"""Writes ``runs.parquet``: one row for each final run of some namespaces of the Hub, as the card states the run."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def write_runs(store: str, out: Path, results: str | None, offline: bool) -> Run
     """Writes ``runs.parquet``, one row for each final run as its card states it, and ``quarantined.csv``.
 
     Only the namespaces that the store names are read, whatever a card or a data set says. Memory does not grow with the
-    number of cards: what was seen is kept in a temporary file.
+    number of cards: the runs that were seen are kept in a temporary file.
 
     Args:
         store: ``hf://<namespace>[,<namespace>...]``.
@@ -45,7 +45,7 @@ def write_runs(store: str, out: Path, results: str | None, offline: bool) -> Run
     bad = len(damaged)
     with ExitStack() as stack:
         caches = open_caches(stack, store, offline)
-        seen = stack.enter_context(closing(sqlite3.connect("")))  # an empty name is a temporary file
+        seen = stack.enter_context(closing(sqlite3.connect("")))  # SQLite takes an empty name for a temporary file
         seen.execute("CREATE TABLE runs (run_id TEXT PRIMARY KEY, repository TEXT NOT NULL) WITHOUT ROWID")
 
         def rows() -> Iterator[dict[str, Any]]:
@@ -80,7 +80,7 @@ def write_runs(store: str, out: Path, results: str | None, offline: bool) -> Run
 
 
 def _read_levels(results: str | None, offline: bool) -> tuple[Mapping[str, str], list[tuple[str, str]]]:
-    """Levels of trust by the SHA-256 of a record, and the files of the results data set that are no verification."""
+    """Returns levels of trust by SHA-256 of a record, and files of the results data set that are no verification."""
     if not results:
         return {}, []
     from bocb_hf.results.dataset import read_verifications
@@ -93,7 +93,7 @@ def _read_levels(results: str | None, offline: bool) -> tuple[Mapping[str, str],
 
 
 def _first_place(seen: sqlite3.Connection, run_id: str, repository: str) -> str:
-    """The repository that a run was first seen in, which is this one unless there was another."""
+    """Returns the repository that a run was first seen in, which is this one unless there was another."""
     if seen.execute("INSERT OR IGNORE INTO runs VALUES (?, ?)", (run_id, repository)).rowcount:
         return repository
     return str(seen.execute("SELECT repository FROM runs WHERE run_id = ?", (run_id,)).fetchone()[0])

@@ -11,7 +11,7 @@ Kind = Literal["string", "boolean", "Int64", "Float64"]  # names of pandas types
 
 
 def _joined(values: Sequence[object]) -> str | None:
-    """Several values in one field, separated by spaces; None when there are none."""
+    """Joins several values in one field, separated by spaces; None when there are none."""
     return " ".join(map(str, values)) or None
 
 

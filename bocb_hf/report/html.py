@@ -1,4 +1,4 @@
-"""The HTML report: one file that needs nothing else and asks nobody."""
+"""The HTML report: one file that needs no other file and sends no request."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class Section:
 
     Attributes:
         results: The table and what is computed from it.
-        figure: Its heat map as SVG.
-        tuning: Figures of its trials as SVG, by what they show; empty where it has none.
+        figure: Heat map of the table as SVG.
+        tuning: Figures of the table's trials as SVG, by what they show; empty where it has no trials.
     """
 
     results: TableResults
@@ -56,9 +56,9 @@ def render_report(
     """Renders the report.
 
     Args:
-        sections: At least one; the first one leads.
+        sections: Sections of the report, at least one; the first one leads.
         quarantined: (repository, path, reason) of everything that was left out.
-        store: As the user named it, for the commands.
+        store: The store as the user named it, for the commands that the report prints.
         places: ``namespace/name/path`` of each record by (role, run id).
 
     Returns:
@@ -88,7 +88,7 @@ def render_report(
 
 
 def _section(section: Section) -> dict[str, Any]:
-    """What the template shows of one table."""
+    """Returns what the template shows of one table."""
     table, floors, entries = section.results.table, section.results.floors, section.results.ledger
     runs = Counter(record.status for record in table.records)
     return {
@@ -115,12 +115,12 @@ def _section(section: Section) -> dict[str, Any]:
 
 
 def _inline(svg: bytes) -> str:
-    """A figure as an address that holds it."""
+    """Returns a figure as a data address that holds it."""
     return "data:image/svg+xml;base64," + base64.b64encode(svg).decode("ascii")
 
 
 def _environments(records: Iterable[RunRecord]) -> list[dict[str, Any]]:
-    """Every combination of device and software, with the number of final runs on it, the most frequent first."""
+    """Returns every combination of device and software, with its number of final runs, the most frequent first."""
     counts = Counter(environment_text(record) for record in records)
     return [
         {"runs": count, "text": text} for text, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
@@ -128,7 +128,7 @@ def _environments(records: Iterable[RunRecord]) -> list[dict[str, Any]]:
 
 
 def environment_text(record: RunRecord) -> str:
-    """Device and software of a run in one line."""
+    """Returns device and software of a run in one line."""
     e = record.environment
     libraries = ", ".join(f"{name} {version}" for name, version in sorted(e.libraries.items()))
     commit = f" ({e.code_commit[:12]}{'-dirty' * e.code_commit.endswith('-dirty')})" if e.code_commit else ""
@@ -140,10 +140,10 @@ def environment_text(record: RunRecord) -> str:
 
 
 def _example(table: Table) -> Row | None:
-    """The row whose training command the report prints: the first completed one."""
+    """Returns the row whose training command the report prints: the first completed one."""
     return next((row for row in table.rows if row.shown and row.n), None)
 
 
 def _number(value: float | None, digits: int = 1) -> str:
-    """A number with fixed digits, or a dash where there is none."""
+    """Returns a number with fixed digits, or a dash where there is none."""
     return "–" if value is None else f"{value:,.{digits}f}"

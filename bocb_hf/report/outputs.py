@@ -43,11 +43,11 @@ def write_outputs(tabulated: Tabulated, out_dir: Path) -> Outputs:
     ``heatmap.*``, the figures of the others carry its name. Equal records give equal files, byte for byte.
 
     Args:
-        tabulated: From ``tabulate``.
+        tabulated: The tables of the store, as ``tabulate`` returns them.
         out_dir: Folder to write to; created when missing.
 
     Returns:
-        The paths, and the tables as text for a terminal.
+        The paths of the files, and the tables as text for a terminal.
 
     Raises:
         CannotWrite: The folder cannot be written.
@@ -77,14 +77,14 @@ def write_outputs(tabulated: Tabulated, out_dir: Path) -> Outputs:
 
 
 def coupling_frame(tables: Sequence[Table]) -> pd.DataFrame:
-    """One row for each configuration of each cell. Without a completed run there is no number, only a ``status``."""
+    """Makes one row for each configuration of each cell; without a completed run it has a ``status`` and no number."""
     rows = [row for table in tables for row in table.rows]
     columns = {name: pd.array([value(row) for row in rows], dtype=kind) for name, (kind, value) in COLUMNS.items()}
     return pd.DataFrame(columns)
 
 
 def _tuning_figures(table: Table) -> dict[str, bytes]:
-    """The figures of a table's tuning trials as SVG, by what each shows."""
+    """Draws the figures of a table's tuning trials as SVG, by what each shows."""
     curves, found = trial_curves(table), robustness(table)
     figures: dict[str, Figure] = {}
     if curves:
@@ -96,7 +96,7 @@ def _tuning_figures(table: Table) -> dict[str, bytes]:
 
 
 def _text(tabulated: Tabulated) -> str:
-    """The text for a terminal: every table with its ledger and notes, then what was quarantined."""
+    """Returns the text for a terminal: every table with its ledger and notes, then what was quarantined."""
     blocks: list[str] = []
     for found in tabulated.results:
         sentences = [*contrast_text(found.contrast), *notes(found.table, found.floors)]
@@ -109,11 +109,11 @@ def _text(tabulated: Tabulated) -> str:
 
 
 def wrap(sentence: str) -> str:
-    """A sentence as an item of a list, broken into lines."""
+    """Returns a sentence as an item of a list, broken into lines."""
     return textwrap.fill(sentence, 112, initial_indent="- ", subsequent_indent="  ", break_long_words=False)
 
 
 def table_slug(table: Table) -> str:
-    """The part of a file name that tells a table from others: data set, setting, revision and starting weights."""
+    """Returns the part of a file name that tells a table from others: data set, setting, revision, starting weights."""
     parts = (table.dataset, table.setting, table.revision[:7], *([table.start] if table.start else []))
     return "-".join(re.sub(r"[^a-z0-9_]+", "-", part.lower()) for part in parts)

@@ -32,7 +32,7 @@ _TEX = str.maketrans(
         **{"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}"},
         **{"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"},
         **{"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "`": r"\textasciigrave{}"},
-        # at the beginning of a row these would be an option of the line break before it; babel makes '"' a command
+        # at the beginning of a row these signs would be an option of the line break before; babel makes '"' a command
         **{"[": "{[}", "]": "{]}", "*": "{*}", '"': r"{\char34}"},
     }
 )
@@ -45,7 +45,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def table_files(scores: ScoreTable, marks: Marks, name: str = "scores") -> dict[str, bytes]:
-    """A table of scores in all five formats, by file name; equal tables give equal bytes."""
+    """Renders a table of scores in all five formats, by file name; equal tables give equal bytes."""
     frame = score_frame(scores, marks)
     return {
         f"{name}.csv": csv_bytes(frame),
@@ -57,7 +57,7 @@ def table_files(scores: ScoreTable, marks: Marks, name: str = "scores") -> dict[
 
 
 def score_frame(scores: ScoreTable, marks: Marks) -> pd.DataFrame:
-    """A frame with one row for each cell; a cell that is not ranked has a status and no mean."""
+    """Makes a frame with one row for each cell; a cell that is not ranked has a status and no mean."""
     rows: list[dict[str, Any]] = []
     for b, backbone in enumerate(scores.backbones):
         for o, optimizer in enumerate(scores.optimizers):
@@ -91,7 +91,7 @@ def score_frame(scores: ScoreTable, marks: Marks) -> pd.DataFrame:
 
 
 def tuning_files(table: Table) -> dict[str, bytes]:
-    """The ledger, tuning distances, expected best of k trials and Pareto fronts of a table as CSV."""
+    """Renders the ledger, tuning distances, expected best of k trials and Pareto fronts of a table as CSV."""
     entries = [
         {key: " ".join(map(str, value)) if isinstance(value, tuple) else value for key, value in asdict(e).items()}
         for e in ledger(table)
@@ -118,7 +118,7 @@ def tuning_files(table: Table) -> dict[str, bytes]:
 
 
 def _cell_trials(table: Table) -> list[dict[str, Any]]:
-    """Expected best of k trials of each cell, with the range that holds 95 % of the draws."""
+    """Computes the expected best of k trials of each cell, with the range that holds 95 % of the draws."""
     return [
         {
             "backbone": row.cell.backbone,
@@ -137,7 +137,7 @@ def _cell_trials(table: Table) -> list[dict[str, Any]]:
 
 
 def _mean_trials(table: Table) -> list[dict[str, Any]]:
-    """The curves of the figure of trials: shortfall averaged over backbones, with its 95 % interval over them."""
+    """Computes the curves of the figure of trials: mean shortfall over backbones, with its 95 % interval over them."""
     return [
         {
             "backbone": "mean over backbones",
@@ -176,7 +176,7 @@ def _fronts(table: Table) -> list[dict[str, Any]]:
 
 
 def json_rows(frame: pd.DataFrame) -> bytes:
-    """A frame as a JSON list of objects with every digit; what is missing is null."""
+    """Renders a frame as a JSON list of objects with every digit; a missing value is null."""
     columns = {name: frame[name].astype(object).tolist() for name in frame.columns}
     rows = [
         {name: None if pd.isna(values[i]) else values[i] for name, values in columns.items()} for i in range(len(frame))
@@ -185,7 +185,7 @@ def json_rows(frame: pd.DataFrame) -> bytes:
 
 
 def markdown_table(scores: ScoreTable, marks: Marks) -> str:
-    """The table in Markdown, with the best of each column in bold."""
+    """Renders the table in Markdown, with the best of each column in bold."""
     blocks: list[str] = []
     for block in _blocks(scores):
         head = ["optimizer", *(escape_markdown(backbone_label(scores.backbones[b])) for b in block)]
@@ -199,7 +199,7 @@ def markdown_table(scores: ScoreTable, marks: Marks) -> str:
 
 
 def latex_table(scores: ScoreTable, marks: Marks) -> str:
-    """The table in LaTeX, for the package booktabs, with the best of each column in bold."""
+    """Renders the table in LaTeX, for the package booktabs, with the best of each column in bold."""
     blocks = ["% needs \\usepackage{booktabs}\n% " + _comment(caption(scores, marks))]
     for block in _blocks(scores):
         head = " & ".join(["Optimizer", *(escape_tex(backbone_label(scores.backbones[b])) for b in block)])
@@ -220,7 +220,7 @@ def latex_table(scores: ScoreTable, marks: Marks) -> str:
 
 
 def cell_text(scores: ScoreTable, marks: Marks, b: int, o: int) -> str:
-    """``84.40 ± 1.20 (2)``, ``84.40 (1)`` without an interval, or why there is no number."""
+    """Returns a cell as text: ``84.40 ± 1.20 (2)``, ``84.40 (1)`` without an interval, or why there is no number."""
     status, n, diverged = str(scores.status[b, o]), int(scores.n[b, o]), int(scores.diverged[b, o])
     if status == "completed":
         half = float(marks.halves[b, o])
@@ -232,14 +232,14 @@ def cell_text(scores: ScoreTable, marks: Marks, b: int, o: int) -> str:
 
 
 def is_best(scores: ScoreTable, b: int, o: int) -> bool:
-    """Whether a ranked cell has the highest mean of its backbone, ties included."""
+    """Returns whether a ranked cell has the highest mean of its backbone, ties included."""
     means = scores.means[b]
     known = means[~pd.isna(means)]
     return bool(known.size and means[o] == known.max())
 
 
 def caption(scores: ScoreTable, marks: Marks) -> str:
-    """What a reader of the table must know, in one line."""
+    """Says in one line what a reader of the table must know."""
     counts = sorted({int(n) for n in scores.n[scores.ranked].ravel()})
     n = " to ".join(str(v) for v in dict.fromkeys([counts[0], counts[-1]])) if counts else "0"
     interval = "mean ± half of the 95 % interval over seeds (n)"
@@ -254,12 +254,12 @@ def caption(scores: ScoreTable, marks: Marks) -> str:
 
 
 def _comment(text: str) -> str:
-    """Text on one line, so that it stays in the comment that it stands in."""
+    """Returns text on one line, so that it cannot leave the comment that it stands in."""
     return one_line(text, len(text))
 
 
 def escape_tex(text: str) -> str:
-    """Text as LaTeX shows it, on one line; nothing in it is obeyed. The signs of our own tables become commands."""
+    """Escapes text for LaTeX, on one line, so that no sign in it is obeyed. Signs of the tables become commands."""
     plain = one_line(text, len(text)).translate(_TEX)
     for sign, tex in _SIGNS.items():
         plain = plain.replace(sign, tex)
@@ -267,7 +267,7 @@ def escape_tex(text: str) -> str:
 
 
 def escape_markdown(text: str) -> str:
-    """Text as Markdown shows it, on one line, in a cell of a table or outside; nothing in it is obeyed.
+    """Escapes text for Markdown, on one line, in a cell of a table or outside, so that no sign in it is obeyed.
 
     Underscores inside a name stay as they are, since they mark nothing there.
     """
@@ -275,7 +275,7 @@ def escape_markdown(text: str) -> str:
 
 
 def csv_bytes(frame: pd.DataFrame) -> bytes:
-    """A frame as CSV. Text that a spreadsheet would take for a formula begins with an apostrophe."""
+    """Renders a frame as CSV. Text that a spreadsheet would take for a formula gets an apostrophe in front."""
     safe = frame.copy()
     for name in safe.columns:
         if not pd.api.types.is_numeric_dtype(safe[name].dtype):
@@ -284,7 +284,7 @@ def csv_bytes(frame: pd.DataFrame) -> bytes:
 
 
 def csv_cell(value: Any) -> Any:
-    """A value as a cell of CSV; what is no text stays as it is."""
+    """Returns a value as a cell of CSV; a value that is not text stays as it is."""
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
@@ -294,7 +294,7 @@ def _blocks(scores: ScoreTable) -> Sequence[range]:
 
 
 def _seeds(scores: ScoreTable, b: int, o: int) -> str | None:
-    """Seeds of a cell's scores; None where the source does not tell them."""
+    """Returns the seeds of a cell's scores; None where the source does not tell them."""
     if scores.trials_per_value > 1:
         return None
     return " ".join(str(s) for s, v in zip(scores.seeds, scores.values[b, o], strict=True) if math.isfinite(v)) or None

@@ -1,4 +1,4 @@
-"""The tables of a store with all that every output of them rests on, computed once and handed to each."""
+"""The tables of a store with everything that their outputs need, computed once and handed to every output."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from bocb_hf.store.contents import StoreContents
 
 @dataclass(frozen=True)
 class TableResults:
-    """One table with what is computed from it.
+    """One table with all that is computed from it.
 
     Attributes:
         table: The table.
-        scores: Its scores by backbone, optimizer and seed.
-        marks: The intervals and flags beside its means.
-        ledger: What tuning and training each cell got.
-        floors: Its floor rows.
-        contrast: Its primary contrast, or why there is none.
+        scores: The scores of the table by backbone, optimizer and seed.
+        marks: The intervals and flags beside the means of the table.
+        ledger: The tuning and training that each cell got.
+        floors: The floor rows of the table.
+        contrast: The primary contrast of the table, or why there is none.
     """
 
     table: Table
@@ -37,11 +37,11 @@ class TableResults:
 
 @dataclass(frozen=True)
 class Tabulated:
-    """A store as tables.
+    """The contents and the tables of a store.
 
     Attributes:
-        contents: What the store holds.
-        results: Its tables, at least one; the one with most runs comes first.
+        contents: The contents of the store.
+        results: The tables of the store, at least one; the one with most runs comes first.
     """
 
     contents: StoreContents

@@ -16,13 +16,13 @@ _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000
 
 
 def results_card(uri: str, contents: StoreContents, rows: Mapping[str, int], date: str) -> str:
-    """The data card: what the Hub's viewer shows, how to submit, and what the levels of trust say.
+    """Renders the data card: what the Hub's viewer shows, how to submit, and what the levels of trust say.
 
     Args:
-        uri: Of the data set.
-        contents: That are published.
-        rows: Of each file.
-        date: Of today.
+        uri: Address of the data set.
+        contents: The contents that are published.
+        rows: Number of rows of each file.
+        date: The date of today.
     """
     largest = max(rows.values())
     metadata = {

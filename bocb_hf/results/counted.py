@@ -17,13 +17,13 @@ from bocb_hf.store.contents import Quarantined, StoreContents, read_store
 def read_counted(
     store: str, results: str | None = None, *, submissions: bool = False, offline: bool = False
 ) -> StoreContents:
-    """All records that count, with their levels of trust.
+    """Reads all records that count, with their levels of trust.
 
     Args:
-        store: A folder, or ``hf://<namespace>[,<namespace>...]``: the allow-list.
-        results: A results data set: levels of trust, and records in one download.
-        submissions: Whether what was merged there counts too, though its namespaces are not named.
-        offline: Ask nobody; use what was read before.
+        store: A folder, or ``hf://<namespace>[,<namespace>...]``: the namespaces that are read.
+        results: A results data set, which has the levels of trust, and records in one download.
+        submissions: Whether merged submissions count too, though their namespaces are not named in ``store``.
+        offline: Whether to send no request and use what was read before.
 
     Raises:
         InputError: A store cannot be read, nothing was read before that ``offline`` could use, or the Hub refused.
@@ -33,7 +33,7 @@ def read_counted(
         raise InputError("--submissions: name the data set that holds them with --results hf://datasets/ORG/NAME")
     if not on_hub and results is None:
         return read_store(open_store(store))
-    # These load the client of the Hub, which a local store does without.
+    # These imports load the client of the Hub, which a local store does not need.
     from bocb_hf.results.dataset import fill_cache, read_verifications
     from bocb_hf.results.files import ResultsFiles
     from bocb_hf.results.submission.merged import open_submitted
@@ -49,7 +49,7 @@ def read_counted(
         if results is not None:
             merged = stack.enter_context(closing(ResultsFiles(results, offline)))
             offers, wrong = read_merged(merged)
-            # every record of a namespace that is named counts, so there its submissions say nothing more
+            # every record of a named namespace counts already, so its submissions add nothing
             foreign = [offer for offer in offers if offer.namespace not in named]
             if submissions:
                 submitted = open_submitted(stack, foreign, offline=offline)

@@ -1,7 +1,7 @@
-"""The results data set: every record and table of a store in Parquet files, and the verifications that were merged.
+"""The results data set: every record and table of a store in Parquet files, and the merged verifications.
 
-A reader needs one download for what would be thousands. It trusts the data set with nothing: a record from there counts
-only when it has the SHA-256 that a card names.
+A reader needs one download instead of thousands. It does not trust the data set: a record from there counts only when
+it has the SHA-256 that a card names.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ _SCHEMA = pa.schema(
 
 
 def dataset_name(uri: str) -> str:
-    """``namespace/name`` of a data set.
+    """Returns ``namespace/name`` of a data set.
 
     Raises:
-        InputError: It is not written as hf://datasets/<namespace>/<name>.
+        InputError: The address is not written as hf://datasets/<namespace>/<name>.
     """
     match = _URI.fullmatch(uri)
     if match is None:
@@ -62,12 +62,12 @@ def dataset_name(uri: str) -> str:
 def records_parquet(
     records: Sequence[RunRecord], places: Mapping[tuple[str, str], str], level: Mapping[str, str]
 ) -> bytes:
-    """One row a run, with the whole record as JSON in its last column.
+    """Makes one row for each run, with the whole record as JSON in the last column.
 
     Args:
-        records: Of runs.
-        places: ``namespace/name/path`` of each by (role, run id).
-        level: By SHA-256 of the record.
+        records: Records of runs.
+        places: ``namespace/name/path`` of each record by (role, run id).
+        level: Level of trust by SHA-256 of the record.
     """
     buffer = io.BytesIO()
     with pq.ParquetWriter(buffer, _SCHEMA, compression="zstd") as writer:
@@ -144,7 +144,7 @@ def open_pull_request(uri: str, files: Mapping[str, bytes], title: str, descript
     """Proposes files to a results data set; nothing counts before a maintainer merges it.
 
     Returns:
-        Its address.
+        The address of the pull request.
 
     Raises:
         HubError: The Hub refused.
@@ -165,19 +165,19 @@ def open_pull_request(uri: str, files: Mapping[str, bytes], title: str, descript
 
 
 class MergedFiles(Protocol):
-    """The small files of a results data set, see ``ResultsFiles``."""
+    """The small files of a results data set, as in ``ResultsFiles``."""
 
     def paths(self) -> list[str]:
-        """Every file, sorted."""
+        """Paths of all files, sorted."""
         ...
 
     def read(self, path: str, limit: int) -> bytes:
-        """One file; raises InputError when it is longer than ``limit`` bytes."""
+        """Content of one file; raises InputError when it is longer than ``limit`` bytes."""
         ...
 
 
 def read_verifications(files: MergedFiles) -> tuple[list[Verification], list[tuple[str, str]]]:
-    """The merged verifications: the valid ones, and (path, reason) of every other file in their place."""
+    """Returns the valid ones of the merged verifications, and (path, reason) of every other file in their place."""
     found, damaged = list[Verification](), list[tuple[str, str]]()
     for path in files.paths():
         if not _VERIFICATION.fullmatch(path):
@@ -196,7 +196,7 @@ def fill_cache(cache: CardCache, uri: str) -> int:
     """Puts the records of a results data set that the cards name into the cache.
 
     Returns:
-        How many were missing and came from there.
+        How many records were missing in the cache and came from there.
 
     Raises:
         HubError: The Hub refused.

@@ -16,19 +16,19 @@ from bocb_hf.store.hub import download
 from bocb_hf.store.hub_calls import explained, make_api, with_back_off
 
 _KEPT = re.compile(r"(submissions|verifications)/.+")
-_LARGEST = 100_000  # bytes; of a submission, which is larger than a verification
+_LARGEST = 100_000  # bytes of the largest submission; verifications are smaller
 
 
 class ResultsFiles(FileCache):
-    """Submissions and verifications as of the head that was last seen; none while there is no data set.
+    """The submissions and verifications at the head that was last seen; none while there is no data set.
 
     Args:
         uri: ``hf://datasets/<namespace>/<name>``.
-        offline: Ask nobody; use what was read before.
+        offline: Whether to send no request and use what was read before.
 
     Raises:
         HubError: The Hub refused.
-        InputError: ``offline``, and nothing was ever read.
+        InputError: Nothing was read before that ``offline`` could use.
     """
 
     def __init__(self, uri: str, offline: bool = False) -> None:
@@ -65,11 +65,11 @@ class ResultsFiles(FileCache):
         self.set_facts(head=head, files=json.dumps([(file.path, file.blob_id) for file in files]))
 
     def paths(self) -> list[str]:
-        """Every file, sorted."""
+        """Paths of all files, sorted."""
         return sorted(self._blobs)
 
     def read(self, path: str, limit: int) -> bytes:
-        """One file; raises InputError when it is longer than ``limit`` bytes."""
+        """Content of one file; raises InputError when it is longer than ``limit`` bytes."""
         content = self.get(f"{path} {self._blobs[path]}")
         if content is None or len(content) > limit:
             raise InputError(f"{path}: larger than {limit} bytes")

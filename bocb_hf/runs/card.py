@@ -103,7 +103,7 @@ class PeerEntry(Frozen):
 
 
 class Peers(Frozen):
-    """What the other cells of this backbone held when ``bocb render`` last looked."""
+    """The other cells of this backbone as ``bocb render`` last found them."""
 
     as_of: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d$")]
     entries: list[PeerEntry]

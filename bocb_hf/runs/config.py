@@ -1,4 +1,4 @@
-"""What a user writes to describe one run. What the run *is* follows from it: ``bocb_hf.runs.identity``."""
+"""The configuration of one run as a user writes it, from which its identity follows (``bocb_hf.runs.identity``)."""
 
 from __future__ import annotations
 
@@ -125,9 +125,9 @@ class DataConfig(Frozen):
         image_column: Column of the images; found by its type when None.
         label_column: Column of the labels; found by its type when None.
         evaluation_split: Split that is read as test when it is not called ``test`` (ImageNet: ``validation``).
-        normalization: Whose mean, standard deviation and interpolation the inputs get: ``checkpoint``, those that the
-            weights of ``backbone.pretrained`` were trained with, or ``data``. None takes the checkpoint's where there
-            is one.
+        normalization: Source of mean, standard deviation and interpolation of the inputs: ``checkpoint``, those that
+            the weights of ``backbone.pretrained`` were trained with, or ``data``. None takes the checkpoint's where
+            there is one.
     """
 
     name: str = Field(min_length=1, max_length=500)
@@ -153,7 +153,7 @@ class AugmentationConfig(Frozen):
         crop_scale: Share of the area that a random resized crop takes, smallest and largest; None crops otherwise.
         crop_aspect: Width over height of the random resized crop, smallest and largest.
         crop_padding: Pixels of padding on each side before a random crop of the image's size.
-        crop_padding_mode: What the padding holds.
+        crop_padding_mode: Kind of the padding before a random crop: what its pixels hold.
         horizontal_flip: Whether half of the images are mirrored, drawn at random.
         randaugment_magnitude: Magnitude of RandAugment's two operations an image, 0 to 10 (Cubuk et al. 2020; timm's
             increasing set of 15 operations, each applied with probability 0.5); None applies none.
@@ -196,7 +196,7 @@ class AugmentationConfig(Frozen):
 
 
 class TrainingConfig(Frozen):
-    """How the weights move. Epochs count passes over the training images; learning rates change every step.
+    """How the network is trained. Epochs count passes over the training images; learning rates change every step.
 
     Attributes:
         warmup_epochs: Epochs of linear warm-up, which begins with a first step's share of the learning rate.

@@ -126,7 +126,7 @@ class DataIdentity(Frozen):
 
 
 class CellKey(NamedTuple):
-    """What makes runs those of one cell: four names, and what the names leave open.
+    """The key of a cell, which all its runs share: four names, and the data and starting weights that these leave open.
 
     Two folders can have one name, and a pair of backbone and optimizer can start from random or from given weights.
 

@@ -98,7 +98,7 @@ class Correctness(Frozen):
         return self
 
     def bits(self) -> NDArray[np.bool_]:
-        """The booleans, shape (n,).
+        """Returns whether each image is classified correctly, shape (n,).
 
         Raises:
             ValueError: ``packed`` is not Base64, has the wrong length, or has padding that is not zero.
@@ -155,7 +155,7 @@ class Curve(Frozen):
 
 
 class Cost(Frozen):
-    """What the run took in time, memory and energy.
+    """The time, memory and energy that a run took.
 
     Attributes:
         wall_seconds: Time from start to end, over all sessions of a resumed run.
@@ -174,7 +174,8 @@ class Cost(Frozen):
         forward_backward_seconds: Part of ``train_seconds`` that forward and backward passes took.
         optimizer_seconds: Part of ``train_seconds`` that optimizer steps and clipping took.
         waited_seconds: Time in which the loop waited for images that were not ready.
-        energy_joules: What the counter of the device added during the run; it counts other work on it, too.
+        energy_joules: Energy that the counter of the device added during the run; it counts other work on the device,
+            too.
         energy_source: Name of that counter.
     """
 
@@ -203,7 +204,7 @@ class Cost(Frozen):
 
 
 class StartingWeights(Frozen):
-    """What a fine-tuned run took from the file that it started from.
+    """The tensors that a fine-tuned run took from the file that it started from.
 
     Attributes:
         taken: Tensors of the network that came from the file.

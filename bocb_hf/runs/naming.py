@@ -48,7 +48,7 @@ def floor_repository_name(dataset: str) -> str:
 
 
 def floor_path(kind: str, data: DataIdentity, backbone: BackboneIdentity | None = None, seed: int | None = None) -> str:
-    """Where the floor of exactly these data, and of this untrained network, lies in the repository of its data set."""
+    """Returns where a floor of exactly these data and this untrained network lies in its data set's repository."""
     what: Any = data.model_dump(mode="json")
     if backbone is not None:
         what = [what, backbone.model_dump(mode="json"), seed]

@@ -1,4 +1,4 @@
-"""How images become the input of a network beside their size: mean, standard deviation and interpolation."""
+"""Preprocessing of images beside their size: mean, standard deviation and interpolation."""
 
 from __future__ import annotations
 

@@ -82,13 +82,13 @@ class RunRecord(Document):
         reason: Why a diverged or interrupted run ended there.
         reference_loss: Training loss in nats of a predictor that knows only the class frequencies. A run that ends
             above it has not trained. Older records have none.
-        test_split: Which split the test metrics were read on (ImageNet: ``validation``).
+        test_split: Name of the split that the test metrics were read on (ImageNet: ``validation``).
         weights_sha256: SHA-256 of ``model.safetensors`` beside the record of a completed final run.
         patterns: Weight patterns of the last weights of a completed final run, layer by layer; older records have none.
-        starting_weights: What a fine-tuned run took of the weights that it names; older records do not say.
+        starting_weights: The tensors that a fine-tuned run took of the weights that it names; older records do not say.
         data_notes: The facts about the images that a reader of the score must know; None where there are none.
         supersedes: SHA-256 of the finished record that this one replaced on purpose.
-        grid: Whose grid centres learning rate and weight decay were taken from or tuned around; older records have
+        grid: The grid whose centres learning rate and weight decay were taken from or tuned around; older records have
             none, and theirs were the study's (``released``).
         finished_at: When the run ended, UTC, ISO 8601.
     """
@@ -225,7 +225,7 @@ class FloorRecord(Document):
         return (self.repository(),)
 
     def path(self) -> str:
-        """Where the record lies in its repository; one for each revision, size and split of the data, and network."""
+        """Where the record lies in its repository; each revision, size and split of data, and network, has a place."""
         return floor_path(self.kind, self.data, self.backbone, self.seed)
 
 

@@ -41,7 +41,7 @@ class Verification(Document):
     """One measurement of somebody else's run. It names the record by its SHA-256, so no copy or later run inherits it.
 
     Attributes:
-        level: What was done.
+        level: The level of trust that the measurement gives.
         repository: Where the run lies.
         run_id: Id of the run.
         record_sha256: SHA-256 of the record of the run.

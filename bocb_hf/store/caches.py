@@ -1,4 +1,4 @@
-"""Opens the caches of the namespaces that a user names: only those are read, whatever a card or a data set says."""
+"""Opens the caches of the namespaces that a user names; no other one is read, whatever a card or a data set says."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 def namespaces(uri: str) -> list[str]:
-    """The namespaces that a store names; no other is read.
+    """Returns the namespaces that a store names; no other namespace is read.
 
     Raises:
-        InputError: It is not on the Hub, or names nobody.
+        InputError: The store is not on the Hub, or names no namespace.
     """
     names = uri.removeprefix(HUB_SCHEME).split(",")
     if not uri.startswith(HUB_SCHEME) or not all(names):
@@ -28,12 +28,12 @@ def open_caches(stack: ExitStack, store: str, offline: bool) -> list[CardCache]:
     """Opens the caches of the namespaces that a store names, reads them anew, and prints what has changed.
 
     Args:
-        stack: Closes them.
+        stack: Closes the caches.
         store: ``hf://<namespace>[,<namespace>...]``.
-        offline: Ask nobody.
+        offline: Whether to send no request.
 
     Raises:
-        InputError: Nothing was read before, offline; or the Hub refused.
+        InputError: Nothing was read before that ``offline`` could use, or the Hub refused.
     """
     from bocb_hf.store.card_cache import open_cache
 

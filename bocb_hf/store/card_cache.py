@@ -1,6 +1,6 @@
-"""The cards of a namespace of the Hub, kept on disk by (repository, head), and the records that they name, by SHA-256.
+"""Keeps on disk the cards of a namespace of the Hub, by (repository, head), and their records, by SHA-256.
 
-A card is what a listing says of it, so reading thousands costs one request a thousand. Nothing here trusts a name:
+Cards are read from listings, so that thousands of cards cost one request for each thousand. No name is trusted:
 paths are made from the checked numbers of a card, and a record counts only when its bytes have the SHA-256 that its
 card says.
 """
@@ -40,7 +40,7 @@ WHERE cards.sha IS NOT listed.sha ORDER BY listed.repository
 
 
 class Refreshed(NamedTuple):
-    """What a refresh found: repositories listed, read anew, and gone."""
+    """The numbers of repositories that a refresh found listed, read anew, and gone."""
 
     listed: int
     changed: int
@@ -52,8 +52,8 @@ class CardCache(FileCache):
 
     Args:
         namespace: User or organisation.
-        folder: Of all caches; None is ``bocb_hf`` in the user's cache folder.
-        offline: Never ask the Hub.
+        folder: Folder of all caches; None is ``bocb_hf`` in the user's cache folder.
+        offline: Whether to send no request to the Hub.
 
     Raises:
         InputError: The folder cannot be written, or the cache is not one of this installation.
@@ -73,8 +73,8 @@ class CardCache(FileCache):
     def refresh(self) -> Refreshed:
         """Reads the cards that have changed since the last refresh.
 
-        A full listing holds every card and is megabytes long; the short one holds names and heads. So the full one is
-        read the first time, or when many cards have changed, and single cards otherwise.
+        A full listing holds every card and is megabytes long; the short one holds names and heads. So the full listing
+        is read the first time, or when many cards have changed; otherwise single cards are read.
 
         Raises:
             InputError: ``offline`` and nothing was ever read.
@@ -105,13 +105,13 @@ class CardCache(FileCache):
         return int(self.base.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
 
     def _list(self, items: Iterable[Listed]) -> None:
-        """Notes what a listing names in a temporary table, which does not count as memory."""
+        """Notes the repositories of a listing in a temporary table, which does not take memory."""
         with self.base:
             rows = ((item.repository, item.sha) for item in items)
             self.base.executemany("INSERT OR REPLACE INTO listed VALUES (?, ?)", rows)
 
     def _stale(self) -> dict[str, str]:
-        """Heads of the listed repositories whose card here is of another head, or is not here."""
+        """Returns the heads of listed repositories whose cached card is of another head, or is missing."""
         return dict[str, str](self.base.execute(_STALE))
 
     def _read_pages(self, wanted: int | None) -> None:
@@ -120,7 +120,7 @@ class CardCache(FileCache):
         for page in list_pages(self.hub.namespace, ("cardData", "sha")):
             broken = broken or page is None
             changed = self._read_page(page or (), note=wanted is None)
-            del page  # before the next one is parsed
+            del page  # the page is dropped before the next one is parsed
             if wanted is not None:
                 wanted -= changed
                 if wanted <= 0:
@@ -131,7 +131,7 @@ class CardCache(FileCache):
             self._read_readme(self._stale())
 
     def _read_page(self, page: Iterable[Any], note: bool) -> int:
-        """Keeps the cards of a page that are new here, and notes its repositories; returns how many were new."""
+        """Keeps those cards of a page that are new, notes its repositories, and returns how many cards were new."""
         items = [item for raw in page if (item := parse_item(raw, self.hub.namespace)) is not None]
         new = [item for item in items if self.revision(item.repository) != item.sha]
         self._keep(new)
@@ -148,7 +148,7 @@ class CardCache(FileCache):
                 self._read_readme({item.repository: item.sha})
 
     def _read_readme(self, heads: Mapping[str, str]) -> None:
-        """Reads cards as text, where a listing does not give them; our parser allows less than the Hub's."""
+        """Reads cards as text, where a listing does not give them; the parser allows less than the Hub's."""
         for name, sha in heads.items():
             try:
                 text = download(name, CARD, sha, limit=MAX_BYTES).decode("utf-8")
@@ -181,7 +181,7 @@ class CardCache(FileCache):
     # reading
 
     def cards(self) -> Iterator[tuple[str, str, CardBlock | str]]:
-        """(repository, head, block or the reason why there is none), one after the other; floors are left out."""
+        """Yields (repository, head, block or the reason why there is none); floors are left out."""
         rows = self.base.execute("SELECT repository, sha, block, reason FROM cards ORDER BY repository")
         for repository, sha, block, reason in rows:
             if block is not None:
@@ -197,7 +197,7 @@ class CardCache(FileCache):
         return None if row is None else str(row[0])
 
     def card(self, repository: str) -> CardBlock:
-        """The block of a card; raises InputError with the reason when it was refused, FileNotFoundError for floors."""
+        """Returns the block of a card; raises InputError with the reason when refused, FileNotFoundError for floors."""
         row = self.base.execute("SELECT block, reason FROM cards WHERE repository = ?", (repository,)).fetchone()
         if row is None or (row[0] is None and row[1] is None):
             raise FileNotFoundError(repository)
@@ -206,7 +206,7 @@ class CardCache(FileCache):
         return CardBlock.model_validate_json(row[0])
 
     def files(self, repository: str) -> list[str]:
-        """The records that the card lists; of floors, those that the repository holds."""
+        """Paths of the records that the card lists, or, for floors, of those that the repository holds."""
         try:
             return sorted(self.card(repository).paths())
         except InputError:
@@ -226,11 +226,11 @@ class CardCache(FileCache):
         return list(json.loads(kept))
 
     def read(self, repository: str, path: str) -> bytes:
-        """A record; it comes from the cache when it is there.
+        """Content of a record, from the cache where it is there.
 
         Raises:
             FileNotFoundError: The repository does not hold it.
-            InputError: It is not the one that the card lists, or ``offline`` and it was never read.
+            InputError: The record is not the one that the card lists, or was never read and ``offline`` is on.
         """
         head = self.revision(repository)
         if head is None:

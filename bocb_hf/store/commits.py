@@ -1,4 +1,4 @@
-"""Commits a change that rests on what is there: it is made again when somebody else was quicker, but not for ever."""
+"""Commits a change that rests on what a store holds; it is made again, but not for ever, if somebody was quicker."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ T = TypeVar("T")
 
 
 def commit_with_retry(attempt: Callable[[], T], where: str) -> T:
-    """Makes a change that rests on what is there now.
+    """Makes a change that rests on what a store holds now.
 
     Args:
         attempt: Reads what is there, makes the change from it, commits it, and returns what the caller wants to know.
             It raises ``ConflictError`` when what it read is not current any more, and is then called again.
-        where: What is changed, to begin an error with.
+        where: Name of what is changed; an error begins with it.
 
     Raises:
         InputError: Others were quicker ``ATTEMPTS`` times in a row.

@@ -1,4 +1,4 @@
-"""What a store holds and what of it counts. Each card and record is checked, and a bad one never hides the others."""
+"""The contents of a store, and which of them count. Every card and record is checked, and a bad one hides no other."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ class StoreContents:
     """What a store holds.
 
     Attributes:
-        uri: The store.
+        uri: Address of the store.
         records: Valid records of runs, each run once.
         floors: Valid records of floors.
-        quarantined: What was left out, and why.
+        quarantined: The files and repositories that were left out, and why.
         places: ``namespace/name/path`` of each record by (role, run id).
-        levels: Level of trust by SHA-256 of a record; one that is not here is self-reported.
+        levels: Level of trust by SHA-256 of a record; a record without an entry is self-reported.
     """
 
     uri: str
@@ -54,7 +54,7 @@ def read_store(*stores: ReadStore) -> StoreContents:
     """Reads and checks every card and record of the stores.
 
     A record counts when it is valid, lies where its identity says, and the card of its repository lists it as it is.
-    Of a run that lies in several namespaces the first one counts.
+    Where a run lies in several namespaces, its record in the first of them counts.
     """
     contents = StoreContents(", ".join(store.uri for store in stores))
     seen: dict[tuple[str, str], str] = {}
@@ -83,7 +83,7 @@ def read_store(*stores: ReadStore) -> StoreContents:
 def _read_repository(
     store: ReadStore, repository: str, quarantined: list[Quarantined]
 ) -> tuple[list[RunRecord], list[FloorRecord]]:
-    """The records of one repository that count; adds what does not to ``quarantined``."""
+    """Returns the records of one repository that count, and adds the files that do not count to ``quarantined``."""
 
     def quarantine(path: str, reason: str) -> None:
         quarantined.append(Quarantined(repository, path, reason))
@@ -100,7 +100,7 @@ def _read_repository(
     bad = {path for path, _ in contents.damaged if RUN.fullmatch(path)} | set(contents.retracted)
     floors = list(contents.floors.values())
     if not isinstance(contents.card, Exception):
-        if isinstance(store, CardSource):  # which has no tombstones of its own
+        if isinstance(store, CardSource):  # a store of cards has no tombstones of its own
             for entry in contents.card.retracted:
                 quarantine(CARD, f"run {entry.run_id} is retracted: {entry.reason}")
         return _check_card(contents.card, contents.records, bad, quarantine), floors
@@ -109,13 +109,13 @@ def _read_repository(
     if isinstance(store, CardSource):
         if not missing:
             quarantine(CARD, reason)
-    elif contents.records or bad:  # without runs it is a repository of floors, or none of ours
+    elif contents.records or bad:  # a repository without runs holds floors, or is no repository of this project
         quarantine(CARD, f"{reason}; {DISAGREE}")
     return [], floors
 
 
 def _misdescribed(card: CardBlock, found: Sequence[RunRecord]) -> str | None:
-    """What a card says of its cell that none of the records says."""
+    """Returns what a card says of its cell that none of the records says."""
     for name, said, true in (
         ("family", card.family, {record.family for record in found}),
         ("category", card.category, {record.category for record in found}),
@@ -126,7 +126,7 @@ def _misdescribed(card: CardBlock, found: Sequence[RunRecord]) -> str | None:
 
 
 def _differs(card: CardBlock, record: RunRecord) -> str | None:
-    """What a card says of its cell that is not true of a record."""
+    """Returns what a card says of its cell that is not true of a record."""
     names = (card.dataset, card.setting, card.backbone, card.optimizer)
     true = record.identity.cell().names
     for name, said, recorded in zip(("dataset", "setting", "backbone", "optimizer"), names, true, strict=True):
@@ -139,7 +139,7 @@ def _differs(card: CardBlock, record: RunRecord) -> str | None:
 def _check_card(
     card: CardBlock, found: Sequence[RunRecord], bad: set[str], quarantine: Callable[[str, str], None]
 ) -> list[RunRecord]:
-    """The records that the card lists as they are, trials always; quarantines every disagreement."""
+    """Returns the records that the card lists as they are, and all trials; quarantines every disagreement."""
     listed = {entry.run_id: entry for entry in card.runs}
     kept: list[RunRecord] = []
     if reason := _misdescribed(card, found):
@@ -156,7 +156,7 @@ def _check_card(
             kept.append(record)
     present = {record.run_id for record in kept if record.role == "final"}
     for entry in card.runs:
-        # a broken record has its own line already
+        # a broken record already has its own line in the quarantine
         if entry.run_id not in present and f"seeds/{entry.seed}/record.json" not in bad:
             quarantine(CARD, f"lists run {entry.run_id}, which has no record; {DISAGREE}")
     return kept

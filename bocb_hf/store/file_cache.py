@@ -1,4 +1,4 @@
-"""Keeps on disk what was read of the Hub: small files by key and a few facts, in one SQLite file for each place."""
+"""Keeps on disk what was read from the Hub: small files by key, and some values, in one SQLite file for each place."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class FileCache:
     """The cache of one place of one Hub.
 
     Args:
-        place: What was read, such as ``my-lab`` or ``datasets/my-lab/results``.
-        folder: Of all caches; None is ``bocb_hf`` in the user's cache folder.
+        place: The place that is read, such as ``my-lab`` or ``datasets/my-lab/results``.
+        folder: Folder of all caches; None is ``bocb_hf`` in the user's cache folder.
 
     Raises:
         InputError: The folder cannot be written, or the cache is not one of this installation.
@@ -44,7 +44,7 @@ class FileCache:
         self.base.close()
 
     def fact(self, name: str) -> str | None:
-        """The value that was remembered under a name, or None."""
+        """Returns the value that was remembered under a name, or None."""
         row = self.base.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
         return None if row is None else str(row[0])
 
@@ -58,7 +58,7 @@ class FileCache:
         return self.base.execute("SELECT 1 FROM files WHERE key = ?", (key,)).fetchone() is not None
 
     def get(self, key: str) -> bytes | None:
-        """The file of a key, or None when it is not here."""
+        """Returns the file of a key, or None when it is not in the cache."""
         row = self.base.execute("SELECT content FROM files WHERE key = ?", (key,)).fetchone()
         return None if row is None else zlib.decompress(row[0])
 

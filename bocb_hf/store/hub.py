@@ -22,7 +22,7 @@ from bocb_hf.store.hub_listing import list_repositories
 from bocb_hf.store.protocol import ConflictError, CopyOf, check_path, check_plain, check_repository, is_path
 
 _NAMESPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,95}")
-# Loading a file of these formats can run code, so none is written or read.
+# Loading a file of these formats can run code, so no such file is written or read.
 UNSAFE = (".bin", ".ckpt", ".h5", ".joblib", ".msgpack", ".npy", ".npz", ".pickle", ".pkl", ".pt", ".pth", ".tar")
 
 Operation = CommitOperationAdd | CommitOperationCopy | CommitOperationDelete
@@ -37,7 +37,7 @@ class HubStore:
         namespace: User or organisation.
 
     Raises:
-        InputError: It is not one.
+        InputError: ``namespace`` is not the name of a user or organisation.
     """
 
     def __init__(self, namespace: str) -> None:
@@ -68,14 +68,14 @@ class HubStore:
         return head
 
     def files(self, repository: str) -> list[str]:
-        """Paths of all files, sorted; without hidden ones and names that a path of ours cannot have."""
+        """Paths of all files, sorted; without hidden ones and names that ``check_path`` refuses."""
         return sorted(filter(is_path, self._tree(repository)))
 
     def digest(self, repository: str, path: str) -> str | None:
         file = self._tree(repository).get(check_path(path))
         if file is None:
             return None
-        if file.lfs is not None:  # large files, which the Hub keeps by their SHA-256
+        if file.lfs is not None:  # the Hub keeps large files by their SHA-256
             return file.lfs.sha256
         return hashlib.sha256(self.read(repository, path)).hexdigest()
 
@@ -96,7 +96,7 @@ class HubStore:
 
         Raises:
             FileNotFoundError: There is no such file or repository.
-            InputError: It is larger.
+            InputError: The file is larger.
         """
         head = self._head(repository)
         if head is None:
@@ -115,8 +115,8 @@ class HubStore:
         """Changes files in one commit of the repository; an upload that was cut sends only what is missing.
 
         Raises:
-            ConflictError: ``parent`` is not the head; nothing was changed, unless an answer was lost on its way. Either
-                way, read again.
+            ConflictError: ``parent`` is not the head; nothing was changed, unless an answer was lost on its way. In
+                both cases the caller has to read again.
             HubError: The Hub refused.
         """
         if repository.split("/")[0] != self.namespace:
@@ -154,7 +154,7 @@ class HubStore:
         return self.api.create_commit(repository, operations, commit_message=message, parent_commit=parent).oid
 
     def _create(self, repository: str) -> str:
-        """Makes the repository; returns its first commit, which the Hub adds."""
+        """Makes the repository; returns its first commit, which the Hub makes by itself."""
         try:
             with_back_off(lambda: self.api.create_repo(repository, exist_ok=False))
         except HfHubHTTPError as error:
@@ -170,11 +170,11 @@ class HubStore:
 
 
 def download(repository: str, path: str, revision: str, kind: str = "model", limit: int = MAX_BYTES) -> bytes:
-    """One file of the Hub, held in memory, and given up as soon as it is longer than ``limit`` bytes.
+    """Reads one file of the Hub into memory, and gives up as soon as it is longer than ``limit`` bytes.
 
     Raises:
         FileNotFoundError: There is no such file.
-        InputError: It is longer.
+        InputError: The file is longer.
         HubError: The Hub refused.
     """
     url = hf_hub_url(repository, path, repo_type=kind, revision=revision)
@@ -184,7 +184,7 @@ def download(repository: str, path: str, revision: str, kind: str = "model", lim
         client.http_stream_backoff("GET", url, headers=client.build_hf_headers()) as response,
     ):
         if response.status_code >= 400:
-            response.read()  # what the Hub says about it
+            response.read()  # the body of an error is what the Hub says about it
         if response.status_code == 404:
             raise FileNotFoundError(f"{repository}/{path}")
         client.hf_raise_for_status(response)
@@ -196,7 +196,7 @@ def download(repository: str, path: str, revision: str, kind: str = "model", lim
 
 
 def _operations(add: Mapping[str, bytes | Path | CopyOf], removed: list[str]) -> list[Operation]:
-    """The operations of a commit. They are made anew for every attempt, because the client writes into them."""
+    """Makes the operations of a commit. They are made anew for every attempt, because the client writes into them."""
     operations: list[Operation] = []
     for path, content in add.items():
         if isinstance(content, CopyOf):

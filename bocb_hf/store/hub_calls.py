@@ -1,6 +1,6 @@
 """Calls to the Hub: who we are there, how long to wait when it is busy, and its errors in plain words.
 
-No text made here holds the token: what the client raises is replaced, not chained, since it carries the request.
+No message made here holds the token: an error of the client is replaced, not chained, since it carries the request.
 """
 
 from __future__ import annotations
@@ -27,11 +27,12 @@ from bocb_hf.store.protocol import ConflictError
 from bocb_hf.version import __version__
 
 log = logging.getLogger(__name__)
-client: Any = utils  # the client's typing leaves parts of these functions open
+client: Any = utils  # the client leaves parts of these functions untyped
 
 TIMEOUT = 300.0  # seconds without a byte; the client's own default is to wait for ever
 _ATTEMPTS = 6
-_PATIENCE = 900.0  # seconds; the windows of the Hub's limits are 300, and what fails waits in a queue
+# seconds; the Hub counts its limits over windows of 300, and runs that could not be sent wait in a queue
+_PATIENCE = 900.0
 _BUSY = (408, 429, 500, 502, 503, 504)
 T = TypeVar("T")
 
@@ -59,10 +60,10 @@ def explained(action: str) -> Generator[None]:
     """Turns what the client raises into one sentence.
 
     Args:
-        action: What was tried, to begin the sentence with.
+        action: What was tried; the sentence begins with it.
 
     Raises:
-        HubError: Instead of any error of the client or of the network.
+        HubError: Raised in place of any error of the client or of the network.
     """
     try:
         yield
@@ -73,7 +74,7 @@ def explained(action: str) -> Generator[None]:
         raise HubError(f"{action}: {_reason(error)}", status) from None
     except LocalTokenNotFoundError:
         raise HubError(f"{action}: there is no token; run `hf auth login` or set HF_TOKEN", 401) from None
-    except RuntimeError as error:  # the client wraps what goes wrong in an upload
+    except RuntimeError as error:  # the client wraps errors of an upload in this type
         inner = error.__cause__
         if isinstance(inner, HfHubHTTPError):
             raise HubError(f"{action}: {_reason(inner)}", inner.response.status_code) from None
@@ -87,10 +88,10 @@ def conflicts_named(where: str) -> Generator[None]:
     """Turns the Hub's answer that somebody else committed first into the error that ``commit_with_retry`` knows.
 
     Args:
-        where: What was to be changed.
+        where: Name of what was to be changed.
 
     Raises:
-        ConflictError: Instead of HTTP status 412.
+        ConflictError: Raised in place of HTTP status 412.
     """
     try:
         yield
@@ -101,7 +102,7 @@ def conflicts_named(where: str) -> Generator[None]:
 
 
 def scrub(text: str) -> str:
-    """The text without the token, at most 500 characters."""
+    """Returns a text without the token, cut to 500 characters."""
     token = get_token()
     return (text.replace(token, "***") if token else text)[:500]
 
@@ -122,12 +123,12 @@ def _reason(error: HfHubHTTPError) -> str:
 def with_back_off(call: Callable[[], T], landed: Callable[[], bool] = lambda: False) -> T:
     """Calls until the Hub is no longer busy, waiting as its headers say.
 
-    The client does so itself for most requests, but for neither commits nor the creation of repositories.
+    The client itself repeats most requests, but neither commits nor the creation of repositories.
 
     Args:
         call: Raises ``HfHubHTTPError`` or a network error when it fails.
-        landed: Asked after each failure: whether the call took effect although its answer was lost. The failure is
-            then raised at once, for the caller to look again.
+        landed: Called after each failure; says whether the call took effect although its answer was lost. If so, the
+            failure is raised at once, for the caller to look again.
 
     Raises:
         HfHubHTTPError: The last failure, one that waiting does not mend, or one that asks to wait for over 15 minutes.
@@ -149,9 +150,9 @@ def with_back_off(call: Callable[[], T], landed: Callable[[], bool] = lambda: Fa
 
 
 def wait_seconds(headers: Any, attempt: int) -> float:
-    """How long to wait: what ``RateLimit`` or ``Retry-After`` say, else 1, 2, 4, ... at most 60 s and up to 25 % more.
+    """Returns how long to wait: by ``RateLimit`` or ``Retry-After``, else 1, 2, 4, ... at most 60 s, plus up to 25 %.
 
-    Two seeds that finish together would otherwise collide again and again.
+    Without the random addition, two seeds that finish together would collide again and again.
     """
     limit = client.parse_ratelimit_headers(headers)
     if limit is not None and limit.remaining == 0:
@@ -159,7 +160,7 @@ def wait_seconds(headers: Any, attempt: int) -> float:
     after = str(headers.get("retry-after", headers.get("Retry-After", ""))).strip()
     if re.fullmatch(r"[0-9]{1,9}", after):
         return int(after) + 1.0
-    with suppress(ValueError):  # the other form of RFC 9110: a date
+    with suppress(ValueError):  # RFC 9110 also allows a date here
         then = parsedate_to_datetime(after)
         return max(0.0, then.timestamp() - time.time()) + 1.0
     return min(60.0, 2.0**attempt) * random.uniform(1, 1.25)
@@ -177,10 +178,10 @@ def who_am_i() -> tuple[str, frozenset[str]]:
 
 
 def speaks_for(user: str, owner: str) -> bool | None:
-    """Whether a user is an owner or, as far as the Hub tells, a member of an organisation; None where it does not tell.
+    """Returns whether a user is an owner, or a member of that organisation; None where the Hub does not tell.
 
     Args:
-        user: Of the Hub.
+        user: A user of the Hub.
         owner: A user or organisation.
     """
     if user.lower() == owner.lower():
@@ -189,7 +190,8 @@ def speaks_for(user: str, owner: str) -> bool | None:
         with explained(owner):
             members = list(with_back_off(lambda: list(make_api().list_organization_members(owner))))
     except HubError as error:
-        return False if error.status == 404 else None  # a user is no organisation
+        # the Hub answers 404 when the owner is a user and no organisation
+        return False if error.status == 404 else None
     return any(member.username.lower() == user.lower() for member in members)
 
 
@@ -203,14 +205,15 @@ def check_writable(namespace: str) -> str:
         The user's name.
 
     Raises:
-        HubError: No token, one that the Hub does not accept, a read-only one, or one of somebody else.
+        HubError: There is no token, or the Hub does not accept it, or it may only read, or it is of somebody else.
     """
     return _check_writable(namespace, get_token())
 
 
-@functools.lru_cache(maxsize=8)  # a warm worker asks for every run, and the Hub limits this request strictly
+# a worker that trains many runs asks for each, and the Hub limits this request strictly
+@functools.lru_cache(maxsize=8)
 def _check_writable(namespace: str, token: str | None) -> str:
-    del token  # part of the key only
+    del token  # the token is only part of the cache's key
     with explained(f"hf://{namespace}"):
         who: dict[str, Any] = with_back_off(lambda: cast(Any, make_api()).whoami())
     organisations = {o["name"]: o.get("roleInOrg") for o in _dicts(who.get("orgs"))}

@@ -1,7 +1,7 @@
 """Lists the repositories of a namespace, a thousand a request, and trusts nothing in the answer.
 
 ``HfApi.list_models`` asks the same address, but makes objects from the metadata of every card on the way: one card with
-a key that these do not expect ends its listing. Here a page is JSON and stays JSON.
+a key that these objects do not expect ends its listing. Here a page stays the JSON that was sent.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class Listed(NamedTuple):
 
     Attributes:
         repository: ``namespace/name``.
-        sha: Its head.
-        item: Everything that the listing says, unchecked.
+        sha: SHA of its head.
+        item: Everything that the listing says about it, unchecked.
     """
 
     repository: str
@@ -34,11 +34,11 @@ class Listed(NamedTuple):
 
 
 def list_repositories(namespace: str, expand: Sequence[str] = ("sha",), kind: str = "models") -> Iterator[Listed]:
-    """Lists every repository of a namespace that has our tag.
+    """Lists every repository of a namespace that has the tag of this project.
 
     Args:
         namespace: User or organisation; a repository of another one in the answer is left out.
-        expand: What the Hub shall say about each.
+        expand: The fields that the Hub shall give for each repository.
         kind: ``models`` or ``datasets``.
 
     Raises:
@@ -52,7 +52,7 @@ def list_repositories(namespace: str, expand: Sequence[str] = ("sha",), kind: st
 
 
 def list_pages(namespace: str, expand: Sequence[str], kind: str = "models") -> Iterator[list[Any] | None]:
-    """The pages of a listing as JSON; None for one that cannot be read.
+    """Yields the pages of a listing as JSON; None for a page that cannot be read.
 
     Raises:
         HubError: The Hub refused.
@@ -65,24 +65,24 @@ def list_pages(namespace: str, expand: Sequence[str], kind: str = "models") -> I
             raise InputError(f"hf://{namespace}: the listing goes on at another address, which is not followed: {url}")
         params = None
         yield page
-        del page  # before the next one is parsed: a page of cards is megabytes
+        del page  # a page of cards is megabytes long, so it is dropped before the next one is parsed
 
 
 def _fetch_page(namespace: str, url: str, params: dict[str, Any] | None) -> tuple[list[Any] | None, str | None]:
-    """One page of a listing, and the address of the next one or None."""
+    """Fetches one page of a listing, and the address of the next page or None."""
     with explained(f"hf://{namespace}"):
         headers = client.build_hf_headers()
         response = client.http_backoff("GET", url, params=params, headers=headers, timeout=TIMEOUT)
         client.hf_raise_for_status(response)
     try:
         page = response.json()
-    except (ValueError, RecursionError):  # nested too deep, by one card of the page
+    except (ValueError, RecursionError):  # one card of the page may be nested too deep
         page = None
     return cast(list[Any], page) if isinstance(page, list) else None, response.links.get("next", {}).get("url")
 
 
 def read_item(repository: str, expand: Sequence[str] = ("cardData", "sha")) -> Listed | None:
-    """What a listing would say of one repository, without ``cardData`` where that cannot be read; None when it is gone.
+    """Fetches what a listing would say of one repository, without unreadable ``cardData``; None when it is gone.
 
     Raises:
         HubError: The Hub refused.
@@ -101,7 +101,7 @@ def read_item(repository: str, expand: Sequence[str] = ("cardData", "sha")) -> L
 
 
 def parse_item(item: Any, namespace: str) -> Listed | None:
-    """The entry of a listing, or None when it is not a repository of this namespace."""
+    """Returns the entry of a listing, or None when it is not a repository of this namespace."""
     if not isinstance(item, dict):
         return None
     entry = cast(dict[str, Any], item)

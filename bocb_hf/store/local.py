@@ -50,20 +50,20 @@ class LocalStore:
         return self.root / "models" / check_repository(repository)
 
     def revision(self, repository: str) -> str | None:
-        """A hash of names, sizes and times of change: any change, also one by hand, gives a new one."""
+        """A hash of names, sizes and times of change; any change, even one by hand, gives a new hash."""
         if not self.path(repository).is_dir():
             return None
         digest = hashlib.sha256()
         for path in self.files(repository):
             try:
                 status = (self.path(repository) / path).stat(follow_symlinks=False)
-            except FileNotFoundError:  # another process is committing; this revision will not be current
+            except FileNotFoundError:  # another process is committing, so this revision will not be current
                 continue
             digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\0{status.st_ino}\n".encode())
         return digest.hexdigest()[:40]
 
     def files(self, repository: str) -> list[str]:
-        """Paths of all visible files, sorted. What is a link, or lies behind one, is not there: see ``links``."""
+        """Paths of all visible files, sorted, without links and what lies behind them; see ``links``."""
         found, _ = self._walk(check_repository(repository))
         score = link_on_the_way(self.root / "models", f"{repository}/{EVAL_RESULTS}") is None
         hidden = [EVAL_RESULTS] if score and (self.path(repository) / EVAL_RESULTS).is_file() else []
@@ -72,7 +72,7 @@ class LocalStore:
     def links(self) -> list[str]:
         """Every visible symbolic link, as ``namespace/name/path``; also one in the place of a repository or namespace.
 
-        None is followed: it could lead to any file of this machine, and what is here may be sent to the Hub.
+        No link is followed: it could lead to any file of this machine, and what a store holds may be sent to the Hub.
         """
         return sorted(self._walk("")[1])
 
@@ -101,11 +101,11 @@ class LocalStore:
         return found, links
 
     def read(self, repository: str, path: str) -> bytes:
-        """Content of one file of at most 20 MB. What is a link, or lies behind one, is not there.
+        """Content of one file of at most 20 MB. A file that is a link, or lies behind one, counts as missing.
 
         Raises:
             FileNotFoundError: There is no such file.
-            InputError: It is larger.
+            InputError: The file is larger.
         """
         inside = f"{check_repository(repository)}/{check_path(path)}"
         content = read_plain(self.root / "models", inside, MAX_BYTES)
@@ -114,15 +114,15 @@ class LocalStore:
         return content
 
     def plain(self, repository: str, path: str) -> Path:
-        """Where a file lies, whether or not it is there.
+        """Returns where a file of a repository lies on this machine, whether or not it exists.
 
         Raises:
-            InputError: It is a symbolic link, or lies behind one.
+            InputError: The file is a symbolic link, or lies behind one.
         """
         return refuse_links(self.root / "models", f"{check_repository(repository)}/{check_path(path)}")
 
     def _target(self, repository: str, path: str) -> Path:
-        """Where a commit puts a file: never through a link, and in the place of one."""
+        """Returns where a commit puts a file: never behind a link, but a link in its own place is replaced."""
         inside = Path(check_repository(repository), check_path(path))
         return refuse_links(self.root / "models", inside.parent) / inside.name
 
@@ -183,7 +183,7 @@ class LocalStore:
 
 
 def _folders(parent: Path) -> list[Path]:
-    """Visible folders inside ``parent``, without symbolic links; empty when it does not exist."""
+    """Returns visible folders inside ``parent``, without symbolic links; none when it does not exist."""
     if not parent.is_dir():
         return []
     return [p for p in sorted(parent.iterdir()) if p.is_dir() and not p.is_symlink() and not p.name.startswith(".")]

@@ -14,17 +14,17 @@ _Group = tuple[str, str, str, tuple[str, ...], tuple[str, ...]]
 
 
 def find_peers(store: ReadStore, wanted: Sequence[str]) -> Mapping[str, Peers | None]:
-    """The neighbours of repositories, from the cards of their store.
+    """Finds the neighbours of repositories, from the cards of their store.
 
     Two cells are neighbours when they differ in nothing but the optimizer: same namespace, data set, data revision,
     setting, backbone and starting weights.
 
     Args:
-        store: Where.
-        wanted: Repositories.
+        store: The store of the repositories.
+        wanted: The repositories whose neighbours are wanted.
 
     Returns:
-        By repository; None for one without neighbours.
+        The neighbours by repository; None for a repository without any.
     """
     groups: dict[_Group, list[PeerEntry]] = {}
     places: dict[str, _Group] = {}
@@ -51,7 +51,7 @@ def _group(repository: str, block: CardBlock) -> _Group:
 
 
 def _entry(repository: str, block: CardBlock) -> PeerEntry:
-    """A neighbour with its mean over completed runs; without one where configurations differ or some run diverged."""
+    """Returns a neighbour with its mean over completed runs; no mean where configurations differ or a run diverged."""
     done = [run for run in block.runs if run.status == "completed" and run.test_top1 is not None]
     one = len({run.config_hash for run in done}) == 1 and all(run.status == "completed" for run in block.runs)
     mean = sum(run.test_top1 or 0.0 for run in done) / len(done) if one else None

@@ -1,4 +1,4 @@
-"""One repository of the Hub as it was at one commit, where what somebody offers is judged."""
+"""One repository of the Hub as it was at one commit, so that a submission can be judged."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ class PinnedStore:
         revision: SHA of the commit; None takes the head.
 
     Attributes:
-        revision_sha: The commit.
+        revision_sha: SHA of the commit.
         is_public: Whether everybody may read it.
-        name_now: What the Hub calls it; another name than asked for after a move.
+        name_now: Name of the repository on the Hub, which is not the one asked for when it was moved.
         tree: Every file by its path, as the Hub lists them, odd and hidden names included.
 
     Raises:
         HubError: There is no such repository or commit, or the token may not see it.
-        InputError: It holds more than ``MAX_ENTRIES`` files and folders.
+        InputError: The repository holds more than ``MAX_ENTRIES`` files and folders.
     """
 
     def __init__(self, repository: str, revision: str | None = None) -> None:
         self.repository, api = check_repository(repository), make_api()
         with explained(repository if revision is None else f"{repository} at {revision}"):
-            # never the card's metadata, which the client would pass on as arguments
+            # the card's metadata is never asked for, because the client would pass it on as arguments
             facts: list[Any] = ["sha", "private", "gated"]
             info = with_back_off(
                 lambda: api.model_info(repository, revision=revision, expand=facts, timeout=hub_calls.TIMEOUT)
@@ -70,7 +70,7 @@ class PinnedStore:
 
         Raises:
             FileNotFoundError: There is no such file.
-            InputError: It is larger.
+            InputError: The file is larger.
         """
         if repository != self.repository or path not in self.tree:
             raise FileNotFoundError(f"{repository}/{path}")

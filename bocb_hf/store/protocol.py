@@ -1,4 +1,4 @@
-"""What every store can do, and which names of repositories and files it takes."""
+"""The protocol of every store, and the names of repositories and files that a store takes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Protocol
 
 from bocb_hf.errors import InputError
 
-# The one hidden file of ours: a score as the Hub's benchmark pages read it (bocb_hf/store/cards/eval_results.py).
+# The one hidden file that is allowed: a score for the Hub's benchmark pages (bocb_hf/store/cards/eval_results.py).
 EVAL_RESULTS = ".eval_results/bocb.yaml"
 # Visible parts have one slash between them, so that no file has two names, and a path holds a letter or a digit.
 _PATH = re.compile(r"(?=.*[A-Za-z0-9])[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
@@ -22,7 +22,7 @@ class ConflictError(Exception):
 
 @dataclass(frozen=True)
 class CopyOf:
-    """Content to commit: that of another file of the repository, which is not sent again."""
+    """Content to commit that is a copy of another file of the repository, and is not sent again."""
 
     path: str
 
@@ -32,7 +32,7 @@ class ReadStore(Protocol):
 
     @property
     def uri(self) -> str:
-        """What a user would pass to ``--store``."""
+        """The address of the store as a user would pass it to ``--store``."""
         ...
 
     def repositories(self) -> list[str]:
@@ -76,7 +76,7 @@ class Store(ReadStore, Protocol):
 
         Args:
             repository: ``namespace/name``.
-            add: Content, a local file, or a file of the repository to copy, by path; written in this order.
+            add: Files to write, by path and in this order: content, a local file, or a file of the repository to copy.
             delete: Paths to remove.
             parent: The revision that the change was computed from.
             message: One line for the history, where the store keeps one.
@@ -94,8 +94,8 @@ def check_path(path: str) -> str:
     """Returns a path inside a repository unchanged.
 
     Raises:
-        InputError: It is absolute, leaves the repository, is hidden (but for ``EVAL_RESULTS``), or holds a character
-            other than ``A-Za-z0-9._-/``.
+        InputError: The path is absolute, leaves the repository, is hidden (but for ``EVAL_RESULTS``), or holds a
+            character other than ``A-Za-z0-9._-/``.
     """
     if not is_path(path):
         raise InputError(f"not a path inside a repository: {path!r}")
@@ -103,12 +103,12 @@ def check_path(path: str) -> str:
 
 
 def is_path(path: str) -> bool:
-    """Whether a file of ours may be called so; see ``check_path``."""
+    """Returns whether a file may have this path in a repository; see ``check_path``."""
     return path == EVAL_RESULTS or _PATH.fullmatch(path) is not None
 
 
 def check_plain(add: Mapping[str, bytes | Path | CopyOf]) -> None:
-    """Refuses to commit what a symbolic link leads to: that could be any file of this machine.
+    """Refuses to commit a symbolic link, which could lead to any file of this machine.
 
     Raises:
         InputError: The content of a path is a link.
@@ -122,7 +122,7 @@ def check_repository(repository: str) -> str:
     """Returns ``namespace/name`` unchanged.
 
     Raises:
-        InputError: It is not of that form.
+        InputError: The name is not of that form.
     """
     if repository.count("/") != 1:
         raise InputError(f"not a repository id: {repository!r}; it must read namespace/name")

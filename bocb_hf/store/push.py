@@ -35,9 +35,9 @@ class Pending(Frozen):
 
     Attributes:
         repository: ``namespace/name`` in the local store.
-        to: The store that it shall go to.
+        to: The store that the records go to.
         paths: Records, by path in the repository.
-        supersede: Whether it may replace a finished run there.
+        supersede: Whether a record may replace a finished run there.
         reason: Why the last attempt failed; None before the first.
         since: When the oldest entry was queued, UTC.
     """
@@ -52,7 +52,7 @@ class Pending(Frozen):
 
 
 class Queue:
-    """The records of a local store that wait to be sent, one file a repository and destination.
+    """The records of a local store that wait to be sent, in one file for each repository and destination.
 
     Args:
         store: The local store.
@@ -80,7 +80,7 @@ class Queue:
         """Queues records; those of the same repository and destination are kept together, and returned.
 
         Raises:
-            InputError: What is queued for them already is damaged.
+            InputError: The file of what is queued already is damaged.
             OSError: The queue cannot be written.
         """
         with self._locked(repository, to) as path:
@@ -97,7 +97,7 @@ class Queue:
             return entry
 
     def remove(self, entry: Pending) -> None:
-        """Takes the paths of an entry out, and the entry with its last path."""
+        """Removes the paths of an entry from the queue, and the entry with its last path."""
         with self._locked(entry.repository, entry.to) as path:
             now = _load(path)
             left = sorted(set(now.paths) - set(entry.paths)) if now is not None else []
@@ -108,7 +108,7 @@ class Queue:
 
     @contextmanager
     def _locked(self, repository: str, to: str) -> Generator[Path]:
-        """Gives the file of an entry, and keeps other processes from changing it meanwhile."""
+        """Gives the file of an entry, and keeps other processes from changing it until the block ends."""
         path = self._file(repository, to)
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock")):
@@ -134,22 +134,22 @@ def push_repository(
 ) -> int:
     """Sends records of a local repository with their weights, in one commit; what is there already is not sent again.
 
-    Weights are compared with their record first, here and there: a run whose file is another one here is not sent, and
-    a file that is another one there is replaced.
+    Weights are first compared with their record, in the local store and on the Hub: a run whose local file does not
+    match is not sent, and a file on the Hub that does not match is replaced.
 
     Args:
         source: The local store.
-        repository: ``namespace/name`` in it.
+        repository: ``namespace/name`` in the local store.
         to: ``hf://<namespace>``; the name stays, unless another cell has it there, see ``write.find_place``.
-        paths: Records to send; None sends all.
-        supersede: Replace finished runs there.
+        paths: Paths of the records to send; None sends all.
+        supersede: Whether to replace finished runs there.
 
     Returns:
-        How many records are there now that were asked for.
+        How many of the records that were asked for are at the destination now.
 
     Raises:
-        InputError: A record is damaged, a place is taken, or the Hub refused; then nothing was sent. Or the weights of
-            a run are not those of its record; then all others were sent.
+        InputError: A record is damaged, a place is taken, or the Hub refused, and nothing was sent; or the weights of a
+            run are not those of its record, and all other runs were sent.
     """
     target, namespace = open_store(to), to.removeprefix(HUB_SCHEME)
     contents = read_repository(source, repository)
@@ -164,11 +164,11 @@ def push_repository(
     for record in runs:
         try:
             weights = _weights(source, repository, record)
-        except InputError as error:  # one bad file must not keep the other runs
+        except InputError as error:  # one bad file must not hold back the other runs
             refused.append(str(error))
             continue
         cells.setdefault(record.identity.cell(), []).append((record, weights))
-    for some in cells.values():  # one, but in repositories from before each cell had one of its own
+    for some in cells.values():  # there is one cell, except in repositories from before each cell had one of its own
         write_runs(target, namespace, some, supersede, task)
     if floors:
         _push_floors(source, target, repository, f"{namespace}/{repository.split('/')[1]}", floors)
@@ -181,10 +181,10 @@ def push_repository(
 
 
 def _weights(source: LocalStore, repository: str, record: RunRecord) -> Path | None:
-    """The folder of a run's weights, which are those of its record.
+    """Returns the folder of a run's weights, after checking that they are those of its record.
 
     Raises:
-        InputError: They are gone, are others than the record says, or are symbolic links.
+        InputError: The weights are gone, are not those that the record names, or are symbolic links.
     """
     if record.weights_sha256 is None:
         return None
@@ -234,16 +234,16 @@ def push_pending(source: LocalStore) -> tuple[int, list[Pending]]:
 
 
 def push_after_training(source: Store, runtime: RuntimeConfig, repository: str, path: str) -> None:
-    """Queues a record when the store is on the Hub, and sends all that waits for its repository when it is a final one.
+    """Queues a record when the store is on the Hub; a final run's record sends all that waits for its repository.
 
-    Trials wait for the next final run of their cell, so that a sweep makes one commit a final run and not one a trial.
-    Whatever the Hub does, this returns: the run is safe here.
+    Trials wait for the next final run of their cell, so that a sweep makes one commit for each final run and not one
+    for each trial. No error of the Hub is raised, because the run is safe in the local store.
 
     Args:
-        source: Where the run was stored.
-        runtime: Of the run.
+        source: The store that the run was put into.
+        runtime: The section ``runtime`` of the run.
         repository: ``namespace/name``.
-        path: Of the record in it.
+        path: Path of the record in that repository.
     """
     to = runtime.store
     if not to.startswith(HUB_SCHEME) or not isinstance(source, LocalStore):
@@ -257,5 +257,6 @@ def push_after_training(source: Store, runtime: RuntimeConfig, repository: str, 
     except Exception as error:
         reason = str(error) if isinstance(error, InputError) else type(error).__name__
         log.warning("not pushed, but kept in %s: %s; `bocb push --pending` sends it later", source.root, reason)
-        with suppress(InputError, OSError):  # a queue that cannot be written was the reason
+        # the failure may be that the queue cannot be written, and then this fails too
+        with suppress(InputError, OSError):
             queue.add(repository, to, [], False, reason)

@@ -13,7 +13,8 @@ from bocb_hf.runs.record import FloorRecord, RunRecord, parse_record
 from bocb_hf.runs.retraction import Retraction, parse_retraction
 from bocb_hf.store.protocol import ReadStore
 
-RUN = re.compile(r"seeds/.+/record\.json|trials/.+\.json")  # a deeper one is damaged, not overlooked
+# a record in a deeper folder is reported as damaged, not overlooked
+RUN = re.compile(r"seeds/.+/record\.json|trials/.+\.json")
 FLOOR = re.compile(r"baselines/[^/]+\.json")
 RETRACTION = re.compile(r"retracted/[^/]+\.json")
 CARD = "README.md"
@@ -22,10 +23,10 @@ R = TypeVar("R", RunRecord, FloorRecord)
 
 @runtime_checkable
 class CardSource(Protocol):
-    """A store that has the cards already."""
+    """A store that has already read the cards."""
 
     def card(self, repository: str) -> CardBlock:
-        """The block of a card; raises InputError or FileNotFoundError."""
+        """Returns the block of a card; raises InputError or FileNotFoundError."""
         ...
 
 
@@ -38,8 +39,8 @@ class RepositoryContents:
         trials: Trials by run id, without retracted ones.
         floors: Floors, by path.
         retracted: Retracted runs with their tombstone, by path of the record.
-        damaged: (path, reason) of every file that is not what its place says.
-        card: What the card says, or why it cannot be read.
+        damaged: (path, reason) of every file that is not valid or does not belong in its place.
+        card: The block of the card, or why it cannot be read.
         files: Paths of all files.
     """
 
@@ -58,7 +59,7 @@ class RepositoryContents:
 
 
 def read_repository(store: ReadStore, repository: str) -> RepositoryContents:
-    """Reads every record of a repository; one that is not valid, or lies elsewhere, counts as damaged.
+    """Reads every record of a repository; a record that is not valid, or lies in a wrong place, counts as damaged.
 
     A tombstone retracts the record with its SHA-256; a later run in the same place is not retracted by it.
 
@@ -103,7 +104,7 @@ def check_card(card: CardBlock, repository: str) -> CardBlock:
     """Returns the block of a card unchanged.
 
     Raises:
-        InputError: It describes another cell than its repository is named for.
+        InputError: The block describes another cell than its repository is named for.
     """
     names = (card.dataset, card.setting, card.backbone, card.optimizer)
     if not is_repository_name(repository.partition("/")[2], *names):
@@ -118,11 +119,11 @@ def _read(store: ReadStore, repository: str, path: str, model: type[R]) -> R:
 
 
 def read_card(store: ReadStore, repository: str) -> CardBlock:
-    """The block of a repository's card.
+    """Reads the block of a repository's card.
 
     Raises:
-        InputError: There is no valid one, or it is that of another repository.
-        OSError: It cannot be read.
+        InputError: There is no valid block, or it is that of another repository.
+        OSError: The card cannot be read.
     """
     if isinstance(store, CardSource):
         return store.card(repository)
@@ -133,7 +134,8 @@ def read_card(store: ReadStore, repository: str) -> CardBlock:
 def check_place(record: RunRecord | FloorRecord, repository: str, path: str) -> None:
     """Raises InputError when a record does not lie where its identity says.
 
-    Where another cell of the same names was there first, that is a repository of its own: ``RunRecord.repositories``.
+    Where another cell of the same four names was there first, the place is a repository of the record's own cell; see
+    ``RunRecord.repositories``.
     """
     if repository.partition("/")[2] not in record.repositories() or record.path() != path:
         raise InputError(
@@ -143,6 +145,6 @@ def check_place(record: RunRecord | FloorRecord, repository: str, path: str) -> 
 
 
 def reason_text(error: Exception, repository: str, path: str) -> str:
-    """What is wrong with a file, without its own name and without a path on this machine."""
+    """Says what is wrong with a file, without its own name and without a path on this machine."""
     text = (error.strerror or type(error).__name__) if isinstance(error, OSError) else str(error)
     return text.removeprefix(f"{repository}/{path}: ")

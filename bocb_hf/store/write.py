@@ -23,15 +23,16 @@ from bocb_hf.store.read import CARD, RUN, RepositoryContents, read_repository
 log = logging.getLogger(__name__)
 
 WEIGHT_FILES = ("config.json", "model.safetensors")
-PREPROCESSING = "preprocessor_config.json"  # beside them for a model of transformers; timm keeps it in config.json
+# lies beside the weights of a model of transformers; timm keeps preprocessing in config.json
+PREPROCESSING = "preprocessor_config.json"
 
 
 def find_place(store: Store, namespace: str, identity: Identity) -> str:
-    """The repository where the runs of a cell lie, or where its first one belongs: ``namespace/name``.
+    """Finds the repository where the runs of a cell lie, or where its first run belongs: ``namespace/name``.
 
-    It is named after the four names of the cell. Where runs of another cell of these names were there first (other
-    data under the same name, another revision, another draw of the splits, other starting weights), the cell has a
-    repository of its own, whose name says so; every seed, trial and resumed run of the cell finds the same one.
+    The repository is named after the four names of the cell. Where runs of another cell of these names were there first
+    (other data under the same name, another revision, another draw of the splits, other starting weights), the cell has
+    a repository of its own, whose name says so; every seed, trial and resumed run of the cell finds the same one.
 
     Raises:
         InputError: The store cannot be read.
@@ -40,7 +41,7 @@ def find_place(store: Store, namespace: str, identity: Identity) -> str:
 
 
 def _locate(store: Store, namespace: str, identity: Identity) -> tuple[str, str | None]:
-    """``find_place``, and the revision of that repository that this was decided at."""
+    """Does as ``find_place``, and also returns the revision of the repository at which this was decided."""
     cell = identity.cell()
     plain, own = (f"{namespace}/{name}" for name in (repository_name(*cell.names), own_repository_name(cell)))
     taken, revision = False, store.revision(plain)
@@ -50,7 +51,7 @@ def _locate(store: Store, namespace: str, identity: Identity) -> tuple[str, str 
                 record = parse_record(store.read(plain, path), path)
             except (InputError, OSError) as error:
                 if isinstance(error, InputError) and type(error) is not InputError:
-                    raise  # the Hub refused, or was not reached: nothing is known of this record
+                    raise  # the Hub refused or was not reached, so nothing is known of this record
                 continue  # a damaged record takes nobody's place
             if record.identity.cell() == cell:
                 return plain, revision
@@ -62,12 +63,12 @@ def _locate(store: Store, namespace: str, identity: Identity) -> tuple[str, str 
 
 
 def find_run(store: Store, repository: str, wanted: RunRecord | tuple[str, str, int]) -> RunRecord | None:
-    """The stored record of a run, or None.
+    """Reads the stored record of a run, or returns None.
 
     Args:
-        store: Where to look.
+        store: The store to look in.
         repository: ``namespace/name``, see ``find_place``.
-        wanted: A record, or (role, run id, seed).
+        wanted: The record to look for, or its (role, run id, seed).
     """
     role, run_id, seed = (wanted.role, wanted.run_id, wanted.seed) if isinstance(wanted, RunRecord) else wanted
     path = f"seeds/{seed}/record.json" if role == "final" else f"trials/{run_id}.json"
@@ -81,10 +82,10 @@ def check_free(existing: RunRecord | None, run_id: str, supersede: bool, identit
     """Refuses to replace a finished run by accident.
 
     Args:
-        existing: What lies in the place.
-        run_id: Of the run that wants it.
-        supersede: Whether it may.
-        identity: Of that run, so that the error names what differs.
+        existing: The record that lies in the place, if any.
+        run_id: Id of the run that is to take the place.
+        supersede: Whether the run may replace a finished one.
+        identity: Identity of the run, so that the error names what differs.
 
     Raises:
         InputError: The seed's place holds another configuration, or this run is finished, and ``supersede`` is off.
@@ -107,11 +108,11 @@ def write_run(store: Store, namespace: str, record: RunRecord, weights: Path | N
     The root holds the weights of the completed final run with the lowest seed, never the best.
 
     Args:
-        store: Where to.
+        store: The store to add the run to.
         namespace: Owner of the repository.
-        record: The run.
+        record: The record of the run.
         weights: Folder with ``config.json`` and ``model.safetensors`` of a completed final run, else None.
-        supersede: Replace a finished run in this place; the new record then names the one it replaced.
+        supersede: Whether to replace a finished run in this place; the new record then names the one that it replaced.
 
     Returns:
         The record as it was stored. An interrupted run does not replace a finished one and is not stored then.
@@ -154,7 +155,7 @@ def _write_once(
     supersede: bool,
     eval_task: str | None,
 ) -> list[RunRecord]:
-    """One attempt of ``write_runs``.
+    """Makes one attempt of ``write_runs``.
 
     Raises:
         ConflictError: Somebody else committed meanwhile.
@@ -208,13 +209,13 @@ def _write_once(
 
 
 def _needs_repair(store: Store, repository: str, record: RunRecord, weights: Path, root: int | None) -> bool:
-    """Whether weights that lie in a store are not those of their record, and the given ones are.
+    """Returns whether weights that lie in a store are not those of their record, but the given ones are.
 
     Args:
-        store: Where they lie.
+        store: The store that they lie in.
         repository: ``namespace/name``.
-        record: As it is stored.
-        weights: The folder of the given ones.
+        record: The record as it is stored.
+        weights: The folder of the given weights.
         root: The seed whose weights belong at the root.
     """
     folders = [f"seeds/{record.seed}/", *([""] if root == record.seed else [])]
@@ -237,17 +238,18 @@ def render(
     draw: bool = True,
     eval_task: str | None = None,
 ) -> tuple[dict[str, bytes | Path | CopyOf], list[str]]:
-    """The files that are rendered from records: the card, its picture, and the score for the Hub's benchmark pages.
+    """Renders the files that follow from records: the card, its picture, and the score for the Hub's benchmark pages.
 
     Args:
         repository: ``namespace/name``.
-        contents: Of the repository.
+        contents: Contents of the repository.
         peers: The other optimizers of this backbone; None keeps what the card says of them.
         draw: Whether the picture may have changed.
-        eval_task: Of the benchmark that the score is stated for; None keeps what the card says, "" states none.
+        eval_task: Task of the benchmark that the score is stated for; None keeps what the card says, "" states no
+            score.
 
     Returns:
-        The files, and the paths of those that are there and must go.
+        The files, and the paths of existing files that are to be deleted.
     """
     finals, trials = list(contents.finals.values()), list(contents.trials.values())
     known = contents.card if isinstance(contents.card, CardBlock) else None
@@ -265,7 +267,7 @@ def render_repository(store: Store, repository: str, peers: Peers | None = None,
     """Renders the card of a repository, and what goes with it, from its records and commits; returns the revision.
 
     Args:
-        store: Where.
+        store: The store of the repository.
         repository: ``namespace/name``.
         peers: The other optimizers of this backbone, see ``find_peers``; None keeps what the card says of them.
         eval_task: See ``render``.
@@ -325,12 +327,12 @@ def retract_run(store: Store, repository: str, record: RunRecord, reason: str) -
 
 
 def _names(record: RunRecord, existing: RunRecord | None) -> bool:
-    """Whether a record says itself that it supersedes the one in its place."""
+    """Returns whether a record itself says that it supersedes the one in its place."""
     return existing is not None and record.supersedes == existing.sha256()
 
 
 def _lowest(contents: RepositoryContents) -> int | None:
-    """The seed whose weights belong at the root."""
+    """Returns the seed whose weights belong at the root."""
     return min((seed for seed, run in contents.finals.items() if run.status == "completed"), default=None)
 
 
@@ -341,13 +343,13 @@ def _changes(
     new: Sequence[tuple[RunRecord, Path | None]],
     before: int | None,
 ) -> tuple[dict[str, bytes | Path | CopyOf], list[str]]:
-    """Weights to add, of the seeds before those of the root, and files to delete.
+    """Returns the weights to add, those of seeds before those of the root, and the files to delete.
 
     Args:
-        store: For what is there.
+        store: The store, for what it holds already.
         repository: ``namespace/name``.
-        contents: As it will be.
-        new: Runs that are added.
+        contents: Contents of the repository as they will be.
+        new: Records of the runs that are added.
         before: The seed whose weights were at the root.
     """
     add: dict[str, bytes | Path | CopyOf] = {}
@@ -364,7 +366,7 @@ def _changes(
         delete += [*WEIGHT_FILES, PREPROCESSING]
     elif weights is not None:
         add |= {name: weights / name for name in _files(weights)}
-    elif lowest != before or None in given.values():  # another seed was, or may have been, the root before
+    elif lowest != before or None in given.values():  # the weights at the root are, or may be, those of another seed
         present = set(store.files(repository))
         names = [name for name in (*WEIGHT_FILES, PREPROCESSING) if f"seeds/{lowest}/{name}" in present]
         add |= {name: CopyOf(f"seeds/{lowest}/{name}") for name in names}
@@ -376,5 +378,5 @@ def _files(weights: Path) -> tuple[str, ...]:
 
 
 def holds_runs(store: Store, repository: str) -> bool:
-    """Whether a repository is a cell's: it holds records of runs."""
+    """Returns whether a repository is that of a cell: whether it holds records of runs."""
     return any(path.startswith(("seeds/", "trials/")) for path in store.files(repository))

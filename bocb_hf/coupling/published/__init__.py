@@ -107,7 +107,7 @@ def _table(
     classes: int | None,
     notes: tuple[str, ...],
 ) -> ScoreTable:
-    """The columns of a file that begin with a prefix."""
+    """Returns the columns of a file that begin with a prefix."""
     lines = _read(file)
     columns = [key for key in lines[0] if key != "optimizer" and key.startswith(prefix)]
     plain = [column.removeprefix(prefix) for column in columns]

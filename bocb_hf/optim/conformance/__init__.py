@@ -1,1 +1,1 @@
-"""Checks that an optimizer is what its row says. It is a part of ``optim`` and may import what ``optim`` may."""
+"""Checks that an optimizer is what its row says. This room belongs to ``optim`` and may import what ``optim`` may."""

@@ -16,7 +16,7 @@ from bocb_hf.optim.resolve import resolve_row
 from bocb_hf.optim.row import OptimizerRow
 
 NOISE_STEPS = 200
-# share of the stated shrinkage; where decay joins a momentum of 0.95, that takes 20 of the steps to fill
+# share of the stated shrinkage; a momentum of 0.95 that takes in the decay needs 20 steps to fill
 DECAY_TOLERANCE = 0.3
 GROWTH_STEPS = 500
 SIZE_STEPS = 100

@@ -46,7 +46,7 @@ def signum(w: Array, g: Array, s: State, t: int, lr: float, wd: float, h) -> Arr
 
 
 def samadamw(case: Case) -> Trajectory:
-    """g from w + ρ·g₁/‖g₁‖ over all tensors; then AdamW from w."""
+    """Takes g at w + ρ·g₁/‖g₁‖, the norm over all tensors; then a step of AdamW from w."""
     values = [v.copy() for v in case.start]
     states: list[State] = [{} for _ in values]
     for t in range(1, case.steps + 1):
@@ -59,7 +59,7 @@ def samadamw(case: Case) -> Trajectory:
 
 
 def orthogonal(flat: Array, steps: int) -> Array:
-    """Newton-Schulz of a matrix of any proportions."""
+    """Runs Newton-Schulz on a matrix of any proportions."""
     return newton_schulz(flat.T, steps).T if flat.shape[0] > flat.shape[1] else newton_schulz(flat, steps)
 
 

@@ -16,7 +16,7 @@ def adagrad(w: Array, g: Array, s: State, t: int, lr: float, wd: float, h) -> Ar
 
 @each
 def adadelta(w: Array, g: Array, s: State, t: int, lr: float, wd: float, h) -> Array:
-    """RMS of the steps over RMS of the gradients, ε inside both roots."""
+    """Scales the gradient by RMS of the steps over RMS of the gradients, ε inside both roots."""
     g = g + wd * w
     s["g"] = h.rho * s.get("g", 0 * w) + (1 - h.rho) * g**2
     step = np.sqrt(s.get("d", 0 * w) + h.eps) / np.sqrt(s["g"] + h.eps) * g

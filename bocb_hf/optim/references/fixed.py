@@ -58,7 +58,7 @@ def mask(step: Array, g: Array) -> Array:
 
 
 def sam(case: Case) -> Trajectory:
-    """g from w + ρ·g₁/‖g₁‖ over all tensors; then SGD with momentum from w."""
+    """Takes g at w + ρ·g₁/‖g₁‖, the norm over all tensors; then a step of SGD with momentum from w."""
     values = [v.copy() for v in case.start]
     buffers = [0 * v for v in values]
     for t in range(1, case.steps + 1):

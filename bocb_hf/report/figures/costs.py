@@ -1,4 +1,4 @@
-"""What accuracy costs: the Pareto front, and the expected best score against the number of trials."""
+"""Figures of what accuracy costs: the Pareto front, and the expected best score against the number of trials."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from bocb_hf.report.words.tables import backbone_label, optimizer_label
 
 
 def pareto_front(front: Front) -> Figure:
-    """Accuracy against cost for one backbone: the front as a staircase, all others pale, 95 % intervals as bars.
+    """Draws accuracy against cost for one backbone: the front as a staircase, other cells pale, 95 % intervals as bars.
 
     Optimizers without a place (diverged, not run, not tuned) are listed below the axes.
     """
@@ -74,7 +74,7 @@ def pareto_front(front: Front) -> Figure:
 
 
 def trial_figure(curves: Sequence[TrialCurve], dataset: str = "") -> Figure:
-    """Expected shortfall of the best of k trials, one line an optimizer, 95 % intervals over backbones as bars."""
+    """Draws the expected shortfall of the best of k trials, a line for each optimizer, with 95 % intervals as bars."""
     figure = new_figure(COLUMN, max(2.4, 1.0 + 0.11 * len(curves)))
     axes = figure.add_subplot()
     tidy(axes)
@@ -86,7 +86,8 @@ def trial_figure(curves: Sequence[TrialCurve], dataset: str = "") -> Figure:
         c = category(curve.optimizer)
         line = {"color": COLOURS[c], "linestyle": patterns[curve.optimizer], "linewidth": 0.9}
         axes.plot(k, y, marker=MARKERS[c], markersize=2.4, markeredgewidth=0, **line)
-        shift = (i - (len(curves) - 1) / 2) * 0.16 / max(len(curves), 1)  # so that bars stand beside each other
+        # lines are shifted so that their bars stand beside each other
+        shift = (i - (len(curves) - 1) / 2) * 0.16 / max(len(curves), 1)
         for p in curve.points:
             if p.interval is not None:
                 ends = [max(p.interval.low, 0.0), p.interval.high]
@@ -116,7 +117,7 @@ def _reach(point: Expected) -> tuple[float, ...]:
 
 
 def _root_scale(axes: Axes, largest: float) -> None:
-    """A square-root scale from zero, so that one optimizer that fails does not press the others flat."""
+    """Sets a square-root scale from zero, so that one optimizer that fails does not press the others flat."""
     axes.set_yscale("function", functions=(lambda v: np.sqrt(np.maximum(v, 0)), np.square))
     axes.set_ylim(0, max(largest, 1.0) * 1.05)
     ticks = [t for t in (0, 0.5, 1, 2, 5, 10, 20, 40, 80) if t <= max(largest, 1.0)]
@@ -136,23 +137,23 @@ def _draw_point(axes: Axes, point: Point) -> None:
 
 
 def _crosses(box: Bbox, a: Sequence[float], b: Sequence[float]) -> bool:
-    """Whether a line that runs along an axis meets a box."""
+    """Returns whether a line that runs along an axis meets a box."""
     x, y = sorted((a[0], b[0])), sorted((a[1], b[1]))
     return box.x0 < x[1] and x[0] < box.x1 and box.y0 < y[1] and y[0] < box.y1
 
 
 def _distance(box: Bbox, point: Sequence[float]) -> float:
-    """The distance from a point to the nearest edge of a box; 0 inside the box."""
+    """Returns the distance from a point to the nearest edge of a box; 0 inside the box."""
     across = max(box.x0 - point[0], 0.0, point[0] - box.x1)
     return float(np.hypot(across, max(box.y0 - point[1], 0.0, point[1] - box.y1)))
 
 
 def _name_points(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
-    """Writes each name beside its point, where it covers neither a point nor another name.
+    """Writes each name beside its point, in a place where it covers neither a point nor another name.
 
     A line leads back to the point where the name stands far away, or nearer to another point.
     """
-    figure.draw_without_rendering()  # sizes of texts are known only after drawing
+    figure.draw_without_rendering()  # the sizes of texts are known only after drawing
     figure.set_layout_engine("none")
     pixel = figure.dpi / 72
     at = [tuple(axes.transData.transform((p.cost, p.mean)).tolist()) for p in points]
@@ -193,7 +194,7 @@ def _free_place(
     taken: Sequence[Bbox],
     bars: Sequence[tuple[Sequence[float], Sequence[float]]],
 ) -> tuple[Bbox, bool]:
-    """The best box for the name of point i, in pixels, and whether it needs a line that leads back.
+    """Finds the best box for the name of point i, in pixels, and whether it needs a line that leads back.
 
     Args:
         figure: The figure that must hold the box.

@@ -1,4 +1,4 @@
-"""Ranks that differ, and what is left after backbone and optimizer effects: the interaction."""
+"""Figures of differences: ranks that differ, and the interaction that backbone and optimizer effects leave."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from bocb_hf.report.words.tables import backbone_label, optimizer_label, signed
 
 
 def critical_difference(mean_ranks: Mapping[str, float], cd: float | None, note: str = "") -> Figure:
-    """Mean ranks on a line; a bar joins optimizers that do not differ by more than the critical difference.
+    """Draws mean ranks on a line; a bar joins optimizers that do not differ by more than the critical difference.
 
     Args:
         mean_ranks: Mean rank by optimizer, where 1 is best.
@@ -87,7 +87,7 @@ def critical_difference(mean_ranks: Mapping[str, float], cd: float | None, note:
 
 
 def groups(ranks: Sequence[float], cd: float) -> list[tuple[int, int]]:
-    """Longest runs (first, last) of ascending ranks within the critical difference; a single optimizer is no run."""
+    """Returns the longest stretches (first, last) of ascending ranks within the critical difference, of two or more."""
     found: list[tuple[int, int]] = []
     for first in range(len(ranks)):
         last = max(i for i in range(first, len(ranks)) if ranks[i] - ranks[first] <= cd)
@@ -104,13 +104,13 @@ def interaction(
     note: str = "",
     dataset: str = "",
 ) -> Figure:
-    """Residuals after backbone and optimizer effects, rows and columns ordered so that alike ones stand together.
+    """Draws residuals after backbone and optimizer effects, with rows and columns that are alike side by side.
 
-    Purple is better than the two effects let expect, orange worse; the scale is linear up to one point and logarithmic
-    beyond, so that collapsed cells do not hide the others.
+    Purple cells are better than the two effects lead to expect, orange cells worse; the scale is linear up to one point
+    and logarithmic beyond, so that collapsed cells do not hide the others.
 
     Args:
-        residuals: Shape (B, O), in points; NaN for cells without one.
+        residuals: Residuals in points, shape (B, O); NaN for cells without one.
         backbones: Names of the rows of ``residuals``, which are drawn as columns.
         optimizers: Names of the columns of ``residuals``, which are drawn as rows.
         clear: Cells whose simultaneous interval excludes zero, shape (B, O); None where noise is unknown.
@@ -179,7 +179,7 @@ def _draw_residual(axes: Axes, x: int, y: int, value: float, clear: bool, colour
 
 
 def cluster(rows: NDArray[np.float64]) -> list[int]:
-    """An order of rows in which alike ones are neighbours: average linkage, leaves in the best order.
+    """Returns an order of rows in which similar ones are neighbours: average linkage, leaves in the best order.
 
     Rows are compared on a logarithmic scale of points, as the colours are; a missing value counts as no interaction.
     """

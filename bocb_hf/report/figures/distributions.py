@@ -1,4 +1,4 @@
-"""How scores spread over optimizers (the study's Figure 3), and tuning distances (its Figures 4 and 5)."""
+"""Figures of how scores spread over optimizers (the study's Figure 3), and of tuning distances (Figures 4 and 5)."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from bocb_hf.report.figures.style import (
 )
 from bocb_hf.report.words.tables import backbone_label, optimizer_label
 
-ROW = 0.165  # inches for each row, so that names of 6 points keep apart
-SWARM = 4  # points that may stand above each other
+ROW = 0.165  # height of a row in inches, so that names of 6 points keep apart
+SWARM = 4  # number of points that may stand above each other
 
 
 def violin(scores: ScoreTable) -> Figure:
-    """One violin a backbone over its optimizers, every mean as a marker of its category, the median as a bar.
+    """Draws a violin for each backbone over its optimizers, means as markers of their category, the median as a bar.
 
     Cells that failed have no place on the axis: their number stands at the right, after n.
     """
@@ -53,7 +53,8 @@ def violin(scores: ScoreTable) -> Figure:
             c = category(scores.optimizers[o], dict(zip(scores.optimizers, scores.categories, strict=True)))
             if np.isfinite(mean):
                 style = {"color": COLOURS[c], "marker": MARKERS[c], "markersize": 2.4, "markeredgewidth": 0}
-                lane = 0.12 * ("abcd".find(c) - 1.5) if c in "abcd" else 0.0  # categories that stand beside each other
+                # the markers of the categories stand beside each other
+                lane = 0.12 * ("abcd".find(c) - 1.5) if c in "abcd" else 0.0
                 axes.plot([mean], [y + lane], linestyle="", alpha=0.85, zorder=4, **style)
         _counts(axes, y, len(known), int(np.isin(scores.status[y], ("diverged", "partial")).sum()))
     _rows(axes, [backbone_label(b) for b in scores.backbones])
@@ -67,7 +68,7 @@ def violin(scores: ScoreTable) -> Figure:
 
 
 def boxes(found: Robustness, by: Literal["backbone", "optimizer"], dataset: str = "") -> Figure:
-    """Box plots of the tuning distance: over the optimizers of each backbone, or over the backbones of each optimizer.
+    """Draws box plots of the tuning distance, over the optimizers of each backbone or the backbones of each optimizer.
 
     Every pair is a point, equal ones side by side; a triangle is a pair whose best trial lies at the edge of its grid,
     so that its distance is a lower bound.
@@ -112,7 +113,7 @@ def _box(axes: Axes, y: int, group: Distances) -> None:
         capprops=line,
         medianprops={"linewidth": 0},
     )
-    # longer than the box is high: many points lie on the median, and would hide a shorter bar
+    # the bar is longer than the box is high: many points lie on the median and would hide a shorter bar
     axes.plot([np.median(values)] * 2, [y - 0.42, y + 0.42], color=INK, linewidth=1.6, solid_capstyle="butt", zorder=3)
     members = sorted(group.values, key=lambda m: m in group.edges)
     for member, (x, place) in zip(members, swarm([group.values[m] for m in members]), strict=True):
@@ -123,7 +124,7 @@ def _box(axes: Axes, y: int, group: Distances) -> None:
 
 
 def swarm(values: Sequence[int]) -> list[tuple[float, float]]:
-    """Where each of several whole numbers is drawn, so that equal ones stand beside each other in the same order.
+    """Places whole numbers for drawing, so that equal ones stand beside each other in the same order.
 
     Returns:
         (x, offset across): columns of four around the number itself, offsets from −0.24 to 0.24 of a row.

@@ -1,4 +1,4 @@
-"""All figures of a table, by file name."""
+"""Draws all figures of a table, by file name."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Drawing = Callable[[], Figure]
 
 
 def draw_scores(scores: ScoreTable, marks: Marks, split: str = "test") -> Iterator[tuple[str, Drawing]]:
-    """The figures that need scores only, published ones included; each is drawn when it is called."""
+    """Yields the figures that need scores only, even published ones, as functions that draw them."""
     yield "heatmap", partial(heatmap, scores, marks, split)
     yield "violin", partial(violin, scores)
     if min(scores.means.shape) > 1:
@@ -37,7 +37,7 @@ def draw_scores(scores: ScoreTable, marks: Marks, split: str = "test") -> Iterat
 
 
 def draw_records(table: Table) -> Iterator[tuple[str, Drawing]]:
-    """The figures that need trials, costs or curves; those without anything to show are left out."""
+    """Returns the figures that need trials, costs or curves; those without anything to show are left out."""
     found = robustness(table)
     if found.offsets:
         yield "distance-by-backbone", partial(boxes, found, "backbone", table.dataset)
@@ -66,7 +66,7 @@ def _interaction(scores: ScoreTable) -> Figure:
 
 
 def draw_ranks(scores: ScoreTable, ranking: Ranking) -> Figure:
-    """The critical-difference diagram of a table."""
+    """Draws the critical-difference diagram of a table."""
     p = f"p = {ranking.p:.2g}" if ranking.p >= 1e-4 else "p < 0.0001"
     agreement = f"Kendall's W = {ranking.kendall_w:.2f}"
     note = (
@@ -82,7 +82,7 @@ def draw_ranks(scores: ScoreTable, ranking: Ranking) -> Figure:
 
 
 def slugs(names: tuple[str, ...]) -> Mapping[str, str]:
-    """A file name for each backbone; two names that read alike get a number."""
+    """Returns a file name for each backbone; two names that read alike get a number."""
     found: dict[str, str] = {}
     for name in names:
         slug = re.sub(r"[^a-z0-9_]+", "-", name.lower()).strip("-") or "x"

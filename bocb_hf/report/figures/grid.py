@@ -20,8 +20,8 @@ from bocb_hf.coupling.scores import ScoreTable
 from bocb_hf.report.figures.style import COLUMN, DPI, INK, MISSING, PAGE, SMALL, SOFT, TEXT, TITLE, WARN, short, wrap
 from bocb_hf.report.words.tables import backbone_label, optimizer_label
 
-ROOMY = 8  # backbones up to which a cell holds its interval and n
-ACROSS = 20  # backbones beside each other on a page; the others come below
+ROOMY = 8  # largest number of backbones with which a cell holds its interval and n
+ACROSS = 20  # largest number of backbones beside each other on a page; the others come below
 TOP = 4
 _RANKS = "★②③④"
 _LEFT, _RIGHT, _HEAD, _SCALE, _LABELS = 0.62, 0.05, 0.2, 0.36, 0.42  # inches of margin around the grid
@@ -32,8 +32,8 @@ def heatmap(scores: ScoreTable, marks: Marks | None = None, split: str = "test",
 
     Colours compare within a column only. The scale is a square root, so that one collapsed cell does not make all the
     others look alike. Cells without a number have no colour of the scale: those that diverged are hatched, missing ones
-    grey. Up to eight backbones a cell shows mean, half interval and n, above that the mean and its rank among the best
-    four; above twenty the rest follow below.
+    grey. With up to eight backbones a cell shows mean, half interval and n; with more, the mean and its rank among the
+    best four. With more than twenty, the others follow below.
 
     Args:
         scores: The scores that are shown.
@@ -76,14 +76,14 @@ def heatmap(scores: ScoreTable, marks: Marks | None = None, split: str = "test",
 
 
 def ranks(scores: ScoreTable) -> NDArray[np.int64]:
-    """Rank of each ranked cell in its backbone, 1 the best, ties alike; 0 for all others; shape (B, O)."""
+    """Returns the rank of each ranked cell in its backbone, 1 for the best, ties alike; 0 for others; shape (B, O)."""
     means = scores.means
     better = (means[:, None, :] > means[:, :, None]).sum(axis=2)
     return np.where(np.isfinite(means), better + 1, 0).astype(np.int64)
 
 
 def _gaps(scores: ScoreTable) -> NDArray[np.float64]:
-    """Points below the best of the backbone, NaN for cells that are not ranked."""
+    """Returns points below the best of the backbone, NaN for cells that are not ranked."""
     means = scores.means
     best = np.where(np.isfinite(means), means, -np.inf).max(axis=1, keepdims=True)
     return np.where(np.isfinite(means), best - np.where(np.isfinite(means), means, 0.0), np.nan)
@@ -122,7 +122,7 @@ def _draw_column(
 
 
 def _texts(scores: ScoreTable, marks: Marks, b: int, y: int, rank: str, roomy: bool) -> tuple[str, str]:
-    """The upper and the lower line of a cell."""
+    """Returns the upper and the lower line of text of a cell."""
     status, n, diverged = str(scores.status[b, y]), int(scores.n[b, y]), int(scores.diverged[b, y])
     if status == "completed":
         mean = f"{scores.means[b, y]:.1f}"
@@ -193,6 +193,6 @@ def _wrap(label: str) -> str:
 
 
 def _ticks(norm: Normalize) -> list[float]:
-    """Round values for the ticks of the colour bar that stand apart on its square-root scale."""
+    """Returns round values for the ticks of the colour bar that keep apart on its square-root scale."""
     largest = float(norm.vmax or 1)
     return [0.0, *(t for t in (1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 80.0) if t <= largest)]

@@ -1,4 +1,4 @@
-"""Weight patterns of one backbone under all its optimizers, layer by layer."""
+"""Figure of the weight patterns of one backbone under all its optimizers, layer by layer."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _NORMS = [m * 10.0**e for e in range(-6, 7) for m in (1, 2, 5)]
 
 
 def pattern_figure(runs: Mapping[str, Sequence[WeightPatterns]], backbone: str, dataset: str) -> Figure:
-    """Four panels over the depth of the network: the mean over seeds of each optimizer, with the smallest and largest.
+    """Draws four panels over the depth of the network: mean over seeds of each optimizer, with smallest and largest.
 
     Args:
         runs: Patterns of the completed runs by optimizer, at least one; a run whose layers are not those of the first
@@ -74,7 +74,7 @@ def pattern_figure(runs: Mapping[str, Sequence[WeightPatterns]], backbone: str, 
     handles = [Line2D([], [], linewidth=0.9, **style) for style in styles.values()]
     labels = [optimizer_label(o) for o in styles]
     options = {"loc": "outside right upper", "fontsize": SMALL, "frameon": False, "handlelength": 2.6}
-    # matplotlib's stubs know no dictionary of options
+    # the type stubs of matplotlib do not allow a dictionary of options
     figure.legend(handles, labels, **options)  # pyright: ignore[reportArgumentType]
     title(figure, f"Weight patterns · {backbone_label(backbone)}, {dataset}")
     counts = sorted({len(found) for found in alike.values()})

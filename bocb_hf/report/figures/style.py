@@ -1,4 +1,4 @@
-"""What all figures share: sizes, colours, markers, labels that do not collide, and the bytes of a file."""
+"""The common style of all figures: sizes, colours, markers, labels that do not collide, and the bytes of a file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bocb_hf.optim import CATEGORIES
 COLUMN = 3.3  # width in inches of one column of a two-column paper
 PAGE = 6.9  # width in inches of both columns
 SMALL = 6.0  # size in points of the smallest text
-PER_INCH, TITLE_PER_INCH = 22, 14  # letters of the smallest text, and of a title
+PER_INCH, TITLE_PER_INCH = 22, 14  # number of letters in an inch of the smallest text, and of a title
 TEXT = 6.5
 TITLE = 7.5
 INK = "#222222"
@@ -38,24 +38,24 @@ _DASHES: Sequence[Any] = (
 
 
 def short(label: str, letters: int) -> str:
-    """The beginning of a label that is too long for its place."""
+    """Returns a label, or only its beginning where it is too long for its place."""
     return label if len(label) <= letters else label[: letters - 1] + "…"
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty white figure of a size in inches."""
+    """Makes an empty white figure of a size in inches."""
     return Figure(figsize=(width, height), dpi=DPI, facecolor="white", layout="constrained")
 
 
 def category(optimizer: str, known: Mapping[str, str] | None = None) -> str:
-    """The category of an optimizer, which decides its colour and its marker."""
+    """Returns the category of an optimizer, which decides its colour and its marker."""
     if known and optimizer in known:
         return known[optimizer] if known[optimizer] in COLOURS else "unknown"
     return category_of(optimizer)
 
 
 def dashes(optimizers: Sequence[str]) -> dict[str, Any]:
-    """A dash pattern for each optimizer, different within a category as far as there are patterns."""
+    """Returns a dash pattern for each optimizer, different within a category as far as there are patterns."""
     seen: dict[str, int] = {}
     found: dict[str, Any] = {}
     for optimizer in optimizers:
@@ -66,7 +66,7 @@ def dashes(optimizers: Sequence[str]) -> dict[str, Any]:
 
 
 def tidy(axes: Axes) -> None:
-    """Gives axes thin lines, only the left and the lower one, and a pale grid across."""
+    """Gives axes thin lines on the left and lower side only, and a pale grid across."""
     axes.tick_params(labelsize=SMALL, length=2, width=0.5, pad=2, colors=INK)
     for name, spine in axes.spines.items():
         spine.set_visible(name in ("left", "bottom"))
@@ -111,7 +111,7 @@ def label_ends(figure: Figure, axes: Axes, ends: Sequence[tuple[str, str, float,
     Args:
         figure: The figure, with all else drawn; its layout is fixed here.
         axes: The axes that hold the lines.
-        ends: (name, colour, x, y) of each, in data coordinates.
+        ends: (name, colour, x, y) of each line's end, in data coordinates.
     """
     if not ends:
         return
@@ -150,13 +150,14 @@ def spread(places: Sequence[float], gap: float, low: float, high: float) -> list
     """Moves places apart until neighbours keep a gap, in their order, as near to where they were as that allows.
 
     Args:
-        places: Where labels would stand; any order.
-        gap: Smallest distance.
-        low: Where the first may stand.
-        high: Where the last may stand, unless there is no room.
+        places: Places where labels would stand, in any order.
+        gap: Smallest distance between neighbours.
+        low: Lowest place of the first label.
+        high: Highest place of the last label, unless there is not enough room.
     """
     order = sorted(range(len(places)), key=lambda i: places[i])
-    groups: list[list[float]] = []  # (sum of wanted starts, members), pooled while they overlap
+    # each group is (sum of wanted starts, members); groups are pooled while they overlap
+    groups: list[list[float]] = []
     for i in order:
         groups.append([places[i], 1])
         while len(groups) > 1:
@@ -173,7 +174,7 @@ def spread(places: Sequence[float], gap: float, low: float, high: float) -> list
         taken += int(members)
         start = first + gap * members
     excess = max(found, default=high) - high
-    if excess > 0:  # pushes back what stands above the top
+    if excess > 0:  # labels that stand above the top are pushed back
         limit = high
         for i in reversed(order):
             found[i] = min(found[i], limit)
@@ -182,7 +183,7 @@ def spread(places: Sequence[float], gap: float, low: float, high: float) -> list
 
 
 def figure_bytes(figure: Figure, kind: Literal["png", "svg"]) -> bytes:
-    """The figure as a file; equal figures give equal bytes."""
+    """Returns the figure as the bytes of a file; equal figures give equal bytes."""
     buffer = io.BytesIO()
     metadata: dict[str, Any] = {"Date": None} if kind == "svg" else {"Software": None}
     with mpl.rc_context({"svg.hashsalt": "bocb", "svg.fonttype": "path"}):

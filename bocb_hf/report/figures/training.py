@@ -1,4 +1,4 @@
-"""Training curves of one backbone under all its optimizers."""
+"""Figure of the training curves of one backbone under all its optimizers."""
 
 from __future__ import annotations
 
@@ -28,11 +28,12 @@ from bocb_hf.report.figures.style import (
 from bocb_hf.report.words.tables import backbone_label, optimizer_label
 from bocb_hf.runs.record import RunRecord
 
-SMOOTHING = 30  # points of a curve that remain; the mean of the losses between two
-BANDS = 8  # optimizers up to which bands are drawn: more of them hide every line
-WHOLE = 4  # epochs from which an axis is marked in whole ones
+SMOOTHING = 30  # number of points that a smoothed curve keeps; each is the mean of the losses between two
+BANDS = 8  # largest number of optimizers with which bands are drawn: more bands would hide every line
+WHOLE = 4  # number of epochs from which an axis is marked in whole epochs
 
-TICKS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 10, 30, 100)  # nats
+# losses in nats that get a tick
+TICKS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 10, 30, 100)
 
 
 @dataclass(frozen=True)
@@ -51,14 +52,14 @@ class Trace:
 
     @classmethod
     def of(cls, record: RunRecord) -> Trace:
-        """The training loss of a record."""
+        """Returns the training loss of a record."""
         scale = record.identity.training.epochs / record.total_steps
         return cls(tuple(record.curve.step), tuple(record.curve.train_loss), scale)
 
 
 @dataclass(frozen=True)
 class Line:
-    """The final runs of one optimizer on a backbone that ended; a run without a curve has an empty trace."""
+    """The final runs of one optimizer on a backbone that came to an end; a run without a curve has an empty trace."""
 
     optimizer: str
     completed: tuple[Trace, ...]
@@ -66,10 +67,10 @@ class Line:
 
 
 def lines_of(table: Table, backbone: str) -> list[Line]:
-    """One line for each optimizer of a backbone, in the order of the table, those without a run included.
+    """Returns one line for each optimizer of a backbone, in the order of the table, those without a run included.
 
     Raises:
-        KeyError: No such backbone in this table.
+        KeyError: The table has no such backbone.
     """
     return [
         Line(
@@ -82,10 +83,10 @@ def lines_of(table: Table, backbone: str) -> list[Line]:
 
 
 def training_curves(every: Sequence[Line], backbone: str, dataset: str) -> Figure:
-    """Training loss over epochs: the mean over the final runs of each optimizer, with the smallest and largest seed
-    where there are at most eight optimizers.
+    """Draws training loss over epochs: the mean over the final runs of each optimizer, with the range over seeds.
 
-    A run that diverged is drawn as far as it came and ends in a cross; it is in no mean. The axis is logarithmic.
+    The range, from the smallest to the largest seed, is drawn where there are at most eight optimizers. A run that
+    diverged is drawn as far as it came and ends in a cross; it is in no mean. The axis is logarithmic.
     """
     lines = [line for line in every if line.completed or line.diverged]
     figure = new_figure(COLUMN, max(2.5, 1.05 + 0.11 * len(lines)))
@@ -136,9 +137,9 @@ def training_curves(every: Sequence[Line], backbone: str, dataset: str) -> Figur
 
 
 def mean_curve(traces: Sequence[Trace]) -> tuple[NDArray[np.float64], ...] | None:
-    """Epochs and the lowest, mean and highest loss over runs, each of shape (points,); None without a curve.
+    """Returns epochs and the lowest, mean and highest loss over runs, each of shape (points,); None without a curve.
 
-    Runs are read at the steps that all of them logged: those of one configuration log alike.
+    Runs are read at the steps that all of them logged; runs of one configuration log at the same steps.
     """
     curves = [dict(zip(t.steps, t.losses, strict=True)) for t in traces if t.steps]
     if not curves:
@@ -154,7 +155,7 @@ def mean_curve(traces: Sequence[Trace]) -> tuple[NDArray[np.float64], ...] | Non
 
 
 def _curve(trace: Trace) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """Epochs and losses of one run, as far as they are finite and positive."""
+    """Returns epochs and losses of one run, as far as the losses are finite and positive."""
     curve = mean_curve([trace])
     if curve is None:
         return None

@@ -25,10 +25,10 @@ def write_figures(
         marks: The intervals and flags of the scores.
         table: The records behind the scores; None for a published table, which has no trials, costs or curves.
         out_dir: Folder to write to; created when missing.
-        only: Beginnings of the names of figures; empty for all.
+        only: Beginnings of the names of the figures to write; empty for all figures.
 
     Raises:
-        InputError: No figure has such a name, or a file cannot be written.
+        InputError: No figure has a name that begins so, or a file cannot be written.
     """
     split = table.split_label if table is not None else "test"
     drawings: dict[str, Drawing] = dict(draw_scores(scores, marks, split))

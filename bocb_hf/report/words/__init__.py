@@ -1,1 +1,1 @@
-"""The words of the report: numbers as sentences and tables as text; may import what ``report`` may."""
+"""The words of the report: numbers as sentences and tables as text; it may import what ``report`` may."""

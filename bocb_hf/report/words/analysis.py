@@ -12,13 +12,13 @@ from bocb_hf.coupling.failure import GAMMA
 from bocb_hf.coupling.scores import ScoreTable
 from bocb_hf.report.words.tables import backbone_label, family_test_text, fixed, optimizer_label, signed, span
 
-SHOWN = 5  # entries that are printed of a list that is ordered by importance
-MANY = 8  # up to so many seeds, or names that are left out, are listed one by one
-MANY_SETS = 20  # up to so many backbones have their sets of optimizers listed
+SHOWN = 5  # number of entries that are printed of a list that is ordered by importance
+MANY = 8  # largest number of seeds, or of names that are left out, that are listed one by one
+MANY_SETS = 20  # largest number of backbones whose sets of optimizers are listed
 
 
 def analysis_text(analysis: Analysis) -> list[str]:
-    """Sentences about coupling, most important first."""
+    """Returns sentences about coupling, most important first."""
     scores, points = analysis.scores, analysis.points
     lines = [_basis(scores)]
     if isinstance(points, str):
@@ -43,7 +43,7 @@ def analysis_text(analysis: Analysis) -> list[str]:
 
 
 def variant_text(variant: Variant) -> str:
-    """A variant of the family contrast as a sentence."""
+    """Returns a variant of the family contrast as a sentence."""
     digits = 2
     sentence = (
         f"Family contrast, {variant.name}: CNNs {signed(variant.cnn_centre, digits)} ({len(variant.cnn)}), modern "
@@ -57,12 +57,12 @@ def variant_text(variant: Variant) -> str:
 
 
 def _basis(scores: ScoreTable) -> str:
-    """The first sentence: how many cells, seeds and data the analysis rests on."""
+    """Returns the first sentence: which cells, seeds and data the analysis rests on."""
     counts = [int(n) for n in scores.n[scores.ranked]]
     place = ", ".join(filter(None, (scores.source, scores.dataset, scores.setting and f"setting {scores.setting}")))
     seeds = sorted({s for s, v in zip(scores.seeds, scores.values.T, strict=True) if np.isfinite(v).any()})
     listed = ", ".join(map(str, seeds)) if len(seeds) <= MANY else f"{len(seeds)} different ones"
-    known = (scores.config_hashes != "").any()  # a table that tells no configurations tells no seeds either
+    known = (scores.config_hashes != "").any()  # a table without configurations does not tell its seeds either
     text = (
         f"Coupling of {len(scores.backbones)} backbone(s) × {len(scores.optimizers)} optimizer(s) ({place}), "
         f"{scores.metric}: {len(counts)} cell(s) with a mean, n = {span(counts)}"
@@ -137,7 +137,8 @@ def _decompositions(found: ScaleAnalysis) -> list[str]:
 def _structure(found: ScaleAnalysis) -> list[str]:
     lines: list[str] = []
     shown = 3
-    if found.components is not None and len(found.components) > shown + 1:  # the last optimizer always adds 0
+    # the last component always adds 0, so a table needs one component more than are shown
+    if found.components is not None and len(found.components) > shown + 1:
         lines.append(
             f"{shown} components carry {float(found.components[:shown].sum()):.1f} % of the interaction, noise inside; "
             f"the first {float(found.components[0]):.0f} %."
@@ -222,7 +223,7 @@ def _varied(found: Bootstrap) -> str:
 
 
 def _range(found: Bootstrap, name: str, place: int | None = None, digits: int = 2) -> str:
-    """``95 % [low, high]`` of a statistic."""
+    """Returns the interval of a statistic as ``95 % [low, high]``."""
     i = found.intervals[name]
     low, high = (float(e if place is None else e[place]) for e in (i.low, i.high))
     return f"95 % [{low:.{digits}f}, {high:.{digits}f}]"

@@ -11,7 +11,7 @@ from bocb_hf.report.words.tables import optimizer_label, span
 
 
 def ledger_text(entries: Sequence[Entry]) -> list[str]:
-    """The ledger as aligned text, one line for each optimizer; a range is over the cells of its optimizer."""
+    """Returns the ledger as aligned text, one line for each optimizer; ranges are over the cells of the optimizer."""
     head = ("fairness ledger", "cells", "trials", "rates", "decays", "diverged", f"> {GRID} rates", "edge")
     lines: list[tuple[str, ...]] = [(*head, "epochs", "steps", "tuning s", "final s")]
     for s in summarize(entries):

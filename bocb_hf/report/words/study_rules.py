@@ -1,4 +1,4 @@
-"""The study's own rules applied and put in words, with the printed figures that they do not give."""
+"""The study's own rules, applied and put in words, with the printed figures that the rules do not reproduce."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from bocb_hf.coupling.study_rules import (
 )
 from bocb_hf.report.words.tables import backbone_label, optimizer_label
 
-COLUMNS = 7  # backbones in a block of the terminal
+COLUMNS = 7  # number of backbones in a block of text on the terminal
 
 
 def marks_table(scores: ScoreTable, failures: Failures) -> str:
-    """The scores as text: ``*`` top 4 of the column, ``!`` failed by the default rule, ``.`` flagged by Eq. 1 only."""
+    """Returns scores as text: ``*`` top 4 of a column, ``!`` failed by the default rule, ``.`` by Eq. 1 only."""
     best, flagged = top(scores), equation_1(scores)
     lines = [
         f"{scores.dataset}, {scores.setting}: {scores.metric} in points, {scores.source}",
@@ -48,7 +48,7 @@ def marks_table(scores: ScoreTable, failures: Failures) -> str:
 
 
 def spread_table(rows: Sequence[SpreadRow], scores: ScoreTable) -> str:
-    """Mean, standard deviation and range below each column, computed and as printed."""
+    """Returns mean, standard deviation and range below each column, computed and as printed."""
     lines = ["backbone   mean (printed)   std (printed)   range (printed)"]
     for backbone in dict.fromkeys(row.backbone for row in rows):
         texts = [backbone_label(backbone).ljust(9)]
@@ -61,7 +61,7 @@ def spread_table(rows: Sequence[SpreadRow], scores: ScoreTable) -> str:
 
 
 def rules_text(scores: ScoreTable, failures: Failures) -> list[str]:
-    """Eq. 1 beside the default rule, and the study's claim beside what its table does not show."""
+    """Returns sentences on Eq. 1 and the default rule, and on the study's claim and what its table does not show."""
     flagged, failed = equation_1(scores), failures.failed
     gamma = STUDY_GAMMA.get(scores.dataset, 3.0)
     found = [
@@ -96,7 +96,7 @@ def rules_text(scores: ScoreTable, failures: Failures) -> list[str]:
 
 
 def exceptions_text(rows: Sequence[SpreadRow], scores: ScoreTable) -> list[str]:
-    """A sentence that names the printed figures which the study's rule does not give."""
+    """Returns a sentence that names the printed figures which the study's rule does not reproduce."""
     compared = [row for row in rows if row.printed is not None]
     wrong = [row for row in compared if row.agrees is False]
     if not compared:
@@ -135,13 +135,13 @@ def study_sections(
     spreads: Mapping[str, PrintedSpread] | None,
     ranking: Mapping[str, PrintedRank] | None,
 ) -> tuple[list[str], list[str]]:
-    """The study's rules applied to a table, as blocks of aligned text and as sentences.
+    """Applies the study's rules to a table, and returns blocks of aligned text and sentences.
 
     Args:
         scores: The table.
         failures: The cells that the default rule flags.
         spreads: Printed figures below the columns; None for a table of ours, which has none.
-        ranking: Table 4; None for a table of ours.
+        ranking: The study's Table 4; None for a table of ours.
     """
     rows = spread_rows(scores, spreads)
     sentences = [*rules_text(scores, failures), *exceptions_text(rows, scores)]

@@ -18,30 +18,30 @@ from bocb_hf.optim import OPTIMIZERS
 from bocb_hf.runs.diagnosis import has_not_trained
 
 FEW_EPOCHS = 10
-COLUMNS = 6  # backbones in a block of the terminal
+COLUMNS = 6  # number of backbones in a block of text on the terminal
 
 
 def backbone_label(name: str) -> str:
-    """Short name of a backbone, also of ``resnet50 (A3)``; the name itself where it has no row."""
+    """Returns the short name of a backbone, also of ``resnet50 (A3)``, or the name itself where it has no row."""
     plain, bracket, rest = name.partition(" (")
     row = BACKBONES.find(plain)
     return (plain if row is None else row.short) + bracket + rest
 
 
 def optimizer_label(name: str) -> str:
-    """Short name of an optimizer, or the name itself where it has no row."""
+    """Returns the short name of an optimizer, or the name itself where it has no row."""
     row = OPTIMIZERS.find(name)
     return name if row is None else row.short
 
 
 def span(values: Iterable[int]) -> str:
-    """``4``, ``4 to 12`` or, when there are none, ``–``."""
+    """Returns a range of numbers as text: ``4``, ``4 to 12`` or, when there are none, ``–``."""
     found = sorted(set(values))
     return " to ".join(f"{value:,}" for value in dict.fromkeys([found[0], found[-1]])) if found else "–"
 
 
 def cell_text(row: Row) -> str:
-    """``84.4 ± 1.2 (2)``, survivors ``71.2 (1/2)``, ``diverged 2/2``, ``interrupted``, or ``–`` for a missing cell."""
+    """Returns a cell: ``84.4 ± 1.2 (2)``, survivors ``71.2 (1/2)``, ``diverged 2/2``, ``interrupted``, or ``–``."""
     if row.mean is not None:
         half = f" ± {row.interval.half_width:.1f}" if row.interval is not None else ""
         return f"{row.mean:.1f}{half} ({row.n})"
@@ -52,7 +52,7 @@ def cell_text(row: Row) -> str:
 
 
 def mark(table: Table, row: Row) -> str:
-    """``*`` for the best of a backbone, ties included, ``~`` inside the best's interval, otherwise nothing."""
+    """Returns ``*`` for the best of a backbone, ties included, ``~`` inside the best's interval, otherwise nothing."""
     best = table.best(row.cell.backbone)
     if best is not None and row.mean == best.mean:
         return "*"
@@ -60,12 +60,12 @@ def mark(table: Table, row: Row) -> str:
 
 
 def signed(value: float, digits: int = 1) -> str:
-    """``+1.2`` or ``−1.2``, with a minus sign that is as wide as the plus; what rounds to zero is ``+0.0``."""
+    """Returns ``+1.2`` or ``−1.2``, with a minus sign as wide as the plus; a number that rounds to zero is ``+0.0``."""
     return f"{_rounded(value, digits):+.{digits}f}".replace("-", "−")
 
 
 def fixed(value: float, digits: int) -> str:
-    """``1.2`` or ``−1.2``; what rounds to zero has no sign."""
+    """Returns ``1.2`` or ``−1.2``; a number that rounds to zero has no sign."""
     return f"{_rounded(value, digits):.{digits}f}".replace("-", "−")
 
 
@@ -74,26 +74,26 @@ def _rounded(value: float, digits: int) -> float:
 
 
 def interval_text(interval: Interval | None, digits: int = 1) -> str:
-    """``95 % [80.3, 83.6]``, or the words that there is no interval."""
+    """Returns an interval as ``95 % [80.3, 83.6]``, or the words that there is none."""
     if interval is None:
         return "no interval (noise cannot be separated)"
     return f"95 % [{fixed(interval.low, digits)}, {fixed(interval.high, digits)}]"
 
 
 def beside_zero(interval: Interval | None) -> str:
-    """The words to add to an interval of a difference that includes zero; nothing for another one."""
+    """Returns the words to add to an interval of a difference that includes zero; nothing for other intervals."""
     return ", which includes zero" if interval is not None and interval.holds(0) else ""
 
 
 def floor_text(floor: Floor) -> str:
-    """A floor row as a sentence."""
+    """Returns a floor row as a sentence."""
     if floor.interval is None:
         return f"{floor.name}: {floor.top1:.1f}"
     return f"{floor.name}: {floor.top1:.1f}, {interval_text(floor.interval)} over {floor.n} test images"
 
 
 def seeds_text(rows: Iterable[Row]) -> str:
-    """The seeds of the shown rows, and whether all rows have the same."""
+    """Returns the seeds of the shown rows, and whether all rows have the same seeds."""
     sets = {row.seeds for row in rows if row.n}
     listed = ", ".join(str(seed) for seed in sorted({seed for seeds in sets for seed in seeds}))
     if not listed:
@@ -102,7 +102,7 @@ def seeds_text(rows: Iterable[Row]) -> str:
 
 
 def terminal_text(table: Table, floor_rows: Sequence[Floor]) -> str:
-    """The table as aligned text, in blocks of at most six backbones, with its floors, seeds and revision."""
+    """Returns the table as aligned text, in blocks of at most six backbones, with its floors, seeds and revision."""
     lines = [
         f"{table.dataset}, setting {table.setting}" + (f", from {table.start}" if table.start else ""),
         f"{table.split_label} top-1 in points: mean ± half of the 95 % interval (n); "
@@ -124,7 +124,7 @@ def terminal_text(table: Table, floor_rows: Sequence[Floor]) -> str:
 
 
 def notes(table: Table, floor_rows: Sequence[Floor]) -> list[str]:
-    """What a reader must know before believing the table, most important first."""
+    """Says what a reader must know before believing the table, most important first."""
     shown = [row for row in table.rows if row.shown]
     found = [*_speed(table, shown, floor_rows), *_noise(table, shown)]
     for row in shown:
@@ -156,7 +156,7 @@ def notes(table: Table, floor_rows: Sequence[Floor]) -> list[str]:
 
 
 def _speed(table: Table, shown: Sequence[Row], floor_rows: Sequence[Floor]) -> list[str]:
-    """Sentences that few epochs measure speed, and that count the cells below what needs no network."""
+    """Returns sentences that few epochs measure speed, and that count the cells below the floors."""
     epochs = sorted({record.identity.training.epochs for record in table.records})
     found: list[str] = []
     if epochs and epochs[0] < FEW_EPOCHS:
@@ -180,7 +180,7 @@ def _speed(table: Table, shown: Sequence[Row], floor_rows: Sequence[Floor]) -> l
 
 
 def _noise(table: Table, shown: Sequence[Row]) -> list[str]:
-    """Sentences about what the intervals of a table rest on."""
+    """Returns sentences about what the intervals of a table rest on."""
     counts = [row.n for row in shown if row.ranked]
     if counts and max(counts) == 1:
         return ["n = 1 everywhere: noise cannot be separated from differences; only further seeds can show it."]
@@ -202,7 +202,7 @@ def _noise(table: Table, shown: Sequence[Row]) -> list[str]:
 
 
 def _fairness(shown: Sequence[Row]) -> list[str]:
-    """Sentences about whether every cell was tuned alike, and whether a grid was too small."""
+    """Returns sentences about whether every cell was tuned alike, and whether a grid was too small."""
     trials = sorted({len(row.trials) for row in shown if row.finals})
     found: list[str] = []
     if len(trials) > 1:
@@ -217,7 +217,7 @@ def _fairness(shown: Sequence[Row]) -> list[str]:
 
 
 def family_test_text(test: FamilyTest) -> str:
-    """Two-sided p of a difference between families, the tests that it comes from, and the smallest p there could be."""
+    """Returns the two-sided p of a difference between families, its tests, and the smallest p there could be."""
     permutation, welch = test.permutation, test.welch
     how = {"mean": "", "median": " of medians", "t": " of C over its error"}[permutation.statistic]
     labelings = (
@@ -236,7 +236,7 @@ def family_test_text(test: FamilyTest) -> str:
 
 
 def contrast_text(contrast: Contrast | NotAvailable) -> list[str]:
-    """The primary contrast in sentences; the first one is the result."""
+    """Returns the primary contrast in sentences, of which the first is the result."""
     left_out = [
         "Left out: " + "; ".join(f"{backbone_label(b)} ({reason})" for b, reason in contrast.left_out.items()) + "."
     ] * bool(contrast.left_out)

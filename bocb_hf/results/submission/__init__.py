@@ -1,1 +1,1 @@
-"""From a pushed repository to a row of the leaderboard: a small file that its author proposes, a maintainer merges."""
+"""Submissions: a small file, proposed by its author and merged by a maintainer, brings runs to the leaderboard."""

@@ -1,4 +1,4 @@
-"""Judges a submission: everything in it, and in the repository it names, is other people's input.
+"""Judges a submission. Everything in it, and in the repository that it names, is other people's input.
 
 Nothing is executed, unpickled or loaded as weights: files are listed, records and cards are parsed by the models that
 the project reads them with everywhere, and of the weights only the header is read. Each check adds its reasons; none
@@ -25,15 +25,15 @@ from bocb_hf.store.read import CARD, FLOOR, RETRACTION, RUN, read_card
 
 MAX_RECORD_FILES = 2000
 MAX_RECORD_BYTES = 200_000_000
-_SHOWN = 5  # of a kind of reason: a repository of a thousand bad files is one reason, not a thousand
+_SHOWN = 5  # largest number of files shown for one kind of reason: a thousand bad files are one reason, not a thousand
 
 
 def check_submission(submission: Submission, known: KnownRuns) -> tuple[list[RunRecord], list[str]]:
     """Looks for every reason why a submission must not be merged.
 
     Args:
-        submission: In its place.
-        known: What others hold; an accepted submission is to be added by the caller.
+        submission: The submission, which lies in its place.
+        known: What others hold; the caller has to add an accepted submission.
 
     Returns:
         The records that it offers and that are valid, and the reasons, empty when it can be merged.
@@ -59,7 +59,7 @@ def check_submission(submission: Submission, known: KnownRuns) -> tuple[list[Run
 
 
 def _check_repository(store: PinnedStore) -> list[str]:
-    """Reasons in what the Hub says of a repository, and in the names of the files that it holds."""
+    """Returns reasons from what the Hub says of a repository, and from the names of the files that it holds."""
     reasons: list[str] = []
     if store.name_now != store.repository:
         reasons.append(f"{store.repository} is called {store.name_now} now; submit that")
@@ -73,7 +73,7 @@ def _check_repository(store: PinnedStore) -> list[str]:
 
 
 def _check_sizes(store: PinnedStore) -> None:
-    """Raises InputError before anything large is fetched."""
+    """Checks sizes before anything large is fetched; raises InputError where one is too large."""
     read = [
         file
         for path, file in store.tree.items()
@@ -90,7 +90,7 @@ def _check_sizes(store: PinnedStore) -> None:
 def _check_records(
     submission: Submission, offered: Mapping[str, str], valid: Sequence[RunRecord], contents: StoreContents
 ) -> list[str]:
-    """Reasons against offered records: not listed by the card, elsewhere, not valid, or retracted."""
+    """Returns reasons against offered records: not listed by the card, elsewhere, not valid, or retracted."""
     reasons = [f"{q.path or 'the repository'}: {q.reason}" for q in contents.quarantined if not RUN.fullmatch(q.path)]
     why = {q.path: q.reason for q in contents.quarantined}
     fine = {record.sha256() for record in valid}
@@ -105,7 +105,7 @@ def _check_records(
 
 
 def _check_record(store: PinnedStore, record: RunRecord, known: KnownRuns) -> list[str]:
-    """Reasons against one valid record: its bytes, how it ended, its weights, and whether it is a copy."""
+    """Returns reasons against one valid record: its bytes, how it ended, its weights, and whether it is a copy."""
     reasons: list[str] = []
     raw = store.read(store.repository, record.path())
     if hashlib.sha256(raw).hexdigest() != record.sha256():
@@ -139,7 +139,7 @@ def _check_weights(store: PinnedStore, path: str, digest: str) -> None:
 
 
 def _check_copies_inside(records: Sequence[RunRecord]) -> list[str]:
-    """Reasons against runs of one repository that have the same weights, which two seeds never end at."""
+    """Returns reasons against runs of one repository with the same weights, because two seeds never end at the same."""
     seen: dict[str, RunRecord] = {}
     reasons: list[str] = []
     for record in sorted(records, key=lambda r: r.seed):
@@ -152,7 +152,7 @@ def _check_copies_inside(records: Sequence[RunRecord]) -> list[str]:
 
 
 def _check_head(submission: Submission) -> list[str]:
-    """Reasons why the head of a repository, where what counts is read from, does not offer the same any more."""
+    """Returns reasons why a repository's head, from which tables are read, does not offer the same any more."""
     repository = submission.repository
     try:
         card = parse_card(download(repository, CARD, "main").decode("utf-8"), f"{repository}/{CARD}")
@@ -168,7 +168,7 @@ def _check_head(submission: Submission) -> list[str]:
 
 
 def changed_since(submission: Submission, card: CardBlock) -> list[str]:
-    """SHA-256 of what was submitted and is neither listed nor retracted by the card of the repository's head."""
+    """Returns the SHA-256 of submitted records that the card of the head neither lists nor declares retracted."""
     there = {*card.paths().values(), *(entry.record_sha256 for entry in card.retracted)}
     return [digest for digest in submission.records if digest not in there]
 

@@ -1,6 +1,6 @@
 """The file of one submission: which records of which commit of a repository its author offers, and nothing else.
 
-What can be read from the repository is not repeated here; the SHA-256 of a record says all about it.
+What can be read from the repository is not repeated here; the SHA-256 of a record stands for all of it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PLACE = re.compile(r"submissions/[A-Za-z0-9][A-Za-z0-9_-]{0,95}__[A-Za-z0-9._-]{
 
 
 def place(repository: str) -> str:
-    """Where the submission of a repository lies in the results data set."""
+    """Returns where the submission of a repository lies in the results data set."""
     return f"{FOLDER}/{repository.replace('/', '__')}.json"
 
 
@@ -34,7 +34,7 @@ class Submission(Document):
     Attributes:
         repository: Where the records lie.
         revision: The commit that they are judged at.
-        records: SHA-256 of each, sorted.
+        records: SHA-256 of each record, sorted.
     """
 
     schema_version: Literal[1]
@@ -50,11 +50,11 @@ class Submission(Document):
 
     @property
     def namespace(self) -> str:
-        """Whose repository it is."""
+        """The user or organisation that owns the repository."""
         return self.repository.split("/")[0]
 
     def path(self) -> str:
-        """Where it lies in the results data set; one for each repository."""
+        """Where the submission lies in the results data set; there is one place for each repository."""
         return place(self.repository)
 
 
@@ -62,16 +62,17 @@ def parse_submission(content: bytes, path: str) -> Submission:
     """Reads a submission and checks that it lies where it belongs.
 
     Args:
-        content: Of the file.
-        path: In the results data set.
+        content: Content of the file.
+        path: Path of the file in the results data set.
 
     Raises:
-        InputError: It is too large, not valid, not as this project writes it, or has another repository's name.
+        InputError: The file is too large, not valid, not as this project writes it, or named after another repository.
     """
     submission = parse_document(Submission, content, path, "submission", MAX_BYTES)
     if submission.path() != path:
         raise InputError(f"{path}: it is a submission of {submission.repository}, so it belongs at {submission.path()}")
-    if submission.to_json().encode() != content:  # There is one form only, so that equal offers have equal bytes.
+    # Only one way to write a file is accepted, so that equal submissions have equal bytes.
+    if submission.to_json().encode() != content:
         raise InputError(f"{path}: not as `bocb submit` writes it; submit it again")
     return submission
 
@@ -81,10 +82,10 @@ def make_submission(store: PinnedStore, seeds: Sequence[int] | None) -> Submissi
 
     Args:
         store: The repository at the commit to offer.
-        seeds: Of the final runs; None takes every run that came to its end.
+        seeds: Seeds of the final runs to offer; None takes every run that came to its end.
 
     Raises:
-        InputError: There is no valid card, or no such final run.
+        InputError: There is no valid card, or there is no such final run.
     """
     repository = store.repository
     try:

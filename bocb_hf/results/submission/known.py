@@ -23,12 +23,13 @@ _BATCH = 500
 
 @dataclass
 class KnownRuns:
-    """The repository that holds each, by what a copy shares with its original.
+    """The repository that holds each run, by what a copy shares with its original.
 
     Attributes:
-        digests: By SHA-256 of the record.
-        finals: By run id; trials of two people may share one, since both begin with the same grid and seed.
-        weights: By SHA-256 of the weights.
+        digests: Repository by SHA-256 of the record.
+        finals: Repository by run id of final runs. Trials are not in it, since those of two people may share an id:
+            both begin with the same grid and seed.
+        weights: Repository by SHA-256 of the weights.
     """
 
     digests: dict[str, str] = field(default_factory=dict[str, str])
@@ -39,10 +40,10 @@ class KnownRuns:
         """Adds what a results data set has published.
 
         Args:
-            path: Its ``records.parquet``.
+            path: The file ``records.parquet`` of the data set.
 
         Raises:
-            InputError: It cannot be read.
+            InputError: The file cannot be read.
         """
         try:
             for batch in pq.ParquetFile(path).iter_batches(_BATCH, columns=_COLUMNS):
@@ -57,7 +58,7 @@ class KnownRuns:
             ) from None
 
     def add_submission(self, submission: Submission) -> None:
-        """Adds what another submission offers, of which only the SHA-256 are known."""
+        """Adds the records that another submission offers, of which only the SHA-256 are known."""
         for digest in submission.records:
             self._add(submission.repository, digest, None, None)
 
@@ -75,11 +76,11 @@ class KnownRuns:
             self.weights.setdefault(weights, repository)
 
     def copied(self, repository: str, record: RunRecord) -> str | None:
-        """Why a record is not a run of its own, or None.
+        """Returns why a record is a copy and not a run of its own, or None.
 
         Args:
-            repository: That holds it.
-            record: In question.
+            repository: The repository that holds the record.
+            record: The record in question.
         """
         owner = self.digests.get(record.sha256(), repository)
         if owner != repository:

@@ -1,4 +1,4 @@
-"""Submitted repositories as a store: what a maintainer has merged, record by record, and nothing else of them."""
+"""Submitted repositories as a store, which holds the records that a maintainer has merged and nothing else."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class SubmittedCache(CardCache):
     """The submitted repositories of one namespace, read at their heads.
 
     A stranger's namespace is never listed: each repository is asked for by its name. A record counts when its SHA-256
-    was submitted; what its owner has added or changed since waits for the next submission.
+    was submitted; records that its owner has added or changed since wait for the next submission.
 
     Args:
         namespace: User or organisation.
-        submissions: Of its repositories.
-        folder: Of all caches.
-        offline: Never ask the Hub.
+        submissions: Submissions of repositories of the namespace.
+        folder: Folder of all caches.
+        offline: Whether to send no request to the Hub.
 
     Raises:
         InputError: The folder cannot be written.
@@ -39,7 +39,7 @@ class SubmittedCache(CardCache):
         self.submissions: Mapping[str, Submission] = {s.repository: s for s in submissions}
 
     def refresh(self) -> Refreshed:
-        """Reads the cards that have changed, one request a repository.
+        """Reads the cards that have changed, with one request for each repository.
 
         Raises:
             HubError: The Hub refused.
@@ -51,10 +51,12 @@ class SubmittedCache(CardCache):
             try:
                 item = read_item(name)
             except HubError as error:
-                if error.status not in (401, 403, 404):  # one that was closed must not stop all others
+                # a repository that was made private or deleted must not stop all others
+                if error.status not in (401, 403, 404):
                     raise
                 item = None
-            if item is None or item.repository != name:  # the Hub follows what was moved; an allow-list does not
+            # the Hub follows a repository that was moved, but only the submitted name is read
+            if item is None or item.repository != name:
                 gone += 1
                 with self.base:
                     self.base.execute("DELETE FROM cards WHERE repository = ?", (name,))
@@ -73,7 +75,7 @@ class SubmittedCache(CardCache):
         """Content of a record, if it was submitted.
 
         Raises:
-            InputError: It was not, or as ``CardCache.read``.
+            InputError: The record was not submitted, or ``CardCache.read`` raises it.
         """
         submission = self.submissions[repository]
         if self.card(repository).paths().get(path) not in submission.records:
@@ -84,7 +86,7 @@ class SubmittedCache(CardCache):
         return super().read(repository, path)
 
     def lost(self) -> Iterator[Quarantined]:
-        """Names what was submitted and is not there any more; retracted runs are named by the card."""
+        """Names the submitted records that are missing now; retracted runs are named by the card."""
         blocks = {repository: block for repository, _, block in self.cards()}
         for repository, submission in self.submissions.items():
             block = blocks.get(repository)
@@ -98,13 +100,13 @@ class SubmittedCache(CardCache):
 def open_submitted(
     stack: ExitStack, submissions: Sequence[Submission], folder: Path | None = None, offline: bool = False
 ) -> list[SubmittedCache]:
-    """A cache for each namespace that has submitted something, read anew.
+    """Opens a cache for each namespace with a submission, and reads it anew.
 
     Args:
-        stack: Closes them.
-        submissions: That were merged.
-        folder: Of all caches.
-        offline: Never ask the Hub.
+        stack: Closes the caches.
+        submissions: The submissions that were merged.
+        folder: Folder of all caches.
+        offline: Whether to send no request to the Hub.
 
     Raises:
         HubError: The Hub refused.

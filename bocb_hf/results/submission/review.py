@@ -19,7 +19,7 @@ from bocb_hf.store.pinned import PinnedStore
 
 
 class Judgement(NamedTuple):
-    """What was found about one file: what it offers, in words, or why it cannot be merged."""
+    """The finding on one file: what it offers, in words, or why it cannot be merged."""
 
     path: str
     offer: str
@@ -66,10 +66,10 @@ def review(source: Snapshot) -> Iterator[Judgement]:
 
 
 def judge_verification(item: Verification, author: str | None) -> Judgement:
-    """Whether somebody else measured, as far as the Hub tells, and what is left for the one who merges to look at.
+    """Says whether somebody else measured, as far as the Hub tells, and what the maintainer still has to look at.
 
     Args:
-        item: In its place.
+        item: The verification, which lies in its place.
         author: Who opened the pull request; None where that is not known.
     """
     offer = f"{item.level}: run {item.run_id} of {item.repository}"
@@ -97,7 +97,7 @@ def judge_verification(item: Verification, author: str | None) -> Judgement:
 
 
 def judge(submission: Submission, known: KnownRuns) -> Judgement:
-    """Checks one submission; what it offers is known afterwards."""
+    """Checks one submission, and adds what it offers to what is known."""
     records, reasons = check_submission(submission, known)
     known.add_records(submission.repository, records)
     finals = sum(record.role == "final" for record in records)
@@ -106,11 +106,11 @@ def judge(submission: Submission, known: KnownRuns) -> Judgement:
 
 
 def known_runs(source: Snapshot, in_question: Collection[str]) -> KnownRuns:
-    """Whose each run is: as published, and of submissions that were merged since.
+    """Finds whose each run is, from the published records and from submissions that were merged since.
 
     Args:
-        source: What is merged.
-        in_question: Paths of submissions that are judged now.
+        source: The merged state of the results data set.
+        in_question: Paths of the submissions that are being judged.
 
     Raises:
         InputError: The published records cannot be read.
@@ -126,14 +126,14 @@ def known_runs(source: Snapshot, in_question: Collection[str]) -> KnownRuns:
             try:
                 records = read_store(PinnedStore(submission.repository, submission.revision)).records
                 known.add_records(submission.repository, (r for r in records if r.sha256() in submission.records))
-            except InputError:  # gone since; its SHA-256 still tell a plain copy
+            except InputError:  # the repository is gone, but the submitted SHA-256 still show a plain copy
                 pass
         known.add_submission(submission)
     return known
 
 
 def read_merged(source: MergedFiles) -> tuple[list[Submission], list[tuple[str, str]]]:
-    """The valid submissions, and (path, reason) of every other file in their place."""
+    """Returns the valid submissions, and (path, reason) of every other file in their place."""
     found, damaged = list[Submission](), list[tuple[str, str]]()
     for path in source.paths():
         if not path.startswith(f"{FOLDER}/"):
@@ -152,10 +152,10 @@ def _read_submission(source: MergedFiles, path: str) -> Submission:
 
 
 def _read_verification(source: Snapshot, path: str) -> Verification:
-    """A verification in its place.
+    """Reads a verification and checks that it lies in its place.
 
     Raises:
-        InputError: It is not one, or lies elsewhere than it belongs.
+        InputError: The file is not a valid verification, or lies elsewhere than it belongs.
     """
     item = verification.parse_verification(source.read(path, verification.MAX_BYTES), path)
     if item.path() != path:

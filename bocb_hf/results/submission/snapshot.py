@@ -1,4 +1,4 @@
-"""Where submissions are read from: a results data set of the Hub at a revision, or a checkout of one."""
+"""Sources of submissions: a results data set of the Hub at a revision, or a checkout of one."""
 
 # pyright: basic
 # huggingface_hub is only partly typed.
@@ -27,7 +27,7 @@ _PULL_REQUEST = "refs/pr/"
 
 @dataclass(frozen=True)
 class Changes:
-    """What a pull request would do to the data set: paths that it adds, replaces and removes."""
+    """The changes of a pull request to the data set: paths that it adds, replaces and removes."""
 
     added: list[str] = field(default_factory=list[str])
     replaced: list[str] = field(default_factory=list[str])
@@ -38,8 +38,8 @@ class Snapshot(MergedFiles, Protocol):
     """All files of a results data set.
 
     Attributes:
-        name: What the user called it.
-        changes: What is proposed; None where everything stands on its own.
+        name: Name of the data set as the user gave it.
+        changes: The changes that a pull request proposes; None where there is no pull request.
         author: The Hub's user who opened the pull request; None where there is none, or the Hub does not tell.
     """
 
@@ -48,11 +48,11 @@ class Snapshot(MergedFiles, Protocol):
     author: str | None
 
     def published(self) -> Path | None:
-        """``records.parquet``; None when there is none."""
+        """The file ``records.parquet``; None when there is none."""
         ...
 
     def merged(self) -> Snapshot:
-        """What maintainers have agreed to: of a pull request the data set as it is now, never its own files."""
+        """The merged state: for a pull request the data set as it is now, never the files of the pull request."""
         ...
 
 
@@ -73,10 +73,10 @@ class FolderSnapshot:
     """The results data set as a checkout in a folder.
 
     Args:
-        root: Its folder; symbolic links inside are not followed.
+        root: Folder of the checkout; symbolic links inside are not followed.
 
     Raises:
-        InputError: It holds no ``submissions``.
+        InputError: The folder holds no ``submissions``.
     """
 
     changes: Changes | None = None
@@ -115,7 +115,7 @@ class FolderSnapshot:
 
 
 class HubSnapshot:
-    """A results data set. Of a pull request, ``changes`` are against the commit that it started from.
+    """A results data set of the Hub. For a pull request, ``changes`` are against the commit that it started from.
 
     Args:
         uri: ``hf://datasets/<namespace>/<name>``.
@@ -146,7 +146,7 @@ class HubSnapshot:
         self._paths = sorted(files)
 
     def _tree(self, revision: str) -> dict[str, str]:
-        """The git object id of each file, by path."""
+        """Returns the git object id of each file, by path."""
         listing = self._api.list_repo_tree(self._id, recursive=True, revision=revision, repo_type="dataset")
         entries = list(islice(listing, MAX_FILES + 1))
         if len(entries) > MAX_FILES:
@@ -173,19 +173,19 @@ class HubSnapshot:
 
 
 def _opened_by(api: HfApi, name: str, revision: str) -> str | None:
-    """Who opened a pull request; None where the account is gone, or the Hub does not say."""
+    """Returns who opened a pull request; None where the account is gone, or the Hub does not say."""
     number = revision.removeprefix(_PULL_REQUEST)
     if not number.isdecimal():
         return None
     try:
         opened = with_back_off(lambda: api.get_discussion_details(name, int(number), repo_type="dataset"))
     except (hub_calls.HTTPError, KeyError, TypeError, ValueError):
-        return None  # the review says that nobody is named
+        return None  # without an author, the review says that nobody is named
     return None if opened.author == "deleted" else opened.author
 
 
 def _started_from(api: HfApi, name: str, revision: str) -> str:
-    """The newest commit of a pull request that is also one of the data set."""
+    """Returns the newest commit of a pull request that is also a commit of the data set's main branch."""
     merged = {commit.commit_id for commit in api.list_repo_commits(name, repo_type="dataset")}
     for commit in api.list_repo_commits(name, repo_type="dataset", revision=revision):
         if commit.commit_id in merged:

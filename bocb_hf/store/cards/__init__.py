@@ -1,1 +1,1 @@
-"""Cards as text, curves and evaluation results. Part of ``store``, and may import what that may."""
+"""Cards as text, curves and evaluation results. They are a part of ``store`` and may import what ``store`` may."""

@@ -1,4 +1,4 @@
-"""The picture of a card: training loss and validation accuracy over the steps, one line a seed."""
+"""The picture of a card: training loss and validation accuracy over the steps, one line for each seed."""
 
 # pyright: basic
 # matplotlib is only partly typed.
@@ -20,7 +20,7 @@ def draw_curves(finals: Sequence[RunRecord]) -> bytes | None:
     """Draws the curves of final runs.
 
     Args:
-        finals: Records; equal ones give equal bytes.
+        finals: Records of final runs; equal records give equal bytes.
 
     Returns:
         A PNG of 960 × 360 pixels, 1440 × 360 with validation accuracy; None when no run has a point.

@@ -1,8 +1,8 @@
-"""``.eval_results/bocb.yaml``: a score as the Hub's benchmark pages read it. Off unless a repository has opted in.
+"""``.eval_results/bocb.yaml``, a score for the Hub's benchmark pages; written only where a repository has opted in.
 
 The Hub shows such a file for data sets that have registered a benchmark only, under the task that the data set names
 (https://huggingface.co/docs/hub/eval-results). The file is a projection of the records like the card, and changes in
-the same commit; nothing of ours reads it back.
+the same commit; this project never reads it back.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from bocb_hf.runs.record import RunRecord, wilson_interval
 
 
 def benchmark_dataset(name: str) -> str | None:
-    """The data set of the Hub whose whole test split a data set's name means; None for a folder or a part of one."""
+    """Returns the data set of the Hub whose whole test split a name means; None for a folder or a part of one."""
     if (row := DATASETS.find(name)) is not None:
         return row.hub_id if row.embedded is None else None
     return name if re.fullmatch(r"[\w.-]+/[\w.-]+", name) and not name.startswith("local/") else None
 
 
 def render_eval_results(repository: str, finals: Sequence[RunRecord], task: str) -> bytes | None:
-    """The file for the weights at the root: those of the completed run with the lowest seed, never the best.
+    """Renders the file for the weights at the root: those of the completed run with the lowest seed, never the best.
 
     Args:
         repository: ``namespace/name``.
@@ -34,14 +34,14 @@ def render_eval_results(repository: str, finals: Sequence[RunRecord], task: str)
         task: Id of the task in the benchmark of the data set.
 
     Returns:
-        None where no run completed, or where the images are not those of a data set of the Hub.
+        The file, or None where no run completed, or where the images are not those of a data set of the Hub.
     """
     completed = sorted((r for r in finals if r.status == "completed"), key=lambda r: r.seed)
     dataset = benchmark_dataset(completed[0].identity.data.name) if completed else None
     if dataset is None:
         return None
     record, bits = completed[0], completed[0].correctness
-    assert bits is not None  # of a completed final run
+    assert bits is not None  # a completed final run has these bits
     low, high = wilson_interval(bits.k, bits.n)
     notes = (
         f"top-1 in percent of the weights at the root (seed {record.seed}), split {record.test_split}, read once; 95 % "

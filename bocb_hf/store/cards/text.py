@@ -1,6 +1,6 @@
 """The model card of a cell's repository: metadata for the Hub and text for people.
 
-Both are rendered from records only, through the one template.
+Metadata and text are rendered from records only, through one template.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ def render_card(
     peers: Peers | None = None,
     eval_task: str | None = None,
 ) -> str:
-    """The whole README.md of a cell.
+    """Renders the whole README.md of a cell.
 
     Args:
         repository: ``namespace/name``.
-        finals: Valid records of final runs, one a seed.
+        finals: Valid records of final runs, one for each seed.
         trials: Valid records of trials.
         retracted: Retracted runs with their tombstones.
         peers: The other optimizers of this backbone.
-        eval_task: See ``CardBlock``.
+        eval_task: Task of the benchmark that the score is stated for, as in ``CardBlock``.
 
     Raises:
-        ValueError: No record, or records of several cells.
+        ValueError: There is no record, or records are of several cells.
     """
     block = make_block(finals, trials, retracted, peers, eval_task)
     metadata = _metadata(repository, block, finals)
@@ -53,7 +53,7 @@ def render_card(
 
 @functools.cache
 def _template() -> jinja2.Template:
-    """The template of all cards, compiled once a process."""
+    """The template of all cards, compiled once in each process."""
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -69,7 +69,7 @@ _SIGNS = str.maketrans({"<": "‹", ">": "›", "|": "¦", "`": "ʼ", "[": "⟦"
 
 
 def _plain(value: Any) -> Any:
-    """A value as one line of text without markup or hidden signs: records hold what other people wrote."""
+    """Returns a value as one line of text without markup or hidden signs, since records hold other people's text."""
     if isinstance(value, bool | int | float):
         return value
     line = "".join(sign if sign.isprintable() else " " for sign in str(value).translate(_SIGNS))
@@ -77,7 +77,7 @@ def _plain(value: Any) -> Any:
 
 
 def _metadata(repository: str, block: CardBlock, finals: Sequence[RunRecord]) -> dict[str, Any]:
-    """The card's YAML: what the Hub knows, then our block."""
+    """Returns the card's YAML: the fields that the Hub reads, then the block ``bocb``."""
     row = DATASETS.find(block.dataset)
     dataset = block.dataset if row is None else row.hub_id
     name = repository.split("/")[-1]
@@ -114,7 +114,7 @@ def _metadata(repository: str, block: CardBlock, finals: Sequence[RunRecord]) ->
 def _context(
     repository: str, block: CardBlock, finals: Sequence[RunRecord], shown: Sequence[RunRecord]
 ) -> dict[str, Any]:
-    """What the template shows."""
+    """Returns what the template shows, by name."""
     records = sorted(finals, key=lambda r: r.seed) or sorted(shown, key=lambda r: r.run_id)
     completed = [r for r in finals if r.status == "completed"]
     record = min(completed, key=lambda r: r.seed) if completed else records[0]
@@ -155,7 +155,7 @@ def _context(
 
 
 def _places(repository: str, block: CardBlock, mean: float | None, n: int) -> list[dict[str, Any]]:
-    """This cell among the other optimizers of its backbone, best mean first, those without one last."""
+    """Returns this cell among the other optimizers of its backbone, best mean first, those without a mean last."""
     if block.peers is None:
         return []
     own = PeerEntry(repository=repository, optimizer=block.optimizer, n=n, top1=mean)
@@ -172,5 +172,5 @@ def _places(repository: str, block: CardBlock, mean: float | None, n: int) -> li
 
 
 def _loads_with_timm(backbone: str) -> bool:
-    """Every backbone is a timm model, except an image classifier of transformers."""
+    """Returns the library of a backbone: timm, except for an image classifier of transformers."""
     return not backbone.startswith("transformers:")
