@@ -142,14 +142,17 @@ def render_plan(figures: PlanFigures) -> dict[str, str]:
 
 
 def render_setting(figures: PlanFigures) -> dict[str, str]:
-    """The generated line of the setting's header, of the cell that its command trains."""
+    """The generated lines of the setting's header: the command of one cell, and what that cell measured."""
     (cell,) = [cell for cell in figures.cells if (cell.backbone, cell.optimizer) == SHOWN]
-    seeds = [w.seed for w in figures.weights if (w.backbone, w.optimizer) == SHOWN]
+    finals = [w for w in figures.weights if (w.backbone, w.optimizer) == SHOWN]
+    seeds = [w.seed for w in finals]
     if cell.mean is None or cell.low is None or cell.high is None:
         return {"Measured": f"0 of {cell.n} runs completed (configuration {cell.config_hash})"}
     return {
+        "Command": f"accelerate launch recipes/train.py --config fashion_mnist_subset/demo backbone.name={SHOWN[0]} "
+        f"optimizer.name={SHOWN[1]} optimizer.lr={finals[0].lr:g} seed={seeds[0]}",
         "Measured": f"{cell.mean:.1f} % test top-1, 95 % [{cell.low:.1f}, {cell.high:.1f}] over seeds (n = {cell.n}, "
-        f"seeds {' and '.join(map(str, seeds))}, configuration {cell.config_hash})"
+        f"seeds {' and '.join(map(str, seeds))}, configuration {cell.config_hash})",
     }
 
 
@@ -169,7 +172,9 @@ def replace_header(text: str, values: dict[str, str]) -> str:
         while lines[last].startswith("#" + " " * 12):  # a continued line
             last += 1
         start = f"# {key}:".ljust(13)
-        filled = textwrap.fill(value, 120, initial_indent=start, subsequent_indent="#" + " " * 12)
+        end = " \\" if key == "Command" else ""  # a command that goes on in the next line
+        wrapped = textwrap.wrap(value, 118, initial_indent=start, subsequent_indent="#" + " " * 12)
+        filled = f"{end}\n".join(wrapped)
         text = "".join([*lines[:first], filled + "\n", *lines[last:]])
     return text
 

@@ -1,4 +1,4 @@
-"""Backbones: rows, definitions and networks of our own; this room may import ``runs`` and what lies below it.
+"""Backbones: rows, definitions and the networks that we write; may import ``runs`` and what lies below it.
 
 Importing this needs no torch; ``bocb_hf.backbones.build`` builds the networks.
 """

@@ -1,8 +1,8 @@
 """Which cells failed, which collapsed, and what the study's own rule flags.
 
-Three words, three meanings: *diverged* is a run that ended without finite weights; *failed* is a cell clearly below
-what most optimizers reach on its backbone; *collapsed* is a cell that lost more than half of the way from guessing to
-the best.
+Three words, three meanings: *diverged* is the status of a run, by the rule of its configuration; *failed* is a cell
+clearly below what most optimizers reach on its backbone; *collapsed* is a cell that lost more than half of the way
+from guessing to the best.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Data sets as rows, their images, splits and augmentation; this room may import ``runs`` and what lies below it.
+"""Data: data sets as rows, their images, splits and augmentation; may import ``runs`` and what lies below it.
 
 Importing this needs no torch; ``bocb_hf.data.images`` loads and decodes the images.
 """
