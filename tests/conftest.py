@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,10 @@ from hub_server import HubServer
 from hub_state import Token
 from short_settings import short_run
 
-# the processes that tests start inherit these: nothing may wait for a network that is not there
+# Set before numpy and torch are imported; the processes that tests start inherit these. Nothing may wait for a network
+# that is not there, and small arrays gain nothing from a second thread.
 os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["HF_DATASETS_DISABLE_PROGRESS_BARS"] = "1"
 os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
@@ -23,10 +26,24 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 ROOT = Path(__file__).resolve().parent.parent
 
 
+_modules_at_freeze = 0
+
+
 def pytest_collection_finish() -> None:
-    """What was imported stays: the collector need not look at it again, after every run and every test."""
-    gc.collect()
-    gc.freeze()
+    _freeze_imports()
+
+
+def pytest_runtest_teardown() -> None:
+    _freeze_imports()
+
+
+def _freeze_imports() -> None:
+    """Hides what was imported from the collector, which looks at everything else after every run of the engine."""
+    global _modules_at_freeze  # noqa: PLW0603 - hooks have no other place that lasts from test to test
+    if len(sys.modules) > _modules_at_freeze + 100:
+        gc.collect()
+        gc.freeze()
+        _modules_at_freeze = len(sys.modules)
 
 
 def pytest_unconfigure() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 from plain_loop import augment_plainly, decoded
@@ -199,14 +201,27 @@ def test_evaluation_leaves_schedule_free_alone(sections: dict[str, Any], monkeyp
     assert {int(v) for name, v in a.items() if name.endswith("num_batches_tracked")} == {8}
 
 
+@pytest.fixture(scope="module")
+def few_images(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first images of the small data: 80 of training, 20 of each other split."""
+    folder = tmp_path_factory.mktemp("few") / "few_fashion"
+    folder.mkdir()
+    for split, size in (("train", 80), ("validation", 20), ("test", 20)):
+        parquet.write_table(
+            parquet.read_table(small_data / f"{split}.parquet").slice(0, size), folder / f"{split}.parquet"
+        )
+    return folder
+
+
 # test_engine.py stops these three times, on two backbones
 STOPPED_THERE = ("sgdm", "adamw", "lamb", "lars", "rmsprop")
 
 
 @pytest.mark.parametrize("optimizer", [name for name in OPTIMIZERS.names() if name not in STOPPED_THERE])
-def test_stopped_in_an_epoch_and_continued(sections: dict[str, Any], optimizer: str) -> None:
+def test_stopped_in_an_epoch_and_continued(sections: dict[str, Any], few_images: Path, optimizer: str) -> None:
     backbone = "tiny_vit" if optimizer in ("muon", "sophia") else "tiny_resnet"
-    names = (f"backbone.name={backbone}", f"optimizer.name={optimizer}")
+    names = (f"backbone.name={backbone}", f"optimizer.name={optimizer}", "training.batch_size=10")
+    sections["data"]["name"] = str(few_images)
     whole = make(sections, *names, "runtime.namespace=whole")
     reference = train_run(whole)
     assert reference.status == "completed"
