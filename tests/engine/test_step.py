@@ -207,9 +207,8 @@ def few_images(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     folder = tmp_path_factory.mktemp("few") / "few_fashion"
     folder.mkdir()
     for split, size in (("train", 80), ("validation", 20), ("test", 20)):
-        parquet.write_table(
-            parquet.read_table(small_data / f"{split}.parquet").slice(0, size), folder / f"{split}.parquet"
-        )
+        table = pq.read_table(small_data / f"{split}.parquet").slice(0, size)
+        pq.write_table(table, folder / f"{split}.parquet")
     return folder
 
 
