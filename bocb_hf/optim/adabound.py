@@ -12,16 +12,16 @@ of its authors' code: with bias correction, L2 decay, and bounds that follow the
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
-import torch
+from torch import Tensor
 from torch.optim import Optimizer
 
 from bocb_hf.optim.hyperparameters import AdaboundHyperparameters
+from bocb_hf.optim.parameterwise import ParameterwiseOptimizer
 
 
-class AdaBound(Optimizer):
+class AdaBound(ParameterwiseOptimizer):
     """AdaBound, whose step sizes are clipped between two bounds.
 
     ``base_lr`` lives in the parameter group, so that it is in the state_dict and a group that is added later has one.
@@ -63,34 +63,14 @@ class AdaBound(Optimizer):
         # the bounds of a group that runs at a share of the common rate close in on that share too
         group.setdefault("base_lr", group["lr"] / group.get("lr_scale", 1.0))
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """Takes one step."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    self._update(parameter, group)
-        return loss
-
-    def _update(self, parameter: torch.Tensor, group: dict[str, Any]) -> None:
+    def _update(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
         beta1, beta2 = group["betas"]
-        state = self.state[parameter]
-        if not state:
-            state["step"] = 0
-            state["exp_avg"] = torch.zeros_like(parameter)
-            state["exp_avg_sq"] = torch.zeros_like(parameter)
-        state["step"] += 1
+        state = self._adam_state(parameter)
         t, lr = state["step"], group["lr"]
-        grad = parameter.grad
-        assert grad is not None
         if group["weight_decay"] != 0:
-            grad = grad.add(parameter, alpha=group["weight_decay"])
-        exp_avg = state["exp_avg"].lerp_(grad, 1 - beta1)
-        exp_avg_sq = state["exp_avg_sq"].mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
+            gradient = gradient.add(parameter, alpha=group["weight_decay"])
+        exp_avg = state["exp_avg"].lerp_(gradient, 1 - beta1)
+        exp_avg_sq = state["exp_avg_sq"].mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
         final = group["final_lr"] * lr / group["base_lr"]
         low = final * (1 - 1 / (group["gamma"] * t + 1))
         high = final * (1 + 1 / (group["gamma"] * t))

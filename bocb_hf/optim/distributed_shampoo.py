@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -23,9 +23,10 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from bocb_hf.optim.hyperparameters import DistributedShampooHyperparameters
+from bocb_hf.optim.parameterwise import ParameterwiseOptimizer, decay
 
 
-class DistributedShampoo(Optimizer):
+class DistributedShampoo(ParameterwiseOptimizer):
     """Distributed Shampoo in one process.
 
     Args:
@@ -61,23 +62,12 @@ class DistributedShampoo(Optimizer):
         }
         super().__init__(params, defaults)
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """Takes one step."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is None:
-                    continue
-                update = self._update(parameter, parameter.grad, group)
-                parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                parameter.add_(update.reshape(parameter.shape).to(parameter.dtype), alpha=-group["lr"])
-        return loss
+    def _update(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+        update = self._precondition(parameter, gradient, group)
+        decay(parameter, group)
+        parameter.add_(update.reshape(parameter.shape).to(parameter.dtype), alpha=-group["lr"])
 
-    def _update(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> Tensor:
+    def _precondition(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> Tensor:
         """Returns the tensor that the learning rate multiplies, in the merged shape."""
         shape = merged_shape(parameter.shape, group["max_dim"])
         # half precision has no decompositions, and its sums would stop growing

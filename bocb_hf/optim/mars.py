@@ -12,8 +12,6 @@ Every other tensor (convolutions, vectors) takes AdamW, c = gₜ, with β of its
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -21,9 +19,10 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from bocb_hf.optim.hyperparameters import MarsHyperparameters
+from bocb_hf.optim.parameterwise import ParameterwiseOptimizer, adam_moments, decay
 
 
-class Mars(Optimizer):
+class Mars(ParameterwiseOptimizer):
     """MARS-AdamW.
 
     Args:
@@ -56,40 +55,20 @@ class Mars(Optimizer):
         }
         super().__init__(params, defaults)
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """Takes one step."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    self._update(parameter, parameter.grad, group)
-        return loss
-
     def _update(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
-        state, matrix = self.state[parameter], parameter.ndim == 2
-        if not state:
-            state["step"] = 0
-            state["exp_avg"] = torch.zeros_like(parameter)
-            state["exp_avg_sq"] = torch.zeros_like(parameter)
-            if matrix:
-                state["last_grad"] = torch.zeros_like(parameter)
-        state["step"] += 1
-        beta1, beta2 = group["betas"] if matrix else group["other_betas"]
+        state, matrix = self._adam_state(parameter), parameter.ndim == 2
+        betas = group["betas"] if matrix else group["other_betas"]
         direction = gradient
         if matrix:
-            change = (gradient - state["last_grad"]).mul_(group["gamma"] * beta1 / (1 - beta1))
+            if "last_grad" not in state:
+                state["last_grad"] = torch.zeros_like(parameter)
+            change = (gradient - state["last_grad"]).mul_(group["gamma"] * betas[0] / (1 - betas[0]))
             direction = change.add_(gradient)
             direction.div_(direction.norm().clamp(min=1.0))
             state["last_grad"].copy_(gradient)
-        exp_avg = state["exp_avg"].lerp_(direction, 1 - beta1)
-        exp_avg_sq = state["exp_avg_sq"].mul_(beta2).addcmul_(direction, direction, value=1 - beta2)
-        divisor = exp_avg_sq.sqrt().div_(math.sqrt(1 - beta2 ** state["step"])).add_(group["eps"])
-        parameter.mul_(1 - group["lr"] * group["weight_decay"])
-        parameter.add_(exp_avg.div(divisor).div_(1 - beta1 ** state["step"]), alpha=-group["lr"])
+        exp_avg, divisor = adam_moments(state, direction, betas, group["eps"])
+        decay(parameter, group)
+        parameter.add_(exp_avg.div(divisor).div_(1 - betas[0] ** state["step"]), alpha=-group["lr"])
 
 
 def build(groups: list[dict[str, Any]], lr: float, h: MarsHyperparameters) -> Optimizer:

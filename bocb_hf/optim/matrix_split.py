@@ -2,36 +2,25 @@
 
 from __future__ import annotations
 
-import math
-from abc import ABC, abstractmethod
-from collections.abc import Callable
+from abc import abstractmethod
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
+
+from bocb_hf.optim.parameterwise import ParameterwiseOptimizer, adam_moments, decay
 
 
-class MatrixSplitOptimizer(Optimizer, ABC):
+class MatrixSplitOptimizer(ParameterwiseOptimizer):
     """Base of optimizers that take their step from ``_matrix`` in groups with ``matrix``, and from AdamW in the others.
 
     Weight decay is decoupled. Groups hold ``lr``, ``weight_decay``, ``matrix``, and for AdamW ``betas`` and ``eps``.
     """
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """Takes one step."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is None:
-                    continue
-                update = (self._matrix if group["matrix"] else self._adam)(parameter, parameter.grad, group)
-                parameter.mul_(1 - group["lr"] * group["weight_decay"]).add_(update, alpha=-group["lr"])
-        return loss
+    def _update(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+        update = (self._matrix if group["matrix"] else self._adam)(parameter, gradient, group)
+        decay(parameter, group)
+        parameter.add_(update, alpha=-group["lr"])
 
     @abstractmethod
     def _matrix(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> Tensor:
@@ -46,13 +35,6 @@ class MatrixSplitOptimizer(Optimizer, ABC):
         return (gradient.lerp(buffer, momentum) if group["nesterov"] else buffer).flatten(1)
 
     def _adam(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> Tensor:
-        state, (beta1, beta2) = self.state[parameter], group["betas"]
-        if not state:
-            state["step"] = 0
-            state["exp_avg"] = torch.zeros_like(parameter)
-            state["exp_avg_sq"] = torch.zeros_like(parameter)
-        state["step"] += 1
-        exp_avg = state["exp_avg"].lerp_(gradient, 1 - beta1)
-        exp_avg_sq = state["exp_avg_sq"].mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-        divisor = exp_avg_sq.sqrt().div_(math.sqrt(1 - beta2 ** state["step"])).add_(group["eps"])
-        return exp_avg.div(divisor).div_(1 - beta1 ** state["step"])
+        state = self._adam_state(parameter)
+        exp_avg, divisor = adam_moments(state, gradient, group["betas"], group["eps"])
+        return exp_avg.div(divisor).div_(1 - group["betas"][0] ** state["step"])

@@ -13,7 +13,6 @@ as the three sums over rows that it stands for, and both views need the same thr
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -21,6 +20,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from bocb_hf.optim.hyperparameters import AdampHyperparameters, SgdpHyperparameters
+from bocb_hf.optim.parameterwise import ParameterwiseOptimizer, adam_moments, decay
 
 
 def radial_part(weight: Tensor, gradient: Tensor, step: Tensor, delta: float, eps: float) -> Tensor | None:
@@ -49,7 +49,7 @@ def radial_part(weight: Tensor, gradient: Tensor, step: Tensor, delta: float, ep
     return None
 
 
-class SGDP(Optimizer):
+class SGDP(ParameterwiseOptimizer):
     """SGDP.
 
     Args:
@@ -86,33 +86,21 @@ class SGDP(Optimizer):
         super().__init__(params, defaults)
         self.in_buffer = in_buffer
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """Takes one step."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            lr, momentum = group["lr"], group["momentum"]
-            for p in group["params"]:
-                if p.grad is None:
-                    continue
-                state, ratio = self.state[p], 1.0
-                if not state:
-                    state["momentum"] = torch.zeros_like(p)
-                step = state["momentum"].mul_(momentum).add_(p.grad)
-                radial = radial_part(p, p.grad, step, group["delta"], group["eps"])
-                if radial is not None:
-                    step = step.sub_(radial) if self.in_buffer else step - radial
-                    ratio = group["wd_ratio"]
-                if group["weight_decay"] != 0:
-                    p.mul_(1 - lr * group["weight_decay"] * ratio / (1 - momentum))
-                p.add_(step, alpha=-lr)
-        return loss
+    def _update(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+        state, ratio, lr, momentum = self.state[parameter], 1.0, group["lr"], group["momentum"]
+        if not state:
+            state["momentum"] = torch.zeros_like(parameter)
+        step = state["momentum"].mul_(momentum).add_(gradient)
+        radial = radial_part(parameter, gradient, step, group["delta"], group["eps"])
+        if radial is not None:
+            step = step.sub_(radial) if self.in_buffer else step - radial
+            ratio = group["wd_ratio"]
+        if group["weight_decay"] != 0:
+            parameter.mul_(1 - lr * group["weight_decay"] * ratio / (1 - momentum))
+        parameter.add_(step, alpha=-lr)
 
 
-class AdamP(Optimizer):
+class AdamP(ParameterwiseOptimizer):
     """AdamP.
 
     Args:
@@ -145,36 +133,16 @@ class AdamP(Optimizer):
         }
         super().__init__(params, defaults)
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """Takes one step."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            lr, (beta1, beta2), eps = group["lr"], group["betas"], group["eps"]
-            for p in group["params"]:
-                if p.grad is None:
-                    continue
-                state, ratio = self.state[p], 1.0
-                if not state:
-                    state["step"] = 0
-                    state["exp_avg"] = torch.zeros_like(p)
-                    state["exp_avg_sq"] = torch.zeros_like(p)
-                state["step"] += 1
-                exp_avg = state["exp_avg"].lerp_(p.grad, 1 - beta1)
-                exp_avg_sq = state["exp_avg_sq"].mul_(beta2).addcmul_(p.grad, p.grad, value=1 - beta2)
-                divisor = exp_avg_sq.sqrt().div_(math.sqrt(1 - beta2 ** state["step"])).add_(eps)
-                step = torch.div(exp_avg, divisor, out=divisor)
-                radial = radial_part(p, p.grad, step, group["delta"], eps)
-                if radial is not None:
-                    step.sub_(radial)
-                    ratio = group["wd_ratio"]
-                if group["weight_decay"] != 0:
-                    p.mul_(1 - lr * group["weight_decay"] * ratio)
-                p.add_(step, alpha=-lr / (1 - beta1 ** state["step"]))
-        return loss
+    def _update(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+        state, ratio = self._adam_state(parameter), 1.0
+        exp_avg, divisor = adam_moments(state, gradient, group["betas"], group["eps"])
+        step = torch.div(exp_avg, divisor, out=divisor)
+        radial = radial_part(parameter, gradient, step, group["delta"], group["eps"])
+        if radial is not None:
+            step.sub_(radial)
+            ratio = group["wd_ratio"]
+        decay(parameter, group, ratio)
+        parameter.add_(step, alpha=-group["lr"] / (1 - group["betas"][0] ** state["step"]))
 
 
 def sgdp(groups: list[dict[str, Any]], lr: float, h: SgdpHyperparameters) -> Optimizer:

@@ -17,7 +17,6 @@ code for DeiT, lmo(m) is
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -26,12 +25,13 @@ from torch.optim import Optimizer
 
 from bocb_hf.optim.hyperparameters import ScionHyperparameters
 from bocb_hf.optim.newton_schulz import orthogonalise
+from bocb_hf.optim.parameterwise import ParameterwiseOptimizer, decay
 
 HEAD_RADIUS = 20.0  # ratio to the radius of hidden matrices; the authors' recipe for DeiT has 25 and 500
 EPS = 1e-8  # the number that is added to root mean squares
 
 
-class Scion(Optimizer):
+class Scion(ParameterwiseOptimizer):
     """Scion.
 
     Args:
@@ -55,25 +55,14 @@ class Scion(Optimizer):
         }
         super().__init__(params, defaults)
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """Takes one step."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is None:
-                    continue
-                state = self.state[parameter]
-                if not state:
-                    state["momentum_buffer"] = torch.zeros_like(parameter)
-                momentum = state["momentum_buffer"].lerp_(parameter.grad, 1 - group["momentum"])
-                update = oracle(momentum, group["matrix"], group["ns_steps"])
-                parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                parameter.add_(update.to(parameter.dtype), alpha=-group["lr"] * group["radius"])
-        return loss
+    def _update(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+        state = self.state[parameter]
+        if not state:
+            state["momentum_buffer"] = torch.zeros_like(parameter)
+        momentum = state["momentum_buffer"].lerp_(gradient, 1 - group["momentum"])
+        update = oracle(momentum, group["matrix"], group["ns_steps"])
+        decay(parameter, group)
+        parameter.add_(update.to(parameter.dtype), alpha=-group["lr"] * group["radius"])
 
 
 def oracle(momentum: Tensor, hidden: bool, ns_steps: int) -> Tensor:

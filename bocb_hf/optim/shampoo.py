@@ -12,7 +12,6 @@ only, as the paper does for long axes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -20,9 +19,10 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from bocb_hf.optim.hyperparameters import ShampooHyperparameters
+from bocb_hf.optim.parameterwise import ParameterwiseOptimizer, decay
 
 
-class Shampoo(Optimizer):
+class Shampoo(ParameterwiseOptimizer):
     """Shampoo.
 
     Args:
@@ -40,19 +40,6 @@ class Shampoo(Optimizer):
     ) -> None:
         defaults = {"lr": lr, "eps": eps, "interval": interval, "max_dim": max_dim, "weight_decay": weight_decay}
         super().__init__(params, defaults)
-
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """Takes one step."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    self._update(parameter, parameter.grad, group)
-        return loss
 
     def _update(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
         # half precision has no decompositions, and its sums would stop growing
@@ -80,8 +67,7 @@ class Shampoo(Optimizer):
                 update = update * root.view(-1, *(1,) * (update.ndim - 1 - axis))
             else:
                 update = torch.tensordot(root, update, dims=([1], [axis])).movedim(0, axis)  # type: ignore[arg-type]
-        if group["weight_decay"] != 0:
-            parameter.mul_(1 - group["lr"] * group["weight_decay"])
+        decay(parameter, group)
         parameter.add_(update.reshape(gradient.shape).to(parameter.dtype), alpha=-group["lr"])
 
 

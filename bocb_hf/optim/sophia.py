@@ -13,16 +13,17 @@ loop computes it (``bocb_hf/engine/step.py``); this module only uses it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.optim import Optimizer
 
 from bocb_hf.optim.hyperparameters import SophiaHyperparameters, SophiaUpstreamHyperparameters
+from bocb_hf.optim.parameterwise import ParameterwiseOptimizer, decay
 
 
-class Sophia(Optimizer):
+class Sophia(ParameterwiseOptimizer):
     """Sophia-G.
 
     Args:
@@ -63,27 +64,14 @@ class Sophia(Optimizer):
                     hessian = self._state(parameter)["hessian"]
                     hessian.mul_(beta2).addcmul_(parameter.grad, parameter.grad, value=(1 - beta2) * batch_size)
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """Takes one step."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            lr = group["lr"]
-            for parameter in group["params"]:
-                if parameter.grad is None:
-                    continue
-                state = self._state(parameter)
-                exp_avg = state["exp_avg"].lerp_(parameter.grad, 1 - group["betas"][0])
-                divisor = state["hessian"].mul(group["rho"]).clamp_(min=group["eps"])
-                if group["weight_decay"] != 0:
-                    parameter.mul_(1 - lr * group["weight_decay"])
-                parameter.add_(exp_avg.div(divisor).clamp_(-1, 1), alpha=-lr)
-        return loss
+    def _update(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+        state = self._state(parameter)
+        exp_avg = state["exp_avg"].lerp_(gradient, 1 - group["betas"][0])
+        divisor = state["hessian"].mul(group["rho"]).clamp_(min=group["eps"])
+        decay(parameter, group)
+        parameter.add_(exp_avg.div(divisor).clamp_(-1, 1), alpha=-group["lr"])
 
-    def _state(self, parameter: torch.Tensor) -> dict[str, torch.Tensor]:
+    def _state(self, parameter: Tensor) -> dict[str, Tensor]:
         state = self.state[parameter]
         if not state:
             state["exp_avg"] = torch.zeros_like(parameter)

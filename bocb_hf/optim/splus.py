@@ -13,7 +13,6 @@ Everything else, convolutions too, takes the sign of its momentum, with a consta
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -21,9 +20,10 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from bocb_hf.optim.hyperparameters import SplusHyperparameters
+from bocb_hf.optim.parameterwise import ParameterwiseOptimizer
 
 
-class SPlus(Optimizer):
+class SPlus(ParameterwiseOptimizer):
     """SPlus.
 
     Args:
@@ -58,19 +58,6 @@ class SPlus(Optimizer):
             "weight_decay": weight_decay,
         }
         super().__init__(params, defaults)
-
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """Takes one step."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    self._update(parameter, parameter.grad, group)
-        return loss
 
     def _update(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
         state, max_dim = self.state[parameter], group["max_dim"]
