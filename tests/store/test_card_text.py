@@ -18,6 +18,7 @@ from huggingface_hub import ModelCard
 
 from bocb_hf.backbones import BACKBONES, OWN_ARCHITECTURES
 from bocb_hf.runs.card import CardBlock, PeerEntry, Peers, make_block, parse_card
+from bocb_hf.runs.measurements import StartingWeights
 from bocb_hf.runs.record import RunRecord, wilson_interval
 from bocb_hf.runs.retraction import make_retraction
 from bocb_hf.store.cards.text import render_card
@@ -67,6 +68,10 @@ def test_a_fine_tuned_model_names_its_base() -> None:
     assert front_matter(render("fine-tuned"))["base_model"] == "timm/resnet18.a1_in1k"
     assert "base_model" not in front_matter(render("one seed"))
     assert "| starting weights | timm/resnet18.a1_in1k |" in render("fine-tuned")
+    found = StartingWeights(taken=45, drawn=["fc.bias", "fc.weight"], unused=3)
+    told = render_card("me/x", [tuned(make_record("resnet18")).model_copy(update={"starting_weights": found})], [])
+    row = "45; drawn anew: 2, such as fc.bias; of the file, 3 have no place in this network"
+    assert f"| tensors that came from them | {row} |" in told
     mixed = [tuned(make_record("resnet18", seed=1)), make_record("resnet18", seed=2)]
     assert "base_model" not in front_matter(render_card("me/x", mixed, []))
 
