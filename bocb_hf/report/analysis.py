@@ -49,7 +49,7 @@ def analyse_records(tabulated: Tabulated, rules: str, out_dir: Path, draws: int)
     blocks: list[str] = []
     for result in tabulated.results:
         table, scores = result.table, result.scores
-        analysis = analyse(scores, draws)
+        analysis = analyse(scores, draws, marks=result.marks)
         found.append(analysis)
         sentences = analysis_text(analysis)
         losses = loss_contrast(table, scores)

@@ -20,10 +20,10 @@ from bocb_hf.report.words.tables import (
     cell_text,
     contrast_text,
     interval_text,
-    mark,
     notes,
     optimizer_label,
     seeds_text,
+    sign_of,
     span,
 )
 from bocb_hf.runs.record import RunRecord
@@ -80,7 +80,7 @@ def render_report(
         store=store,
         example=example,
         example_place=places.get((example.completed[0].role, example.completed[0].run_id)) if example else None,
-        mark=mark,
+        sign_of=sign_of,
         cell_text=cell_text,
         interval_text=interval_text,
         selection=_SELECTION,
@@ -93,6 +93,7 @@ def _section(section: Section) -> dict[str, Any]:
     runs = Counter(record.status for record in table.records)
     return {
         "table": table,
+        "marks": section.results.marks,
         "summary": {
             "backbones": len(table.backbones),
             "optimizers": len(table.optimizers),

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import pandas as pd
 from matplotlib.figure import Figure
 
+from bocb_hf.coupling.marks import Marks
 from bocb_hf.coupling.robustness import robustness
 from bocb_hf.coupling.table import Table
 from bocb_hf.coupling.trials import trial_curves
@@ -24,7 +25,7 @@ from bocb_hf.report.html import Section, render_report
 from bocb_hf.report.tables import csv_bytes, json_rows, latex_table, markdown_table
 from bocb_hf.report.tabulate import Tabulated
 from bocb_hf.report.words.ledger import ledger_text
-from bocb_hf.report.words.tables import contrast_text, notes, terminal_text
+from bocb_hf.report.words.tables import contrast_text, notes, sign_of, terminal_text
 
 
 class Outputs(NamedTuple):
@@ -65,7 +66,7 @@ def write_outputs(tabulated: Tabulated, out_dir: Path) -> Outputs:
         svg = files[f"{name}.svg"] = figure_bytes(figure, "svg")
         files[f"{name}.png"] = figure_bytes(figure, "png")
         sections.append(Section(found, svg, _tuning_figures(found.table)))
-    frame = coupling_frame([found.table for found in tabulated.results])
+    frame = coupling_frame([(found.table, found.marks) for found in tabulated.results])
     files["coupling.csv"] = csv_bytes(frame)
     files["coupling.parquet"] = frame.to_parquet(index=False)
     files["coupling.json"] = json_rows(frame)
@@ -76,10 +77,16 @@ def write_outputs(tabulated: Tabulated, out_dir: Path) -> Outputs:
     return Outputs(paths, _text(tabulated))
 
 
-def coupling_frame(tables: Sequence[Table]) -> pd.DataFrame:
-    """Makes one row for each configuration of each cell; without a completed run it has a ``status`` and no number."""
-    rows = [row for table in tables for row in table.rows]
+def coupling_frame(tables: Sequence[tuple[Table, Marks]]) -> pd.DataFrame:
+    """Makes one row for each configuration of each cell; without a completed run it has a ``status`` and no number.
+
+    Only shown configurations have a ``mark``.
+    """
+    rows = [row for table, _ in tables for row in table.rows]
     columns = {name: pd.array([value(row) for row in rows], dtype=kind) for name, (kind, value) in COLUMNS.items()}
+    signs = [sign_of(table, marks, row) or None for table, marks in tables for row in table.rows]
+    rules = [marks.rule for table, marks in tables for _ in table.rows]
+    columns |= {"mark": pd.array(signs, dtype="string"), "mark_rule": pd.array(rules, dtype="string")}
     return pd.DataFrame(columns)
 
 
@@ -101,7 +108,7 @@ def _text(tabulated: Tabulated) -> str:
     for found in tabulated.results:
         sentences = [*contrast_text(found.contrast), *notes(found.table, found.floors)]
         fairness = "\n".join(ledger_text(found.ledger))
-        blocks += [terminal_text(found.table, found.floors), fairness, "\n".join(map(wrap, sentences))]
+        blocks += [terminal_text(found.table, found.floors, found.marks), fairness, "\n".join(map(wrap, sentences))]
     if quarantined := tabulated.contents.quarantined:
         lines = [wrap(str(item)) for item in quarantined]
         blocks.append("\n".join([f"quarantined, in no table ({len(lines)}):", *lines]))
