@@ -116,9 +116,13 @@ def verdict(answer: Answer) -> list[str]:
 
 
 def _within(answer: Answer) -> str:
-    """Says whether a set keeps the bound, and by which figures."""
-    smallest = "the smallest set " if len(answer.chosen.members) > 1 else ""
-    return f"{smallest}within the bound of {answer.bound:g}"
+    """Says whether a set keeps the bound, as strongly as its interval allows: an interval may exceed what a mean keeps."""
+    smallest = "the smallest set whose" if len(answer.chosen.members) > 1 else "its"
+    if answer.interval is None:
+        return f"{smallest} expected regret keeps the bound of {answer.bound:g}, which says nothing of its uncertainty"
+    if answer.interval.high > answer.bound:
+        return f"{smallest} expected regret keeps the bound of {answer.bound:g}, but its interval does not"
+    return f"{smallest} expected regret keeps the bound of {answer.bound:g}, interval included"
 
 
 def _why_unknown(answer: Answer) -> str:

@@ -242,17 +242,17 @@ def family_test_text(test: FamilyTest) -> str:
     )
 
 
-def contrast_text(contrast: Contrast | NotAvailable) -> list[str]:
-    """Returns the primary contrast in sentences, of which the first is the result."""
+def contrast_text(contrast: Contrast | NotAvailable, name: str = "Primary contrast") -> list[str]:
+    """Returns the family contrast in sentences, of which the first is the result, under the name it has there."""
     left_out = [
         "Left out: " + "; ".join(f"{backbone_label(b)} ({reason})" for b, reason in contrast.left_out.items()) + "."
     ] * bool(contrast.left_out)
     if isinstance(contrast, NotAvailable):
-        return [f"Primary contrast: not available; {contrast.reason}.", *left_out]
+        return [f"{name}: not available; {contrast.reason}.", *left_out]
     sgd, adaptive = (", ".join(map(optimizer_label, names)) for names in (contrast.sgd, contrast.adaptive))
     interval = contrast.interval
     sentences = [
-        f"Primary contrast, SGD ({sgd}) minus adaptive ({adaptive}), CNNs minus modern backbones: "
+        f"{name}, SGD ({sgd}) minus adaptive ({adaptive}), CNNs minus modern backbones: "
         f"{signed(contrast.points.mean)} points, {interval_text(interval)}"
         + (" over seeds" if interval else "")
         + f", n = {span(contrast.runs)} per cell.",
@@ -262,6 +262,11 @@ def contrast_text(contrast: Contrast | NotAvailable) -> list[str]:
     elif interval.holds(0):
         sentences.append(
             "The interval includes zero: these runs do not show that one family lives better with SGD than the other."
+        )
+    elif contrast.wide_interval is not None and contrast.wide_interval.holds(0):
+        sentences.append(
+            "The interval over seeds excludes zero, that over seeds and test images does not: with other images there "
+            "may be no difference."
         )
     else:
         better, other = ("CNNs", "modern backbones") if contrast.points.mean > 0 else ("modern backbones", "CNNs")
