@@ -76,7 +76,7 @@ def command(
     if cards:
         return _aggregate_cards(store, out, results, offline, submissions)
     # pandas, matplotlib and scipy take a second, which reading cards does not wait for
-    from bocb_hf.report.analysis import analyse_published, analyse_records, summarize_records
+    from bocb_hf.report.analysis import analyse_published, analyse_records, answer_records, summarize_records
     from bocb_hf.report.outputs import write_outputs
     from bocb_hf.report.tabulate import Wanted, tabulate
     from bocb_hf.results.counted import read_counted
@@ -91,7 +91,8 @@ def command(
             tabulated = tabulate(read_counted(store, results, submissions=submissions, offline=offline), wanted)
             outputs = write_outputs(tabulated, out)
             found = analyse_records(tabulated, rules, out)
-            text = f"{outputs.text}\n\n{found.text}" if full else summarize_records(tabulated)
+            whole = (answer_records(tabulated), outputs.text, found.text)
+            text = "\n\n".join(whole) if full else summarize_records(tabulated)
             paths = [*outputs.paths, *found.paths]
     print(text)
     if full:

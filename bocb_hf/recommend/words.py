@@ -116,13 +116,15 @@ def verdict(answer: Answer) -> list[str]:
 
 
 def _within(answer: Answer) -> str:
-    """Says whether a set keeps the bound, as strongly as its interval allows: an interval may exceed what a mean keeps."""
-    smallest = "the smallest set whose" if len(answer.chosen.members) > 1 else "its"
+    """Says that a set keeps the bound, as strongly as its interval allows: that may exceed what the mean keeps."""
+    keeps = (
+        f"{'the smallest set that' if len(answer.chosen.members) > 1 else 'which'} keeps the bound of {answer.bound:g}"
+    )
     if answer.interval is None:
-        return f"{smallest} expected regret keeps the bound of {answer.bound:g}, which says nothing of its uncertainty"
+        return f"{keeps} on average; there is no interval"
     if answer.interval.high > answer.bound:
-        return f"{smallest} expected regret keeps the bound of {answer.bound:g}, but its interval does not"
-    return f"{smallest} expected regret keeps the bound of {answer.bound:g}, interval included"
+        return f"{keeps} on average, but the interval exceeds it"
+    return f"{keeps}, interval included"
 
 
 def _why_unknown(answer: Answer) -> str:

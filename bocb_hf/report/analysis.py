@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
-from bocb_hf.coupling.contrast import Contrast, NotAvailable
 from bocb_hf.coupling.contrast_variants import loss_contrast
 from bocb_hf.coupling.marks import Marks
 from bocb_hf.coupling.primary import Primary
@@ -17,10 +16,9 @@ from bocb_hf.report.findings import Findings, find, findings_plain
 from bocb_hf.report.outputs import Outputs, wrap
 from bocb_hf.report.tabulate import Tabulated
 from bocb_hf.report.words.analysis import analysis_text, variant_text
-from bocb_hf.report.words.answer import answer_text, primary_text
 from bocb_hf.report.words.comparisons import comparison_text
 from bocb_hf.report.words.study_rules import study_sections
-from bocb_hf.report.words.summary import summary_text
+from bocb_hf.report.words.summary import lead_text, summary_text
 
 
 def analyse_published(
@@ -54,8 +52,14 @@ def analyse_published(
             published_ranking() if printed else None,
         )
         blocks += [*tables, "\n".join(map(wrap, sentences))]
-    blocks.append("\n".join(map(wrap, [*_lead(found, None), *analysis_text(analysis), *_compared(found)])))
+    blocks.append("\n".join(map(wrap, [*analysis_text(analysis), *_compared(found)])))
+    blocks.insert(0, lead_text(found))
     return Outputs([_write([found], out_dir)], "\n\n".join(blocks))
+
+
+def answer_records(tabulated: Tabulated) -> str:
+    """Returns answer and primary statistic of every table of a store, which come before all else."""
+    return "\n\n".join(lead_text(result.findings, result.contrast) for result in tabulated.results)
 
 
 def summarize_records(tabulated: Tabulated) -> str:
@@ -80,7 +84,7 @@ def analyse_records(tabulated: Tabulated, rules: str, out_dir: Path) -> Outputs:
     blocks: list[str] = []
     for result in tabulated.results:
         table, scores, analysis = result.table, result.scores, result.findings.analysis
-        sentences = [*_lead(result.findings, result.contrast), *analysis_text(analysis), *_compared(result.findings)]
+        sentences = [*analysis_text(analysis), *_compared(result.findings)]
         losses = loss_contrast(table, scores)
         if losses is not None:
             sentences.append(variant_text(losses) + " Positive: SGD trains CNNs to a higher loss than adaptive ones.")
@@ -89,11 +93,6 @@ def analyse_records(tabulated: Tabulated, rules: str, out_dir: Path) -> Outputs:
             blocks += [*tables, "\n".join(map(wrap, printed))]
         blocks.append("\n".join(map(wrap, sentences)))
     return Outputs([_write([result.findings for result in tabulated.results], out_dir)], "\n\n".join(blocks))
-
-
-def _lead(found: Findings, contrast: Contrast | NotAvailable | None) -> list[str]:
-    """Returns the answer and the primary statistic, which come first."""
-    return [*answer_text(found.analysis, found.marks), primary_text(found.primary, found.analysis, contrast)]
 
 
 def _compared(found: Findings) -> list[str]:

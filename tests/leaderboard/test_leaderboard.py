@@ -308,7 +308,10 @@ def test_headlines_say_what_the_cells_hold(boards: dict[str, Board], own: Board)
             cells = [board.cells[backbone, o] for o in board.info.optimizers]
             best = next(c for c in cells if c.rank == 1)
             text = " ".join(backbone_headline(board, backbone))
-            assert f"{optimizer_label(best.optimizer)} has the highest mean: {best.mean:.2f}" in text and f"n = {best.n}" in text
+            assert (
+                f"{optimizer_label(best.optimizer)} has the highest mean: {best.mean:.2f}" in text
+                and f"n = {best.n}" in text
+            )
             assert ("Noise is unknown" in text) == all(c.candidate is None for c in cells)
             lost = [optimizer_label(c.optimizer) for c in cells if c.diverged]
             assert all(name in text.partition("Diverged in some run:")[2] for name in lost)

@@ -91,7 +91,7 @@ def time_figure(times: Times, dataset: str = "") -> Figure:
     lines = [
         _Line(o.optimizer, x, o.share, middle, float(o.low[middle]), float(o.high[middle])) for o in times.optimizers
     ]
-    figure, axes = _draw(lines, "default")
+    figure, axes = _draw(lines)
     axes.set_xscale("log")
     axes.set_xlim(x[0], x[-1])
     axes.set_xticks(x, [f"{f:g}" for f in FACTORS])
@@ -120,9 +120,7 @@ def _draw(lines: Sequence[_Line]) -> tuple[Figure, Axes]:
     patterns = dashes([line.optimizer for line in named])
     for line in lines:
         if line not in named:
-            axes.plot(
-                line.x, line.y, color=FAINT, linewidth=0.6, drawstyle="steps-post" if step == "post" else "default"
-            )
+            axes.plot(line.x, line.y, color=FAINT, linewidth=0.6, drawstyle="steps-post")
     for i, line in enumerate(named):
         colour = COLOURS[category(line.optimizer)]
         # lines that lie on each other stay visible, and so do their bars

@@ -42,10 +42,7 @@ def summary_text(
         quarantined: Number of files that are in no table.
         lines: Largest number of lines; at least 20.
     """
-    scores = found.analysis.scores
-    head = [*_wrap(_title(scores)), ""]
-    for sentence in (*answer_text(found.analysis, found.marks), primary_text(found.primary, found.analysis, contrast)):
-        head += _item(sentence)
+    head = lead_text(found, contrast).splitlines()
     tail: list[str] = []
     for other in further[:FURTHER]:
         tail += ["", *_wrap(_title(other.analysis.scores))[:2]]
@@ -61,6 +58,18 @@ def summary_text(
     return "\n".join(text[:lines])
 
 
+def lead_text(found: Findings, contrast: Contrast | NotAvailable | None = None) -> str:
+    """Returns what a table is, its answer and its primary statistic, as lines.
+
+    Args:
+        found: Findings of the table.
+        contrast: Family contrast of records; None for a table that was published as scores.
+    """
+    sentences = [*answer_text(found.analysis, found.marks), primary_text(found.primary, found.analysis, contrast)]
+    lines = [*_wrap(_title(found.analysis.scores)), "", *(line for sentence in sentences for line in _item(sentence))]
+    return "\n".join(lines)
+
+
 def _title(scores: ScoreTable) -> str:
     place = ", ".join(filter(None, (scores.dataset, scores.setting and f"setting {scores.setting}")))
     start = f", from {scores.start}" if scores.start else ""
@@ -68,7 +77,7 @@ def _title(scores: ScoreTable) -> str:
     return (
         f"{one_line(place, 200)}{start}: {len(scores.backbones)} backbone(s) × {len(scores.optimizers)} optimizer(s), "
         f"{cells} of {scores.ranked.size} cells with a mean, n = {span(int(n) for n in scores.n[scores.ranked])}, test "
-        f"{scores.metric}, data revision {one_line(scores.revision, 12) or 'unknown'}"
+        f"{scores.metric}, data revision {one_line(scores.revision, 20) or 'unknown'}"
     )
 
 
@@ -129,7 +138,8 @@ def _optimizers(found: Findings) -> list[str]:
     text = [
         "  ".join(c.rjust(w) if i else c.ljust(w) for i, (c, w) in enumerate(zip(r, widths, strict=True))) for r in rows
     ]
-    return [*_wrap(found.marks.sign_rule + ". Means without intervals: the table in report.html has them."), *text]
+    rule = found.marks.sign_rule + (". Distances of means, in points: --full prints intervals." if hsu else ".")
+    return [*_wrap(rule), *text]
 
 
 def _notes(found: Findings, table: Table | None, floors: Sequence[Floor]) -> list[str]:
