@@ -142,8 +142,6 @@ def test_the_bounds_of_the_answer_are_those_of_hsu(found: Findings) -> None:
     label = OPTIMIZERS.get(scores.optimizers[safest]).short
     safe = answer_text(found.analysis, found.marks)[2]
     assert re.search(rf"on: {label} \d of 4 \(at most {worst[safest]:.1f} points below it", safe)
-        answer_text(found.analysis, found.marks)[2],
-    )
 
 
 def test_without_noise_the_answer_says_so(paper: Findings) -> None:
@@ -209,10 +207,8 @@ def test_a_plan_leads_only_the_tables_of_its_setting() -> None:
 
 
 def test_each_statistic_can_lead(found: Findings) -> None:
-    for statistic, words in (
-        ("cost", "Cost of coupling, G"),
-        ("interaction", "Shares of variance"),
-        ("contrast", "C ="),
-    ):
-        text = primary_text(Primary(statistic, "named here"), found.analysis, None)  # pyright: ignore[reportArgumentType]
+    said = {"cost": "Cost of coupling, G", "interaction": "Shares of variance", "contrast": "C ="}
+    assert set(said) == set(STATISTICS)
+    for statistic in STATISTICS:
+        text = primary_text(Primary(statistic, "named here"), found.analysis, None)
         assert text.startswith("Primary statistic (named here): ") and said[statistic] in text
