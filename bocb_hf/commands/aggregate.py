@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -10,7 +9,7 @@ import click
 from bocb_hf.commands import options
 from bocb_hf.commands.command import command as declare
 from bocb_hf.commands.completion import rows
-from bocb_hf.coupling.primary import STATISTICS, Primary, PrimaryStatistic
+from bocb_hf.coupling.primary import STATISTICS, PrimaryStatistic
 from bocb_hf.errors import InputError
 
 _DETAILS = """\
@@ -78,10 +77,11 @@ def command(
     # pandas, matplotlib and scipy take a second, which reading cards does not wait for
     from bocb_hf.report.analysis import analyse_published, analyse_records, answer_records, summarize_records
     from bocb_hf.report.outputs import write_outputs
+    from bocb_hf.report.primaries import find_primaries
     from bocb_hf.report.tabulate import Wanted, tabulate
     from bocb_hf.results.counted import read_counted
 
-    primaries = _primaries(plan, primary)
+    primaries = find_primaries(plan, primary)
     with options.naming("--out"):
         if source.kind == "paper":
             found = analyse_published(source.table, rules, out, draws, full, primaries.get(None))
@@ -101,31 +101,6 @@ def command(
         begin = next((path.name for path in paths if path.name == "report.html"), "analysis.json")
         print(f"\nwrote {len(paths)} files to {out}, begin with {begin}; --full prints all of it here")
     return 0
-
-
-def _primaries(plan: str | None, primary: PrimaryStatistic | None) -> Mapping[str | None, Primary]:
-    """Returns the primary statistic by setting; what a plan named before its runs is not changed afterwards.
-
-    Raises:
-        InputError: There is no such plan, it names no primary statistic, or another one than ``--primary``.
-    """
-    if plan is None:
-        return {} if primary is None else {None: Primary(primary, "named on the command line")}
-    from bocb_hf.resources import find_config
-    from bocb_hf.runs.load_config import load_run_config
-    from bocb_hf.sweep.plan import load_plan
-
-    loaded = load_plan(find_config(plan, "recipes/sweeps"))
-    if loaded.primary is None:
-        raise InputError(
-            f"--plan: {loaded.name} names no primary statistic; add `primary: {primary or 'contrast'}` to the plan of "
-            "runs that are still to come, or use --primary, which the report then says"
-        )
-    if primary not in (None, loaded.primary):
-        raise InputError(f"--primary: the plan {loaded.name} named {loaded.primary!r} before its runs; leave it out")
-    names = [f"backbone.name={loaded.backbones[0]}", f"optimizer.name={loaded.optimizers[0]}"]
-    setting = load_run_config(find_config(loaded.config, "recipes/configs"), [*names, *loaded.overrides]).setting
-    return {setting: Primary(loaded.primary, f"named by the plan {loaded.name}")}
 
 
 def _aggregate_cards(store: str, out: Path, results: str | None, offline: bool, submissions: bool) -> int:

@@ -141,7 +141,7 @@ def test_the_bounds_of_the_answer_are_those_of_hsu(found: Findings) -> None:
     safest = min((o for o in range(4) if scores.optimizers[o] != "lamb"), key=lambda o: worst[o])
     label = OPTIMIZERS.get(scores.optimizers[safest]).short
     safe = answer_text(found.analysis, found.marks)[2]
-    assert re.search(rf"on: {label} \d of 4 \(at most {worst[safest]:.1f} points below it", safe)
+    assert re.search(rf": {label} \d of 4 \(at most {worst[safest]:.1f} points below it", safe)
 
 
 def test_without_noise_the_answer_says_so(paper: Findings) -> None:

@@ -116,11 +116,11 @@ def _safe(analysis: Analysis, found: ScaleAnalysis, marks: Marks) -> str:
         name = optimizer_label(scores.optimizers[o])
         listed.append(f"{name} {count} ({'at most' if found.best is not None else 'at worst'} {where})")
     how = (
-        "not told apart from the best (Hsu, 95 % for each backbone) on"
+        "with the backbones where it is not told apart from the best (Hsu, 95 % for each backbone)"
         if found.best is not None
-        else f"by the means alone ({_n(scores)}), best on"
+        else f"with the backbones where its mean is highest ({_n(scores)}, by the means alone)"
     )
-    text = f"Safest, {how}: {', '.join(listed)} backbones" if listed else "No optimizer is without a failed cell"
+    text = f"Safest optimizers, {how}: {', '.join(listed)}" if listed else "No optimizer is without a failed cell"
     lost = sorted((o for o in range(len(scores.optimizers)) if bad[:, o].any()), key=lambda o: -int(bad[:, o].sum()))
     if lost:
         text += f". Failed or diverged somewhere: {_lost(scores, bad, lost)}"
