@@ -131,7 +131,8 @@ def render_readme(figures: PlanFigures) -> str:
     )
     last = (
         f"With `--full` it prints the whole analysis. {' '.join(figures.contrast)} {figures.below_floor} of the "
-        f"{len(figures.cells)} cells lie below logistic regression on pixels. Points between the best and the worst optimizer: {spread}."
+        f"{len(figures.cells)} cells lie below logistic regression on pixels. Points between the best and the worst "
+        f"optimizer: {spread}."
     )
     table = "\n".join(figures.table)
     return f"{fill(first)}\n\n```text\n{table}\n```\n\n{fill(last)}"

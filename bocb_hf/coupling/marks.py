@@ -20,7 +20,7 @@ from bocb_hf.coupling.table import Table
 BEST, NEAR = "★", "☆"
 RULE = f"failed: diverged, or over {GAMMA:g} points below the backbone's median, interval included"
 HSU = f"{BEST} highest mean of the backbone, {NEAR} not told apart from its best (Hsu, 95 % for each backbone)"
-HIGHEST = f"{BEST} highest mean of the backbone; noise is unknown, so others may be as good"
+HIGHEST = f"{BEST} highest mean of the backbone; others may be as good, since noise cannot be compared here"
 
 MarkRule = Literal["hsu", "highest_mean"]
 

@@ -121,7 +121,7 @@ def times_to_target(table: Table, target: float | None = None, draws: int = 1000
         return None
     reached = {key: [_first(record, targets[key[0]]) for record in found] for key, found in runs.items()}
     cells = tuple(_cell_time(key, times) for key, times in reached.items())
-    fastest = {b: min((c.steps or inf for c in cells if c.backbone == b), default=inf) for b in targets}
+    fastest = {b: _fastest([c for c in cells if c.backbone == b], reached) for b in targets}
     ratios = {key: [_ratio(steps, fastest[key[0]]) for steps, _ in times] for key, times in reached.items()}
     families = {row.cell.backbone: row.family for row in table.rows}
     optimizers, varied = _optimizers(table, targets, ratios, families, draws, seed)
@@ -146,8 +146,16 @@ def _first(record: RunRecord, target: float) -> tuple[float, float]:
     return float(step), step * record.cost.train_seconds / max(record.stopped_step or record.total_steps, 1)
 
 
+def _fastest(cells: list[CellTime], reached: Mapping[tuple[str, str], list[tuple[float, float]]]) -> float:
+    """Steps of a backbone's fastest optimizer by its median run, or of the fastest run where no median gets there."""
+    medians = [cell.steps for cell in cells if cell.steps is not None]
+    single = [steps for cell in cells for steps, _ in reached[cell.backbone, cell.optimizer]]
+    return min(medians or single, default=inf)
+
+
 def _ratio(steps: float, fastest: float) -> float:
-    return steps / fastest if isfinite(steps) and isfinite(fastest) and fastest > 0 else inf if steps > 0 else 1.0
+    """Times the steps of the fastest; a score that is there before the first step counts as one step."""
+    return max(steps, 1.0) / max(fastest, 1.0) if isfinite(steps) else inf
 
 
 def _cell_time(key: tuple[str, str], times: list[tuple[float, float]]) -> CellTime:

@@ -113,3 +113,15 @@ def test_the_default_target_is_what_the_median_optimizer_ends_with() -> None:
     assert found is not None and not found.stated
     assert found.targets == {"tiny_resnet": (77 + 82) / 2, "tiny_vit": 60.0}  # diverged runs end with nothing
     assert times_to_target(build_tables([make_record()])[0]) is None
+
+
+def test_a_run_that_gets_there_counts_where_no_median_does() -> None:
+    runs = [
+        curved("tiny_vit", "adamw", [10, 20, 30, 50, 60]),
+        curved("tiny_vit", "adamw", [10, 20, 30, 50, 62], seed=2),
+    ]
+    found = times_to_target(build_tables(runs)[0])
+    assert found is not None and found.targets == {"tiny_vit": 61.0}
+    (cell,), (optimizer,) = found.cells, found.optimizers
+    assert (cell.reached, cell.steps) == (optimizer.reached, None) == (1, None)
+    assert optimizer.share.tolist() == [0.5] * len(FACTORS)
