@@ -27,7 +27,7 @@ prints the answer in at most 40 lines; --full prints all of it.
     "--rules",
     type=options.OneOf(("default", "paper")),
     default="default",
-    help="paper: beside our analysis, the study's own rules as printed (with --full)",
+    help="paper: beside our analysis, the study's own rules as printed; implies --full",
 )
 @click.option("--full", is_flag=True, help="print tables, ledger, notes, analysis and comparisons, not only the answer")
 @click.option(
@@ -81,7 +81,9 @@ def command(
     from bocb_hf.report.tabulate import Wanted, tabulate
     from bocb_hf.results.counted import read_counted
 
-    primaries = find_primaries(plan, primary)
+    if target is not None and source.kind == "paper":
+        raise InputError("--target: published tables have no validation curves; leave it out")
+    primaries, full = find_primaries(plan, primary), full or rules == "paper"
     with options.naming("--out"):
         if source.kind == "paper":
             found = analyse_published(source.table, rules, out, draws, full, primaries.get(None))

@@ -90,7 +90,7 @@ def of_figure(scores: ScoreTable, marks: Marks) -> dict[tuple[str, str], str]:
 
 def of_frame(frame: pd.DataFrame) -> dict[tuple[str, str], str]:
     if "shown" in frame:
-        frame = frame[frame["shown"].astype(bool)]
+        frame = frame.loc[frame["shown"].astype(bool)]
     signs = ["" if pd.isna(sign) else str(sign) for sign in frame["mark"]]
     return dict(zip(zip(frame["backbone"], frame["optimizer"], strict=True), signs, strict=True))
 

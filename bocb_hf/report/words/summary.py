@@ -107,15 +107,9 @@ def _optimizers(found: Findings) -> list[str]:
     ranking = found.analysis.ranking
     ranks = ranking.mean_ranks if ranking is not None else np.full(len(scores.optimizers), np.nan)
     hsu = marks.rule == "hsu"
-    head = (
-        "optimizer",
-        f"{BEST} or {NEAR} on" if hsu else "-",
-        f"{BEST} on",
-        "mean rank",
-        "below the best: mean",
-        "worst",
-    )
-    rows = [(*head, "failed on", "of backbones")]
+    signs = (f"{BEST} or {NEAR} on", f"{BEST} on")
+    head = ("optimizer", *signs, "mean rank", "below the best: mean", "worst", "failed on", "of backbones")
+    rows: list[tuple[str, ...]] = [head]
     known = np.isfinite(means).sum(axis=0)
     gap = [float(np.nanmean(g)) if np.isfinite(g).any() else np.inf for g in gaps.T]
     for o in sorted(range(len(scores.optimizers)), key=lambda o: (-int(near[o]), gap[o])):
