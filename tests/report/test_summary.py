@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from boards import contents_of
 from builders import CNNS, MODERN, make_grid, make_record
+from matplotlib.text import Text
 from stored import mixed_records, publish
 
 from bocb_hf.backbones import BACKBONES
@@ -20,13 +21,18 @@ from bocb_hf.coupling.marks import Marks
 from bocb_hf.coupling.primary import STATISTICS, Primary
 from bocb_hf.coupling.published import published
 from bocb_hf.coupling.scores import make_scores
+from bocb_hf.coupling.statistics import Interval
+from bocb_hf.coupling.targets import FACTORS, OptimizerTime, Times
 from bocb_hf.optim import OPTIMIZERS
 from bocb_hf.report.analysis import answer_records, summarize_records
+from bocb_hf.report.figures.profiles import time_figure
 from bocb_hf.report.findings import Findings, find
 from bocb_hf.report.tabulate import Wanted, tabulate
 from bocb_hf.report.words.analysis import analysis_text
 from bocb_hf.report.words.answer import answer_text, primary_text
+from bocb_hf.report.words.comparisons import comparison_text
 from bocb_hf.report.words.summary import LINES, summary_text
+from bocb_hf.report.words.tables import optimizer_label
 from bocb_hf.runs.record import RunRecord
 from bocb_hf.store.contents import Quarantined
 from bocb_hf.store.local import LocalStore
@@ -212,3 +218,40 @@ def test_each_statistic_can_lead(found: Findings) -> None:
     for statistic in STATISTICS:
         text = primary_text(Primary(statistic, "named here"), found.analysis, None)
         assert text.startswith("Primary statistic (named here): ") and said[statistic] in text
+
+
+# --- comparisons in words
+
+
+def test_pairs_and_profiles_stand_with_interval_p_and_n(paper: Findings) -> None:
+    optimizers = paper.analysis.scores.optimizers
+    pairs, bayes, profile = comparison_text(paper.comparisons, optimizers, paper.profiles, paper.times)
+    assert "over 20 backbones" in pairs and "Holm over 190 pairs" in pairs and "20 backbones in 16 clusters" in pairs
+    assert re.search(
+        r"differ at 95 %: (.* − .* \+\d+\.\d\d, 95 % \[[\d.]+, [\d.]+\], p = [\d.e-]+, n = 20; ){5}", pairs
+    )
+    counts = [int(n) for n in re.findall(r"(\d+) (?:differ|are practically|are undecided)", bayes)]
+    assert len(counts) == 3 and sum(counts) == 190 == len(paper.comparisons.pairs)
+    assert "Adan 15 of 20 (95 % [" in profile and "for further backbones of these families" in profile
+
+
+def test_the_figure_of_times_is_readable_and_shows_the_shares(found: Findings) -> None:
+    assert found.times is None  # the records of these tests have no validation curve
+    names = tuple(OPTIMIZERS.names()[:12])
+    shares = np.linspace(0, 1, len(names))
+    optimizers = tuple(
+        OptimizerTime(o, 6, 3, Interval(18.8, 81.2), np.full(len(FACTORS), s), np.full(len(FACTORS), s / 2), np.ones(7))
+        for o, s in zip(names, shares, strict=True)
+    )
+    figure = time_figure(Times({"tiny_vit": 61.25}, True, (), optimizers, "runs", 93), "some data")
+    figure.draw_without_rendering()
+    drawn = figure.get_tightbbox()
+    assert drawn.x0 > -0.01 and drawn.x1 < figure.get_figwidth() + 0.01
+    written = " ".join(t.get_text() for t in figure.findobj(Text)).replace("\n", " ")
+    assert "61.2 % (as stated)" in written and "The 8 highest there have a name, 4 others are pale" in written
+    assert optimizer_label(names[-1]) in written and optimizer_label(names[0]) not in written
+
+
+def test_a_target_is_refused_where_nothing_has_a_curve(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["aggregate", "--source", "paper", "--target", "70"]) == 2
+    assert "--target: published tables have no validation curves" in capsys.readouterr().err
