@@ -93,7 +93,7 @@ def analyse(scores: ScoreTable, draws: int = 2000, seed: int = 0, marks: Marks |
         marks: ``Marks.of`` this table, whose best sets are those that every output shows; drawn when None.
     """
     failures = find_failures(scores)
-    shown = (Marks.of(scores) if marks is None else marks).best
+    shown = (Marks.of(scores, draws=2 * draws) if marks is None else marks).best
     shifts = image_shifts(scores, draws, seed)
 
     def attempt(scale: Scale) -> ScaleAnalysis | str:

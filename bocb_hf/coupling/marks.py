@@ -18,6 +18,7 @@ from bocb_hf.coupling.scores import ScoreTable
 from bocb_hf.coupling.table import Table
 
 BEST, NEAR = "★", "☆"
+DRAWS = 4000  # of Hsu's comparisons, twice those of a bootstrap by default
 RULE = f"failed: diverged, or over {GAMMA:g} points below the backbone's median, interval included"
 HSU = f"{BEST} highest mean of the backbone, {NEAR} not told apart from its best (Hsu, 95 % for each backbone)"
 HIGHEST = f"{BEST} highest mean of the backbone; others may be as good, since noise cannot be compared here"
@@ -46,18 +47,19 @@ class Marks:
     best: BestSets | None = None
 
     @classmethod
-    def of(cls, scores: ScoreTable, table: Table | None = None) -> Marks:
+    def of(cls, scores: ScoreTable, table: Table | None = None, draws: int = DRAWS) -> Marks:
         """Returns signs, the flags of the default failure rule, and the intervals of the records where there are any.
 
         Args:
             scores: The table as scores.
             table: The same table as records; None for a table that was published as scores.
+            draws: Simulated draws of the best sets.
         """
         halves = np.full(scores.means.shape, np.nan)
         if table is not None:
             rows = [table.column(b) for b in table.backbones]
             halves = np.array([[row.interval.half_width if row.interval else np.nan for row in c] for c in rows])
-        best = best_sets(scores)
+        best = best_sets(scores, draws=draws)
         rule = "highest_mean" if best is None else "hsu"
         return cls(halves, mark_best(scores, best), rule, find_failures(scores).failed, RULE, best)
 

@@ -71,7 +71,7 @@ def to_parquet(rows: Iterable[_Row]) -> bytes:
 def _own(contents: StoreContents, draws: int) -> Iterator[_Row]:
     for table in build_tables(contents.records):
         scores = scores_of(table, contents.uri)
-        marks = Marks.of(scores, table)
+        marks = Marks.of(scores, table, 2 * draws)
         analysis = analyse(scores, draws, marks=marks)
         name = table_slug(table)
         yield _table_row(name, _own_info(name, table, scores, analysis, contents))
@@ -100,7 +100,7 @@ def score_rows(name: str, title: str, origin: str, scores: ScoreTable, draws: in
         scores: The table.
         draws: Bootstrap draws of its analysis.
     """
-    marks = Marks.of(scores)
+    marks = Marks.of(scores, draws=2 * draws)
     analysis = analyse(scores, draws, marks=marks)
     yield _table_row(name, _info(name, title, "published", origin, scores, analysis, "test"))
     yield from _cells(name, scores, marks, analysis, {})

@@ -38,7 +38,7 @@ def analyse_published(
         InputError: There is no such table, or the folder cannot be written.
     """
     scores = published(cast(Published, name))
-    found = find(scores, Marks.of(scores), draws=draws, primary=primary)
+    found = find(scores, Marks.of(scores, draws=2 * draws), draws=draws, primary=primary)
     analysis = found.analysis
     if not full:
         return Outputs([_write([found], out_dir)], summary_text(found))

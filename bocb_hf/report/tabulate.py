@@ -104,7 +104,7 @@ def _results(table: Table, contents: StoreContents, wanted: Wanted) -> TableResu
     return TableResults(
         table=table,
         scores=scores,
-        marks=Marks.of(scores, table),
+        marks=Marks.of(scores, table, 2 * wanted.draws),
         ledger=ledger(table),
         floors=floors(table, contents.floors),
         contrast=family_contrast(table),

@@ -146,7 +146,7 @@ def test_all_outputs_of_records_mark_the_same_cells(name: str, tmp_path: Path, m
         "report": of_report(found, outputs["report.html"].read_text()),
     }
     path = tmp_path / "board.parquet"
-    path.write_bytes(leaderboard_parquet(contents, 100))
+    path.write_bytes(leaderboard_parquet(contents))
     board = next(iter(LeaderboardFile(path).boards.values()))
     read |= {"page": of_page(board), "page's figure": of_figure(board.scores, board.marks)}
     read |= dict(zip(("page's csv", "page's latex"), of_exports(board, scores), strict=True))
