@@ -21,7 +21,7 @@ install: $(VENV)/.installed  ## set up the virtual environment
 
 demo: $(VENV)/.installed  ## train the demo grid (about 10 minutes; continues where it stopped) and print its table
 	$(BIN)/bocb sweep demo --store $(DEMO)/store runtime.state_dir=$(DEMO)/state runtime.tracker=none
-	$(BIN)/bocb aggregate --store $(DEMO)/store --out $(DEMO)/report
+	$(BIN)/bocb aggregate --store $(DEMO)/store --out $(DEMO)/report --plan demo
 	$(BIN)/python -m bocb_hf.sweep.figures demo --store $(DEMO)/store
 
 test: check  ## set up and run the gate

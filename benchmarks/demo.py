@@ -22,11 +22,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bocb_hf.coupling.contrast import family_contrast
-from bocb_hf.coupling.table import build_tables, floors
+from bocb_hf.coupling.table import floors
 from bocb_hf.errors import InputError
 from bocb_hf.leaderboard import DEMO
 from bocb_hf.leaderboard.write import leaderboard_parquet
-from bocb_hf.report.words.tables import backbone_label, contrast_text, terminal_text
+from bocb_hf.report.analysis import summarize_records
+from bocb_hf.report.primaries import find_primaries
+from bocb_hf.report.tabulate import Wanted, tabulate
+from bocb_hf.report.words.tables import backbone_label, contrast_text
 from bocb_hf.results.counted import read_counted
 from bocb_hf.runs.record import RunRecord
 from bocb_hf.store import open_store
@@ -48,7 +51,8 @@ def collect(store: str) -> PlanFigures:
         InputError: Something of the demo is missing, or its runs do not belong together.
     """
     plan, contents = load_plan(PLAN), read_counted(store)
-    tables = build_tables(contents.records)
+    tabulated = tabulate(contents, Wanted(primaries=find_primaries(plan.name)))
+    tables = [result.table for result in tabulated.results]
     finals = finals_of(PLAN, open_store(store))
     wanted = len(plan.backbones) * len(plan.optimizers) * len(plan.final_seeds)
     if len(tables) != 1 or len(finals) != wanted:
@@ -78,7 +82,7 @@ def collect(store: str) -> PlanFigures:
         versions={name: place.libraries[name] for name in VERSIONS if name in place.libraries},
         runs=dict(sorted(Counter(f"{record.role} {record.status}" for record in runs).items())),
         extensions=trials - len(shown) * plan.tuning.points,
-        table=terminal_text(table, below).splitlines(),
+        table=summarize_records(tabulated).splitlines(),
         contrast=contrast_text(family_contrast(table)),
         below_floor=sum(row.mean is not None and row.mean < pixels.top1 for row in shown),
         spread={b: round(max(scores) - min(scores), 1) for b, scores in ranked.items()},
@@ -126,8 +130,9 @@ def render_readme(figures: PlanFigures) -> str:
         "Configuration hashes are in `coupling.csv`."
     )
     last = (
-        f"{' '.join(figures.contrast)} {figures.below_floor} of the {len(figures.cells)} cells lie below logistic "
-        f"regression on pixels. Points between the best and the worst optimizer: {spread}."
+        f"With `--full` it prints the whole analysis. {' '.join(figures.contrast)} {figures.below_floor} of the "
+        f"{len(figures.cells)} cells lie below logistic regression on pixels. Points between the best and the worst "
+        f"optimizer: {spread}."
     )
     table = "\n".join(figures.table)
     return f"{fill(first)}\n\n```text\n{table}\n```\n\n{fill(last)}"

@@ -8,10 +8,13 @@ import click
 
 from bocb_hf.commands import options
 from bocb_hf.commands.command import command as declare
+from bocb_hf.commands.completion import rows
+from bocb_hf.coupling.primary import STATISTICS, PrimaryStatistic
 from bocb_hf.errors import InputError
 
 _DETAILS = """\
-Writes the coupling table as CSV, Parquet, JSON, Markdown and LaTeX, its heat map, analysis.json and report.html.
+Writes the coupling table as CSV, Parquet, JSON, Markdown and LaTeX, its heat map, analysis.json and report.html, and
+prints the answer in at most 40 lines; --full prints all of it.
 --cards, --results, --submissions and --offline are for a store on the Hub.
 """
 
@@ -24,7 +27,25 @@ Writes the coupling table as CSV, Parquet, JSON, Markdown and LaTeX, its heat ma
     "--rules",
     type=options.OneOf(("default", "paper")),
     default="default",
-    help="paper: beside our analysis, the study's own rules as printed",
+    help="paper: beside our analysis, the study's own rules as printed; implies --full",
+)
+@click.option("--full", is_flag=True, help="print tables, ledger, notes, analysis and comparisons, not only the answer")
+@click.option(
+    "--plan",
+    metavar="PLAN",
+    shell_complete=rows("sweeps", files=True),
+    help="the plan of the runs, a file or a shipped one, whose primary statistic the report leads with",
+)
+@click.option(
+    "--primary",
+    type=options.OneOf(STATISTICS),
+    help="the statistic to lead with, where no plan names one",
+)
+@click.option(
+    "--target",
+    type=click.FloatRange(0, 100),
+    metavar="POINTS",
+    help="validation top-1 of the time to target (default: for each backbone what the median optimizer ends with)",
 )
 @options.draws()
 @options.offline()
@@ -36,6 +57,10 @@ def command(
     out: Path,
     source: options.Source,
     rules: str,
+    full: bool,
+    plan: str | None,
+    primary: PrimaryStatistic | None,
+    target: float | None,
     draws: int,
     offline: bool,
     cards: bool,
@@ -50,24 +75,33 @@ def command(
     if cards:
         return _aggregate_cards(store, out, results, offline, submissions)
     # pandas, matplotlib and scipy take a second, which reading cards does not wait for
-    from bocb_hf.report.analysis import analyse_published, analyse_records
+    from bocb_hf.report.analysis import analyse_published, analyse_records, answer_records, summarize_records
     from bocb_hf.report.outputs import write_outputs
-    from bocb_hf.report.tabulate import tabulate
+    from bocb_hf.report.primaries import find_primaries
+    from bocb_hf.report.tabulate import Wanted, tabulate
     from bocb_hf.results.counted import read_counted
 
+    if target is not None and source.kind == "paper":
+        raise InputError("--target: published tables have no validation curves; leave it out")
+    primaries, full = find_primaries(plan, primary), full or rules == "paper"
     with options.naming("--out"):
         if source.kind == "paper":
-            found = analyse_published(source.table, rules, out, draws)
-            print(found.text)
-            paths = found.paths
+            found = analyse_published(source.table, rules, out, draws, full, primaries.get(None))
+            text, paths = found.text, found.paths
         else:
-            tabulated = tabulate(read_counted(store, results, submissions=submissions, offline=offline))
+            wanted = Wanted(draws, primaries, target)
+            tabulated = tabulate(read_counted(store, results, submissions=submissions, offline=offline), wanted)
             outputs = write_outputs(tabulated, out)
-            print(outputs.text)
-            found = analyse_records(tabulated, rules, out, draws)
-            print(f"\n{found.text}")
+            found = analyse_records(tabulated, rules, out)
+            whole = (answer_records(tabulated), outputs.text, found.text)
+            text = "\n\n".join(whole) if full else summarize_records(tabulated)
             paths = [*outputs.paths, *found.paths]
-    print("\nwrote " + ", ".join(str(path) for path in paths))
+    print(text)
+    if full:
+        print("\nwrote " + ", ".join(str(path) for path in paths))
+    else:
+        begin = next((path.name for path in paths if path.name == "report.html"), "analysis.json")
+        print(f"\nwrote {len(paths)} files to {out}, begin with {begin}; --full prints all of it here")
     return 0
 
 

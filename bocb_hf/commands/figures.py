@@ -12,10 +12,10 @@ from bocb_hf.commands.command import command as declare
 from bocb_hf.errors import InputError
 
 _DETAILS = """\
-The figures, as PNG and SVG, are the heat-map table, violins, interaction and critical difference; from records also
-tuning distances, expected best of k trials, Pareto fronts of time, memory and tuning, and training curves. The numbers
-beside them are scores.csv, .parquet, .json, .md and .tex (booktabs); from records also ledger.csv, distances.csv,
-trials.csv and pareto.csv. Figures are 3.3 or 6.9 inches wide, with text of at least 6 points.
+The figures, as PNG and SVG, are the heat-map table, violins, interaction, performance profiles and critical difference;
+from records also time to target, tuning distances, expected best of k trials, Pareto fronts of time, memory and tuning,
+and training curves. The numbers beside them are scores.csv, .parquet, .json, .md and .tex (booktabs); from records also
+ledger.csv, distances.csv, trials.csv and pareto.csv. Figures are 3.3 or 6.9 inches wide, their text 6 points or more.
 """
 
 

@@ -27,6 +27,8 @@ def command(store: str, to: str, draws: int) -> int:
     """
     import pyarrow.parquet as pq
 
+    from bocb_hf.coupling.marks import Marks
+    from bocb_hf.coupling.scores import scores_of
     from bocb_hf.coupling.table import build_tables
     from bocb_hf.leaderboard.write import leaderboard_parquet
     from bocb_hf.report.outputs import coupling_frame
@@ -46,9 +48,11 @@ def command(store: str, to: str, draws: int) -> int:
     contents = read_counted(store, to, submissions=True)
     if not contents.records:
         raise InputError(f"--store: {store} holds no valid record of a run, nor does a merged submission")
+    tables = build_tables(contents.records)
+    coupling = coupling_frame([(table, Marks.of(scores_of(table), table)) for table in tables])
     files = {
         RECORDS: records_parquet(contents.records, contents.places, contents.levels),
-        COUPLING: coupling_frame(build_tables(contents.records)).to_parquet(index=False),
+        COUPLING: coupling.to_parquet(index=False),
         LEADERBOARD: leaderboard_parquet(contents, draws),
     }
     date = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d")

@@ -20,6 +20,7 @@ from bocb_hf.coupling.decomposition import (
 from bocb_hf.coupling.failure import Failures, find_failures
 from bocb_hf.coupling.indices import Cost, Kappa, Residuals, cost_of_coupling, kappa, residuals
 from bocb_hf.coupling.interaction_tests import Test, Tukey, interaction_test, tukey_one_df
+from bocb_hf.coupling.marks import Marks
 from bocb_hf.coupling.population import population_bootstrap
 from bocb_hf.coupling.ranks import BestSets, Ranking, best_sets, rank_optimizers
 from bocb_hf.coupling.scores import Floats, Scale, ScoreTable
@@ -82,20 +83,23 @@ class Analysis:
     ranking: Ranking | None
 
 
-def analyse(scores: ScoreTable, draws: int = 2000, seed: int = 0) -> Analysis:
+def analyse(scores: ScoreTable, draws: int = 2000, seed: int = 0, marks: Marks | None = None) -> Analysis:
     """Computes the whole analysis of a table.
 
     Args:
         scores: The table.
         draws: Tables that each bootstrap draws; the simultaneous intervals take twice as many.
         seed: Seed of every draw; equal input gives equal output.
+        marks: ``Marks.of`` this table, whose best sets are those that every output shows; drawn when None.
     """
     failures = find_failures(scores)
+    shown = (Marks.of(scores, draws=2 * draws) if marks is None else marks).best
     shifts = image_shifts(scores, draws, seed)
 
     def attempt(scale: Scale) -> ScaleAnalysis | str:
         try:
-            return _analyse_scale(scores, scale, failures, shifts, draws, seed)
+            best = shown if scale == "points" else best_sets(scores, scale, 2 * draws, seed)
+            return _analyse_scale(scores, scale, failures, shifts, draws, seed, best)
         except InputError as error:
             return str(error)
 
@@ -110,6 +114,7 @@ def _analyse_scale(
     shifts: NDArray[np.float32] | None,
     draws: int,
     seed: int,
+    best: BestSets | None,
 ) -> ScaleAnalysis:
     # the cells below the median by γ and more, which the study's page greys, hold most of its interaction
     versions = decompose_all(scores, scale, failures.below | failures.collapsed)
@@ -142,7 +147,7 @@ def _analyse_scale(
         cost_of_coupling(scores, scale),
         bootstrap(scores, scale, draws=draws, seed=seed, shifts=shifts),
         population,
-        best_sets(scores, scale, 2 * draws, seed),
+        best,
     )
 
 

@@ -1,49 +1,97 @@
-"""The marks and intervals that stand beside the means of a table, in figures and in text alike."""
+"""The marks and intervals that stand beside the means of a table, in figures and in text alike.
+
+One rule decides ★ and ☆ in every output: where there is noise to go by, ★ is the highest mean of a backbone and ☆ each
+other cell of Hsu's best set (``ranks.best_sets``); without noise ★ is the highest mean, and nothing has a ☆.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bocb_hf.coupling.failure import GAMMA, find_failures
+from bocb_hf.coupling.ranks import BestSets, best_sets
 from bocb_hf.coupling.scores import ScoreTable
 from bocb_hf.coupling.table import Table
 
+BEST, NEAR = "★", "☆"
+DRAWS = 4000  # of Hsu's comparisons, twice those of a bootstrap by default
 RULE = f"failed: diverged, or over {GAMMA:g} points below the backbone's median, interval included"
+HSU = f"{BEST} highest mean of the backbone, {NEAR} not told apart from its best (Hsu, 95 % for each backbone)"
+HIGHEST = f"{BEST} highest mean of the backbone; others may be as good, since noise cannot be compared here"
+
+MarkRule = Literal["hsu", "highest_mean"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Marks:
     """The intervals and flags that a table shows beside its means.
 
     Attributes:
         halves: Half widths of 95 % intervals in points, shape (B, O); NaN where there is none.
-        near: Cells that may be as good as their backbone's best, shape (B, O), by ``near_rule``.
+        signs: ``★``, ``☆`` or an empty string for each cell, shape (B, O), by ``rule``.
+        rule: The rule of ``signs``: Hsu's best sets, or the highest mean alone.
         failed: Cells that a failure rule flags, shape (B, O); None flags none.
-        rule: The rule that ``failed`` follows, in words.
-        near_rule: The rule that ``near`` follows, in words.
+        failure_rule: The rule that ``failed`` follows, in words.
+        best: The best sets that ``signs`` follow; None without noise, or where they were not computed here.
     """
 
     halves: NDArray[np.float64]
-    near: NDArray[np.bool_]
+    signs: NDArray[np.str_]
+    rule: MarkRule
     failed: NDArray[np.bool_] | None = None
-    rule: str = ""
-    near_rule: str = "inside the interval of the best"
+    failure_rule: str = ""
+    best: BestSets | None = None
 
     @classmethod
-    def of(cls, scores: ScoreTable, table: Table | None = None) -> Marks:
-        """Returns the flags of the default failure rule, and the intervals of the records where there are any."""
-        blank = np.full(scores.means.shape, np.nan)
-        near = np.zeros(scores.means.shape, np.bool_)
+    def of(cls, scores: ScoreTable, table: Table | None = None, draws: int = DRAWS) -> Marks:
+        """Returns signs, the flags of the default failure rule, and the intervals of the records where there are any.
+
+        Args:
+            scores: The table as scores.
+            table: The same table as records; None for a table that was published as scores.
+            draws: Simulated draws of the best sets.
+        """
+        halves = np.full(scores.means.shape, np.nan)
         if table is not None:
             rows = [table.column(b) for b in table.backbones]
-            blank = np.array([[row.interval.half_width if row.interval else np.nan for row in c] for c in rows])
-            near = np.array([[table.near_best(row) for row in c] for c in rows])
-        return cls(blank, near, find_failures(scores).failed, RULE)
+            halves = np.array([[row.interval.half_width if row.interval else np.nan for row in c] for c in rows])
+        best = best_sets(scores, draws=draws)
+        rule = "highest_mean" if best is None else "hsu"
+        return cls(halves, mark_best(scores, best), rule, find_failures(scores).failed, RULE, best)
 
     @classmethod
     def none(cls, scores: ScoreTable) -> Marks:
-        """Returns marks without intervals and without flags."""
-        return cls(np.full(scores.means.shape, np.nan), np.zeros(scores.means.shape, np.bool_))
+        """Returns marks without intervals and without flags; ★ is the highest mean."""
+        return cls(np.full(scores.means.shape, np.nan), mark_best(scores, None), "highest_mean")
+
+    @property
+    def near(self) -> NDArray[np.bool_]:
+        """Cells with a ☆, shape (B, O)."""
+        return self.signs == NEAR
+
+    @property
+    def sign_rule(self) -> str:
+        """The rule of the signs, in words."""
+        return HSU if self.rule == "hsu" else HIGHEST
+
+
+def mark_best(scores: ScoreTable, best: BestSets | None) -> NDArray[np.str_]:
+    """Returns ★ for the highest mean of each backbone, ties included, and ☆ for the others that may be as good.
+
+    Args:
+        scores: The table; only ranked cells have a sign.
+        best: Hsu's best sets of the table; None gives no ☆, since nothing is known of the noise.
+
+    Returns:
+        ``★``, ``☆`` or an empty string, shape (B, O).
+    """
+    means = scores.means
+    known = np.isfinite(means)
+    highest = np.where(known, means, -np.inf).max(axis=1, keepdims=True)
+    top = known & (means == highest)
+    near = np.zeros(means.shape, np.bool_) if best is None else best.candidates & known & ~top
+    return np.where(top, BEST, np.where(near, NEAR, ""))

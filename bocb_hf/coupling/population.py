@@ -71,7 +71,7 @@ def population_bootstrap(
     generator = np.random.default_rng(seed)
     drawn: dict[str, list[Floats]] = {name: [] for name in wanted}
     for chunk in chunks(draws, means.size * 4):
-        rows = _resample((is_cnn, modern), generator, chunk)
+        rows = resample((is_cnn, modern), generator, chunk)
         for name, f in wanted.items():
             drawn[name].append(f(means[rows], None if noise is None else noise[rows]))
     wider = t_quantile(0.975, int(is_cnn.sum() + modern.sum()) - 2) / t_quantile(0.975, np.inf)
@@ -94,8 +94,8 @@ def _complete(scores: ScoreTable) -> ScoreTable:
     return scores.select([scores.backbones[int(i)] for i in rows], [scores.optimizers[int(i)] for i in columns])
 
 
-def _resample(groups: tuple[NDArray[np.bool_], ...], generator: np.random.Generator, draws: int) -> NDArray[np.int64]:
-    """Backbones drawn with replacement within each group, the others kept; shape (draws, B)."""
+def resample(groups: tuple[NDArray[np.bool_], ...], generator: np.random.Generator, draws: int) -> NDArray[np.int64]:
+    """Draws the backbones of each group again with replacement, the others kept; shape (draws, B)."""
     rows = np.tile(np.arange(len(groups[0])), (draws, 1))
     for group in groups:
         rows[:, group] = generator.choice(np.nonzero(group)[0], (draws, int(group.sum())))

@@ -58,17 +58,6 @@ class Table:
         """The shown rows of a backbone, in the order of ``optimizers``."""
         return [self.shown(backbone, optimizer) for optimizer in self.optimizers]
 
-    def best(self, backbone: str) -> Row | None:
-        """The ranked row with the highest mean of a backbone; the first in a tie, None when nothing is ranked."""
-        means = [(row.mean, row) for row in self.column(backbone) if row.mean is not None]
-        return max(means, key=lambda pair: pair[0])[1] if means else None
-
-    def near_best(self, row: Row) -> bool:
-        """Whether a ranked row's mean lies inside the interval of its backbone's best."""
-        best = self.best(row.cell.backbone)
-        interval = best.interval if best is not None else None
-        return row.mean is not None and interval is not None and interval.holds(row.mean)
-
     @property
     def split_label(self) -> str:
         """The split that counts as test: mostly ``test``, but ImageNet has no public labels for its own."""

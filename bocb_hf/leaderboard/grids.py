@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
+from bocb_hf.coupling.marks import BEST, NEAR
 from bocb_hf.leaderboard.columns import (
     HASH,
     SCORE,
@@ -49,7 +50,7 @@ def _cell(board: Board, cell: CellRow) -> dict[str, Any]:
         "seeds": " ".join(map(str, cell.seeds)) or None,
         "gap": gap_of(board, cell),
         "rank": cell.rank,
-        "near_best": cell.near_best,
+        "mark": cell.sign or None,
         "candidate": cell.candidate,
         "failed": cell.failed,
         "residual": cell.residual,
@@ -69,10 +70,10 @@ def _cell(board: Board, cell: CellRow) -> dict[str, Any]:
 def _verdict(row: Mapping[str, Any]) -> str:
     if row["mean"] is None:
         return ""
-    if row["rank"] == 1:
-        return "★ best" if row["low"] is not None else "★ best mean"
-    if row["candidate"] or (row["candidate"] is None and row["near_best"]):
-        return "☆ may be as good"
+    if row["mark"] == BEST:
+        return f"{BEST} best mean"
+    if row["mark"] == NEAR:
+        return f"{NEAR} may be as good"
     if row["failed"]:
         return "failed"
     return f"unknown, n = {row['n']}" if row["low"] is None else "no"

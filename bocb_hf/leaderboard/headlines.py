@@ -21,7 +21,8 @@ def table_headline(board: Board) -> list[str]:
             for b in board.info.backbones}  # fmt: skip
     order = sorted((b for b in gaps if len(gaps[b]) > 1), key=lambda b: -median(gaps[b]))
     if order:
-        text = "The choice matters most on {}: the median optimizer is {:.1f} points below the best, the worst {:.1f}."
+        text = "By the means, the choice matters most on {}: the median optimizer is {:.1f} points below the best, "
+        text += "the worst {:.1f}."
         found.append(text.format(backbone_name(board, order[0]), median(gaps[order[0]]), gaps[order[0]][-1]))
     if len(order) > 1:
         text = "It matters least on {}: {:.1f} and {:.1f}."
@@ -49,7 +50,7 @@ def backbone_headline(board: Board, backbone: str) -> list[str]:
     if not ranked:
         return ["No optimizer has a score here yet."]
     best, *others = ranked
-    found = [f"{optimizer_label(best.optimizer)} is best: {_score(vars(best))}, n = {best.n}."]
+    found = [f"{optimizer_label(best.optimizer)} has the highest mean: {_score(vars(best))}, n = {best.n}."]
     if any(c.candidate is not None for c in ranked):
         as_good = [c for c in others if c.candidate]
         what = "may be as good (Hsu, 95 %)"
@@ -78,9 +79,9 @@ def optimizer_headline(board: Board, optimizer: str) -> list[str]:
     if not gaps:
         return ["It has no score here yet."]
     worst = max(gaps, key=gaps.__getitem__)
-    text = f"Best on {sum(c.rank == 1 for c in ranked)} of {len(ranked)} backbones"
+    text = f"Highest mean on {sum(c.rank == 1 for c in ranked)} of {len(ranked)} backbones"
     if any(c.candidate is not None for c in ranked):
-        text += f", and may be on {sum(bool(c.candidate) for c in ranked)} (Hsu, 95 %)"
+        text += f", may be best on {sum(bool(c.candidate) for c in ranked)} (Hsu, 95 %)"
     text += f"; {fmean(gaps.values()):.2f} points below the best on average, {gaps[worst]:.2f} at worst"
     text += f" ({backbone_name(board, worst)})."
     lost = [c for c in cells if c.diverged]
@@ -98,6 +99,11 @@ def coupling_headline(board: Board) -> list[str]:
     if shares:
         text = f"Interaction holds {shares['interaction']:.0f} % of the variance"
         text += f", 95 % [{ends['low'][2]:.0f}, {ends['high'][2]:.0f}]" if ends else " (noise inside)"
+        rest = points["decomposition"].get("without collapse")
+        known = isinstance(rest, dict) and rest["shares"]
+        if rest is not None:
+            text += f", {rest['shares']['interaction']:.0f} %" if known else ", an unknown share"
+            text += " without failed cells"
         found.append(text + f"; backbone {shares['backbone']:.0f} %, optimizer {shares['optimizer']:.0f} %.")
     return [*found, _cost(board)]
 

@@ -12,7 +12,6 @@ from markupsafe import Markup
 from bocb_hf.leaderboard import columns as c
 from bocb_hf.leaderboard.layout import FAMILIES
 from bocb_hf.leaderboard.markup import address, join
-from bocb_hf.leaderboard.read import NEAR
 from bocb_hf.leaderboard.state import Selection, State
 from bocb_hf.optim import CATEGORIES
 from bocb_hf.report.words.tables import optimizer_label
@@ -88,11 +87,9 @@ def _heat_cell(chosen: Selection, backbone: str, optimizer: str, shade: Mapping[
         return "<td class=hid><b>·</b><i>filtered</i>"
     runs = f"n{cell.n}"
     if cell.mean is not None:
-        near = cell.near_best if cell.candidate is None else cell.candidate
-        sign = "★" if cell.rank == 1 else "☆" if near else ""
         half = f"±{(cell.high - cell.low) / 2:.1f} " if cell.low is not None and cell.high is not None else ""
         mark, said = (" x", "<s>failed</s>") if cell.failed else ("", "")  # the corner, and for those who cannot see it
-        return f'<td class="g{shade[cell.key]}{mark}"><b>{sign}{cell.mean:.1f}</b><i>{half}{runs}</i>{said}'
+        return f'<td class="g{shade[cell.key]}{mark}"><b>{cell.sign}{cell.mean:.1f}</b><i>{half}{runs}</i>{said}'
     if cell.status == "diverged":
         return f"<td class=div><b>diverged</b><i>{cell.diverged}/{cell.diverged}</i>"
     if cell.status == "partial":
@@ -105,10 +102,9 @@ def _heat_cell(chosen: Selection, backbone: str, optimizer: str, shade: Mapping[
 def legend(chosen: Selection) -> Markup:
     scale = Markup("").join(Markup('<span class="g{}"></span>').format(i) for i in range(SHADES))
     intervals = "" if chosen.board.single else "±: half of the 95 % interval over seeds. "
-    near = "" if chosen.board.single else f", ☆ {NEAR}"
     return Markup(
         "<p class=legend>0 <span class=scale aria-hidden=true>{}</span> {} points below the best optimizer of the "
-        "same backbone (square-root scale; compare within a column). {}n: completed runs. ★ best{}. "
+        "same backbone (square-root scale; compare within a column). {}n: completed runs. {}. "
         "<span class=corner>◥</span> failed: over 2 points below the median, interval included. "
         "Hatched: diverged. Dashed: not run. Click a cell for its runs.</p>"
-    ).format(scale, f"{_shades(chosen)[1]:.0f}", intervals, near)
+    ).format(scale, f"{_shades(chosen)[1]:.0f}", intervals, chosen.board.marks.sign_rule)

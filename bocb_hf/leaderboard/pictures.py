@@ -45,7 +45,11 @@ def visible(chosen: Selection) -> tuple[ScoreTable, Marks]:
     )
     failed = marks.failed[grid] & ~hidden if marks.failed is not None else None
     return part, Marks(
-        np.where(hidden, np.nan, marks.halves[grid]), marks.near[grid] & ~hidden, failed, marks.rule, marks.near_rule
+        np.where(hidden, np.nan, marks.halves[grid]),
+        np.where(hidden, "", marks.signs[grid]),
+        marks.rule,
+        failed,
+        marks.failure_rule,
     )
 
 

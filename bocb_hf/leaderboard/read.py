@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import TypeAdapter, ValidationError
 
-from bocb_hf.coupling.marks import RULE, Marks
+from bocb_hf.coupling.marks import BEST, NEAR, RULE, MarkRule, Marks
 from bocb_hf.coupling.pareto import Axis, Front
 from bocb_hf.coupling.robustness import Robustness
 from bocb_hf.coupling.scores import ScoreTable
@@ -24,7 +24,6 @@ from bocb_hf.leaderboard.layout import LEVELS, SCHEMA, VERSION, VERSION_KEY, Cel
 from bocb_hf.recommend.evidence import Evidence, Tried
 from bocb_hf.runs.patterns import WeightPatterns
 
-NEAR = "may be as good as the best (Hsu, 95 %)"
 _LIGHT = [name for name in SCHEMA.names if name != "payload"]
 _FRONTS = TypeAdapter(list[Front])
 _ROBUSTNESS = TypeAdapter(Robustness)
@@ -73,6 +72,11 @@ class CellRow:
     def key(self) -> tuple[str, str]:
         """(backbone, optimizer)."""
         return (self.backbone, self.optimizer)
+
+    @property
+    def sign(self) -> str:
+        """``★``, ``☆`` or nothing, by the rule of ``coupling/marks.py`` as it was applied when the file was made."""
+        return BEST if self.rank == 1 else NEAR if self.candidate else ""
 
 
 @dataclass(frozen=True)
@@ -182,8 +186,9 @@ class Board:
             return np.array(rows, kind)
 
         halves = grid(lambda c: np.nan if c.low is None or c.high is None else (c.high - c.low) / 2, np.float64)
-        near = grid(lambda c: c.near_best if c.candidate is None else c.candidate and c.rank != 1, np.bool_)
-        return Marks(halves, near, grid(lambda c: c.failed, np.bool_), RULE, NEAR)
+        signs = grid(lambda c: c.sign, np.str_)
+        rule: MarkRule = "highest_mean" if all(c.candidate is None for c in self.cells.values()) else "hsu"
+        return Marks(halves, signs, rule, grid(lambda c: c.failed, np.bool_), RULE)
 
     @cached_property
     def robustness(self) -> Robustness | None:

@@ -71,8 +71,8 @@ def to_parquet(rows: Iterable[_Row]) -> bytes:
 def _own(contents: StoreContents, draws: int) -> Iterator[_Row]:
     for table in build_tables(contents.records):
         scores = scores_of(table, contents.uri)
-        analysis = analyse(scores, draws)
-        marks = Marks.of(scores, table)
+        marks = Marks.of(scores, table, 2 * draws)
+        analysis = analyse(scores, draws, marks=marks)
         name = table_slug(table)
         yield _table_row(name, _own_info(name, table, scores, analysis, contents))
         yield from _cells(name, scores, marks, analysis, _columns(table, contents))
@@ -100,9 +100,10 @@ def score_rows(name: str, title: str, origin: str, scores: ScoreTable, draws: in
         scores: The table.
         draws: Bootstrap draws of its analysis.
     """
-    analysis = analyse(scores, draws)
+    marks = Marks.of(scores, draws=2 * draws)
+    analysis = analyse(scores, draws, marks=marks)
     yield _table_row(name, _info(name, title, "published", origin, scores, analysis, "test"))
-    yield from _cells(name, scores, Marks.of(scores), analysis, {})
+    yield from _cells(name, scores, marks, analysis, {})
 
 
 def _table_row(name: str, info: TableInfo) -> _Row:

@@ -116,9 +116,15 @@ def verdict(answer: Answer) -> list[str]:
 
 
 def _within(answer: Answer) -> str:
-    """Says whether a set keeps the bound, and by which figures."""
-    smallest = "the smallest set " if len(answer.chosen.members) > 1 else ""
-    return f"{smallest}within the bound of {answer.bound:g}"
+    """Says that a set keeps the bound, as strongly as its interval allows: that may exceed what the mean keeps."""
+    keeps = (
+        f"{'the smallest set that' if len(answer.chosen.members) > 1 else 'which'} keeps the bound of {answer.bound:g}"
+    )
+    if answer.interval is None:
+        return f"{keeps} on average; there is no interval"
+    if answer.interval.high > answer.bound:
+        return f"{keeps} on average, but the interval exceeds it"
+    return f"{keeps}, interval included"
 
 
 def _why_unknown(answer: Answer) -> str:

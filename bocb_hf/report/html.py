@@ -15,15 +15,18 @@ from bocb_hf.coupling.ledger import unequal
 from bocb_hf.coupling.row import Row
 from bocb_hf.coupling.table import Table
 from bocb_hf.report.tabulate import TableResults
+from bocb_hf.report.words.analysis import analysis_text
+from bocb_hf.report.words.answer import answer_text, primary_text
+from bocb_hf.report.words.comparisons import comparison_text
 from bocb_hf.report.words.tables import (
     backbone_label,
     cell_text,
     contrast_text,
     interval_text,
-    mark,
     notes,
     optimizer_label,
     seeds_text,
+    sign_of,
     span,
 )
 from bocb_hf.runs.record import RunRecord
@@ -40,11 +43,13 @@ class Section:
         results: The table and what is computed from it.
         figure: Heat map of the table as SVG.
         tuning: Figures of the table's trials as SVG, by what they show; empty where it has no trials.
+        profiles: Figures that compare optimizers over backbones as SVG, by what they show.
     """
 
     results: TableResults
     figure: bytes
     tuning: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
+    profiles: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
 
 
 def render_report(
@@ -80,7 +85,7 @@ def render_report(
         store=store,
         example=example,
         example_place=places.get((example.completed[0].role, example.completed[0].run_id)) if example else None,
-        mark=mark,
+        sign_of=sign_of,
         cell_text=cell_text,
         interval_text=interval_text,
         selection=_SELECTION,
@@ -90,9 +95,11 @@ def render_report(
 def _section(section: Section) -> dict[str, Any]:
     """Returns what the template shows of one table."""
     table, floors, entries = section.results.table, section.results.floors, section.results.ledger
+    found = section.results.findings
     runs = Counter(record.status for record in table.records)
     return {
         "table": table,
+        "marks": section.results.marks,
         "summary": {
             "backbones": len(table.backbones),
             "optimizers": len(table.optimizers),
@@ -105,10 +112,15 @@ def _section(section: Section) -> dict[str, Any]:
         },
         "floors": [floor for floor in floors if floor.backbone is None],
         "frozen": {floor.backbone: floor for floor in floors if floor.backbone is not None},
-        "contrast": contrast_text(section.results.contrast),
+        "answer": answer_text(found.analysis, found.marks),
+        "primary": primary_text(found.primary, found.analysis, section.results.contrast),
+        "contrast": contrast_text(section.results.contrast, "Family contrast"),
+        "analysis": analysis_text(found.analysis),
+        "comparisons": comparison_text(found.comparisons, table.optimizers, found.profiles, found.times),
         "notes": notes(table, floors),
         "figure": _inline(section.figure),
         "tuning": {title: _inline(svg) for title, svg in section.tuning.items()},
+        "profiles": {title: _inline(svg) for title, svg in section.profiles.items()},
         "ledger": entries,
         "unequal": "; ".join(unequal(entries)),
     }

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import pandas as pd
 from matplotlib.figure import Figure
 
+from bocb_hf.coupling.marks import Marks
 from bocb_hf.coupling.robustness import robustness
 from bocb_hf.coupling.table import Table
 from bocb_hf.coupling.trials import trial_curves
@@ -19,12 +20,13 @@ from bocb_hf.report.columns import COLUMNS
 from bocb_hf.report.figures.costs import trial_figure
 from bocb_hf.report.figures.distributions import boxes
 from bocb_hf.report.figures.grid import heatmap
+from bocb_hf.report.figures.profiles import profile_figure, time_figure
 from bocb_hf.report.figures.style import figure_bytes
 from bocb_hf.report.html import Section, render_report
 from bocb_hf.report.tables import csv_bytes, json_rows, latex_table, markdown_table
-from bocb_hf.report.tabulate import Tabulated
+from bocb_hf.report.tabulate import TableResults, Tabulated
 from bocb_hf.report.words.ledger import ledger_text
-from bocb_hf.report.words.tables import contrast_text, notes, terminal_text
+from bocb_hf.report.words.tables import contrast_text, notes, sign_of, terminal_text
 
 
 class Outputs(NamedTuple):
@@ -64,8 +66,8 @@ def write_outputs(tabulated: Tabulated, out_dir: Path) -> Outputs:
         name = "heatmap" if number == 0 else f"heatmap-{table_slug(found.table)}"
         svg = files[f"{name}.svg"] = figure_bytes(figure, "svg")
         files[f"{name}.png"] = figure_bytes(figure, "png")
-        sections.append(Section(found, svg, _tuning_figures(found.table)))
-    frame = coupling_frame([found.table for found in tabulated.results])
+        sections.append(Section(found, svg, _tuning_figures(found.table), _profile_figures(found)))
+    frame = coupling_frame([(found.table, found.marks) for found in tabulated.results])
     files["coupling.csv"] = csv_bytes(frame)
     files["coupling.parquet"] = frame.to_parquet(index=False)
     files["coupling.json"] = json_rows(frame)
@@ -76,10 +78,16 @@ def write_outputs(tabulated: Tabulated, out_dir: Path) -> Outputs:
     return Outputs(paths, _text(tabulated))
 
 
-def coupling_frame(tables: Sequence[Table]) -> pd.DataFrame:
-    """Makes one row for each configuration of each cell; without a completed run it has a ``status`` and no number."""
-    rows = [row for table in tables for row in table.rows]
+def coupling_frame(tables: Sequence[tuple[Table, Marks]]) -> pd.DataFrame:
+    """Makes one row for each configuration of each cell; without a completed run it has a ``status`` and no number.
+
+    Only shown configurations have a ``mark``.
+    """
+    rows = [row for table, _ in tables for row in table.rows]
     columns = {name: pd.array([value(row) for row in rows], dtype=kind) for name, (kind, value) in COLUMNS.items()}
+    signs = [sign_of(table, marks, row) or None for table, marks in tables for row in table.rows]
+    rules = [marks.rule for table, marks in tables for _ in table.rows]
+    columns |= {"mark": pd.array(signs, dtype="string"), "mark_rule": pd.array(rules, dtype="string")}
     return pd.DataFrame(columns)
 
 
@@ -95,13 +103,26 @@ def _tuning_figures(table: Table) -> dict[str, bytes]:
     return {title: figure_bytes(figure, "svg") for title, figure in figures.items()}
 
 
+def _profile_figures(found: TableResults) -> dict[str, bytes]:
+    """Draws the figures that compare a table's optimizers over its backbones as SVG, by what each shows."""
+    findings, scores = found.findings, found.scores
+    figures: dict[str, Figure] = {}
+    if min(scores.means.shape) > 1:
+        title = "Share of backbones on which an optimizer is within some points of the best"
+        figures[title] = profile_figure(findings.profiles, scores.optimizers, scores.dataset)
+    if findings.times is not None:
+        figures["Share of runs that reach a validation score in time"] = time_figure(findings.times, scores.dataset)
+    return {title: figure_bytes(figure, "svg") for title, figure in figures.items()}
+
+
 def _text(tabulated: Tabulated) -> str:
     """Returns the text for a terminal: every table with its ledger and notes, then what was quarantined."""
     blocks: list[str] = []
     for found in tabulated.results:
-        sentences = [*contrast_text(found.contrast), *notes(found.table, found.floors)]
+        name = "Primary contrast" if found.wanted.primary(found.table).statistic == "contrast" else "Family contrast"
+        sentences = [*contrast_text(found.contrast, name), *notes(found.table, found.floors)]
         fairness = "\n".join(ledger_text(found.ledger))
-        blocks += [terminal_text(found.table, found.floors), fairness, "\n".join(map(wrap, sentences))]
+        blocks += [terminal_text(found.table, found.floors, found.marks), fairness, "\n".join(map(wrap, sentences))]
     if quarantined := tabulated.contents.quarantined:
         lines = [wrap(str(item)) for item in quarantined]
         blocks.append("\n".join([f"quarantined, in no table ({len(lines)}):", *lines]))

@@ -1,7 +1,8 @@
 """One table of scores in five formats: CSV, Parquet, JSON, Markdown and LaTeX, with the same numbers in each.
 
 CSV, Parquet and JSON hold one row a cell and every digit. Markdown and LaTeX hold optimizers × backbones, rounded to
-two digits; a cell is mean ± half of its 95 % interval (n), and never a number where nothing completed.
+two digits; a cell is mean ± half of its 95 % interval (n), and never a number where nothing completed. The marks ★ and
+☆ of ``coupling/marks.py`` are a column of the first three; LaTeX, whose fonts have no ★, shows it as bold.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 import pandas as pd
 
 from bocb_hf.coupling.ledger import ledger
-from bocb_hf.coupling.marks import Marks
+from bocb_hf.coupling.marks import BEST, NEAR, Marks
 from bocb_hf.coupling.pareto import AXES, pareto
 from bocb_hf.coupling.robustness import robustness
 from bocb_hf.coupling.scores import ScoreTable
@@ -38,7 +39,7 @@ _TEX = str.maketrans(
 )
 _SIGNS = {
     **{"±": "$\\pm$", "–": "--", "κ": "$\\kappa$", "α": "$\\alpha$", "‖w‖₂": "$\\Vert w\\Vert_2$", "−": "$-$"},
-    **{"★ ": "", "…": "\\ldots{}", "×": "$\\times$"},
+    **{"★ ": "", "☆ ": "$\\star$ ", "…": "\\ldots{}", "×": "$\\times$"},
 }
 _MARKUP = re.compile(r"[\\`*|<>\[\]$~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -83,6 +84,8 @@ def score_frame(scores: ScoreTable, marks: Marks) -> pd.DataFrame:
                     "low": mean - half if known and math.isfinite(half) else None,
                     "high": mean + half if known and math.isfinite(half) else None,
                     "failed": bool(marks.failed[b, o]) if marks.failed is not None else None,
+                    "mark": str(marks.signs[b, o]) or None,
+                    "mark_rule": marks.rule,
                 }
             )
     kinds = {"n": "Int64", "diverged": "Int64", "failed": "boolean"} | dict.fromkeys(("mean", "low", "high"), "Float64")
@@ -185,22 +188,23 @@ def json_rows(frame: pd.DataFrame) -> bytes:
 
 
 def markdown_table(scores: ScoreTable, marks: Marks) -> str:
-    """Renders the table in Markdown, with the best of each column in bold."""
+    """Renders the table in Markdown, with the marks before the means and ★ in bold."""
     blocks: list[str] = []
     for block in _blocks(scores):
         head = ["optimizer", *(escape_markdown(backbone_label(scores.backbones[b])) for b in block)]
         lines = [head, ["---", *["---:"] * len(block)]]
         for o, optimizer in enumerate(scores.optimizers):
-            cells = [cell_text(scores, marks, b, o) for b in block]
-            shown = [f"**{c}**" if is_best(scores, b, o) else c for b, c in zip(block, cells, strict=True)]
+            cells = [(marks.signs[b, o], cell_text(scores, marks, b, o)) for b in block]
+            shown = [f"**{sign} {text}**" if sign == BEST else f"{sign} {text}".lstrip() for sign, text in cells]
             lines.append([escape_markdown(optimizer_label(optimizer)), *shown])
         blocks.append("\n".join("| " + " | ".join(line) + " |" for line in lines))
     return "\n\n".join([*blocks, escape_markdown(caption(scores, marks))]) + "\n"
 
 
 def latex_table(scores: ScoreTable, marks: Marks) -> str:
-    """Renders the table in LaTeX, for the package booktabs, with the best of each column in bold."""
-    blocks = ["% needs \\usepackage{booktabs}\n% " + _comment(caption(scores, marks))]
+    """Renders the table in LaTeX, for the package booktabs: ★ is bold, and a star stands before what has a ☆."""
+    signs = f"bold: {BEST}; $\\star$: {NEAR}" if marks.near.any() else f"bold: {BEST}"
+    blocks = [f"% needs \\usepackage{{booktabs}}; {signs}\n% {_comment(caption(scores, marks))}"]
     for block in _blocks(scores):
         head = " & ".join(["Optimizer", *(escape_tex(backbone_label(scores.backbones[b])) for b in block)])
         lines = [f"\\begin{{tabular}}{{l{'r' * len(block)}}}", "\\toprule", f"{head} \\\\", "\\midrule"]
@@ -211,9 +215,9 @@ def latex_table(scores: ScoreTable, marks: Marks) -> str:
                 previous = scores.categories[o]
             cells = [escape_tex(optimizer_label(optimizer))]
             for b in block:
-                text = cell_text(scores, marks, b, o)
-                tex = escape_tex(text)
-                cells.append(f"\\textbf{{{tex}}}" if is_best(scores, b, o) else tex)
+                tex = escape_tex(cell_text(scores, marks, b, o))
+                sign = marks.signs[b, o]
+                cells.append(f"\\textbf{{{tex}}}" if sign == BEST else f"$\\star$ {tex}" if sign == NEAR else tex)
             lines.append(" & ".join(cells) + " \\\\")
         blocks.append("\n".join([*lines, "\\bottomrule", "\\end{tabular}"]))
     return "\n\n".join(blocks) + "\n"
@@ -231,13 +235,6 @@ def cell_text(scores: ScoreTable, marks: Marks, b: int, o: int) -> str:
     return {"diverged": "diverged", "interrupted": "interrupted"}.get(status, "–")
 
 
-def is_best(scores: ScoreTable, b: int, o: int) -> bool:
-    """Returns whether a ranked cell has the highest mean of its backbone, ties included."""
-    means = scores.means[b]
-    known = means[~pd.isna(means)]
-    return bool(known.size and means[o] == known.max())
-
-
 def caption(scores: ScoreTable, marks: Marks) -> str:
     """Says in one line what a reader of the table must know."""
     counts = sorted({int(n) for n in scores.n[scores.ranked].ravel()})
@@ -247,7 +244,7 @@ def caption(scores: ScoreTable, marks: Marks) -> str:
         interval = "mean (n); no interval, for noise cannot be separated"
     averaged = f", each the mean of {scores.trials_per_value} trials" if scores.trials_per_value > 1 else ""
     return (
-        f"{scores.metric} in points, {interval}; bold: best of the backbone; n = {n}{averaged}; "
+        f"{scores.metric} in points, {interval}; {marks.sign_rule}; n = {n}{averaged}; "
         f"{scores.dataset}, setting {scores.setting}{', from ' + scores.start if scores.start else ''}, revision "
         f"{scores.revision}; source: {scores.source}."
     )

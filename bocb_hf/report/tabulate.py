@@ -2,16 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 
 from bocb_hf.coupling.contrast import Contrast, NotAvailable, family_contrast
 from bocb_hf.coupling.ledger import Entry, ledger
 from bocb_hf.coupling.marks import Marks
+from bocb_hf.coupling.primary import Primary
 from bocb_hf.coupling.scores import ScoreTable, scores_of
 from bocb_hf.coupling.table import Floor, Table, build_tables, floors
 from bocb_hf.errors import InputError
+from bocb_hf.report.findings import Findings, find
 from bocb_hf.store.contents import StoreContents
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a user asks of the findings.
+
+    Attributes:
+        draws: Tables that each bootstrap draws.
+        primaries: The primary statistic by setting; the key None is for every setting.
+        target: Validation top-1 in percent of the time to target; None takes the median of each backbone.
+    """
+
+    draws: int = 2000
+    primaries: Mapping[str | None, Primary] = field(default_factory=dict[str | None, Primary])
+    target: float | None = None
+
+    def primary(self, table: Table) -> Primary:
+        """The primary statistic of a table."""
+        return self.primaries.get(table.setting) or self.primaries.get(None) or Primary()
 
 
 @dataclass(frozen=True)
@@ -24,7 +46,8 @@ class TableResults:
         marks: The intervals and flags beside the means of the table.
         ledger: The tuning and training that each cell got.
         floors: The floor rows of the table.
-        contrast: The primary contrast of the table, or why there is none.
+        contrast: The family contrast of the table, or why there is none.
+        wanted: What the findings are to rest on.
     """
 
     table: Table
@@ -33,6 +56,13 @@ class TableResults:
     ledger: Sequence[Entry]
     floors: Sequence[Floor]
     contrast: Contrast | NotAvailable
+    wanted: Wanted
+
+    @cached_property
+    def findings(self) -> Findings:
+        """The analysis and the comparisons of the table, computed when they are first asked for."""
+        wanted = self.wanted
+        return find(self.scores, self.marks, self.table, wanted.draws, wanted.primary(self.table), wanted.target)
 
 
 @dataclass(frozen=True)
@@ -48,8 +78,12 @@ class Tabulated:
     results: Sequence[TableResults]
 
 
-def tabulate(contents: StoreContents) -> Tabulated:
+def tabulate(contents: StoreContents, wanted: Wanted | None = None) -> Tabulated:
     """Builds the tables of a store.
+
+    Args:
+        contents: The contents of the store.
+        wanted: What the findings of each table are to rest on; None takes the defaults.
 
     Raises:
         InputError: The store holds no valid record; the message names the first that were left out.
@@ -60,16 +94,19 @@ def tabulate(contents: StoreContents) -> Tabulated:
             f"store: {contents.uri} holds no valid record of a run; make some with `bocb train` or `make demo`, "
             f"or name another store with --store{bad}"
         )
-    return Tabulated(contents, [_results(table, contents) for table in build_tables(contents.records)])
+    return Tabulated(
+        contents, [_results(table, contents, wanted or Wanted()) for table in build_tables(contents.records)]
+    )
 
 
-def _results(table: Table, contents: StoreContents) -> TableResults:
+def _results(table: Table, contents: StoreContents, wanted: Wanted) -> TableResults:
     scores = scores_of(table, contents.uri)
     return TableResults(
         table=table,
         scores=scores,
-        marks=Marks.of(scores, table),
+        marks=Marks.of(scores, table, 2 * wanted.draws),
         ledger=ledger(table),
         floors=floors(table, contents.floors),
         contrast=family_contrast(table),
+        wanted=wanted,
     )

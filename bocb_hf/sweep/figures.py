@@ -69,7 +69,7 @@ class PlanFigures(Document):
         versions: Versions of the libraries that decide the weights.
         runs: Number of runs by ``<role> <status>``.
         extensions: Number of trials beyond the grids of the plan.
-        table: The table of ``bocb aggregate``, line by line.
+        table: What ``bocb aggregate`` prints of the plan's runs without ``--full``, line by line.
         contrast: The primary contrast in sentences.
         below_floor: Cells whose mean lies below logistic regression on pixels.
         spread: Difference in points between the best and the worst optimizer of each backbone.

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field, ValidationError, field_validator
 
+from bocb_hf.coupling.primary import PrimaryStatistic
 from bocb_hf.errors import InputError
 from bocb_hf.optim import OPTIMIZERS
 from bocb_hf.optim.row import Grid
@@ -51,6 +52,8 @@ class SweepPlan(Frozen):
         overrides: Pairs ``section.key=value`` for all runs.
         device: ``cpu`` hides GPUs from the workers, so that a plan gives the same result everywhere.
         baselines: Whether the floor rows of the data set are computed too.
+        primary: The one statistic that the report leads with, named before any run (``bocb aggregate --plan``); None
+            leaves the default of reports.
     """
 
     name: Slug
@@ -62,6 +65,7 @@ class SweepPlan(Frozen):
     overrides: list[str] = Field(default_factory=list[str])
     device: Literal["cpu", "any"] = "any"
     baselines: bool = True
+    primary: PrimaryStatistic | None = None
 
     @field_validator("optimizers")
     @classmethod

@@ -18,12 +18,13 @@ from bocb_hf.cli import main
 from bocb_hf.coupling.analysis import Analysis, ScaleAnalysis, analyse, to_plain
 from bocb_hf.coupling.contrast_variants import loss_contrast
 from bocb_hf.coupling.decomposition import Decomposition
+from bocb_hf.coupling.marks import Marks
 from bocb_hf.coupling.scores import ScoreTable, make_scores, scores_of
 from bocb_hf.coupling.statistics import Interval
 from bocb_hf.coupling.table import build_tables
 from bocb_hf.report.words.analysis import analysis_text
 from bocb_hf.report.words.study_rules import study_sections
-from bocb_hf.report.words.tables import fixed, interval_text, mark, signed
+from bocb_hf.report.words.tables import fixed, interval_text, signed
 from bocb_hf.store.local import LocalStore
 from bocb_hf.store.write import write_run
 
@@ -156,7 +157,7 @@ def test_sentences_about_large_tables_stay_short():
 
 def test_a_tie_for_the_best_is_marked_for_all_of_it_and_zero_has_no_sign():
     table = build_tables(make_grid({("tiny_vit", o): (1600, 1610) for o in ("sgdm", "adamw", "lamb")}))[0]
-    assert [mark(table, row) for row in table.rows] == ["*", "*", "*"]
+    assert Marks.of(scores_of(table), table).signs.tolist() == [["★", "★", "★"]]
     assert (signed(-0.04), signed(-0.06), fixed(-0.04, 1), fixed(-0.06, 1)) == ("+0.0", "−0.1", "0.0", "−0.1")
     assert interval_text(Interval(-0.01, 0.2)) == "95 % [0.0, 0.2]"
 

@@ -7,10 +7,12 @@ import math
 import pytest
 from builders import CNNS, MODERN, make_data, make_floor, make_grid, make_record
 
+from bocb_hf.coupling.marks import Marks
 from bocb_hf.coupling.row import Row
+from bocb_hf.coupling.scores import scores_of
 from bocb_hf.coupling.table import build_tables, floors
 from bocb_hf.report.columns import COLUMNS
-from bocb_hf.report.words.tables import cell_text, mark, notes, seeds_text, terminal_text
+from bocb_hf.report.words.tables import cell_text, notes, seeds_text, sign_of, terminal_text
 from bocb_hf.runs.record import RunRecord, wilson_interval
 
 NUMBERS = ("test_top1", "test_top1_low", "test_top1_high", "survivor_top1", "test_loss", "train_loss", "wall_seconds")
@@ -82,8 +84,7 @@ def test_a_partial_failure_is_shown_over_survivors_and_never_ranked():
     assert (row.status, row.survivor_mean, cell_text(row)) == ("partial", pytest.approx(95.0), "95.0 (1/2)")
     assert row.mean is None and not row.ranked and row.test_loss is None
     assert row.failure == wilson_interval(1, 2)
-    best = table.best("tiny_resnet")
-    assert best is not None and best.cell.optimizer == "adamw"
+    assert Marks.of(scores_of(table), table).signs.tolist() == [["", "★"]]  # survivors are never the best
     assert any("1 of 2 runs diverged" in note and "95 % [9, 91] %" in note for note in notes(table, []))
 
 
@@ -192,12 +193,13 @@ def test_data_revisions_and_settings_have_their_own_tables():
     assert all(len(t.rows) == 1 for t in tables)
 
 
-def test_best_and_near_best():
+def test_the_best_has_a_star_and_what_is_not_told_apart_an_open_one():
     scores = {("tiny_resnet", "sgdm"): (1700, 1704), ("tiny_resnet", "adamw"): (1702, 1700)}
     others = {(b, o): (1400, 1404) for b in MODERN for o in ("sgdm", "adamw")} | {("tiny_resnet", "lars"): (900, 904)}
     table = build_tables(make_grid(scores | others))[0]
-    marks = {r.cell.optimizer: mark(table, r) for r in table.rows if r.cell.backbone == "tiny_resnet" and r.n}
-    assert marks == {"sgdm": "*", "adamw": "~", "lars": ""}
+    marks = Marks.of(scores_of(table), table)
+    signs = {r.cell.optimizer: sign_of(table, marks, r) for r in table.rows if r.cell.backbone == "tiny_resnet" and r.n}
+    assert signs == {"sgdm": "★", "adamw": "☆", "lars": ""}
 
 
 def test_floors_match_name_revision_and_split_rule():
@@ -236,7 +238,7 @@ def test_terminal_text_shows_everything_with_its_n():
     table = build_tables(
         [make_record(), make_record(seed=2, status="diverged"), make_record("tiny_vit", "lars", status="diverged")]
     )[0]
-    text = terminal_text(table, floors(table, [make_floor()]))
+    text = terminal_text(table, floors(table, [make_floor()]), Marks.of(scores_of(table), table))
     for expected in (
         "80.0 (1/2)",
         "diverged 1/1",
@@ -253,7 +255,7 @@ def test_terminal_text_shows_everything_with_its_n():
 
 def test_wide_tables_are_printed_in_blocks():
     table = build_tables(make_grid({(f"net{i}", "sgdm"): (1600, 1610) for i in range(8)}))[0]
-    lines = terminal_text(table, []).splitlines()
+    lines = terminal_text(table, [], Marks.of(scores_of(table), table)).splitlines()
     assert [sum(f"net{i}" in line for i in range(8)) for line in lines if "net" in line] == [6, 2]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from stored import publish
 from bocb_hf.cli import main
 from bocb_hf.coupling.published import published
 from bocb_hf.coupling.scores import make_scores
+from bocb_hf.coupling.statistics import Interval
 from bocb_hf.coupling.table import build_tables
 from bocb_hf.errors import InputError
 from bocb_hf.recommend import tags as tags_module
@@ -338,11 +340,16 @@ def test_an_answer_says_its_bound_what_comes_next_and_proposes_no_run_twice():
     grid = {k: (v[0] - 150, v[1] - 150) if k[1] == "lamb" else v for k, v in GRID.items()}
     found = answer(own_source(make_grid(grid)), find_tags("tiny_vit"), 1.0)
     text = " ".join(answer_text(found, [None]).split())
-    assert "over the noise of its seeds, within the bound of 1." in text
+    assert "over the noise of its seeds, which keeps the bound of 1 on average; there is no interval." in text
     assert re.search(r"next best on ViT-tiny: SGD-M [\d.]+ \(2\) −[\d.]+, LAMB [\d.]+ \(2\) −[\d.]+ -", text)
     assert "with further seeds" in text and "to learn more" not in text  # all three are measured already
     other = answer(own_source(make_grid(grid)), find_tags("convnext_tiny"), 1.0)
-    assert "; within the bound of 1." in " ".join(answer_text(other, [None]).split())
+    said = " ".join(answer_text(other, [None]).split())
+    assert "; which keeps the bound of 1, interval included." in said
+    wide = replace(other, interval=Interval(0.1, 1.4))
+    assert "; which keeps the bound of 1 on average, but the interval exceeds it." in " ".join(
+        answer_text(wide, [None]).split()
+    )
     alike = make_grid({("tiny_vit", o): (1600 + 20 * i,) * 2 for i, o in enumerate(("sgdm", "adamw", "lamb"))})
     text = " ".join(answer_text(answer(own_source(alike), find_tags("tiny_vit"), 1.0), [None]).split())
     assert "Noise is unknown there (too few cells have two scores that differ)" in text

@@ -98,7 +98,7 @@ def table() -> Table:
 def test_every_figure_of_every_published_table_is_readable(name):
     scores = published(name)
     drawn = {key: draw() for key, draw in draw_scores(scores, Marks.of(scores))}
-    assert set(drawn) == {"heatmap", "violin", "interaction", "critical-difference"}
+    assert set(drawn) == {"heatmap", "violin", "interaction", "profile", "critical-difference"}
     for figure in drawn.values():
         check_readable(figure)
 
@@ -106,7 +106,8 @@ def test_every_figure_of_every_published_table_is_readable(name):
 def test_every_figure_of_records_with_every_status_is_readable(table):
     scores = scores_of(table)
     drawn = dict(draw_scores(scores, Marks.of(scores, table))) | dict(draw_records(table))
-    expected = {"heatmap", "violin", "interaction", "distance-by-backbone", "distance-by-optimizer", "trials"}
+    expected = {"heatmap", "violin", "interaction", "profile", "trials"}
+    expected |= {"distance-by-backbone", "distance-by-optimizer"}
     expected |= {f"curves-{b}" for b in table.backbones}
     expected |= {f"pareto-{axis}-{b}" for axis in ("seconds", "memory") for b in table.backbones}
     expected |= {f"pareto-tuning-{b}" for b in ("tiny_resnet", "tiny_vit")}

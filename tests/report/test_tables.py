@@ -35,7 +35,7 @@ def csv_rows(content: bytes) -> dict[tuple[str, str], dict[str, str]]:
 
 
 def grid(text: str, separator: str, scores: ScoreTable) -> dict[tuple[str, str], str]:
-    """The cells of a Markdown or LaTeX table by (backbone, optimizer), without bold."""
+    """The cells of a Markdown or LaTeX table by (backbone, optimizer), without bold and marks."""
     backbones = {backbone_label(b): b for b in scores.backbones}
     optimizers = {optimizer_label(o): o for o in scores.optimizers}
     found: dict[tuple[str, str], str] = {}
@@ -46,7 +46,7 @@ def grid(text: str, separator: str, scores: ScoreTable) -> dict[tuple[str, str],
             head = cells[1:]
         elif cells[0] in optimizers:
             for label, cell in zip(head, cells[1:], strict=True):
-                plain = re.sub(r"\*\*|\\textbf\{|\}", "", cell)
+                plain = re.sub(r"\*\*|\\textbf\{|\}|[★☆] |\$\\star\$ ", "", cell)
                 found[backbones[label], optimizers[cells[0]]] = plain.replace("$\\pm$", "±").replace("--", "–")
     return found
 
@@ -88,7 +88,7 @@ def test_a_cell_without_a_mean_says_why():
 def test_the_best_is_bold_ties_included():
     scores = make_scores([[70.0, 71, 71]], ["resnet50"], ["sgdm", "adamw", "lars"], unit="percent")
     files = table_files(scores, Marks.none(scores))
-    assert files["scores.md"].decode().count("**71.00 (1)**") == 2
+    assert files["scores.md"].decode().count("**★ 71.00 (1)**") == 2
     assert files["scores.tex"].decode().count("\\textbf{71.00 (1)}") == 2
 
 

@@ -10,6 +10,8 @@ from builders import make_data, make_record
 from published import REPOSITORY, publish
 from stored import publish as put
 
+from bocb_hf.coupling.marks import Marks
+from bocb_hf.coupling.scores import scores_of
 from bocb_hf.coupling.table import build_tables
 from bocb_hf.errors import InputError
 from bocb_hf.report.outputs import table_slug
@@ -172,7 +174,8 @@ def test_tables_never_pool_runs_from_different_weights() -> None:
     assert [(row.n, row.mean) for row in shown.values()] == [(3, 95.0), (2, 50.0), (2, 75.0)]
     assert tables["random weights"].backbones == ("tiny_resnet", "tiny_vit")
     assert len({table_slug(table) for table in tables.values()}) == 3
-    assert "setting demo, from random weights" in terminal_text(tables["random weights"], [])
+    random = tables["random weights"]
+    assert "setting demo, from random weights" in terminal_text(random, [], Marks.of(scores_of(random), random))
 
 
 def test_neighbours_start_from_the_same_weights(store: LocalStore, tmp_path: Path) -> None:

@@ -11,15 +11,18 @@ from matplotlib.figure import Figure
 from bocb_hf.coupling.indices import residuals
 from bocb_hf.coupling.marks import Marks
 from bocb_hf.coupling.pareto import AXES, pareto
+from bocb_hf.coupling.profiles import performance_profiles
 from bocb_hf.coupling.ranks import Ranking, rank_optimizers
 from bocb_hf.coupling.robustness import robustness
 from bocb_hf.coupling.scores import ScoreTable
 from bocb_hf.coupling.table import Table
+from bocb_hf.coupling.targets import times_to_target
 from bocb_hf.coupling.trials import trial_curves
 from bocb_hf.report.figures.costs import pareto_front, trial_figure
 from bocb_hf.report.figures.differences import critical_difference, interaction
 from bocb_hf.report.figures.distributions import boxes, violin
 from bocb_hf.report.figures.grid import heatmap
+from bocb_hf.report.figures.profiles import profile_figure, time_figure
 from bocb_hf.report.figures.training import lines_of, training_curves
 
 Drawing = Callable[[], Figure]
@@ -31,6 +34,7 @@ def draw_scores(scores: ScoreTable, marks: Marks, split: str = "test") -> Iterat
     yield "violin", partial(violin, scores)
     if min(scores.means.shape) > 1:
         yield "interaction", partial(_interaction, scores)
+        yield "profile", partial(_profile, scores)
     ranking = rank_optimizers(scores)
     if ranking is not None:
         yield "critical-difference", partial(draw_ranks, scores, ranking)
@@ -42,6 +46,9 @@ def draw_records(table: Table) -> Iterator[tuple[str, Drawing]]:
     if found.offsets:
         yield "distance-by-backbone", partial(boxes, found, "backbone", table.dataset)
         yield "distance-by-optimizer", partial(boxes, found, "optimizer", table.dataset)
+    times = times_to_target(table)
+    if times is not None:
+        yield "time-to-target", partial(time_figure, times, table.dataset)
     curves = trial_curves(table)
     if curves:
         yield "trials", partial(trial_figure, curves, table.dataset)
@@ -63,6 +70,10 @@ def _interaction(scores: ScoreTable) -> Figure:
             f"Simultaneous 95 % over all {int(scores.ranked.sum())} cells (max |t| = {found.critical:.1f}), over seeds."
         )
     return interaction(found.r, scores.backbones, scores.optimizers, clear, note, scores.dataset)
+
+
+def _profile(scores: ScoreTable) -> Figure:
+    return profile_figure(performance_profiles(scores), scores.optimizers, scores.dataset)
 
 
 def draw_ranks(scores: ScoreTable, ranking: Ranking) -> Figure:

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Polygon, Rectangle
 from numpy.typing import NDArray
 
-from bocb_hf.coupling.marks import Marks
+from bocb_hf.coupling.marks import BEST, NEAR, Marks
 from bocb_hf.coupling.scores import ScoreTable
 from bocb_hf.report.figures.style import COLUMN, DPI, INK, MISSING, PAGE, SMALL, SOFT, TEXT, TITLE, WARN, short, wrap
 from bocb_hf.report.words.tables import backbone_label, optimizer_label
@@ -23,7 +23,7 @@ from bocb_hf.report.words.tables import backbone_label, optimizer_label
 ROOMY = 8  # largest number of backbones with which a cell holds its interval and n
 ACROSS = 20  # largest number of backbones beside each other on a page; the others come below
 TOP = 4
-_RANKS = "★②③④"
+_RANKS = " ②③④"  # by the rank of a cell; the first has its ★ from the marks
 _LEFT, _RIGHT, _HEAD, _SCALE, _LABELS = 0.62, 0.05, 0.2, 0.36, 0.42  # inches of margin around the grid
 
 
@@ -32,8 +32,8 @@ def heatmap(scores: ScoreTable, marks: Marks | None = None, split: str = "test",
 
     Colours compare within a column only. The scale is a square root, so that one collapsed cell does not make all the
     others look alike. Cells without a number have no colour of the scale: those that diverged are hatched, missing ones
-    grey. With up to eight backbones a cell shows mean, half interval and n; with more, the mean and its rank among the
-    best four. With more than twenty, the others follow below.
+    grey. With up to eight backbones a cell shows mean, half interval and n; with more, the mean. Without noise to go
+    by, the next three of many optimizers have their rank. With more than twenty backbones, the others follow below.
 
     Args:
         scores: The scores that are shown.
@@ -98,10 +98,11 @@ def _draw_column(
 ) -> None:
     """Draws the cells of one backbone from the corner (x, 0) downwards."""
     place = ranks(scores.select(backbones=[scores.backbones[b]]))[0]
-    top = TOP if len(scores.optimizers) > 2 * TOP else 1
+    top = TOP if _ranks_shown(scores, marks) else 1
     for y in range(len(scores.optimizers)):
         status, gap = str(scores.status[b, y]), float(gaps[y])
-        style, ink, bold = _style(status, gap, colours), INK, place[y] == 1
+        sign = str(marks.signs[b, y])
+        style, ink, bold = _style(status, gap, colours), INK, sign == BEST
         if math.isfinite(gap):
             red, green, blue = style["facecolor"][:3]
             ink = "white" if 0.299 * red + 0.587 * green + 0.114 * blue < 0.5 else "black"
@@ -109,7 +110,7 @@ def _draw_column(
         if marks.failed is not None and marks.failed[b, y] and math.isfinite(gap):
             corner = [(x + 0.98, y + 0.03), (x + 0.98, y + 0.42), (x + (0.86 if roomy else 0.72), y + 0.03)]
             axes.add_patch(Polygon(corner, facecolor=WARN, edgecolor="white", linewidth=0.4))
-        rank = _RANKS[place[y] - 1] if 0 < place[y] <= top else "☆" if marks.near[b, y] else ""
+        rank = sign or (_RANKS[place[y] - 1] if 1 < place[y] <= top else "")
         value, below = _texts(scores, marks, b, y, rank, roomy)
         halo = {"facecolor": "white", "edgecolor": "none", "pad": 0.6} if "hatch" in style else None
         text: dict[str, Any] = {"ha": "center", "va": "center", "color": ink, "bbox": halo}
@@ -127,7 +128,7 @@ def _texts(scores: ScoreTable, marks: Marks, b: int, y: int, rank: str, roomy: b
     if status == "completed":
         mean = f"{scores.means[b, y]:.1f}"
         if not roomy:
-            return f"{rank}{mean}" if rank in ("★", "☆") else f"{mean}{rank}", ""
+            return f"{rank}{mean}" if rank in (BEST, NEAR) else f"{mean}{rank}", ""
         half = marks.halves[b, y]
         value = mean + (f" ± {half:.1f}" if math.isfinite(half) else "")
         return value, "  ".join(part for part in (rank, f"n = {n}") if part)
@@ -159,6 +160,11 @@ def _label(axes: Axes, backbones: Sequence[str], optimizers: Sequence[str], room
         spine.set_visible(False)
 
 
+def _ranks_shown(scores: ScoreTable, marks: Marks) -> bool:
+    """Whether the next three means have their rank: beside Hsu's best sets it would tell cells apart that are not."""
+    return marks.rule == "highest_mean" and len(scores.optimizers) > 2 * TOP
+
+
 def _legend(scores: ScoreTable, marks: Marks, roomy: bool) -> str:
     lines = ["Colour: points below the best optimizer of the same backbone."]
     counts = sorted({int(n) for n in scores.n[scores.ranked].ravel()})
@@ -170,14 +176,13 @@ def _legend(scores: ScoreTable, marks: Marks, roomy: bool) -> str:
         lines.append(f"n = {n}; half of the 95 % interval: median {np.median(halves):.1f}, largest {halves.max():.1f}")
     else:
         lines.append(f"n = {n}: no interval, noise cannot be separated")
-    best = "★ best" + (" ② ③ ④ next" if len(scores.optimizers) > 2 * TOP else " of the column")
-    lines.append(best + (f"; ☆ {marks.near_rule}" if marks.near.any() else ""))
+    lines.append(marks.sign_rule + ("; ② ③ ④ next" if _ranks_shown(scores, marks) else ""))
     states = {"diverged": "hatched: diverged", "partial": "hatched, (mean of survivors): some diverged"}
     seen = [text for status, text in states.items() if (scores.status == status).any()]
     if np.isin(scores.status, ("missing", "interrupted")).any():
         seen.append("grey: not run or not finished")
     if marks.failed is not None and marks.failed.any():
-        seen.append(f"corner: {marks.rule or 'failed'}")
+        seen.append(f"corner: {marks.failure_rule or 'failed'}")
     return "\n".join([*lines, "; ".join(seen)] if seen else lines)
 
 

@@ -30,12 +30,12 @@ def analysis_text(analysis: Analysis) -> list[str]:
             f"{backbones} and {optimizers}."
         )
         return [*lines, *_failures(analysis), *(_best(scores, points) if optimizers > 1 else []), *scores.notes]
-    lines += [*_cost(scores, points), *_failures(analysis)]
+    lines += [cost_sentence(scores, points), *_failures(analysis)]
     lines += _decompositions(points)
     lines.append(
         f"On the logit scale: not available; {analysis.logit.removeprefix('scores: ')}."
         if isinstance(analysis.logit, str)
-        else f"On the logit scale: {_shares(analysis.logit.decompositions['observed'])}."
+        else f"On the logit scale: {_shares(analysis.logit.decompositions['observed'], analysis.logit)}."
     )
     lines += [*_structure(points), *_indices(scores, points), *_best(scores, points)]
     lines += [*_ranking(analysis), *map(variant_text, analysis.variants)]
@@ -74,9 +74,10 @@ def _basis(scores: ScoreTable) -> str:
     return text
 
 
-def _cost(scores: ScoreTable, found: ScaleAnalysis) -> list[str]:
+def cost_sentence(scores: ScoreTable, found: ScaleAnalysis) -> str:
+    """Returns what using one optimizer for all backbones loses, and which part of the table says so."""
     if found.cost is None:
-        return ["Cost of coupling: not available; no two optimizers can be compared on two backbones."]
+        return "Cost of coupling: not available; no two optimizers can be compared on two backbones."
     cost = found.cost
     text = (
         f"Cost of coupling, G: using {optimizer_label(cost.optimizer)} for all of {len(cost.backbones)} backbones "
@@ -93,7 +94,7 @@ def _cost(scores: ScoreTable, found: ScaleAnalysis) -> list[str]:
     if left_out:
         text += f". Left out (not run, partly diverged, or nothing completed): {', '.join(left_out[:MANY])}"
         text += f" and {len(left_out) - MANY} more" if len(left_out) > MANY else ""
-    return [text + "."]
+    return text + "."
 
 
 def _failures(analysis: Analysis) -> list[str]:
@@ -109,29 +110,33 @@ def _failures(analysis: Analysis) -> list[str]:
 
 def _decompositions(found: ScaleAnalysis) -> list[str]:
     labels = {
-        "observed": "Shares of variance",
         "diverged = chance": "Sensitivity, diverged cells as chance",
         "without collapse": f"Without cells that collapsed or lie more than {GAMMA:g} points below the median "
         "(truncates: a lower bound)",
         "median polish": "By median polish",
     }
-    lines: list[str] = []
-    for name, version in found.decompositions.items():
-        text = f"{labels[name]}: {_shares(version)}"
-        if name == "observed" and isinstance(version, Decomposition):
-            if found.bootstrap is not None and version.shares is not None:
-                text += (
-                    f"; interaction {_range(found.bootstrap, 'shares', 2, 0)} % (varied: {_varied(found.bootstrap)})"
-                )
-            if version.sigma_int is not None and version.noise is not None:
-                text += f"; σ_int = {version.sigma_int:.2f}, noise of one run {version.noise**0.5:.2f} points"
-            if found.test is not None:
-                text += f"; F = {found.test.f:.1f}, p = {found.test.p:.2g} ({found.test.draws} simulations)"
-        lines.append(text + ".")
+    lines = [
+        observed_sentence(found) if name == "observed" else f"{labels[name]}: {_shares(version, found)}."
+        for name, version in found.decompositions.items()
+    ]
     if found.without_weakest is not None:
         name, version = found.without_weakest
-        lines.append(f"Without {optimizer_label(name)}, the weakest on average: {_shares(version)}.")
+        lines.append(f"Without {optimizer_label(name)}, the weakest on average: {_shares(version, found)}.")
     return lines
+
+
+def observed_sentence(found: ScaleAnalysis) -> str:
+    """Returns the shares of variance with the interval of the interaction and its test."""
+    version = found.decompositions["observed"]
+    text = f"Shares of variance: {_shares(version, found)}"
+    if isinstance(version, Decomposition):
+        if found.bootstrap is not None and version.shares is not None:
+            text += f"; interaction {_range(found.bootstrap, 'shares', 2, 0)} % (varied: {_varied(found.bootstrap)})"
+        if version.sigma_int is not None and version.noise is not None:
+            text += f"; σ_int = {version.sigma_int:.2f}, noise of one run {version.noise**0.5:.2f} points"
+        if found.test is not None:
+            text += f"; F = {found.test.f:.1f}, p = {found.test.p:.2g} ({found.test.draws} simulations)"
+    return text + "."
 
 
 def _structure(found: ScaleAnalysis) -> list[str]:
@@ -160,9 +165,11 @@ def _indices(scores: ScoreTable, found: ScaleAnalysis) -> list[str]:
     inside = ", noise inside" if found.kappa.noisy else ""
     for what, names, values in sides:
         order = [i for i in np.argsort(-np.nan_to_num(values, nan=-1.0)).tolist() if values[i] >= 0.05][:SHOWN]
-        listed = ", ".join(f"{names[i]} {values[i]:.1f}" for i in order)
+        listed = ", ".join(f"{names[i]} {values[i]:.1f}{_kappa_range(found, what, i)}" for i in order)
         if listed:
-            lines.append(f"Most coupled {what}s (κ in points{inside}, reference: this table): {listed}.")
+            known = found.bootstrap is not None and what in found.bootstrap.intervals
+            beside = ", 95 % intervals in brackets" if known else ", no interval"
+            lines.append(f"Most coupled {what}s (κ in points{inside}{beside}, reference: this table): {listed}.")
         elif np.isfinite(values).any():
             beyond = "" if found.kappa.noisy else " beyond the noise"
             lines.append(f"No {what} is coupled{beyond} (κ below 0.05 points, reference: this table).")
@@ -173,6 +180,15 @@ def _indices(scores: ScoreTable, found: ScaleAnalysis) -> list[str]:
             "all intervals together at 95 %."
         )
     return lines
+
+
+def _kappa_range(found: ScaleAnalysis, what: str, place: int) -> str:
+    """Returns the interval of κ, the root of that of κ², where the bootstrap works."""
+    if found.bootstrap is None or what not in found.bootstrap.intervals:
+        return ""
+    i = found.bootstrap.intervals[what]
+    low, high = (float(np.sqrt(max(0.0, float(end[place])))) for end in (i.low, i.high))
+    return f" [{low:.1f}, {high:.1f}]"
 
 
 def _best(scores: ScoreTable, found: ScaleAnalysis) -> list[str]:
@@ -206,7 +222,8 @@ def _ranking(analysis: Analysis) -> list[str]:
     ]
 
 
-def _shares(version: Decomposition | str) -> str:
+def _shares(version: Decomposition | str, found: ScaleAnalysis) -> str:
+    """Returns shares in percent; beside that of the interaction stands what it is without failed cells."""
     if isinstance(version, str):
         return f"not available; {version.removeprefix('scores: ')}"
     cells = f"({version.cells} cells{'' if version.noise is not None else ', noise inside'})"
@@ -215,7 +232,19 @@ def _shares(version: Decomposition | str) -> str:
         differs = max(float(np.nanmax(np.abs(effect))) for effect in effects) > 1e-9
         return f"{'nothing differs by more than the noise' if differs else 'nothing differs'} {cells}"
     parts = ", ".join(f"{name} {share:.0f} %" for name, share in zip(PARTS, version.shares, strict=True))
+    if version is not found.decompositions.get("without collapse"):
+        parts += f" ({without_failures(found)})"
     return f"{parts} {cells}"
+
+
+def without_failures(found: ScaleAnalysis) -> str:
+    """Returns what is left of the interaction's share without cells that failed: ``4 % without failed cells``."""
+    if "without collapse" not in found.decompositions:
+        return "no cell with a mean failed"
+    version = found.decompositions["without collapse"]
+    if isinstance(version, str) or version.shares is None:
+        return "not known without failed cells"
+    return f"{version.shares[2]:.0f} % without failed cells"
 
 
 def _varied(found: Bootstrap) -> str:

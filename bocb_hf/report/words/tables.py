@@ -11,6 +11,7 @@ from math import isinf
 from bocb_hf.backbones import BACKBONES
 from bocb_hf.coupling.contrast import Contrast, NotAvailable
 from bocb_hf.coupling.family_test import ENOUGH_BACKBONES, FamilyTest
+from bocb_hf.coupling.marks import Marks
 from bocb_hf.coupling.row import GRID, Row
 from bocb_hf.coupling.statistics import Interval
 from bocb_hf.coupling.table import Floor, Table
@@ -51,12 +52,11 @@ def cell_text(row: Row) -> str:
     return {"diverged": f"diverged {row.diverged}/{ended}", "interrupted": "interrupted"}.get(row.status, "–")
 
 
-def mark(table: Table, row: Row) -> str:
-    """Returns ``*`` for the best of a backbone, ties included, ``~`` inside the best's interval, otherwise nothing."""
-    best = table.best(row.cell.backbone)
-    if best is not None and row.mean == best.mean:
-        return "*"
-    return "~" if table.near_best(row) else ""
+def sign_of(table: Table, marks: Marks, row: Row) -> str:
+    """Returns the sign of a row's cell, ``★`` or ``☆``, or nothing; also nothing where the table shows another row."""
+    if not row.shown:
+        return ""
+    return str(marks.signs[table.backbones.index(row.cell.backbone), table.optimizers.index(row.cell.optimizer)])
 
 
 def signed(value: float, digits: int = 1) -> str:
@@ -101,26 +101,33 @@ def seeds_text(rows: Iterable[Row]) -> str:
     return f"seeds {listed}" + (" (not in every cell; coupling.csv has them)" if len(sets) > 1 else "")
 
 
-def terminal_text(table: Table, floor_rows: Sequence[Floor]) -> str:
+def terminal_text(table: Table, floor_rows: Sequence[Floor], marks: Marks) -> str:
     """Returns the table as aligned text, in blocks of at most six backbones, with its floors, seeds and revision."""
     lines = [
         f"{table.dataset}, setting {table.setting}" + (f", from {table.start}" if table.start else ""),
-        f"{table.split_label} top-1 in points: mean ± half of the 95 % interval (n); "
-        "* best of the column, ~ inside its interval",
+        f"{table.split_label} top-1 in points: mean ± half of the 95 % interval (n)",
+        marks.sign_rule,
+        *grid_lines(table, marks),
     ]
+    lines += ["", *map(floor_text, floor_rows)]
+    lines.append(f"{seeds_text(r for r in table.rows if r.shown)}; data revision {table.revision}")
+    return "\n".join(lines)
+
+
+def grid_lines(table: Table, marks: Marks) -> list[str]:
+    """Returns optimizers × backbones as aligned lines, in blocks of at most six backbones, each after an empty line."""
+    lines: list[str] = []
     for start in range(0, len(table.backbones), COLUMNS):
         backbones = table.backbones[start : start + COLUMNS]
         grid = [["", *map(backbone_label, backbones)]]
         for optimizer in table.optimizers:
             rows = [table.shown(backbone, optimizer) for backbone in backbones]
-            grid.append([optimizer_label(optimizer), *(f"{mark(table, r):1} {cell_text(r)}" for r in rows)])
+            grid.append([optimizer_label(optimizer), *(f"{sign_of(table, marks, r):1} {cell_text(r)}" for r in rows)])
         widths = [max(map(len, column)) for column in zip(*grid, strict=True)]
         grid[0][1:] = [f"  {label}" for label in grid[0][1:]]
         widths = [max(width, len(label)) for width, label in zip(widths, grid[0], strict=True)]
         lines += ["", *("  ".join(map(str.ljust, line, widths)).rstrip() for line in grid)]
-    lines += ["", *map(floor_text, floor_rows)]
-    lines.append(f"{seeds_text(r for r in table.rows if r.shown)}; data revision {table.revision}")
-    return "\n".join(lines)
+    return lines
 
 
 def notes(table: Table, floor_rows: Sequence[Floor]) -> list[str]:
@@ -235,17 +242,17 @@ def family_test_text(test: FamilyTest) -> str:
     )
 
 
-def contrast_text(contrast: Contrast | NotAvailable) -> list[str]:
-    """Returns the primary contrast in sentences, of which the first is the result."""
+def contrast_text(contrast: Contrast | NotAvailable, name: str = "Primary contrast") -> list[str]:
+    """Returns the family contrast in sentences, of which the first is the result, under the name it has there."""
     left_out = [
         "Left out: " + "; ".join(f"{backbone_label(b)} ({reason})" for b, reason in contrast.left_out.items()) + "."
     ] * bool(contrast.left_out)
     if isinstance(contrast, NotAvailable):
-        return [f"Primary contrast: not available; {contrast.reason}.", *left_out]
+        return [f"{name}: not available; {contrast.reason}.", *left_out]
     sgd, adaptive = (", ".join(map(optimizer_label, names)) for names in (contrast.sgd, contrast.adaptive))
     interval = contrast.interval
     sentences = [
-        f"Primary contrast, SGD ({sgd}) minus adaptive ({adaptive}), CNNs minus modern backbones: "
+        f"{name}, SGD ({sgd}) minus adaptive ({adaptive}), CNNs minus modern backbones: "
         f"{signed(contrast.points.mean)} points, {interval_text(interval)}"
         + (" over seeds" if interval else "")
         + f", n = {span(contrast.runs)} per cell.",
@@ -255,6 +262,11 @@ def contrast_text(contrast: Contrast | NotAvailable) -> list[str]:
     elif interval.holds(0):
         sentences.append(
             "The interval includes zero: these runs do not show that one family lives better with SGD than the other."
+        )
+    elif contrast.wide_interval is not None and contrast.wide_interval.holds(0):
+        sentences.append(
+            "The interval over seeds excludes zero, that over seeds and test images does not: with other images there "
+            "may be no difference."
         )
     else:
         better, other = ("CNNs", "modern backbones") if contrast.points.mean > 0 else ("modern backbones", "CNNs")
