@@ -83,6 +83,9 @@ class RunRecord(Document):
         reference_loss: Training loss in nats of a predictor that knows only the class frequencies. A run that ends
             above it has not trained. Older records have none.
         test_split: Name of the split that the test metrics were read on (ImageNet: ``validation``).
+        val_correctness: Which validation images the last weights of a completed trial classify correctly, so that the
+            choice among trials can be drawn again over these images. Final runs, among which nothing is chosen, hold
+            none, and neither do older trials.
         weights_sha256: SHA-256 of ``model.safetensors`` beside the record of a completed final run.
         patterns: Weight patterns of the last weights of a completed final run, layer by layer; older records have none.
         starting_weights: The tensors that a fine-tuned run took of the weights that it names; older records do not say.
@@ -110,6 +113,7 @@ class RunRecord(Document):
     reference_loss: Annotated[float, Field(ge=0, le=1e6)] | None = later(None)
     test_split: Text | None
     correctness: Correctness | None
+    val_correctness: Correctness | None = later(None)
     weights_sha256: Sha256 | None
     cost: Cost
     environment: Environment
@@ -161,7 +165,19 @@ class RunRecord(Document):
         val = self.metrics.val_top1
         if self.role == "trial" and self.status == "completed" and (val is None or val.last is None):
             raise ValueError("a completed trial needs val_top1")
+        self._check_validation()
         return self
+
+    def _check_validation(self) -> None:
+        """Checks that the bits of the validation images belong to a completed trial and agree with its score."""
+        bits, top1 = self.val_correctness, self.metrics.val_top1
+        if bits is None:
+            return
+        if self.role != "trial" or self.status != "completed":
+            raise ValueError(f"a {self.status} {self.role} run must hold no val_correctness")
+        if top1 is None or top1.last is None or top1.n != bits.n or abs(top1.last - 100 * bits.k / bits.n) > 1e-9:
+            stated = "missing" if top1 is None else f"{top1.last} of {top1.n}"
+            raise ValueError(f"val_top1 is {stated}, but val_correctness gives {100 * bits.k / bits.n} of {bits.n}")
 
     def repository(self) -> str:
         """Name of the repository that this record belongs to, unless another cell of that name was there first."""

@@ -190,6 +190,28 @@ def test_a_completed_trial_needs_its_validation_score() -> None:
         read(put(json.loads(SHAPES["trial"].to_json()), "metrics.val_top1", None))
 
 
+def test_the_validation_bits_of_a_trial_agree_with_its_score() -> None:
+    bits = np.arange(600) % 5 != 0
+    trial = make_record(role="trial", val_correct=bits)
+    assert trial.val_correctness is not None and (trial.val_correctness.bits() == bits).all()
+    assert parse_record(trial.to_json().encode(), "t.json") == trial
+    data = json.loads(trial.to_json())
+    for path, value, message in (
+        ("metrics.val_top1.last", 80.1, "val_top1 is 80.1 of 600, but val_correctness gives 80.0 of 600"),
+        ("metrics.val_top1.n", 500, "val_top1 is 80.0 of 500, but val_correctness gives 80.0 of 600"),
+        ("val_correctness.k", 479, "packed holds 480 correct images, but k is 479"),
+    ):
+        with pytest.raises(InputError, match=message):
+            read(put(data, path, value))
+    held = data["val_correctness"]
+    for shape in ("final", "diverged_trial", "interrupted"):
+        other = json.loads(SHAPES[shape].to_json())
+        with pytest.raises(InputError, match="must hold no val_correctness"):
+            read({**other, "val_correctness": held})
+    # an older trial has no bits, and keeps its bytes
+    assert "val_correctness" not in SHAPES["trial"].to_json()
+
+
 def test_starting_weights_belong_to_a_fine_tuned_run() -> None:
     found = {"taken": 45, "drawn": ["fc.bias", "fc.weight"]}
     with pytest.raises(InputError, match="a run from scratch must hold no starting weights"):
@@ -203,10 +225,10 @@ def test_starting_weights_belong_to_a_fine_tuned_run() -> None:
     assert read(json.loads(held.to_json())) == held and held.config_hash == record.config_hash
 
 
-@pytest.mark.parametrize(
-    "field",
-    sorted(set(RunRecord.model_fields) - {"patterns", "data_notes", "starting_weights", "grid", "reference_loss"}),
-)  # which came later
+LATER = {"patterns", "data_notes", "starting_weights", "grid", "reference_loss", "val_correctness"}
+
+
+@pytest.mark.parametrize("field", sorted(set(RunRecord.model_fields) - LATER))
 def test_every_field_must_be_there(field: str) -> None:
     data = copy.deepcopy(FINAL)
     del data[field]
