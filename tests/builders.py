@@ -15,6 +15,7 @@ from bocb_hf.runs.measurements import Correctness, Cost, Curve, Environment, Mea
 from bocb_hf.runs.naming import make_run_id
 from bocb_hf.runs.patterns import LayerPattern, WeightPatterns
 from bocb_hf.runs.record import FloorRecord, RunRecord, Status
+from bocb_hf.runs.tuned import Tuned
 from bocb_hf.schema import Role, Scalar
 
 IMAGES = 2000
@@ -78,6 +79,7 @@ def make_record(
     epochs: int = 4,
     wall_seconds: float = 20.0,
     supersedes: str | None = None,
+    tuned: Tuned | None = None,
 ) -> RunRecord:
     """One valid record.
 
@@ -157,6 +159,7 @@ def make_record(
             val_loss=[],
             val_top1=[],
         ),
+        tuned=tuned,
         supersedes=supersedes,
         finished_at="2026-01-02T03:04:05Z",
     )

@@ -168,6 +168,7 @@ def _make_record(
         patterns=patterns,
         starting_weights=starting_weights(trainer.bare_model),
         data_notes=prepared.data.notes,
+        tuned=config.tuned,
         supersedes=None,
         grid=config.optimizer.grid,
         finished_at=utc_now(),

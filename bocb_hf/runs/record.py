@@ -23,6 +23,7 @@ from bocb_hf.runs.naming import (
     repository_name,
 )
 from bocb_hf.runs.patterns import WeightPatterns
+from bocb_hf.runs.tuned import Tuned
 from bocb_hf.schema import (
     ConfigHash,
     Count,
@@ -90,6 +91,7 @@ class RunRecord(Document):
         patterns: Weight patterns of the last weights of a completed final run, layer by layer; older records have none.
         starting_weights: The tensors that a fine-tuned run took of the weights that it names; older records do not say.
         data_notes: The facts about the images that a reader of the score must know; None where there are none.
+        tuned: How the hyper-parameters of a final run were chosen among the trials of its cell; None where nobody said.
         supersedes: SHA-256 of the finished record that this one replaced on purpose.
         grid: The grid whose centres learning rate and weight decay were taken from or tuned around; older records have
             none, and theirs were the study's (``released``).
@@ -121,6 +123,7 @@ class RunRecord(Document):
     patterns: WeightPatterns | None = later(None)
     starting_weights: StartingWeights | None = later(None)
     data_notes: DataNotes | None = later(None)
+    tuned: Tuned | None = later(None)
     supersedes: Sha256 | None
     grid: Grid | None = later(None)
     finished_at: UtcTime
@@ -165,6 +168,8 @@ class RunRecord(Document):
         val = self.metrics.val_top1
         if self.role == "trial" and self.status == "completed" and (val is None or val.last is None):
             raise ValueError("a completed trial needs val_top1")
+        if self.tuned is not None and self.role != "final":
+            raise ValueError("a trial must not say how it was tuned: it was chosen by nobody")
         self._check_validation()
         return self
 

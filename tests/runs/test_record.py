@@ -27,6 +27,7 @@ from bocb_hf.runs.identity import Identity
 from bocb_hf.runs.measurements import Correctness, Curve, Measurement, StartingWeights
 from bocb_hf.runs.naming import floor_repository_name, repository_name
 from bocb_hf.runs.record import MAX_BYTES, FloorRecord, RunRecord, parse_record, wilson_interval
+from bocb_hf.runs.tuned import Tuned, TunedAxis
 from bocb_hf.schema import parse_strict
 from bocb_hf.store import check_repository
 
@@ -212,6 +213,37 @@ def test_the_validation_bits_of_a_trial_agree_with_its_score() -> None:
     assert "val_correctness" not in SHAPES["trial"].to_json()
 
 
+def test_a_final_run_says_how_it_was_tuned() -> None:
+    axes = (TunedAxis(name="lr", centre=0.1, factor=3.0), TunedAxis(name="nesterov", centre=True))
+    tuned = Tuned(protocol="grid", selection="one_standard_error", seeds=(0, 3), axes=axes)
+    record = make_record(tuned=tuned)
+    assert parse_record(record.to_json().encode(), "r.json") == record
+    with pytest.raises(InputError, match="a trial must not say how it was tuned"):
+        read({**json.loads(SHAPES["trial"].to_json()), "tuned": tuned.model_dump(mode="json")})
+    with pytest.raises(InputError, match="holds a seed twice"):
+        read(put(json.loads(record.to_json()), "tuned.seeds", [3, 3]))
+    assert "tuned" not in FINAL
+
+
+@pytest.mark.parametrize(
+    ("name", "centre", "factor", "value", "steps"),
+    [
+        ("lr", 0.1, 3.0, 0.1, 0.0),
+        ("lr", 0.1, 3.0, 0.3, 1.0),
+        ("lr", 0.1, 3.0, 0.03333, 1.0),
+        ("lr", 0.1, 3.0, 0.2, 0.63),
+        ("weight_decay", 0.0, 3.0, 0.0, 0.0),
+        ("weight_decay", 0.0, 3.0, 1e-5, 1.0),
+        ("weight_decay", 0.0, 3.0, 9e-5, 3.0),
+        ("weight_decay", 0.05, 3.0, 0.0, 3.0),
+        ("nesterov", True, None, False, 1.0),
+        ("mode", "a", None, "a", 0.0),
+    ],
+)
+def test_steps_from_the_centre(name: str, centre: Any, factor: float | None, value: Any, steps: float) -> None:
+    assert TunedAxis(name=name, centre=centre, factor=factor).steps(value) == steps
+
+
 def test_starting_weights_belong_to_a_fine_tuned_run() -> None:
     found = {"taken": 45, "drawn": ["fc.bias", "fc.weight"]}
     with pytest.raises(InputError, match="a run from scratch must hold no starting weights"):
@@ -225,7 +257,7 @@ def test_starting_weights_belong_to_a_fine_tuned_run() -> None:
     assert read(json.loads(held.to_json())) == held and held.config_hash == record.config_hash
 
 
-LATER = {"patterns", "data_notes", "starting_weights", "grid", "reference_loss", "val_correctness"}
+LATER = {"patterns", "data_notes", "starting_weights", "grid", "reference_loss", "val_correctness", "tuned"}
 
 
 @pytest.mark.parametrize("field", sorted(set(RunRecord.model_fields) - LATER))
