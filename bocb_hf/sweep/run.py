@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import statistics
 import sys
+from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -53,6 +54,13 @@ class SweepOutcome:
     stopped: bool
 
 
+def run_overrides(plan: SweepPlan, threads: int, overrides: Sequence[str]) -> list[str]:
+    """The pairs ``section.key=value`` of every run of a plan; those of the user win."""
+    # no tracker, since it would take as long as the training of a short trial
+    grid = f"optimizer.grid={plan.tuning.grid}"
+    return ["runtime.tracker=none", grid, *plan.overrides, f"runtime.threads={threads}", *overrides]
+
+
 class Sweep:
     """Runs a plan.
 
@@ -69,10 +77,7 @@ class Sweep:
         self.plan, self.executor = plan, executor
         for name in plan.backbones:
             check_backbone(name)
-        # no tracker, since it would take as long as the training of a short trial
-        grid = f"optimizer.grid={plan.tuning.grid}"
-        threads = f"runtime.threads={executor.threads}"
-        self.cells = plan_cells(plan, ["runtime.tracker=none", grid, *plan.overrides, threads, *overrides])
+        self.cells = plan_cells(plan, run_overrides(plan, executor.threads, overrides))
         self._jobs: dict[Future[Any], Job] = {}
         self._statuses: dict[str, int] = {}
         self._failures: list[str] = []
