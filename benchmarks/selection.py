@@ -31,11 +31,10 @@ from numpy.typing import NDArray
 from bocb_hf.optim import OPTIMIZERS
 from bocb_hf.optim.row import Centre
 from bocb_hf.resources import find_config
-from bocb_hf.sweep.cells import plan_cells
+from bocb_hf.sweep.cells import plan_cells, run_overrides
 from bocb_hf.sweep.forecast import find_left
 from bocb_hf.sweep.plan import load_plan
 from bocb_hf.sweep.protocols import Place, Trial, choose, make_space, next_trials
-from bocb_hf.sweep.run import run_overrides
 from bocb_hf.sweep.tuning import Tuning
 
 IMAGES, WORST = 1000, 10.0

@@ -120,9 +120,8 @@ def _print_forecast(plan: SweepPlan, workers: int, changes: list[str], price_per
     if plan.device == "cpu":  # torch and accelerate read the variables when they start
         os.environ |= {"CUDA_VISIBLE_DEVICES": "", "ACCELERATE_USE_CPU": "true"}
     from bocb_hf.engine.environment import describe_environment
-    from bocb_hf.sweep.cells import plan_cells
+    from bocb_hf.sweep.cells import plan_cells, run_overrides
     from bocb_hf.sweep.forecast import check_fits, describe, forecast
-    from bocb_hf.sweep.run import run_overrides
     from bocb_hf.sweep.timing import free_memory, this_device
 
     free = free_memory()

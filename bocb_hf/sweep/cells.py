@@ -64,6 +64,13 @@ class Cell:
             yield config.model_copy(update={"tuned": tuned})
 
 
+def run_overrides(plan: SweepPlan, threads: int, overrides: Sequence[str]) -> list[str]:
+    """The pairs ``section.key=value`` of every run of a plan; those of the user win."""
+    # no tracker, since it would take as long as the training of a short trial
+    grid = f"optimizer.grid={plan.tuning.grid}"
+    return ["runtime.tracker=none", grid, *plan.overrides, f"runtime.threads={threads}", *overrides]
+
+
 def plan_cells(plan: SweepPlan, overrides: Sequence[str]) -> list[Cell]:
     """Makes the cells of a plan.
 

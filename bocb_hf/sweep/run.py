@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import statistics
 import sys
-from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from bocb_hf.runs.config import RunConfig
 from bocb_hf.runs.record import RunRecord
 from bocb_hf.store import open_training_store
 from bocb_hf.store.read import read_repository
-from bocb_hf.sweep.cells import Cell, floor_cells, plan_cells
+from bocb_hf.sweep.cells import Cell, floor_cells, plan_cells, run_overrides
 from bocb_hf.sweep.local import Floor, LocalExecutor
 from bocb_hf.sweep.plan import SweepPlan
 from bocb_hf.sweep.protocols import Place, Trial
@@ -52,13 +51,6 @@ class SweepOutcome:
     statuses: dict[str, int]
     failures: list[str]
     stopped: bool
-
-
-def run_overrides(plan: SweepPlan, threads: int, overrides: Sequence[str]) -> list[str]:
-    """The pairs ``section.key=value`` of every run of a plan; those of the user win."""
-    # no tracker, since it would take as long as the training of a short trial
-    grid = f"optimizer.grid={plan.tuning.grid}"
-    return ["runtime.tracker=none", grid, *plan.overrides, f"runtime.threads={threads}", *overrides]
 
 
 class Sweep:

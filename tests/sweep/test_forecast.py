@@ -15,10 +15,9 @@ from bocb_hf.errors import InputError
 from bocb_hf.runs.record import RunRecord
 from bocb_hf.store.local import LocalStore
 from bocb_hf.sweep import forecast as module
-from bocb_hf.sweep.cells import Cell, plan_cells
+from bocb_hf.sweep.cells import Cell, plan_cells, run_overrides
 from bocb_hf.sweep.forecast import check_fits, describe, find_left, forecast
 from bocb_hf.sweep.plan import SweepPlan, load_plan
-from bocb_hf.sweep.run import run_overrides
 from bocb_hf.sweep.timing import Timed, free_memory, time_backbone
 
 TIMED = Timed(seconds=0.1, steps=200, memory=2 * 10**9, activations=10**9, parameters=10**6)
