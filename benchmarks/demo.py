@@ -196,7 +196,7 @@ def runs_text(figures: PlanFigures) -> str:
         ended[kind.split()[1]] += count
     words = [f"{ended['completed']} completed runs"]
     if ended["diverged"]:
-        words.append(f"{ended['diverged']} diverged ones")
+        words.append(f"{ended['diverged']} diverged one" + "s" * (ended["diverged"] > 1))
     return " and ".join(words) + f" ({figures.extensions} of them trials beyond a grid)"
 
 
