@@ -81,7 +81,7 @@ def collect(store: str) -> PlanFigures:
         threads=place.threads,
         versions={name: place.libraries[name] for name in VERSIONS if name in place.libraries},
         runs=dict(sorted(Counter(f"{record.role} {record.status}" for record in runs).items())),
-        extensions=trials - len(shown) * plan.tuning.points,
+        extensions=trials - sum(plan.tuning.trials(cell.optimizer) for cell in plan.cells()),
         table=summarize_records(tabulated).splitlines(),
         contrast=contrast_text(family_contrast(table)),
         below_floor=sum(row.mean is not None and row.mean < pixels.top1 for row in shown),
@@ -201,7 +201,7 @@ def runs_text(figures: PlanFigures) -> str:
         ended[kind.split()[1]] += count
     words = [f"{ended['completed']} completed runs"]
     if ended["diverged"]:
-        words.append(f"{ended['diverged']} diverged ones")
+        words.append(f"{ended['diverged']} diverged one" + "s" * (ended["diverged"] > 1))
     return " and ".join(words) + f" ({figures.extensions} of them trials beyond a grid)"
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import signal
 import statistics
 import sys
-from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
@@ -16,40 +15,30 @@ from tqdm import tqdm
 
 from bocb_hf.backbones.definition import check_backbone
 from bocb_hf.errors import InputError
-from bocb_hf.optim import OPTIMIZERS
-from bocb_hf.resources import find_config
 from bocb_hf.runs.config import RunConfig
-from bocb_hf.runs.load_config import load_run_config
-from bocb_hf.runs.naming import repository_name
 from bocb_hf.runs.record import RunRecord
 from bocb_hf.store import open_training_store
 from bocb_hf.store.read import read_repository
+from bocb_hf.sweep.cells import Cell, floor_cells, plan_cells, run_overrides
 from bocb_hf.sweep.local import Floor, LocalExecutor
-from bocb_hf.sweep.plan import SweepPlan, Trial, best_trial, next_rates
+from bocb_hf.sweep.plan import SweepPlan
+from bocb_hf.sweep.protocols import Place, Trial
 
 _MAX_RESTARTS = 3
 
 
-@dataclass
-class Cell:
-    """One cell of a plan (backbone × optimizer), and its finished trials."""
-
-    backbone: str
-    optimizer: str
-    centre: float
-    trials: dict[float, Trial] = field(default_factory=dict[float, Trial])
-
-    def __str__(self) -> str:
-        return f"{self.backbone} × {self.optimizer}"
-
-
 @dataclass(frozen=True)
 class Job:
-    """One run of a cell; a job without a cell is a floor of the data, from pixels or from features of a backbone."""
+    """One run of a cell; a job without a cell is a floor of the data, from pixels or from features of a backbone.
+
+    Attributes:
+        place: Of a trial, its configuration and seed.
+    """
 
     cell: Cell | None
     config: RunConfig
     floor: Floor = "logistic_regression"
+    place: Place | None = None
 
     def __str__(self) -> str:
         return f"{self.cell} seed {self.config.seed}" if self.cell else f"floor {self.floor}"
@@ -80,55 +69,26 @@ class Sweep:
         self.plan, self.executor = plan, executor
         for name in plan.backbones:
             check_backbone(name)
-        self._path = find_config(plan.config, "recipes/configs")
-        # no tracker, since it would take as long as the training of a short trial
-        grid = f"optimizer.grid={plan.tuning.grid}"
-        self._overrides = [
-            "runtime.tracker=none",
-            grid,
-            *plan.overrides,
-            f"runtime.threads={executor.threads}",
-            *overrides,
-        ]
-        self.cells = [
-            Cell(backbone, optimizer, self._centre(backbone, optimizer))
-            for backbone in plan.backbones
-            for optimizer in plan.optimizers
-        ]
+        self.cells = plan_cells(plan, run_overrides(plan, executor.threads, overrides))
         self._jobs: dict[Future[Any], Job] = {}
         self._statuses: dict[str, int] = {}
         self._failures: list[str] = []
         self._restarts = 0
 
-    def _centre(self, backbone: str, optimizer: str) -> float:
-        config, row = self._config(backbone, optimizer, []), OPTIMIZERS.get(optimizer)
-        return row.centre(config.setting, config.data.name, config.training.batch_size, config.optimizer.grid).lr
-
-    def _config(self, backbone: str, optimizer: str, more: list[str]) -> RunConfig:
-        names = [f"backbone.name={backbone}", f"optimizer.name={optimizer}"]
-        return load_run_config(self._path, [*names, *self._overrides, *more])
-
-    def _trial(self, cell: Cell, lr: float) -> Job:
-        more = ["role=trial", f"seed={self.plan.tuning.seed}", f"optimizer.lr={lr!r}"]
-        return Job(cell, self._config(cell.backbone, cell.optimizer, more))
-
-    def _finals(self, cell: Cell) -> Iterator[Job]:
-        lr = best_trial(list(cell.trials.values())).lr
-        for seed in self.plan.final_seeds:
-            more = ["role=final", f"seed={seed}", f"optimizer.lr={lr!r}"]
-            yield Job(cell, self._config(cell.backbone, cell.optimizer, more))
+    def _trial(self, cell: Cell, place: Place) -> Job:
+        return Job(cell, cell.trial(place), place=place)
 
     def planned_runs(self) -> int:
         """Number of runs of the plan, without extensions of a grid."""
-        return len(self.cells) * (self.plan.tuning.points + len(self.plan.final_seeds))
+        trials = sum(self.plan.tuning.trials(cell.place.optimizer) for cell in self.cells)
+        return trials + len(self.cells) * len(self.plan.final_seeds)
 
     def stored_runs(self) -> int:
         """Number of runs of these cells that have ended and are in the store."""
-        config = self._config(self.cells[0].backbone, self.cells[0].optimizer, [])
+        config = self.cells[0].config()
         (store, _), count = open_training_store(config.runtime.store, config.runtime.local_store), 0
         for cell in self.cells:
-            name = repository_name(config.data.name, config.setting, cell.backbone, cell.optimizer)
-            contents = read_repository(store, f"{config.runtime.namespace}/{name}")
+            contents = read_repository(store, f"{config.runtime.namespace}/{cell.repository(cell.config())}")
             records = [*contents.finals.values(), *contents.trials.values()]
             count += sum(record.status != "interrupted" for record in records)
         return count
@@ -139,7 +99,8 @@ class Sweep:
         Raises:
             InputError: Workers died again and again.
         """
-        probes = [self._config(backbone, self.plan.optimizers[0], []) for backbone in self.plan.backbones]
+        first = {cell.place.backbone: cell for cell in reversed(self.cells)}
+        probes = [first[backbone].config() for backbone in self.plan.backbones]
         runs: list[float] = []
         while not runs:
             timed = [self.executor.time_step(config) for config in probes]
@@ -178,15 +139,13 @@ class Sweep:
         return SweepOutcome(self._statuses, self._failures, stopped)
 
     def _loop(self, bar: tqdm[Any]) -> None:
-        first = self._config(self.cells[0].backbone, self.cells[0].optimizer, [])
         if self.plan.baselines:
-            self._submit(Job(None, first))
-            for backbone in dict.fromkeys(cell.backbone for cell in self.cells):
-                config = self._config(backbone, self.cells[0].optimizer, [])
-                self._submit(Job(None, config, "frozen_backbone"))
+            for floor, cells in floor_cells(self.cells).items():
+                for cell in cells:
+                    self._submit(Job(None, cell.config(), floor))
         for cell in self.cells:
-            for lr in next_rates(cell.centre, self.plan.tuning, []):
-                self._submit(self._trial(cell, lr))
+            for place in cell.next_trials():
+                self._submit(self._trial(cell, place))
         while self._jobs:
             done, _ = wait(self._jobs, return_when=FIRST_COMPLETED)
             for future in done:
@@ -241,19 +200,18 @@ class Sweep:
         bar.set_postfix_str(f"{cell} {record.role} {record.status}")
         if record.role == "final" or record.status == "interrupted":
             return
-        trial = Trial.from_record(record)
-        cell.trials[trial.lr] = trial
-        waiting = {job.config.optimizer.lr for job in self._jobs.values() if job.cell is cell}
-        rates = next_rates(cell.centre, self.plan.tuning, list(cell.trials.values()))
-        if waiting:
+        assert job.place is not None
+        cell.trials[job.place] = Trial.from_record(record)
+        if any(other.cell is cell for other in self._jobs.values()):
             return
-        if rates:
-            bar.total += len(rates)
-            for lr in rates:
-                self._submit(self._trial(cell, lr))
-        else:
-            for final in self._finals(cell):
-                self._submit(final)
+        places = cell.next_trials()
+        # a grid that was extended, beyond what the plan counts
+        bar.total += max(0, len(cell.trials) + len(places) - self.plan.tuning.trials(cell.place.optimizer))
+        for place in places:
+            self._submit(self._trial(cell, place))
+        if not places:
+            for config in cell.finals():
+                self._submit(Job(cell, config))
 
 
 def _raise_interrupt(number: int, frame: FrameType | None) -> None:
