@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from bocb_hf.backbones import CNN_FAMILIES
 from bocb_hf.coupling.bootstrap import Bootstrap, make_interval, standard_statistics, within_bounds
 from bocb_hf.coupling.family_test import ENOUGH_BACKBONES
-from bocb_hf.coupling.indices import complete_part
+from bocb_hf.coupling.holes import complete_part
 from bocb_hf.coupling.noise import cell_noise
 from bocb_hf.coupling.scores import Floats, Scale, ScoreTable
 from bocb_hf.coupling.spread import chunks
