@@ -8,13 +8,14 @@ from that by its interaction; an interval draws it. A diverged cell is no hole: 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bocb_hf.coupling.additive import Mask, fit_additive, joined, noise_coefficients
-from bocb_hf.coupling.scores import Floats, ScoreTable
+from bocb_hf.coupling.decomposition import median_polish
+from bocb_hf.coupling.scores import Floats, Scale, ScoreTable
 
 NOT_RUN = ("missing", "interrupted")
 
@@ -30,7 +31,7 @@ def fillable(scores: ScoreTable) -> Mask:
     There are none where the ranked cells are not joined, or where effects are as many as cells.
     """
     kept = scores.ranked
-    rows, columns = kept.any(axis=1), kept.any(axis=0)
+    rows, columns = (np.asarray(kept.any(axis=axis), np.bool_) for axis in (1, 0))
     freedom = int(kept.sum()) - int(rows.sum()) - int(columns.sum()) + 1
     if freedom < 1 or not np.array_equal(joined(kept, int(rows.argmax())) & rows, rows):
         return np.zeros(kept.shape, np.bool_)
@@ -60,7 +61,7 @@ class HoleDraws:
         freedom: Degrees of freedom of the interaction, cells − effects.
         mean_square: Mean square of the interaction by these.
         noise: What noise adds to ``mean_square``.
-        residuals: Residuals of the cells, scaled to a mean square of 1; shape (cells,).
+        residuals: Residuals of the cells by median polish, scaled to a variance of 1; shape (cells,).
     """
 
     kept: Mask
@@ -71,12 +72,12 @@ class HoleDraws:
     residuals: Floats
 
     @classmethod
-    def of(cls, scores: ScoreTable, means: Floats, noise: Floats | None) -> HoleDraws | None:
+    def of(cls, scores: ScoreTable, scale: Scale, noise: Floats | None) -> HoleDraws | None:
         """Takes what the cells that are there tell of the interaction.
 
         Args:
             scores: The table.
-            means: Cell means on a scale, shape (B, O), NaN where the cell is not ranked.
+            scale: Points or logit.
             noise: Noise variance of each mean, shape (B, O); None where it is unknown and stays inside.
 
         Returns:
@@ -85,11 +86,12 @@ class HoleDraws:
         kept, holes = scores.ranked, fillable(scores)
         if not holes.any():
             return None
-        r = fit_additive(means, kept).interaction[kept]
+        r = fit_additive(scores.cell_means(scale), kept).interaction[kept]
         freedom = int(kept.sum()) - int(kept.any(axis=1).sum()) - int(kept.any(axis=0).sum()) + 1
         total = float(np.square(r).sum())
         removed = 0.0 if noise is None else float(noise_coefficients(kept)[2] @ noise[kept]) * len(r)
-        unit = r / (total / len(r)) ** 0.5 if total > 0 else r
+        polished = median_polish(scores, scale).fit.interaction[kept]
+        unit = (polished - polished.mean()) / (float(polished.std()) or 1.0)
         return cls(kept, holes, freedom, total / freedom, removed / freedom, unit)
 
     def draw(self, generator: np.random.Generator, draws: int, truth: Floats) -> Floats:
@@ -97,7 +99,8 @@ class HoleDraws:
 
         A hole misses what the fit expects by its own interaction and by what the interaction of the other cells does
         to the fit. Interactions are drawn from the residuals of the table, so that collapse stays as likely as it is
-        there, with a variance τ² that follows τ² + noise = MS·df/χ²_df.
+        there: those of median polish, since least squares spread a collapse over cells that gain by it. Their variance
+        τ² follows τ² + noise = MS·df/χ²_df.
 
         Args:
             generator: Source of the random draws.
@@ -118,8 +121,13 @@ def _fitted(means: Floats, kept: Mask) -> Floats:
     return fit.level[..., None, None] + fit.backbone[..., :, None] + fit.optimizer[..., None, :]
 
 
-def largest_block(scores: ScoreTable) -> Mask:
-    """Finds the ranked cells of the largest block that shared backbones and optimizers join, shape (B, O)."""
+def keep_largest_block(scores: ScoreTable) -> tuple[ScoreTable, tuple[tuple[str, str], ...]]:
+    """Keeps the largest block of ranked cells that shared backbones and optimizers join.
+
+    Returns:
+        The table with ranked cells outside the block as if they were not run, and these, (backbone, optimizer); the
+        same table where every cell is joined to every other.
+    """
     kept, best = scores.ranked, np.zeros(scores.ranked.shape, np.bool_)
     left: NDArray[np.bool_] = np.asarray(kept.any(axis=1))
     while left.any():
@@ -127,7 +135,18 @@ def largest_block(scores: ScoreTable) -> Mask:
         block = kept & rows[:, None]
         best = block if block.sum() > best.sum() else best
         left = left & ~rows
-    return best
+    outside = kept & ~best
+    if not outside.any():
+        return scores, ()
+    part = replace(
+        scores,
+        values=np.where(outside[:, :, None], np.nan, scores.values),
+        status=np.where(outside, "missing", scores.status),
+        packed=None
+        if scores.packed is None
+        else np.where(outside[:, :, None, None], 0, scores.packed).astype(np.uint8),
+    )
+    return part, tuple((scores.backbones[b], scores.optimizers[o]) for b, o in np.argwhere(outside).tolist())
 
 
 def cost_part(scores: ScoreTable) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:

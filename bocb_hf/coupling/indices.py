@@ -206,7 +206,7 @@ def cost_of_coupling(scores: ScoreTable, scale: Scale = "points") -> Cost | None
         divisions,
         tuple(scores.backbones[int(b)] for b in rows),
         tuple(names),
-        tuple((scores.backbones[rows[b]], names[o]) for b, o in np.argwhere(holes[grid]).tolist()),
+        tuple((scores.backbones[int(rows[b])], names[o]) for b, o in np.argwhere(holes[grid]).tolist()),
     )
 
 

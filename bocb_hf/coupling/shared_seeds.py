@@ -36,7 +36,8 @@ def incomplete_noise(values: Floats) -> Floats:
     paired = np.einsum("bop,bp->bo", np.linalg.pinv(normal, hermitian=True), (freedom * variance).sum(axis=2))
     several = freedom.any(axis=2)
     others = (n > 0)[:, None, :] & ~np.eye(values.shape[1], dtype=np.bool_)
-    common = np.einsum("bos,bps->bop", found, found, dtype=np.float64) / np.maximum(n, 1)[:, None, :]
+    there = found.astype(np.float64)
+    common = np.einsum("bos,bps->bop", there, there) / np.maximum(n, 1)[:, None, :]
     common = (common * others).sum(axis=2) / np.maximum(others.sum(axis=2), 1)
     lacking = max(0.0, shared_noise(values)) * np.where(others.any(axis=2), 1 - common, 0.0)
     noise = np.where(several, paired, noise)

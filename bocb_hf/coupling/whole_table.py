@@ -38,7 +38,7 @@ class WholeTable:
         """Takes what the missing cells could be, for the statistics that are wanted."""
         draws = unseen_cells = None
         if "cost" in wanted:
-            draws = HoleDraws.of(scores, world.means, None if world.noise is None else world.noise[0])
+            draws = HoleDraws.of(scores, scale, None if world.noise is None else world.noise[0])
         if "contrast" in wanted and not isinstance(found := design(scores), NoDesign):
             unseen_cells = unseen(scores, found, scale, seed=seed)
         return cls(scores, draws, unseen_cells, seed)

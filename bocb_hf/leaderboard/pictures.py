@@ -63,7 +63,7 @@ def _ranks(chosen: Selection, state: State) -> Figure | None:
     found = board.info.analysis["ranking"]
     if not found:
         return None
-    means = np.array([found["mean_ranks"][o] for o in board.info.optimizers])
+    means = np.array([found["mean_ranks"][o] for o in board.info.optimizers], np.float64)
     ranking = Ranking(
         tuple(found["backbones"]),
         np.empty((0, len(means))),
@@ -72,6 +72,8 @@ def _ranks(chosen: Selection, state: State) -> Figure | None:
         float("nan"),
         found["p"],
         found["critical_difference"],
+        found.get("cells"),
+        tuple((better, worse) for better, worse in found.get("apart", ())),
     )
     return draw_ranks(board.scores, ranking)
 

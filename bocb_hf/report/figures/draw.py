@@ -69,15 +69,24 @@ def draw_ranks(scores: ScoreTable, ranking: Ranking) -> Figure:
     """Draws the critical-difference diagram of a table."""
     p = f"p = {ranking.p:.2g}" if ranking.p >= 1e-4 else "p < 0.0001"
     agreement = f"Kendall's W = {ranking.kendall_w:.2f}"
+    whole = ranking.critical_difference is not None
     note = (
-        f"{scores.dataset}, n = {len(ranking.backbones)} backbones. Friedman: {p}, {agreement}."
-        " A bar joins optimizers that Nemenyi's test (95 %, all pairs) does not tell apart."
+        f"{scores.dataset}, n = {len(ranking.backbones)} backbones. {'Friedman' if whole else 'Skillings and Mack'}: {p}, "
+        f"{agreement}. "
     )
+    if whole:
+        note += "A bar joins optimizers that Nemenyi's test (95 %, all pairs) does not tell apart."
+    else:
+        note += (
+            "Some cells have no rank: mean ranks are adjusted for those that are there, and no one difference holds for "
+            f"all pairs; {pairs_told_apart(ranking)}."
+        )
     if (scores.status == "diverged").any():
         note += " Diverged cells share the last rank."
     if len(ranking.backbones) < len(scores.backbones):
         note += f" {len(scores.backbones) - len(ranking.backbones)} backbone(s) with cells without a rank are left out."
-    ranks = dict(zip(scores.optimizers, ranking.mean_ranks.tolist(), strict=True))
+    means = zip(scores.optimizers, ranking.mean_ranks.tolist(), strict=True)
+    ranks = {optimizer: rank for optimizer, rank in means if np.isfinite(rank)}
     return critical_difference(ranks, ranking.critical_difference, note)
 
 

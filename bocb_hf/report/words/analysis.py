@@ -10,6 +10,14 @@ from bocb_hf.coupling.contrast_variants import Variant
 from bocb_hf.coupling.decomposition import Decomposition
 from bocb_hf.coupling.failure import GAMMA
 from bocb_hf.coupling.scores import ScoreTable
+from bocb_hf.report.words.holes import (
+    lacking_text,
+    pairs_told_apart,
+    ranking_basis,
+    rows_with_gaps,
+    stood_in,
+    test_basis,
+)
 from bocb_hf.report.words.tables import backbone_label, family_test_text, fixed, optimizer_label, signed, span
 
 SHOWN = 5  # number of entries that are printed of a list that is ordered by importance
@@ -20,7 +28,7 @@ MANY_SETS = 20  # largest number of backbones whose sets of optimizers are liste
 def analysis_text(analysis: Analysis) -> list[str]:
     """Returns sentences about coupling, most important first."""
     scores, points = analysis.scores, analysis.points
-    lines = [_basis(scores)]
+    lines = [_basis(scores), *lacking_text(scores, analysis.not_joined)]
     if isinstance(points, str):
         return [*lines, f"No decomposition: {points.removeprefix('scores: ')}.", *_failures(analysis), *scores.notes]
     backbones, optimizers = (int(scores.ranked.any(axis=axis).sum()) for axis in (1, 0))
@@ -31,7 +39,7 @@ def analysis_text(analysis: Analysis) -> list[str]:
         )
         return [*lines, *_failures(analysis), *(_best(scores, points) if optimizers > 1 else []), *scores.notes]
     lines += [*_cost(scores, points), *_failures(analysis)]
-    lines += _decompositions(points)
+    lines += _decompositions(scores, points)
     lines.append(
         f"On the logit scale: not available; {analysis.logit.removeprefix('scores: ')}."
         if isinstance(analysis.logit, str)
@@ -76,12 +84,12 @@ def _basis(scores: ScoreTable) -> str:
 
 def _cost(scores: ScoreTable, found: ScaleAnalysis) -> list[str]:
     if found.cost is None:
-        return ["Cost of coupling: not available; no two optimizers can be compared on two backbones."]
+        return [f"Cost of coupling: not available; {found.absent['cost_of_coupling']}."]
     cost = found.cost
     text = (
         f"Cost of coupling, G: using {optimizer_label(cost.optimizer)} for all of {len(cost.backbones)} backbones "
         f"loses {cost.naive:.2f} points against the best of {len(cost.optimizers)} optimizers for each (too high: the "
-        "best of noisy means is partly luck)"
+        f"best of noisy means is partly luck){stood_in(cost)}"
     )
     if cost.split is not None:
         text += f"; chosen on half of the seeds and scored on the other {fixed(cost.split, 2)}"
@@ -91,7 +99,7 @@ def _cost(scores: ScoreTable, found: ScaleAnalysis) -> list[str]:
     left_out = [backbone_label(b) for b in scores.backbones if b not in cost.backbones]
     left_out += [optimizer_label(o) for o in scores.optimizers if o not in cost.optimizers]
     if left_out:
-        text += f". Left out (not run, partly diverged, or nothing completed): {', '.join(left_out[:MANY])}"
+        text += f". Left out (partly diverged, or nothing completed): {', '.join(left_out[:MANY])}"
         text += f" and {len(left_out) - MANY} more" if len(left_out) > MANY else ""
     return [text + "."]
 
@@ -107,7 +115,7 @@ def _failures(analysis: Analysis) -> list[str]:
     return [text + "."]
 
 
-def _decompositions(found: ScaleAnalysis) -> list[str]:
+def _decompositions(scores: ScoreTable, found: ScaleAnalysis) -> list[str]:
     labels = {
         "observed": "Shares of variance",
         "diverged = chance": "Sensitivity, diverged cells as chance",
@@ -126,7 +134,10 @@ def _decompositions(found: ScaleAnalysis) -> list[str]:
             if version.sigma_int is not None and version.noise is not None:
                 text += f"; σ_int = {version.sigma_int:.2f}, noise of one run {version.noise**0.5:.2f} points"
             if found.test is not None:
-                text += f"; F = {found.test.f:.1f}, p = {found.test.p:.2g} ({found.test.draws} simulations)"
+                basis = test_basis(found.test, scores)
+                text += f"; F = {found.test.f:.1f}{basis}, p = {found.test.p:.2g} ({found.test.draws} simulations)"
+            elif "interaction_test" in found.absent and not scores.single:
+                text += f"; no test of interaction: {found.absent['interaction_test']}"
         lines.append(text + ".")
     if found.without_weakest is not None:
         name, version = found.without_weakest
@@ -186,23 +197,28 @@ def _best(scores: ScoreTable, found: ScaleAnalysis) -> list[str]:
         told = ", ".join(names) if len(names) < max(ranked, 2) else f"all {ranked}"
         listed += [f"{backbone_label(b)}: {told}"] if names else []
     more = f"; {len(listed) - MANY_SETS} more backbones are in analysis.json" if len(listed) > MANY_SETS else ""
-    return [f"Not told apart from the best (Hsu, 95 % for each backbone): {'; '.join(listed[:MANY_SETS])}{more}."]
+    told = f"{'; '.join(listed[:MANY_SETS])}{more}.{rows_with_gaps(scores)}"
+    return [f"Not told apart from the best (Hsu, 95 % for each backbone): {told}"]
 
 
 def _ranking(analysis: Analysis) -> list[str]:
     ranking, scores = analysis.ranking, analysis.scores
     if ranking is None:
-        return []
-    ranked = sorted(zip(ranking.mean_ranks.tolist(), scores.optimizers, strict=True))
+        return [f"No ranking: {analysis.absent['ranking']}."] if not scores.ranked.all() else []
+    means = zip(ranking.mean_ranks.tolist(), scores.optimizers, strict=True)
+    ranked = sorted((rank, optimizer) for rank, optimizer in means if np.isfinite(rank))
     names = ", ".join(f"{optimizer_label(optimizer)} {rank:.1f}" for rank, optimizer in ranked[:SHOWN])
     left_out = len(scores.backbones) - len(ranking.backbones)
     p = f"p = {ranking.p:.2g}" if ranking.p > 0 else "p < 1e-300"  # the share is too small to be printed as a number
+    test, apart = "Skillings and Mack", pairs_told_apart(ranking)
+    if ranking.critical_difference is not None:
+        test = "Friedman"
+        apart = f"mean ranks no further apart than {ranking.critical_difference:.2f} are not told apart (Nemenyi)"
     return [
         f"Mean ranks over {len(ranking.backbones)} backbones"
         + (f" ({left_out} left out for cells without a rank)" if left_out else "")
-        + f": {names}{' …' if len(ranked) > SHOWN else ''}; Friedman {p}, Kendall's W = "
-        f"{ranking.kendall_w:.2f}; mean ranks no further apart than {ranking.critical_difference:.2f} are not told "
-        "apart (Nemenyi)."
+        + f"{ranking_basis(ranking, scores)}: {names}{' …' if len(ranked) > SHOWN else ''}; {test} {p}, Kendall's W = "
+        f"{ranking.kendall_w:.2f}; {apart}."
     ]
 
 
