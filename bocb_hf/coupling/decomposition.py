@@ -181,13 +181,11 @@ def median_polish(scores: ScoreTable, scale: Scale = "points", rounds: int = 50)
 
 
 def component_shares(fit: Additive) -> Floats | None:
-    """Returns percent of the interaction's squares in each singular component, descending; None unless complete.
+    """Returns percent of the interaction's squares in each singular component, descending.
 
-    Components of a matrix of zeros have no shares either.
+    A cell that is missing counts as one without interaction. A matrix of zeros has no shares: None.
     """
-    if not np.isfinite(fit.interaction).all():
-        return None
-    squares = np.square(np.linalg.svd(fit.interaction, compute_uv=False))
+    squares = np.square(np.linalg.svd(np.nan_to_num(fit.interaction), compute_uv=False))
     total = float(squares.sum())
     return None if total <= 1e-18 * max(1.0, float(fit.level) ** 2) * fit.interaction.size else 100 * squares / total
 

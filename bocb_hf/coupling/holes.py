@@ -138,13 +138,12 @@ def keep_largest_block(scores: ScoreTable) -> tuple[ScoreTable, tuple[tuple[str,
     outside = kept & ~best
     if not outside.any():
         return scores, ()
+    packed = scores.packed
     part = replace(
         scores,
         values=np.where(outside[:, :, None], np.nan, scores.values),
         status=np.where(outside, "missing", scores.status),
-        packed=None
-        if scores.packed is None
-        else np.where(outside[:, :, None, None], 0, scores.packed).astype(np.uint8),
+        packed=None if packed is None else np.where(outside[:, :, None, None], np.uint8(0), packed),
     )
     return part, tuple((scores.backbones[b], scores.optimizers[o]) for b, o in np.argwhere(outside).tolist())
 

@@ -150,9 +150,11 @@ def _structure(found: ScaleAnalysis) -> list[str]:
     shown = 3
     # the last component always adds 0, so a table needs one component more than are shown
     if found.components is not None and len(found.components) > shown + 1:
+        holes = int(np.isnan(found.residuals.r).sum())
         lines.append(
             f"{shown} components carry {float(found.components[:shown].sum()):.1f} % of the interaction, noise inside; "
             f"the first {float(found.components[0]):.0f} %."
+            + (f" {holes} cell(s) without a mean count as without interaction." if holes else "")
         )
     if found.tukey is not None:
         lines.append(

@@ -39,8 +39,8 @@ def lacking_text(scores: ScoreTable, not_joined: Sequence[tuple[str, str]] = ())
         found.append(f"{count} of {cells} cells have no mean: {told}. What follows rests on the others.")
     if not_joined:
         found.append(
-            f"{len(not_joined)} cell(s) share neither backbone nor optimizer with the others, directly or by steps, and "
-            f"cannot be compared with them: {cell_names(not_joined)}. A cell that joins them would let them count."
+            f"{len(not_joined)} cell(s) share neither backbone nor optimizer with the others, directly or by steps, "
+            f"and cannot be compared with them: {cell_names(not_joined)}. A cell that joins them would let them count."
         )
     return found
 

@@ -254,8 +254,8 @@ def _contrast_basis(contrast: Contrast) -> list[str]:
         needed = (len(contrast.cnn) + len(contrast.modern)) * (len(contrast.sgd) + len(contrast.adaptive))
         found.append(
             f"It rests on {contrast.cells} of {needed} cells; not run: {cell_names(contrast.holes)}. A backbone's mean "
-            "over optimizers that lack a cell is adjusted by how these do on the others of its family, and the interval "
-            "holds what the missing cells could be."
+            "over optimizers that lack a cell is adjusted by how these do on the others of its family, and the "
+            "interval holds what the missing cells could be."
         )
     if contrast.dropped:
         listed = "; ".join(f"{optimizer_label(o)} ({reason})" for o, reason in contrast.dropped.items())
