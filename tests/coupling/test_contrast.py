@@ -145,7 +145,7 @@ def without_lamb_on_vit():
 
 @pytest.mark.parametrize("extra", [[], [make_record("tiny_vit", "lamb", status="interrupted")]])
 def test_a_missing_cell_is_adjusted_for_and_named(extra):
-    """On ConvNeXt-tiny LAMB is 1 point below AdamW: without it, half a point comes off the adaptive mean of ViT-tiny."""
+    """On ConvNeXt-tiny LAMB is 1 point below AdamW: half a point comes off the adaptive mean of ViT-tiny without it."""
     found = contrast_of([*without_lamb_on_vit(), *extra])
     assert found.holes == (("tiny_vit", "lamb"),) and dict(found.left_out) == {} and found.cells == 11
     assert found.modern == {"tiny_convnext": pytest.approx(-2.0), "tiny_vit": pytest.approx(69.5 - 74.5)}
