@@ -4,8 +4,8 @@
 
 Each table is analysed in a process of its own, with 2,000 draws of every bootstrap on both scales, 10,000 test images
 with their correctness bits, CNNs and modern backbones (so backbones are drawn as well), and 5 % of cells diverged or
-not run in the rows that say so. Peak memory is the process's, libraries and the table included; the first row shows what those
-alone take.
+not run in the rows that say so. Peak memory is the process's, libraries and the table included; the first row shows
+what those alone take.
 """
 
 from __future__ import annotations
@@ -108,9 +108,7 @@ def main() -> None:
         f"{datetime.date.today()}, {platform.machine()}, {cores} cores, Python {platform.python_version()}, {versions}"
     )
     print(f"{arguments.draws} draws of each bootstrap, points and logits, {IMAGES:,} test images\n")
-    print(
-        "backbones × optimizers × seeds   diverged   missing   cells    runs   CPU s   × smallest   wall s   peak MiB"
-    )
+    print("backbones × optimizers × seeds   lost   not run   cells    runs   CPU s   × smallest   wall s   peak MiB")
     base = 0.0
     for size in SIZES:
         command = [sys.executable, __file__, "--only", json.dumps(size), "--draws", str(arguments.draws)]
@@ -118,8 +116,8 @@ def main() -> None:
         base = base or found["worked"]
         b, o, s, lost, absent = size
         print(
-            f"{f'{b} × {o} × {s}':<30}   {lost:>7.0%}   {absent:>7.0%}   {b * o:>6}  {b * o * s:>6}   {found['worked']:>5.1f}   "
-            f"{found['worked'] / base:>10.1f}   {found['seconds']:>6.1f}   {found['memory']:>8.0f}",
+            f"{f'{b} × {o} × {s}':<30}   {lost:>4.0%}   {absent:>7.0%}   {b * o:>5}  {b * o * s:>6}   "
+            f"{found['worked']:>5.1f}   {found['worked'] / base:>10.1f}   {found['seconds']:>6.1f}   {found['memory']:>8.0f}",
             flush=True,
         )
 
