@@ -117,7 +117,8 @@ def main() -> None:
         b, o, s, lost, absent = size
         print(
             f"{f'{b} × {o} × {s}':<30}   {lost:>4.0%}   {absent:>7.0%}   {b * o:>5}  {b * o * s:>6}   "
-            f"{found['worked']:>5.1f}   {found['worked'] / base:>10.1f}   {found['seconds']:>6.1f}   {found['memory']:>8.0f}",
+            f"{found['worked']:>5.1f}   {found['worked'] / base:>10.1f}   {found['seconds']:>6.1f}   "
+            f"{found['memory']:>8.0f}",
             flush=True,
         )
 

@@ -153,16 +153,10 @@ def _population(tables: int, jobs: int) -> None:
 
 def _holes(tables: int, jobs: int) -> None:
     """Prints how often intervals and tests are right where cells are missing, by why they are."""
-    print(
-        "\nThe same where cells are missing, 10 backbones × 8 optimizers: the cost and the contrast of the whole table,"
-    )
-    print(
-        "what is said of cells for those that are there. 'has': percent of tables in which there is an answer at all."
-    )
-    print(
-        "one cell; 10 and 30 % at random; more in some columns and rows than in others; low ones three times as often;"
-    )
-    print("every fourth score. Last the false positives in percent, limit: 6, two seeds")
+    print("\nThe same where cells are missing, 10 backbones × 8 optimizers: the cost and the contrast of the whole")
+    print("table, what is said of cells for those that are there; 'has': percent of tables with an answer at all.")
+    print("One cell; 10 and 30 % at random; more in some columns and rows than in others; low ones three times as")
+    print("often; every fourth score. The last block of each is false positives in percent, limit: 6")
     for regime in REGIMES:
         for what, seeds, limits in (("", 3, COVERAGE), (" tests", 2, ERRORS)):
             column = partial(_hole_column, what, regime, seeds, tables)
