@@ -18,6 +18,7 @@ from bocb_hf.coupling.decomposition import median_polish
 from bocb_hf.coupling.scores import Floats, Scale, ScoreTable
 
 NOT_RUN = ("missing", "interrupted")
+MIN_FREEDOM = 3  # fewest cells beyond the effects that tell what a missing cell could be
 
 
 def holes_of(scores: ScoreTable) -> Mask:
@@ -28,12 +29,12 @@ def holes_of(scores: ScoreTable) -> Mask:
 def fillable(scores: ScoreTable) -> Mask:
     """Finds the holes whose backbone and optimizer have a ranked cell, so that a fit says what to expect; shape (B, O).
 
-    There are none where the ranked cells are not joined, or where effects are as many as cells.
+    There are none where the ranked cells are not joined, or hardly more than the effects.
     """
     kept = scores.ranked
     rows, columns = (np.asarray(kept.any(axis=axis), np.bool_) for axis in (1, 0))
     freedom = int(kept.sum()) - int(rows.sum()) - int(columns.sum()) + 1
-    if freedom < 1 or not np.array_equal(joined(kept, int(rows.argmax())) & rows, rows):
+    if freedom < MIN_FREEDOM or not np.array_equal(joined(kept, int(rows.argmax())) & rows, rows):
         return np.zeros(kept.shape, np.bool_)
     return holes_of(scores) & rows[:, None] & columns
 

@@ -11,6 +11,7 @@ from bocb_hf.coupling.decomposition import Decomposition
 from bocb_hf.coupling.failure import GAMMA
 from bocb_hf.coupling.scores import ScoreTable
 from bocb_hf.report.words.holes import (
+    adjusted,
     lacking_text,
     pairs_told_apart,
     ranking_basis,
@@ -47,6 +48,8 @@ def analysis_text(analysis: Analysis) -> list[str]:
     )
     lines += [*_structure(points), *_indices(scores, points), *_best(scores, points)]
     lines += [*_ranking(analysis), *map(variant_text, analysis.variants)]
+    if "contrast" in analysis.absent and not scores.ranked.all():
+        lines.append(f"No family contrast: {analysis.absent['contrast']}.")
     return [*lines, *scores.notes]
 
 
@@ -56,7 +59,7 @@ def variant_text(variant: Variant) -> str:
     sentence = (
         f"Family contrast, {variant.name}: CNNs {signed(variant.cnn_centre, digits)} ({len(variant.cnn)}), modern "
         f"{signed(variant.modern_centre, digits)} ({len(variant.modern)}), C = {signed(variant.value, digits)} "
-        f"{variant.unit}; {family_test_text(variant.test)}"
+        f"{variant.unit}{adjusted(variant.holes)}; {family_test_text(variant.test)}"
     )
     if variant.population is not None:
         low, high = signed(variant.population.low, digits), signed(variant.population.high, digits)
@@ -99,7 +102,7 @@ def _cost(scores: ScoreTable, found: ScaleAnalysis) -> list[str]:
     left_out = [backbone_label(b) for b in scores.backbones if b not in cost.backbones]
     left_out += [optimizer_label(o) for o in scores.optimizers if o not in cost.optimizers]
     if left_out:
-        text += f". Left out (partly diverged, or nothing completed): {', '.join(left_out[:MANY])}"
+        text += f". Left out (not run, partly diverged, or nothing completed): {', '.join(left_out[:MANY])}"
         text += f" and {len(left_out) - MANY} more" if len(left_out) > MANY else ""
     return [text + "."]
 

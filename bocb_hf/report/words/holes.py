@@ -84,6 +84,11 @@ def pairs_told_apart(ranking: Ranking) -> str:
     return f"told apart (95 %, all pairs together): {some(pairs)}"
 
 
+def adjusted(holes: int) -> str:
+    """Returns in brackets how many cells of a contrast were not run; nothing where all were."""
+    return f" (adjusted for {holes} cell(s) that were not run)" if holes else ""
+
+
 def rows_with_gaps(scores: ScoreTable) -> str:
     """Returns how many backbones lack a run optimizer, whose best may be one that was not run; nothing without any."""
     lacks = np.isin(scores.status, ("missing", "interrupted")).any(axis=1) & scores.ranked.any(axis=1)
