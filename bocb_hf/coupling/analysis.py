@@ -111,7 +111,8 @@ def analyse(scores: ScoreTable, draws: int = 2000, seed: int = 0) -> Analysis:
             return str(error)
 
     variants = tuple(contrast_variants(scores))
-    ranking, absent = try_ranking(scores), {}
+    ranking = try_ranking(scores)
+    absent: dict[str, str] = {}
     if isinstance(ranking, str):
         absent["ranking"] = ranking
     if isinstance(none := design(scores), NoDesign):

@@ -73,7 +73,7 @@ def population_bootstrap(
     noise = None if noise is None else noise / np.maximum(scores.n, 1)
     wanted = {name: f for name, f in standard_statistics(scores, scale).items() if name in STATISTICS}
     plain = {name: f(means[None], None if noise is None else noise[None])[0] for name, f in wanted.items()}
-    centre, missing = plain, HoleDraws.of(scores, scale, noise)
+    centre, missing, typical = plain, HoleDraws.of(scores, scale, noise), 0.0
     if missing is not None:
         whole = standard_statistics(_filled(scores, holes), scale)
         wanted = {name: whole[name] for name in wanted if name in whole}

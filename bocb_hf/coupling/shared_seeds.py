@@ -27,7 +27,7 @@ def incomplete_noise(values: Floats) -> Floats:
     Returns:
         The variances, shape (B, O), NaN where there is no cell.
     """
-    found = np.isfinite(values)
+    found: Mask = np.isfinite(values)
     n = found.sum(axis=2)
     deviations = _deviations(values)
     noise = np.where(n > 1, np.square(deviations).sum(axis=2) / np.maximum(n - 1, 1), np.nan)
@@ -36,7 +36,7 @@ def incomplete_noise(values: Floats) -> Floats:
     paired = np.einsum("bop,bp->bo", np.linalg.pinv(normal, hermitian=True), (freedom * variance).sum(axis=2))
     several = freedom.any(axis=2)
     others = (n > 0)[:, None, :] & ~np.eye(values.shape[1], dtype=np.bool_)
-    there = found.astype(np.float64)
+    there: Floats = np.asarray(found, np.float64)
     common = np.einsum("bos,bps->bop", there, there) / np.maximum(n, 1)[:, None, :]
     common = (common * others).sum(axis=2) / np.maximum(others.sum(axis=2), 1)
     lacking = max(0.0, shared_noise(values)) * np.where(others.any(axis=2), 1 - common, 0.0)

@@ -92,5 +92,5 @@ def adjusted(holes: int) -> str:
 def rows_with_gaps(scores: ScoreTable) -> str:
     """Returns how many backbones lack a run optimizer, whose best may be one that was not run; nothing without any."""
     lacks = np.isin(scores.status, ("missing", "interrupted")).any(axis=1) & scores.ranked.any(axis=1)
-    names = [backbone_label(b) for b, lack in zip(scores.backbones, lacks, strict=True) if lack]
+    names = [backbone_label(scores.backbones[int(b)]) for b in np.flatnonzero(lacks)]
     return f" Among the optimizers that ran; some did not on {some(names)}." if names else ""
