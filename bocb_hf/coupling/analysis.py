@@ -202,7 +202,6 @@ def to_plain(analysis: Analysis) -> dict[str, Any]:
                 "permutation_p": v.permutation.p,
                 "smallest_permutation_p": v.permutation.smallest,
                 "population_interval": v.population and (v.population.low, v.population.high),
-                "holes": v.holes,
             }
             for v in analysis.variants
         ],
@@ -213,11 +212,8 @@ def to_plain(analysis: Analysis) -> dict[str, Any]:
             "kendall_w": analysis.ranking.kendall_w,
             "p": analysis.ranking.p,
             "critical_difference": analysis.ranking.critical_difference,
-            "cells": analysis.ranking.cells,
-            "apart": [list(pair) for pair in analysis.ranking.apart],
         },
-        "not_joined": [list(pair) for pair in analysis.not_joined],
-        "absent": dict(analysis.absent),
+        **({} if scores.ranked.all() else {"holes": plain_holes(analysis)}),
     }
 
 
@@ -239,14 +235,7 @@ def _plain_scale(scores: ScoreTable, analysis: ScaleAnalysis | str) -> dict[str,
     return {
         "decomposition": versions,
         "interaction_test": analysis.test
-        and {
-            "f": analysis.test.f,
-            "p": analysis.test.p,
-            "draws": analysis.test.draws,
-            "cells": analysis.test.cells,
-            "backbones": analysis.test.backbones,
-            "optimizers": analysis.test.optimizers,
-        },
+        and {"f": analysis.test.f, "p": analysis.test.p, "draws": analysis.test.draws},
         "components": None if analysis.components is None else analysis.components.tolist(),
         "residual": _grid(scores, r.r),
         "residual_low": _grid(scores, r.low),
@@ -255,18 +244,43 @@ def _plain_scale(scores: ScoreTable, analysis: ScaleAnalysis | str) -> dict[str,
         "kappa_optimizer": dict(zip(scores.optimizers, _finite(analysis.kappa.optimizer), strict=True)),
         "noise_removed": not analysis.kappa.noisy,
         "cost_of_coupling": analysis.cost
-        and {
-            "optimizer": analysis.cost.optimizer,
-            "naive": analysis.cost.naive,
-            "held_out": analysis.cost.split,
-            "backbones": list(analysis.cost.backbones),
-            "optimizers": list(analysis.cost.optimizers),
-            "holes": [list(pair) for pair in analysis.cost.holes],
-        },
+        and {"optimizer": analysis.cost.optimizer, "naive": analysis.cost.naive, "held_out": analysis.cost.split},
         "intervals": _plain_bootstrap(analysis.bootstrap),
         "population_intervals": _plain_bootstrap(analysis.population),
         "candidates_for_best": None if best is None else _grid(scores, best.candidates),
+    }
+
+
+def plain_holes(analysis: Analysis) -> dict[str, Any]:
+    """Returns what the answers of a table with holes rest on, and why some are not there; it has names of its own.
+
+    So a table without holes has the same JSON as before holes were told.
+    """
+
+    def basis(found: ScaleAnalysis | str) -> dict[str, Any] | str:
+        if isinstance(found, str):
+            return found
+        test, cost = found.test, found.cost
+        return {
+            "absent": dict(found.absent),
+            "interaction_test": test
+            and {"cells": test.cells, "backbones": test.backbones, "optimizers": test.optimizers},
+            "cost_of_coupling": cost
+            and {
+                "backbones": list(cost.backbones),
+                "optimizers": list(cost.optimizers),
+                "not_run": [list(pair) for pair in cost.holes],
+            },
+        }
+
+    ranking = analysis.ranking
+    return {
+        "not_joined": [list(pair) for pair in analysis.not_joined],
         "absent": dict(analysis.absent),
+        "points": basis(analysis.points),
+        "logit": basis(analysis.logit),
+        "contrast": {variant.name: variant.holes for variant in analysis.variants},
+        "ranking": ranking and {"cells": ranking.cells, "apart": [list(pair) for pair in ranking.apart]},
     }
 
 

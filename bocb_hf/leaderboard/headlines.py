@@ -36,7 +36,8 @@ def _cost(board: Board) -> str:
         return ""
     text = f"One optimizer for all: {optimizer_label(cost['optimizer'])}, on average "
     ends = (points["intervals"] or {}).get("cost")
-    holes = len(cost.get("holes", ()))
+    basis = board.info.analysis.get("holes")
+    holes = len(basis["points"]["cost_of_coupling"]["not_run"]) if basis else 0
     more = f" {holes} cell(s) that were not run stand at what backbone and optimizer lead to expect." if holes else ""
     if ends is None:
         return text + f"{cost['naive']:.2f} points below the best of each backbone (noise inside).{more}"

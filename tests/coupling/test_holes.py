@@ -292,7 +292,9 @@ def test_cells_that_nothing_joins_are_named_and_the_others_analysed():
     assert analysis.points.best is not None and analysis.points.best.candidates[4, 4]
     text = " ".join(analysis_text(analysis))
     assert f"cannot be compared with them: b4 with {'LAMB'}. A cell that joins them would let them count." in text
-    assert to_plain(analysis)["not_joined"] == [["b4", OPTIMIZERS[4]]]
+    told = to_plain(analysis)["holes"]
+    assert told["not_joined"] == [["b4", OPTIMIZERS[4]]] and told["points"]["interaction_test"]["cells"] == 16
+    assert "holes" not in to_plain(analyse(table_of(values[:4, :4]), draws=50))
 
 
 def test_nothing_disappears_in_silence():
