@@ -4,8 +4,8 @@ The model is y_bo = α_b,g + θ_f,o: a backbone b has a level of its own with ea
 and an optimizer o is as much better than its group in each backbone of one family f. It holds under the additive model
 with an interaction of family and optimizer, and also where backbones of a family differ in how they live with SGD,
 which is what the tests compare them by. Least squares within family × group give d_b = α_b,SGD − α_b,adaptive without
-bias for every backbone that has one cell of each group, whichever others are missing, and none of a backbone's d rests
-on another backbone's. In a complete table d_b is the plain difference of the means.
+bias for every backbone that has one cell of each group, whichever others are missing, and no d is drawn towards those
+of other backbones. In a complete table d_b is the plain difference of the means.
 
 A cell that is missing is no cell that diverged: what diverged has no score that a model may stand in for, so a backbone
 with a diverged or partly diverged cell is left out and named. An optimizer counts in both families or in none.
