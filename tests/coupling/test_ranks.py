@@ -14,7 +14,7 @@ from bocb_hf.coupling.scores import make_scores
 
 def test_published_figures():
     found = rank_optimizers(published())
-    assert found is not None
+    assert found is not None and found.critical_difference is not None
     assert (round(found.kendall_w, 2), round(found.critical_difference, 2)) == (0.44, 6.63)
     assert found.p < 1e-20
 
