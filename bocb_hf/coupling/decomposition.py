@@ -161,14 +161,18 @@ def _reml_given(deviance: Callable[[Floats], float], noise: float, unit: float) 
     if not noise > 0:
         return None
     log, low = float(np.log(noise)) / 2, float(np.log(unit)) - 12
+
+    def at(place: float) -> float:
+        return deviance(np.array([log, place]))
+
     # a grid finds the valley, so that one that ends at τ = 0 is not missed
-    grid = np.linspace(low, low + 24, 49)
-    values = [deviance(np.array([log, place])) for place in grid]
+    grid: list[float] = np.linspace(low, low + 24, 49).tolist()
+    values = [at(place) for place in grid]
     best = int(np.argmin(values))
     if best == 0 or min(values) > values[0] - 1e-6:
         return 0.0
     found: Any = _optimize.minimize_scalar(
-        lambda place: deviance(np.array([log, float(place)])),
+        at,
         bounds=(grid[best - 1], grid[min(best + 1, len(grid) - 1)]),
         method="bounded",
         options={"xatol": 1e-7},
