@@ -3,9 +3,9 @@
     python benchmarks/analysis.py > benchmarks/analysis.txt
 
 Each table is analysed in a process of its own, with 2,000 draws of every bootstrap on both scales, 10,000 test images
-with their correctness bits, CNNs and modern backbones (so backbones are drawn as well), and 5 % of cells diverged in
-the rows that say so. Peak memory is the process's, libraries and the table included; the first row shows what those
-alone take.
+with their correctness bits, CNNs and modern backbones (so backbones are drawn as well), and 5 % of cells diverged or
+not run in the rows that say so. Peak memory is the process's, libraries and the table included; the first row shows
+what those alone take.
 """
 
 from __future__ import annotations
@@ -27,10 +27,20 @@ from bocb_hf.coupling.analysis import analyse
 from bocb_hf.coupling.scores import ScoreTable
 
 IMAGES = 10_000
-SIZES = ((2, 2, 2, 0.0), (20, 20, 3, 0.0), (20, 20, 3, 0.05), (50, 30, 3, 0.0), (50, 30, 5, 0.0), (100, 60, 5, 0.0))
+# backbones, optimizers, seeds, share of cells that diverged, and of cells that were not run
+SIZES = (
+    (2, 2, 2, 0.0, 0.0),
+    (20, 20, 3, 0.0, 0.0),
+    (20, 20, 3, 0.05, 0.0),
+    (20, 20, 3, 0.0, 0.05),
+    (50, 30, 3, 0.0, 0.0),
+    (50, 30, 5, 0.0, 0.0),
+    (100, 60, 5, 0.0, 0.0),
+    (100, 60, 5, 0.0, 0.05),
+)
 
 
-def make_table(backbones: int, optimizers: int, seeds: int, diverged: float) -> ScoreTable:
+def make_table(backbones: int, optimizers: int, seeds: int, diverged: float, missing: float = 0.0) -> ScoreTable:
     """Scores with their bits: additive effects, interaction, unequal spreads, images of unequal difficulty."""
     generator = np.random.default_rng(0)
     shape = (backbones, optimizers)
@@ -48,7 +58,8 @@ def make_table(backbones: int, optimizers: int, seeds: int, diverged: float) -> 
         values[b] = 100 * right.sum(axis=2) / IMAGES
         packed[b] = np.packbits(right, axis=2)
     lost = generator.random(shape) < diverged
-    values[lost], packed[lost] = np.nan, 0
+    absent = ~lost & (generator.random(shape) < missing)
+    values[lost | absent], packed[lost | absent] = np.nan, 0
     half = backbones // 2
     names = tuple(f"o{i}" for i in range(optimizers))
     return ScoreTable(
@@ -64,7 +75,7 @@ def make_table(backbones: int, optimizers: int, seeds: int, diverged: float) -> 
         categories=("a", *("bcd"[i % 3] for i in range(optimizers - 1))),
         seeds=tuple(range(1, seeds + 1)),
         values=values,
-        status=np.where(lost, "diverged", "completed"),
+        status=np.where(lost, "diverged", np.where(absent, "missing", "completed")),
         diverged=np.where(lost, seeds, 0),
         config_hashes=np.full(shape, ""),
         n_test=IMAGES,
@@ -73,7 +84,7 @@ def make_table(backbones: int, optimizers: int, seeds: int, diverged: float) -> 
     )
 
 
-def measure(size: tuple[int, int, int, float], draws: int) -> dict[str, float]:
+def measure(size: tuple[int, int, int, float, float], draws: int) -> dict[str, float]:
     """Seconds of one analysis, by the clock and of work whatever else the machine does; peak memory in MiB."""
     table = make_table(*size)
     started, worked = time.perf_counter(), time.process_time()
@@ -97,16 +108,17 @@ def main() -> None:
         f"{datetime.date.today()}, {platform.machine()}, {cores} cores, Python {platform.python_version()}, {versions}"
     )
     print(f"{arguments.draws} draws of each bootstrap, points and logits, {IMAGES:,} test images\n")
-    print("backbones × optimizers × seeds   diverged   cells    runs   CPU s   × smallest   wall s   peak MiB")
+    print("backbones × optimizers × seeds   lost   not run   cells    runs   CPU s   × smallest   wall s   peak MiB")
     base = 0.0
     for size in SIZES:
         command = [sys.executable, __file__, "--only", json.dumps(size), "--draws", str(arguments.draws)]
         found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
         base = base or found["worked"]
-        b, o, s, lost = size
+        b, o, s, lost, absent = size
         print(
-            f"{f'{b} × {o} × {s}':<30}   {lost:>7.0%}   {b * o:>6}  {b * o * s:>6}   {found['worked']:>5.1f}   "
-            f"{found['worked'] / base:>10.1f}   {found['seconds']:>6.1f}   {found['memory']:>8.0f}",
+            f"{f'{b} × {o} × {s}':<30}   {lost:>4.0%}   {absent:>7.0%}   {b * o:>5}  {b * o * s:>6}   "
+            f"{found['worked']:>5.1f}   {found['worked'] / base:>10.1f}   {found['seconds']:>6.1f}   "
+            f"{found['memory']:>8.0f}",
             flush=True,
         )
 

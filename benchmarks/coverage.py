@@ -2,8 +2,8 @@
 
     python benchmarks/coverage.py > benchmarks/coverage.txt
 
-(``--only`` prints one part: ``intervals``, ``images``, ``logit``, ``population``, ``alternative`` or ``tests``; an hour
-and a half of one core, columns divided among ``--jobs`` processes, with a line on stderr for each)
+(``--only`` prints one part: ``intervals``, ``images``, ``logit``, ``population``, ``holes``, ``alternative`` or
+``tests``; an hour and a half of one core, columns divided among ``--jobs`` processes, with a line on stderr for each)
 
 Tables and counting are in tests/simulated.py, which the tests share.
 """
@@ -15,11 +15,12 @@ import datetime
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
@@ -36,6 +37,7 @@ from simulated import (
     logit_coverage,
     population_coverage,
 )
+from simulated_holes import WHYS, holes_coverage, holes_errors
 
 from bocb_hf.coupling.world import Kind
 
@@ -67,7 +69,7 @@ FAMILIES = ((2, 2), (2, 5), (5, 6), (7, 13))
 RATIOS = (0.2, 1.0, 5.0)
 Column = tuple[Regime, int]  # and the seeds
 Coverage = Callable[[int, int, int, Regime, int], dict[str, Share]]
-PARTS = ("intervals", "images", "logit", "population", "alternative", "tests")
+PARTS = ("intervals", "images", "logit", "population", "holes", "alternative", "tests")
 FAMILY_TESTS = ("claim", "Welch", "permutation", "permutation of C")
 COVERAGE, ERRORS = (92.0, 98.0), (0.0, 6.0)  # limits in percent
 MORE = 4  # times the tables of a column in which a figure lies outside
@@ -96,6 +98,8 @@ def main() -> None:
     if "population" in parts:
         print("\nThe same of intervals for further backbones, half of them CNNs, with these optimizers")
         _population(arguments.tables, arguments.jobs)
+    if "holes" in parts:
+        _holes(arguments.tables, arguments.jobs)
     if "alternative" in parts:
         fewer = max(1, arguments.tables // 4)
         print(f"\nThe same, {fewer} tables a column, if the bootstrap draws rescaled residuals: why it does not")
@@ -147,6 +151,28 @@ def _population(tables: int, jobs: int) -> None:
         _regimes(population_coverage, backbones, optimizers, tables, jobs)
 
 
+def _holes(tables: int, jobs: int) -> None:
+    """Prints how often intervals and tests are right where cells are missing, by why they are."""
+    print("\nThe same where cells are missing, 10 backbones × 8 optimizers: the cost and the contrast of the whole")
+    print("table, what is said of cells for those that are there; 'has': percent of tables with an answer at all.")
+    print("One cell; 10 and 30 % at random; more in some columns and rows than in others; low ones three times as")
+    print("often; every fourth score. The last block of each is false positives in percent, limit: 6")
+    for regime in REGIMES:
+        for what, seeds, limits in (("", 3, COVERAGE), (" tests", 2, ERRORS)):
+            column = partial(_hole_column, what, regime, seeds, tables)
+            found = _each(column, [(why, seeds) for why in WHYS], f"holes{what} {regime}", jobs)
+            print(f"\n{f'{regime}, {seeds} seeds':<{LABEL}}" + "".join(f"{why:>{WIDTH + 1}}" for why in WHYS))
+            for name in found[0]:
+                low, high = (0.0, 100.0) if name.startswith("has ") else limits
+                cells = "".join(f"{_cell(x[name], low, high):>{WIDTH + 1}}" for x in found)
+                print(f"{NAMES.get(name, name):<{LABEL}}{cells}".rstrip(), flush=True)
+
+
+def _hole_column(what: str, regime: Regime, seeds: int, tables: int, column: tuple[Any, int]) -> dict[str, Share]:
+    count = holes_errors if what else holes_coverage
+    return count(10, 8, seeds, regime, tables, column[0])
+
+
 def _tests(tables: int, jobs: int) -> None:
     print("\nFalse positives in percent: p ≤ 0.05, or a 95 % interval that excludes what is there; limit: 6\n")
     columns: list[Column] = [(regime, seeds) for regime in REGIMES[:2] for seeds in SEEDS]
@@ -168,7 +194,7 @@ def _tests(tables: int, jobs: int) -> None:
 
 
 def _each(
-    count: Callable[[Column], dict[str, Share]], columns: list[Column], what: str, jobs: int
+    count: Callable[[Any], dict[str, Share]], columns: Sequence[tuple[str, int]], what: str, jobs: int
 ) -> list[dict[str, Share]]:
     """The count of each column, in their order."""
     started = time.perf_counter()

@@ -279,7 +279,7 @@ def false_positives(backbones: int, optimizers: int, seeds: int, regime: Regime,
         wrong["interaction as a product, Tukey"].append(product.p <= 0.05)
         _, table = simulate(generator, backbones, optimizers, seeds, regime, interaction=0.0, same=True)
         ranking = rank_optimizers(table)
-        assert ranking is not None
+        assert ranking is not None and ranking.critical_difference is not None
         wrong["optimizers, Friedman"].append(ranking.p <= 0.05)
         wrong["any pair of optimizers, Nemenyi"].append(float(np.ptp(ranking.mean_ranks)) > ranking.critical_difference)
     return _shares(wrong)

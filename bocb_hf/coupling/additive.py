@@ -93,6 +93,15 @@ def leverages(kept: Mask, weights: Floats | None = None) -> Floats:
     return inverse[0] + inverse[1 + rows, place] + inverse[1 + backbones + columns, place]
 
 
+def level_weights(kept: Mask) -> Floats:
+    """Computes the linear map from observed means to each row's level, level + backbone effect, shape (B, cells).
+
+    It is the mean of a row where its cells are all there, and otherwise what the fit makes of those that are.
+    """
+    inverse = _projection(kept, None)
+    return inverse[0] + inverse[1 : 1 + len(kept)]
+
+
 def residual_noise(kept: Mask) -> tuple[Floats, Floats]:
     """Computes what noise adds to Σ r²/(cells − 1) of each backbone and optimizer, per unit of each cell mean's noise.
 
@@ -164,16 +173,20 @@ def _design(mask: Mask) -> Floats:
 
 def _check_connected(mask: Mask) -> None:
     """Raises InputError unless steps within backbones and optimizers lead from every cell to every other."""
-    rows = np.zeros(len(mask), np.bool_)
-    rows[int(mask.any(axis=1).argmax())] = True
-    while True:
-        columns = mask[rows].any(axis=0)
-        grown = mask[:, columns].any(axis=1)
-        if np.array_equal(grown, rows):
-            break
-        rows = grown
+    rows = joined(mask, int(mask.any(axis=1).argmax()))
     if (mask.any(axis=1) & ~rows).any():
         raise InputError(
             "scores: the completed cells fall into blocks that share neither backbone nor optimizer, so effects "
             "cannot be compared; run a cell that joins them"
         )
+
+
+def joined(mask: Mask, row: int) -> Mask:
+    """Finds the rows that steps within rows and columns of a mask lead to from one row, shape (rows,)."""
+    rows = np.zeros(len(mask), np.bool_)
+    rows[row] = True
+    while True:
+        grown = rows | mask[:, mask[rows].any(axis=0)].any(axis=1)
+        if np.array_equal(grown, rows):
+            return rows
+        rows = grown

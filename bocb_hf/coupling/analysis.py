@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bocb_hf.coupling.bootstrap import Bootstrap, bootstrap
+from bocb_hf.coupling.contrast_design import NoDesign, design
 from bocb_hf.coupling.contrast_variants import Variant, contrast_variants
 from bocb_hf.coupling.decomposition import (
     Decomposition,
@@ -18,11 +19,12 @@ from bocb_hf.coupling.decomposition import (
     decompose_all,
 )
 from bocb_hf.coupling.failure import Failures, find_failures
+from bocb_hf.coupling.holes import keep_largest_block, why_no_cost
 from bocb_hf.coupling.indices import Cost, Kappa, Residuals, cost_of_coupling, kappa, residuals
-from bocb_hf.coupling.interaction_tests import Test, Tukey, interaction_test, tukey_one_df
+from bocb_hf.coupling.interaction_tests import Test, Tukey, try_interaction_test, tukey_one_df
 from bocb_hf.coupling.marks import Marks
 from bocb_hf.coupling.population import population_bootstrap
-from bocb_hf.coupling.ranks import BestSets, Ranking, best_sets, rank_optimizers
+from bocb_hf.coupling.ranks import BestSets, Ranking, best_sets, try_ranking
 from bocb_hf.coupling.scores import Floats, Scale, ScoreTable
 from bocb_hf.coupling.world import image_shifts
 from bocb_hf.errors import InputError
@@ -47,6 +49,7 @@ class ScaleAnalysis:
         bootstrap: Intervals over seeds, and over test images where the correctness bits are there.
         population: Intervals for further backbones; None with fewer than five CNNs or modern ones.
         best: Sets of optimizers that are not told apart from the best of each backbone.
+        absent: Why a test or the cost is not there and what would allow it, by its name in ``to_plain``.
     """
 
     scale: Scale
@@ -61,6 +64,7 @@ class ScaleAnalysis:
     bootstrap: Bootstrap | None
     population: Bootstrap | None
     best: BestSets | None
+    absent: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +76,10 @@ class Analysis:
         logit: Results on the logit scale, or why there are none.
         failures: Failed and collapsed cells by the default rule.
         variants: Variants of the family contrast.
-        ranking: Friedman's test with Nemenyi's critical difference.
+        ranking: Ranks with a test over all backbones, and which optimizers it tells apart.
+        not_joined: Ranked cells, (backbone, optimizer), that share neither backbone nor optimizer with the others, by
+            steps: only the best sets of their backbones rest on them.
+        absent: Why there is no ranking or contrast and what would allow it.
     """
 
     scores: ScoreTable
@@ -81,6 +88,8 @@ class Analysis:
     failures: Failures
     variants: tuple[Variant, ...]
     ranking: Ranking | None
+    not_joined: tuple[tuple[str, str], ...] = ()
+    absent: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def analyse(scores: ScoreTable, draws: int = 2000, seed: int = 0, marks: Marks | None = None) -> Analysis:
@@ -94,17 +103,25 @@ def analyse(scores: ScoreTable, draws: int = 2000, seed: int = 0, marks: Marks |
     """
     failures = find_failures(scores)
     shown = (Marks.of(scores, draws=2 * draws) if marks is None else marks).best
+    together, not_joined = keep_largest_block(scores)
     shifts = image_shifts(scores, draws, seed)
 
     def attempt(scale: Scale) -> ScaleAnalysis | str:
         try:
             best = shown if scale == "points" else best_sets(scores, scale, 2 * draws, seed)
-            return _analyse_scale(scores, scale, failures, shifts, draws, seed, best)
+            return _analyse_scale(together, scale, failures, shifts, draws, seed, best)
         except InputError as error:
             return str(error)
 
     variants = tuple(contrast_variants(scores))
-    return Analysis(scores, attempt("points"), attempt("logit"), failures, variants, rank_optimizers(scores))
+    ranking = try_ranking(scores)
+    absent: dict[str, str] = {}
+    if isinstance(ranking, str):
+        absent["ranking"] = ranking
+    if isinstance(none := design(scores), NoDesign):
+        absent["contrast"] = none.reason
+    ranking = ranking if isinstance(ranking, Ranking) else None
+    return Analysis(scores, attempt("points"), attempt("logit"), failures, variants, ranking, not_joined, absent)
 
 
 def _analyse_scale(
@@ -135,19 +152,24 @@ def _analyse_scale(
         population = population_bootstrap(scores, scale, draws=draws, seed=seed)
     except InputError:  # there are too few backbones, so statements hold for these backbones only
         population = None
+    test, cost = try_interaction_test(scores, scale, seed), cost_of_coupling(scores, scale)
+    absent = {"interaction_test": test} if isinstance(test, str) else {}
+    if cost is None:
+        absent["cost_of_coupling"] = why_no_cost(scores)
     return ScaleAnalysis(
         scale,
         {str(name): version for name, version in versions.items()},
         weakest,
-        interaction_test(scores, scale, seed),
+        test if isinstance(test, Test) else None,
         component_shares(observed.fit),
         tukey_one_df(observed.fit),
         residuals(scores, scale, 2 * draws, seed),
         kappa(scores, scale),
-        cost_of_coupling(scores, scale),
+        cost,
         bootstrap(scores, scale, draws=draws, seed=seed, shifts=shifts),
         population,
         best,
+        absent,
     )
 
 
@@ -189,12 +211,13 @@ def to_plain(analysis: Analysis) -> dict[str, Any]:
         ],
         "ranking": analysis.ranking
         and {
-            "mean_ranks": dict(zip(scores.optimizers, analysis.ranking.mean_ranks.tolist(), strict=True)),
+            "mean_ranks": dict(zip(scores.optimizers, _finite(analysis.ranking.mean_ranks), strict=True)),
             "backbones": list(analysis.ranking.backbones),
             "kendall_w": analysis.ranking.kendall_w,
             "p": analysis.ranking.p,
             "critical_difference": analysis.ranking.critical_difference,
         },
+        **({} if scores.ranked.all() else {"holes": plain_holes(analysis)}),
     }
 
 
@@ -229,6 +252,39 @@ def _plain_scale(scores: ScoreTable, analysis: ScaleAnalysis | str) -> dict[str,
         "intervals": _plain_bootstrap(analysis.bootstrap),
         "population_intervals": _plain_bootstrap(analysis.population),
         "candidates_for_best": None if best is None else _grid(scores, best.candidates),
+    }
+
+
+def plain_holes(analysis: Analysis) -> dict[str, Any]:
+    """Returns what the answers of a table with holes rest on, and why some are not there; it has names of its own.
+
+    So a table without holes has the same JSON as before holes were told.
+    """
+
+    def basis(found: ScaleAnalysis | str) -> dict[str, Any] | str:
+        if isinstance(found, str):
+            return found
+        test, cost = found.test, found.cost
+        return {
+            "absent": dict(found.absent),
+            "interaction_test": test
+            and {"cells": test.cells, "backbones": test.backbones, "optimizers": test.optimizers},
+            "cost_of_coupling": cost
+            and {
+                "backbones": list(cost.backbones),
+                "optimizers": list(cost.optimizers),
+                "not_run": [list(pair) for pair in cost.holes],
+            },
+        }
+
+    ranking = analysis.ranking
+    return {
+        "not_joined": [list(pair) for pair in analysis.not_joined],
+        "absent": dict(analysis.absent),
+        "points": basis(analysis.points),
+        "logit": basis(analysis.logit),
+        "contrast": {variant.name: variant.holes for variant in analysis.variants},
+        "ranking": ranking and {"cells": ranking.cells, "apart": [list(pair) for pair in ranking.apart]},
     }
 
 

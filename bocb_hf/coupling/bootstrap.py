@@ -18,7 +18,7 @@ original; ``population.py`` draws backbones. Three things make the intervals hol
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,11 +26,13 @@ from numpy.typing import NDArray
 
 from bocb_hf.coupling.additive import fit_additive, noise_coefficients
 from bocb_hf.coupling.contrast import contrast_weights
-from bocb_hf.coupling.indices import complete_part, kappa_squares, naive_cost
+from bocb_hf.coupling.holes import fillable
+from bocb_hf.coupling.indices import kappa_squares
 from bocb_hf.coupling.noise import block_noise
 from bocb_hf.coupling.scores import Floats, Scale, ScoreTable
 from bocb_hf.coupling.spread import chunks
 from bocb_hf.coupling.statistics import LEVEL
+from bocb_hf.coupling.whole_table import Statistic, WholeTable, cost_statistic
 from bocb_hf.coupling.world import Kind, World, image_shifts, image_slope
 
 BOUNDS = {  # bounds of the truth; estimates without bias may lie beyond them
@@ -41,9 +43,6 @@ BOUNDS = {  # bounds of the truth; estimates without bias may lie beyond them
     "cost": (0.0, np.inf),
 }
 MAXIMA = frozenset({"cost"})  # statistics that depend on which mean is highest
-# a statistic takes cell means (D, B, O) and noise variances of a mean (D, B, O), or None for no noise, and gives (D,
-# ...)
-Statistic = Callable[[Floats, Floats | None], Floats]
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,6 +137,7 @@ def bootstrap(
     elif shifts is None:
         shifts = image_shifts(scores, draws, seed)
     slope = image_slope(scores, scale)
+    whole = WholeTable.of(scores, scale, world, wanted, seed)
     plain = {name: f(world.means[None], world.noise)[0] for name, f in wanted.items()}
     drawn: dict[str, list[Floats]] = {name: [] for name in wanted}
     apart: dict[str, list[Floats]] = {name: [] for name in wanted if name in MAXIMA}
@@ -147,16 +147,17 @@ def bootstrap(
         if shifts is not None:
             means = means + shifts[start : start + chunk] * slope
         for name, f in wanted.items():
-            drawn[name].append(f(means, noise))
+            drawn[name].append(f(means, noise) - whole.truth(name, f, world.truth, chunk))
             if name in MAXIMA:
-                apart[name].append(f(means + (world.means - world.truth), noise))
+                moved = f(means + (world.means - world.truth), noise)
+                apart[name].append(moved - whole.truth(name, f, world.means, chunk))
         start += chunk
     intervals: dict[str, Estimates] = {}
-    for name, f in wanted.items():
-        deviations = np.concatenate(drawn[name]) - f(world.truth[None], None)[0]
+    for name in wanted:
+        deviations = np.concatenate(drawn[name])
         intervals[name] = make_interval(deviations, plain[name], symmetric=name in MAXIMA)
         if name in MAXIMA:
-            deviations = np.concatenate(apart[name]) - f(world.means[None], None)[0]
+            deviations = np.concatenate(apart[name])
             intervals[name] = intervals[name].hull(make_interval(deviations, plain[name], symmetric=True))
     varied = {"seeds": world.has_seeds, "test images": shifts is not None}
     return Bootstrap(scale, draws, tuple(k for k, v in varied.items() if v), True, within_bounds(intervals))
@@ -173,7 +174,7 @@ def standard_statistics(scores: ScoreTable, scale: Scale) -> dict[str, Statistic
     weights = None if len(np.unique(n[kept])) < 2 else n.astype(np.float64)
     coefficients = noise_coefficients(kept, weights)
     values = np.where(kept[:, :, None], scores.on(scale), np.nan)
-    shared = block_noise(values) if kept.all() else 0.0
+    shared = block_noise(values)
 
     def variances(means: Floats, noise: Floats | None) -> Floats:
         fit = fit_additive(means, kept, weights)
@@ -204,11 +205,9 @@ def standard_statistics(scores: ScoreTable, scale: Scale) -> dict[str, Statistic
         "backbone": lambda means, noise: kappas(means, noise)[0],
         "optimizer": lambda means, noise: kappas(means, noise)[1],
     }
-    part = complete_part(kept, scores.status == "diverged")
-    if part is not None:
-        rows, columns = part
-        lost = ~kept[np.ix_(rows, columns)]
-        found["cost"] = lambda means, noise: naive_cost(np.where(lost, -np.inf, means[:, rows][:, :, columns]))
+    cost = cost_statistic(scores, fillable(scores))
+    if cost is not None:
+        found["cost"] = cost
     weighted = contrast_weights(scores)
     if weighted is not None:
         used = weighted != 0

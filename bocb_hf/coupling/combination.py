@@ -18,6 +18,19 @@ _special: Any = _scipy_special
 
 
 @dataclass(frozen=True)
+class Unseen:
+    """What the interaction of cells that are missing adds to the variance of a sum.
+
+    Attributes:
+        variance: Estimated variance that it adds.
+        draws: Variances that it could add, shape (draws,).
+    """
+
+    variance: float
+    draws: Floats
+
+
+@dataclass(frozen=True)
 class Combination:
     """A weighted sum of cell means, Σ c·ȳ, of independent cells.
 
@@ -41,7 +54,12 @@ class Combination:
 
 
 def combine(
-    scores: ScoreTable, weights: Floats, scale: Scale = "points", draws: int = 4000, seed: int = 0
+    scores: ScoreTable,
+    weights: Floats,
+    scale: Scale = "points",
+    draws: int = 4000,
+    seed: int = 0,
+    unseen: Unseen | None = None,
 ) -> Combination:
     """Computes the weighted sum of cell means, with the error that the spread over seeds gives it.
 
@@ -56,6 +74,7 @@ def combine(
         scale: Points or logit.
         draws: How many times every σ is drawn.
         seed: Seed of the draws.
+        unseen: What cells that are missing add to the variance of the sum, where it speaks of them too.
     """
     used = weights != 0
     c = weights[used]
@@ -64,11 +83,13 @@ def combine(
     if spread is None or (scores.n[used] < 2).all():  # no cell vouches for itself
         return Combination(mean, None, None)
     root = np.sqrt(scores.n[used])
-    error = float(np.sqrt(np.square(c / root) @ spread.mean_square[used]))
+    variance = float(np.square(c / root) @ spread.mean_square[used])
+    error = float(np.sqrt(variance + (unseen.variance if unseen is not None else 0.0)))
     generator = np.random.default_rng(seed)
     sigma = (spread.draw_cells(generator, chunk, used) for chunk in chunks(draws, len(c)))
     # given every σ the sum is normal: with 95 % probability its error is below the q that solves this
-    deviations = np.sqrt(np.concatenate([np.square(s) @ np.square(c / root) for s in sigma]))
+    variances = np.concatenate([np.square(s) @ np.square(c / root) for s in sigma])
+    deviations = np.sqrt(variances if unseen is None else variances + np.resize(unseen.draws, len(variances)))
 
     def beyond(q: float) -> float:
         return float(2 * _special.ndtr(-q / deviations).mean()) - (1 - LEVEL)

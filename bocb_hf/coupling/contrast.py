@@ -13,19 +13,14 @@ from dataclasses import dataclass
 from statistics import fmean
 
 import numpy as np
-from numpy.typing import NDArray
 
-from bocb_hf.backbones import CNN_FAMILIES
 from bocb_hf.coupling.combination import Combination, combine
+from bocb_hf.coupling.contrast_design import NoDesign, design, unseen
 from bocb_hf.coupling.family_test import ENOUGH_BACKBONES, FamilyTest, compare_families
-from bocb_hf.coupling.row import Row
-from bocb_hf.coupling.scores import Floats, ScoreTable, scores_of
+from bocb_hf.coupling.scores import Floats, Scale, ScoreTable, scores_of
 from bocb_hf.coupling.statistics import Interval, t_quantile
 from bocb_hf.coupling.table import Table
 from bocb_hf.coupling.world import image_luck
-
-SGD = ("sgdm", "sgdp")
-ADAPTIVE = "b"
 
 
 @dataclass(frozen=True)
@@ -45,6 +40,9 @@ class Contrast:
         modern: d in points for each modern backbone.
         left_out: Backbones that lack a needed cell, with the reason.
         test: Whether the families differ, backbone by backbone.
+        dropped: Optimizers of both sets that do not count, with the reason.
+        holes: Needed cells that are missing, (backbone, optimizer): d goes by what the model leads to expect.
+        cells: Cells that it rests on.
     """
 
     points: Combination
@@ -57,6 +55,9 @@ class Contrast:
     modern: Mapping[str, float]
     left_out: Mapping[str, str]
     test: FamilyTest
+    dropped: Mapping[str, str]
+    holes: tuple[tuple[str, str], ...]
+    cells: int
 
     @property
     def interval(self) -> Interval | None:
@@ -83,61 +84,49 @@ class NotAvailable:
 
 
 def family_contrast(table: Table) -> Contrast | NotAvailable:
-    """Computes the primary contrast of one table."""
-    shown = {(row.cell.backbone, row.cell.optimizer): row for row in table.rows if row.shown}
-    sgd = tuple(o for o in SGD if o in table.optimizers)
-    adaptive = tuple(o for o in table.optimizers if any(r.category == ADAPTIVE for r in _of(shown, optimizer=o)))
-    if not sgd or not adaptive:
-        lacking = f"no optimizer of {', '.join(SGD)}" if not sgd else f"no optimizer of category ({ADAPTIVE})"
-        return NotAvailable(f"the table has {lacking}", {})
-    left_out: dict[str, str] = {}
-    groups: dict[bool, list[str]] = {True: [], False: []}
-    for backbone in table.backbones:
-        family = _of(shown, backbone=backbone)[0].family
-        lacking = [f"{o} {shown[backbone, o].status}" for o in (*sgd, *adaptive) if not shown[backbone, o].ranked]
-        if family not in CNN_FAMILIES and family != "modern":
-            left_out[backbone] = f"its family is {family}"
-        elif lacking:
-            left_out[backbone] = ", ".join(lacking)
-        else:
-            groups[family in CNN_FAMILIES].append(backbone)
-    for is_cnn, name in ((True, "CNN"), (False, "modern backbone")):
-        if not groups[is_cnn]:
-            return NotAvailable(f"no {name} has all cells that it needs ({', '.join((*sgd, *adaptive))})", left_out)
+    """Computes the primary contrast of one table; where needed cells are missing, by ``contrast_design.py``."""
     scores = scores_of(table)
-    weights = contrast_weights(scores)
-    assert weights is not None  # there are weights, because both families have a backbone with all cells
-    means = dict(zip(table.backbones, scores.means, strict=True))
-    columns = [[table.optimizers.index(o) for o in side] for side in (sgd, adaptive)]
-    d = {b: fmean(means[b][columns[0]]) - fmean(means[b][columns[1]]) for b in (*groups[True], *groups[False])}
+    found = design(scores)
+    if isinstance(found, NoDesign):
+        return NotAvailable(found.reason, found.left_out)
+    weights, d = found.weights, found.differences(scores.means)
+    if not found.holes.any():
+        columns = [np.flatnonzero(side).tolist() for side in (found.sgd, found.adaptive)]
+        d = [fmean(line[columns[0]]) - fmean(line[columns[1]]) for line in scores.means]
+    of = dict(zip(scores.backbones, map(float, d), strict=True))
+    cnn, modern = (
+        {b: of[b] for b, inside in zip(scores.backbones, side, strict=True) if inside}
+        for side in (found.cnn, found.modern)
+    )
+    sgd, adaptive = (
+        tuple(o for o, inside in zip(scores.optimizers, side, strict=True) if inside)
+        for side in (found.sgd, found.adaptive)
+    )
+
+    def total(scale: Scale) -> Combination:
+        return combine(scores, weights, scale, unseen=unseen(scores, found, scale))
+
     return Contrast(
-        points=combine(scores, weights),
-        logit=None if scores.n_test is None else combine(scores, weights, "logit"),
+        points=total("points"),
+        logit=None if scores.n_test is None else total("logit"),
         image_error=image_error(scores, weights),
         sgd=sgd,
         adaptive=adaptive,
         runs=tuple(sorted(set(scores.n[weights != 0].tolist()))),
-        cnn={b: d[b] for b in groups[True]},
-        modern={b: d[b] for b in groups[False]},
-        left_out=left_out,
-        test=compare_families([d[b] for b in groups[True]], [d[b] for b in groups[False]]),
+        cnn=cnn,
+        modern=modern,
+        left_out=found.left_out,
+        test=compare_families(list(cnn.values()), list(modern.values())),
+        dropped=found.dropped,
+        holes=tuple((scores.backbones[b], scores.optimizers[o]) for b, o in np.argwhere(found.holes).tolist()),
+        cells=int((weights != 0).sum()),
     )
 
 
 def contrast_weights(scores: ScoreTable) -> Floats | None:
     """Returns cells' weights in the family contrast, shape (B, O); None when a side has no backbone or optimizer."""
-    sgd = np.array([o in SGD for o in scores.optimizers])
-    adaptive = np.array([category == ADAPTIVE for category in scores.categories])
-    is_cnn = np.array([family in CNN_FAMILIES for family in scores.families])
-    modern = np.array([family == "modern" for family in scores.families])
-    if not sgd.any() or not adaptive.any():
-        return None
-    whole: NDArray[np.bool_] = np.asarray(scores.ranked[:, sgd | adaptive].all(axis=1), np.bool_)
-    if not (is_cnn & whole).any() or not (modern & whole).any():
-        return None
-    rows: Floats = (is_cnn & whole) / (is_cnn & whole).sum() - (modern & whole) / (modern & whole).sum()
-    columns: Floats = sgd / sgd.sum() - adaptive / adaptive.sum()
-    return rows[:, None] * columns
+    found = design(scores)
+    return None if isinstance(found, NoDesign) else found.weights
 
 
 def image_error(scores: ScoreTable, weights: Floats) -> float | None:
@@ -176,8 +165,3 @@ def with_images(points: Combination, error: float | None) -> Interval | None:
         return None
     half = math.hypot(points.interval.half_width, t_quantile(0.975, math.inf) * error)
     return Interval(points.mean - half, points.mean + half)
-
-
-def _of(shown: Mapping[tuple[str, str], Row], backbone: str | None = None, optimizer: str | None = None) -> list[Row]:
-    """Returns the shown rows of a backbone or of an optimizer."""
-    return [row for (b, o), row in shown.items() if backbone in (None, b) and optimizer in (None, o)]

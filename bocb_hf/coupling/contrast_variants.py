@@ -12,8 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from bocb_hf.backbones import CNN_FAMILIES
-from bocb_hf.coupling.contrast import ADAPTIVE, SGD
+from bocb_hf.coupling.contrast_design import NoDesign, design
 from bocb_hf.coupling.family_test import ENOUGH_BACKBONES, FamilyTest, Permutation, compare_families
 from bocb_hf.coupling.scores import Floats, ScoreTable
 from bocb_hf.coupling.statistics import Interval
@@ -33,6 +32,7 @@ class Variant:
         modern: d of each modern backbone, or of each cluster of siblings.
         centre: Which centre of d is taken.
         test: Whether the families differ, backbone by backbone or cluster by cluster.
+        holes: Number of needed cells that are missing (``contrast_design.py``).
     """
 
     name: str
@@ -41,6 +41,7 @@ class Variant:
     modern: Mapping[str, float]
     centre: Centre
     test: FamilyTest
+    holes: int = 0
 
     @property
     def permutation(self) -> Permutation:
@@ -75,8 +76,7 @@ def contrast_variants(scores: ScoreTable) -> list[Variant]:
     """Computes the contrast in points by means, by medians, with siblings as one, with LION among SGD, and in logits.
 
     Siblings as one is not in the list where no two backbones of the table are siblings: it would be the means again.
-    Each leaves out the backbones that lack a needed cell, as the primary contrast does; a variant that the table does
-    not allow is not in the list.
+    Each treats missing cells as the primary contrast does; a variant that the table does not allow is not in the list.
     """
     points, siblings = scores.means, len(set(scores.clusters)) < len(scores.clusters)
     found = [
@@ -109,21 +109,17 @@ def _variant(
     extra: tuple[str, ...] = (),
 ) -> Variant | None:
     """C from cell means of any kind, shape (B, O); None without a backbone or optimizer on one side."""
-    sgd = [i for i, o in enumerate(scores.optimizers) if o in (*SGD, *extra)]
-    adaptive = [i for i, category in enumerate(scores.categories) if category == ADAPTIVE]
-    if not sgd or not adaptive:
+    found = design(scores, scores.ranked & np.isfinite(matrix), extra)
+    if isinstance(found, NoDesign):
         return None
-    d = matrix[:, sgd].mean(axis=1) - matrix[:, adaptive].mean(axis=1)
-    sides: dict[bool, dict[str, list[float]]] = {True: {}, False: {}}
-    for b, family in enumerate(scores.families):
-        if np.isfinite(d[b]) and (family in CNN_FAMILIES or family == "modern"):
-            key = scores.clusters[b] if clustered else scores.backbones[b]
-            sides[family in CNN_FAMILIES].setdefault(key, []).append(float(d[b]))
-    cnn, modern = ({key: float(np.mean(values)) for key, values in sides[side].items()} for side in (True, False))
-    if not cnn or not modern:
-        return None
+    d = found.differences(matrix)
+    sides: list[dict[str, list[float]]] = [{}, {}]
+    for side, inside in zip(sides, (found.cnn, found.modern), strict=True):
+        for b in np.flatnonzero(inside).tolist():
+            side.setdefault(scores.clusters[b] if clustered else scores.backbones[b], []).append(float(d[b]))
+    cnn, modern = ({key: float(np.mean(values)) for key, values in side.items()} for side in sides)
     test = compare_families(list(cnn.values()), list(modern.values()), "median" if centre == "median" else None)
-    return Variant(name, unit, cnn, modern, centre, test)
+    return Variant(name, unit, cnn, modern, centre, test, int(found.holes.sum()))
 
 
 def _centre(values: Mapping[str, float], centre: Centre) -> float:

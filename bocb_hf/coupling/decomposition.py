@@ -6,6 +6,7 @@ observed cells; whoever wants to speak about cells that diverged decomposes twic
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -84,7 +85,7 @@ def decompose(scores: ScoreTable, scale: Scale = "points", mask: Mask | None = N
     sigma = None
     # this estimate would be biased by leaving cells out for their score
     if mask is None and (weights is not None or not kept.all()):
-        sigma = reml_sigma(values, kept)
+        sigma = reml_sigma(values, kept, mse)
     if kept.all() and weights is None:
         freedom = max(1, (kept.shape[0] - 1) * (kept.shape[1] - 1))
         sigma = max(0.0, float((fit.interaction**2).sum()) / freedom - mse / int(n[0, 0])) ** 0.5
@@ -100,7 +101,7 @@ def mean_squares(fit: Additive, kept: Mask) -> tuple[float, float, float]:
     return optimizer, backbone, float(np.nansum(np.square(fit.interaction))) / cells
 
 
-def reml_sigma(values: Floats, kept: Mask) -> float | None:
+def reml_sigma(values: Floats, kept: Mask, noise: float | None = None) -> float | None:
     """Estimates the interaction's spread by restricted maximum likelihood, for tables that lack cells or seeds.
 
     Backbones and optimizers are fixed, cells random: y = b + o + cell + noise. Cell means are then independent with
@@ -110,9 +111,11 @@ def reml_sigma(values: Floats, kept: Mask) -> float | None:
     Args:
         values: Scores, shape (B, O, S), NaN where there is no score.
         kept: Cells to use, shape (B, O).
+        noise: Noise variance of one score, where what cells of a backbone share in a seed is blocked out of it; None
+            estimates it from the scores within cells.
 
     Returns:
-        τ, or None when no cell has two scores or there are not more cells than effects.
+        τ, or None when no cell has two scores, nothing varies, or there are not more cells than effects.
     """
     kept = kept[kept.any(axis=1)][:, kept.any(axis=0)]
     values = values[np.isfinite(values).any(axis=(1, 2))][:, np.isfinite(values).any(axis=(0, 2))]
@@ -140,6 +143,8 @@ def reml_sigma(values: Floats, kept: Mask) -> float | None:
         fit = float((w * np.square(rest)).sum() - np.log(w[kept]).sum() + np.linalg.slogdet(normal)[1])
         return fit + freedom * float(np.log(sigma)) + within / sigma
 
+    if noise is not None:
+        return _reml_given(deviance, noise, unit)
     start = np.log([unit, unit])
     found: Any = _optimize.minimize(deviance, start, method="Nelder-Mead", options={"xatol": 1e-6, "fatol": 1e-8})
     low = float(np.log(unit)) - 12  # on the logarithmic scale τ = 0 lies at −∞
@@ -149,6 +154,30 @@ def reml_sigma(values: Floats, kept: Mask) -> float | None:
 
     edge: Any = _optimize.minimize_scalar(at_edge, (low + 11, low + 13))
     return 0.0 if edge.fun <= found.fun + 1e-6 else float(np.exp(found.x[1]))
+
+
+def _reml_given(deviance: Callable[[Floats], float], noise: float, unit: float) -> float | None:
+    """Finds the τ with the least deviance of (log σ, log τ) where the noise σ² is known; None where there is none."""
+    if not noise > 0:
+        return None
+    log, low = float(np.log(noise)) / 2, float(np.log(unit)) - 12
+
+    def at(place: float) -> float:
+        return deviance(np.array([log, place]))
+
+    # a grid finds the valley, so that one that ends at τ = 0 is not missed
+    grid: list[float] = np.linspace(low, low + 24, 49).tolist()
+    values = [at(place) for place in grid]
+    best = int(np.argmin(values))
+    if best == 0 or min(values) > values[0] - 1e-6:
+        return 0.0
+    found: Any = _optimize.minimize_scalar(
+        at,
+        bounds=(grid[best - 1], grid[min(best + 1, len(grid) - 1)]),
+        method="bounded",
+        options={"xatol": 1e-7},
+    )
+    return float(np.exp(found.x))
 
 
 def median_polish(scores: ScoreTable, scale: Scale = "points", rounds: int = 50) -> Decomposition:
@@ -181,13 +210,11 @@ def median_polish(scores: ScoreTable, scale: Scale = "points", rounds: int = 50)
 
 
 def component_shares(fit: Additive) -> Floats | None:
-    """Returns percent of the interaction's squares in each singular component, descending; None unless complete.
+    """Returns percent of the interaction's squares in each singular component, descending.
 
-    Components of a matrix of zeros have no shares either.
+    A cell that is missing counts as one without interaction. A matrix of zeros has no shares: None.
     """
-    if not np.isfinite(fit.interaction).all():
-        return None
-    squares = np.square(np.linalg.svd(fit.interaction, compute_uv=False))
+    squares = np.square(np.linalg.svd(np.nan_to_num(fit.interaction), compute_uv=False))
     total = float(squares.sum())
     return None if total <= 1e-18 * max(1.0, float(fit.level) ** 2) * fit.interaction.size else 100 * squares / total
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bocb_hf.coupling.additive import fit_additive, residual_noise
+from bocb_hf.coupling.holes import cost_part, fill, fillable
 from bocb_hf.coupling.noise import cell_noise
 from bocb_hf.coupling.scores import Floats, Scale, ScoreTable
 from bocb_hf.coupling.spread import cell_spread, chunks
@@ -153,8 +155,9 @@ class Cost:
         split: G with maxima chosen on one half of the seeds and scored on the other, mean over the divisions; None when
             n = 1. It is too low rather than too high, since half the seeds choose less well than all.
         divisions: Number of divisions of the seeds behind ``split``.
-        backbones: Backbones that G rests on (``complete_part``).
+        backbones: Backbones that G rests on (``holes.cost_part``).
         optimizers: Optimizers that G rests on.
+        holes: Their cells that were not run, (backbone, optimizer), which stand at level + backbone + optimizer.
     """
 
     optimizer: str
@@ -163,30 +166,39 @@ class Cost:
     divisions: int
     backbones: tuple[str, ...]
     optimizers: tuple[str, ...]
+    holes: tuple[tuple[str, str], ...] = ()
 
 
 def cost_of_coupling(scores: ScoreTable, scale: Scale = "points") -> Cost | None:
-    """Computes the cost on the largest part of the table in which every cell is known (``complete_part``).
+    """Computes the cost on the largest part of the table in which every cell is known, or stands in by ``holes.py``.
 
     An optimizer that diverged on a backbone cannot be the one for all, yet it may be the best of another backbone: its
-    diverged cells count as −∞, since a diverged cell ranks last. Leaving it out would make coupling look cheaper.
+    diverged cells count as −∞, since a diverged cell ranks last. Leaving it out would make coupling look cheaper. A
+    cell that was not run is no diverged one: it stands at what its backbone and its optimizer lead to expect, so that
+    all optimizers are compared over equal backbones.
 
     Returns:
-        The cost, or None when no such part has two backbones and two optimizers.
+        The cost, or None when no such part has two backbones and two optimizers (``holes.why_no_cost``).
     """
-    part = complete_part(scores.ranked, scores.status == "diverged")
+    part = cost_part(scores)
     if part is None:
         return None
     rows, columns = part
     grid = np.ix_(rows, columns)
-    lost = ~scores.ranked[grid]
-    means = np.where(lost, -np.inf, scores.cell_means(scale)[grid])
-    values = np.where(lost[:, :, None], -np.inf, scores.on(scale)[grid])
+    holes = fillable(scores)
+    lost = ~(scores.ranked | holes)[grid]
+    means = np.where(lost, -np.inf, fill(scores.cell_means(scale), scores.ranked, holes)[grid])
+    values = np.where((scores.status == "diverged")[:, :, None], -np.inf, scores.on(scale))
     names = [scores.optimizers[int(o)] for o in columns]
-    whole = ~np.isnan(values).any(axis=(0, 1))
+    whole = ~np.isnan(values[grid][~holes[grid]]).any(axis=0)
     split, divisions = None, 0
     if whole.sum() > 1:
-        split, divisions = split_cost(values[:, :, whole])
+        seen = values[:, :, whole]
+
+        def complete(sides: Floats) -> Floats:
+            return np.where(lost, -np.inf, fill(sides, scores.ranked, holes)[:, rows][:, :, columns])
+
+        split, divisions = split_cost(seen, complete) if holes[grid].any() else split_cost(seen[grid])
     return Cost(
         names[int(means.mean(axis=0).argmax())],
         float(naive_cost(means)),
@@ -194,39 +206,8 @@ def cost_of_coupling(scores: ScoreTable, scale: Scale = "points") -> Cost | None
         divisions,
         tuple(scores.backbones[int(b)] for b in rows),
         tuple(names),
+        tuple((scores.backbones[int(rows[b])], names[o]) for b, o in np.argwhere(holes[grid]).tolist()),
     )
-
-
-def complete_part(
-    ranked: NDArray[np.bool_], diverged: NDArray[np.bool_] | None = None
-) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
-    """Finds the places of backbones and optimizers of the largest part of a table in which every cell is known.
-
-    Parts keep every backbone and drop optimizers, or keep every optimizer and drop backbones. A backbone on which
-    nothing completed is in none of them: there is nothing to choose for it.
-
-    Args:
-        ranked: Cells with a mean, shape (B, O).
-        diverged: Cells that are known as well, shape (B, O); no cell when None. A part then needs an optimizer without
-            one, since otherwise none can be used for all.
-
-    Returns:
-        The places, or None when no part has two backbones and two optimizers.
-    """
-    known = ranked if diverged is None else ranked | diverged
-    alive = np.asarray(ranked.any(axis=1))
-    every = np.ones(ranked.shape[1], np.bool_)
-    best: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None
-    for rows, columns in (
-        (alive, np.asarray(known[alive].all(axis=0))),
-        (alive & known.all(axis=1), every),
-        (np.asarray(ranked.all(axis=1)), every),
-    ):
-        inside = ranked[rows][:, columns]
-        usable = min(inside.shape) > 1 and inside.any(axis=1).all() and inside.all(axis=0).any()
-        if usable and (best is None or inside.size > len(best[0]) * len(best[1])):
-            best = np.nonzero(rows)[0], np.nonzero(columns)[0]
-    return best
 
 
 def naive_cost(means: Floats) -> Floats:
@@ -234,11 +215,12 @@ def naive_cost(means: Floats) -> Floats:
     return means.max(axis=-1).mean(axis=-1) - means.mean(axis=-2).max(axis=-1)
 
 
-def split_cost(values: Floats) -> tuple[float, int]:
+def split_cost(values: Floats, complete: Callable[[Floats], Floats] | None = None) -> tuple[float, int]:
     """Computes G with choice and score on different halves of the seeds (the smaller half chooses or scores).
 
     Args:
-        values: Scores, shape (B, O, S), complete, −∞ where diverged, S ≥ 2.
+        values: Scores, shape (B, O, S), −∞ where diverged, S ≥ 2; complete unless ``complete`` is given.
+        complete: Makes complete means of those of one half, shape (1, B, O), where cells are missing.
 
     Returns:
         The mean over the divisions, and their number.
@@ -255,6 +237,8 @@ def split_cost(values: Floats) -> tuple[float, int]:
     for side in choosing:
         choose = values[:, :, list(side)].mean(axis=2)
         score = values[:, :, [s for s in range(seeds) if s not in side]].mean(axis=2)
+        if complete is not None:
+            choose, score = complete(choose[None])[0], complete(score[None])[0]
         each = float(score[np.arange(len(score)), choose.argmax(axis=1)].mean())
         found.append(each - float(score.mean(axis=0)[int(choose.mean(axis=0).argmax())]))
     return float(np.mean(found)), len(found)

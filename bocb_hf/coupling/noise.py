@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from bocb_hf.coupling.scores import Floats
+from bocb_hf.coupling.shared_seeds import incomplete_block_noise, incomplete_noise
 
 
 def cell_noise(values: Floats) -> Floats | None:
@@ -12,8 +13,8 @@ def cell_noise(values: Floats) -> Floats | None:
 
     With every seed in every cell, what all cells of a backbone share in a seed is blocked out: with
     e = y_bos − ȳ_bo − ȳ_bs + ȳ_b, E Σ_s e² = (S−1)·[σ²_bo·(1 − 2/O) + mean_o σ²_bo/O] is solved for σ²_bo. A single
-    cell's figure can be negative. Where a seed is missing, a cell's figure is its within-cell variance, and the mean of
-    the others where n = 1.
+    cell's figure can be negative. Where a seed or a cell is missing, the same is done with the seeds that every two
+    cells of a backbone share (``shared_seeds.py``).
 
     Args:
         values: Scores, shape (..., B, O, S), with NaN where there is no score.
@@ -33,6 +34,8 @@ def cell_noise(values: Floats) -> Floats | None:
     n = np.isfinite(values).sum(axis=-1)
     if n.max() < 2:
         return None
+    if values.ndim == 3 and optimizers > 1:
+        return incomplete_noise(values)
     deviations = values - (np.nansum(values, axis=-1) / np.maximum(n, 1))[..., None]
     own = np.where(n > 1, np.nansum(np.square(deviations), axis=-1) / np.maximum(n - 1, 1), np.nan)
     return np.where(n == 1, np.nanmean(own, axis=(-2, -1), keepdims=True), own)
@@ -42,12 +45,13 @@ def block_noise(values: Floats) -> float:
     """Estimates what noise shared by a backbone's cells in a seed adds to backbones' mean square; may be negative.
 
     Args:
-        values: Scores, shape (B, O, S). Unless they are complete the result is 0, because blocks and cells cannot be
-            told apart.
+        values: Scores, shape (B, O, S), NaN where there is no score.
     """
     backbones, optimizers, seeds = values.shape
     noise = cell_noise(values)
-    if noise is None or optimizers < 2 or not np.isfinite(values).all():
+    if noise is None or optimizers < 2:
         return 0.0
+    if not np.isfinite(values).all():
+        return incomplete_block_noise(values)
     shared = float(values.mean(axis=1).var(axis=1, ddof=1).mean()) - float(noise.mean()) / optimizers
     return (1 - 1 / backbones) * shared / seeds

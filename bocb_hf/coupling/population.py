@@ -16,13 +16,16 @@ tenth cell collapsed, such intervals of the cost of coupling and of the optimize
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from bocb_hf.backbones import CNN_FAMILIES
+from bocb_hf.coupling.additive import Mask
 from bocb_hf.coupling.bootstrap import Bootstrap, make_interval, standard_statistics, within_bounds
 from bocb_hf.coupling.family_test import ENOUGH_BACKBONES
-from bocb_hf.coupling.indices import complete_part
+from bocb_hf.coupling.holes import HoleDraws, complete_part, fill, fillable
 from bocb_hf.coupling.noise import cell_noise
 from bocb_hf.coupling.scores import Floats, Scale, ScoreTable
 from bocb_hf.coupling.spread import chunks
@@ -40,10 +43,11 @@ def population_bootstrap(
     draws: int = 2000,
     seed: int = 0,
 ) -> Bootstrap:
-    """Computes intervals by drawing backbones, on the complete part of the table.
+    """Computes intervals by drawing backbones, on the largest part of the table that is complete but for missing cells.
 
-    The intervals are ``interaction``, its share of the variance in percent, and, where both families are there,
-    ``contrast``.
+    A backbone is drawn with all its cells, so each draw first puts into those that were not run what they could be
+    (``holes.HoleDraws``), with noise as the others have it. The intervals are ``interaction``, its share of the
+    variance in percent, and, where both families are there, ``contrast``.
 
     Args:
         scores: The table.
@@ -55,7 +59,8 @@ def population_bootstrap(
         InputError: There are fewer than five CNNs or modern backbones, no complete part, or nothing to decompose.
     """
     if not scores.ranked.all():
-        scores = _complete(scores)
+        scores = _known(scores)
+    holes = fillable(scores)
     is_cnn = np.array([family in CNN_FAMILIES for family in scores.families])
     modern = np.array([family == "modern" for family in scores.families])
     smaller = int(min(is_cnn.sum(), modern.sum()))
@@ -68,30 +73,59 @@ def population_bootstrap(
     noise = None if noise is None else noise / np.maximum(scores.n, 1)
     wanted = {name: f for name, f in standard_statistics(scores, scale).items() if name in STATISTICS}
     plain = {name: f(means[None], None if noise is None else noise[None])[0] for name, f in wanted.items()}
+    centre, missing, typical = plain, HoleDraws.of(scores, scale, noise), 0.0
+    if missing is not None:
+        whole = standard_statistics(_filled(scores, holes), scale)
+        wanted = {name: whole[name] for name in wanted if name in whole}
+        typical = 0.0 if noise is None else max(0.0, float(noise[scores.ranked].mean()))
+        noise = None if noise is None else np.where(holes, typical, noise)
+    undrawn: dict[str, list[Floats]] = {name: [] for name in wanted}
     generator = np.random.default_rng(seed)
     drawn: dict[str, list[Floats]] = {name: [] for name in wanted}
     for chunk in chunks(draws, means.size * 4):
         rows = resample((is_cnn, modern), generator, chunk)
+        tables, of_means = means[rows], None if noise is None else noise[rows]
+        if missing is not None:
+            complete = missing.draw(generator, chunk, means)
+            complete += holes * typical**0.5 * generator.standard_normal(complete.shape)
+            tables = np.take_along_axis(complete, rows[:, :, None], axis=1)
+            for name, f in wanted.items():
+                undrawn[name].append(f(complete, None if noise is None else np.broadcast_to(noise, complete.shape)))
         for name, f in wanted.items():
-            drawn[name].append(f(means[rows], None if noise is None else noise[rows]))
+            drawn[name].append(f(tables, of_means))
+    if missing is not None:
+        centre = {name: np.concatenate(parts).mean(axis=0) for name, parts in undrawn.items()}
     wider = t_quantile(0.975, int(is_cnn.sum() + modern.sum()) - 2) / t_quantile(0.975, np.inf)
     wider *= (smaller / (smaller - 1)) ** 0.5
-    found = {n: make_interval(np.concatenate(parts) - plain[n], plain[n], wider) for n, parts in drawn.items()}
+    found = {n: make_interval(np.concatenate(parts) - centre[n], plain[n], wider) for n, parts in drawn.items()}
     found = within_bounds(found)
     intervals = {"interaction": found["shares"].at(INTERACTION)}
     if "contrast" in found:
         intervals["contrast"] = found["contrast"]
     sources = ("backbones",) if noise is None else ("seeds", "backbones")
+    sources = sources if missing is None else (*sources, "missing cells")
     return Bootstrap(scale, draws, sources, False, intervals)
 
 
-def _complete(scores: ScoreTable) -> ScoreTable:
-    """Returns the larger complete part of a table."""
-    part = complete_part(scores.ranked)
-    if part is None:
-        raise InputError("backbones: no two optimizers have all their cells, so backbones cannot be resampled")
-    rows, columns = part
-    return scores.select([scores.backbones[int(i)] for i in rows], [scores.optimizers[int(i)] for i in columns])
+def _known(scores: ScoreTable) -> ScoreTable:
+    """Returns the largest part of a table in which every cell is ranked or something can stand in for it."""
+    part = complete_part(scores.ranked | fillable(scores))
+    if part is not None:
+        rows, columns = part
+        scores = scores.select([scores.backbones[int(i)] for i in rows], [scores.optimizers[int(i)] for i in columns])
+    if part is None or not (scores.ranked | fillable(scores)).all():
+        raise InputError(
+            "backbones: no two optimizers have all their cells, or cells that others tell of, so backbones cannot be "
+            "resampled; run more cells"
+        )
+    return scores
+
+
+def _filled(scores: ScoreTable, holes: Mask) -> ScoreTable:
+    """Returns the table with what the additive fit expects in the holes, so that all cells count alike."""
+    expected = np.clip(fill(scores.means, scores.ranked, holes), 0, 100)[:, :, None]
+    values = np.where(holes[:, :, None], expected, scores.values)
+    return replace(scores, values=values, status=np.where(holes, "completed", scores.status), packed=None)
 
 
 def resample(groups: tuple[NDArray[np.bool_], ...], generator: np.random.Generator, draws: int) -> NDArray[np.int64]:

@@ -9,6 +9,7 @@ import numpy as np
 import scipy.stats as _scipy_stats  # pyright: ignore[reportMissingTypeStubs]
 from numpy.typing import NDArray
 
+from bocb_hf.coupling.incomplete_ranks import rankable, skillings_mack
 from bocb_hf.coupling.scores import Floats, Scale, ScoreTable
 from bocb_hf.coupling.spread import cell_spread, chunks
 from bocb_hf.coupling.statistics import LEVEL
@@ -18,17 +19,21 @@ _stats: Any = _scipy_stats
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
-    """Friedman's test with Nemenyi's critical difference.
+    """Friedman's test with Nemenyi's critical difference, or that of Skillings and Mack where cells lack a rank.
 
     Attributes:
-        backbones: Those whose cells are all completed or diverged, not all of them diverged; others cannot be ranked.
+        backbones: Those that are ranked: with two cells that completed or diverged, not all of them diverged.
         ranks: Ranks, of which 1 is best, ties share their mean rank, diverged cells share the last; shape (backbones,
-            O).
-        mean_ranks: Ranks averaged over backbones, shape (O,).
+            O); NaN for a cell without one.
+        mean_ranks: Ranks averaged over backbones, shape (O,); adjusted for the cells that are there where some are not,
+            NaN for an optimizer without any.
         kendall_w: Agreement of the backbones, 0 to 1.
-        chi2: Friedman's statistic, corrected for ties.
-        p: p-value of χ² with O − 1 degrees of freedom.
-        critical_difference: Mean ranks that differ by less are not told apart (95 %, all pairs).
+        chi2: The statistic, corrected for ties.
+        p: p-value of χ².
+        critical_difference: Mean ranks that differ by less are not told apart (95 %, all pairs); None where cells lack
+            a rank, since then every pair has its own.
+        cells: Cells that have a rank; None in tables made before they were counted.
+        apart: Pairs (better, worse) that are told apart where there is no critical difference (95 %, all pairs).
     """
 
     backbones: tuple[str, ...]
@@ -37,34 +42,66 @@ class Ranking:
     kendall_w: float
     chi2: float
     p: float
-    critical_difference: float
+    critical_difference: float | None
+    cells: int | None = None
+    apart: tuple[tuple[str, str], ...] = ()
 
 
 def rank_optimizers(scores: ScoreTable) -> Ranking | None:
-    """Ranks the optimizers on each backbone; None with fewer than 2 rankable backbones, 3 optimizers, or all ties."""
+    """Runs ``try_ranking``; None where it gives a reason instead of a ranking."""
+    found = try_ranking(scores)
+    return found if isinstance(found, Ranking) else None
+
+
+def try_ranking(scores: ScoreTable) -> Ranking | str:
+    """Ranks the optimizers on each backbone, on the cells that completed or diverged.
+
+    Where all cells of each ranked backbone are there, by Friedman's test; otherwise by ``incomplete_ranks.py``. A
+    partly diverged cell has no rank, and a backbone on which nothing completed ranks nothing.
+
+    Returns:
+        The ranking, or why there is none: fewer than 2 backbones or 3 optimizers that can be ranked, all ties, or
+        optimizers that nothing joins.
+    """
     diverged = scores.status == "diverged"
-    whole = np.nonzero((scores.ranked | diverged).all(axis=1) & scores.ranked.any(axis=1))[0]
-    optimizers = len(scores.optimizers)
-    if len(whole) < 2 or optimizers < 3:
-        return None
+    known = rankable(scores.ranked | diverged, scores.ranked)
+    whole, there = np.flatnonzero(known.any(axis=1)), np.asarray(known.any(axis=0))
+    if len(whole) < 2 or there.sum() < 3:
+        return (
+            f"{len(whole)} backbone(s) have two cells that can be ranked, and {int(there.sum())} optimizer(s) stand on "
+            "them; it takes two and three"
+        )
     height = np.where(diverged, -np.inf, scores.means)[whole]
+    names = tuple(scores.backbones[int(i)] for i in whole)
+    if not known[whole].all():
+        found = skillings_mack(height[:, there], known[whole][:, there])
+        if isinstance(found, str):
+            return found
+        ranks, mean_ranks = np.full(height.shape, np.nan), np.full(len(there), np.nan)
+        ranks[:, there], mean_ranks[there] = found.ranks, found.mean_ranks
+        inside = [o for o, is_there in zip(scores.optimizers, there, strict=True) if is_there]
+        apart = tuple((inside[o], inside[p]) for o, p in np.argwhere(found.apart).tolist())
+        cells = int(known.sum())
+        return Ranking(names, ranks, mean_ranks, found.agreement, found.chi2, found.p, None, cells, apart)
+    optimizers = len(scores.optimizers)
     ranks: Floats = np.asarray(_stats.rankdata(-height, axis=1), np.float64)
     blocks = len(whole)
     squares = float(np.square(ranks).sum() - blocks * optimizers * (optimizers + 1) ** 2 / 4)
     if squares <= 0:
-        return None
+        return "all cells of each backbone tie"
     mean_ranks = ranks.mean(axis=0)
     between = blocks * float(np.square(mean_ranks - (optimizers + 1) / 2).sum())
     # with ties, Σ(rank − mean)² stands for O(O² − 1)/12 of each block
     chi2 = (optimizers - 1) * blocks * between / squares
     return Ranking(
-        tuple(scores.backbones[int(i)] for i in whole),
+        names,
         ranks,
         mean_ranks,
         between / squares,
         chi2,
         float(_stats.chi2.sf(chi2, optimizers - 1)),
         nemenyi(optimizers, blocks),
+        int(known.sum()),
     )
 
 

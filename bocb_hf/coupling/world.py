@@ -58,7 +58,7 @@ class World:
         left = max(0.0, float(left - noise_coefficients(kept)[2] @ self.noise[0][kept]))
         shrink = np.sqrt(left / np.maximum(left + v, 1e-300))
         self.truth = self.means - fit.interaction * (1 - shrink)
-        shared = block_noise(values) if kept.all() else 0.0
+        shared = block_noise(values)
         self._block = max(0.0, shared) ** 0.5
         if kind == "residual":
             e = (values - self.means[:, :, None]) * np.sqrt(self._n / np.maximum(self._n - 1, 1))[:, :, None]

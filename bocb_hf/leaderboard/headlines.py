@@ -37,10 +37,13 @@ def _cost(board: Board) -> str:
         return ""
     text = f"One optimizer for all: {optimizer_label(cost['optimizer'])}, on average "
     ends = (points["intervals"] or {}).get("cost")
+    basis = board.info.analysis.get("holes")
+    holes = len(basis["points"]["cost_of_coupling"]["not_run"]) if basis else 0
+    more = f" {holes} cell(s) that were not run stand at what backbone and optimizer lead to expect." if holes else ""
     if ends is None:
-        return text + f"{cost['naive']:.2f} points below the best of each backbone (noise inside)."
+        return text + f"{cost['naive']:.2f} points below the best of each backbone (noise inside).{more}"
     low, estimate, high = (ends[name] for name in ("low", "estimate", "high"))
-    return text + f"{estimate:.2f} points below the best of each backbone, 95 % [{low:.2f}, {high:.2f}]."
+    return text + f"{estimate:.2f} points below the best of each backbone, 95 % [{low:.2f}, {high:.2f}].{more}"
 
 
 def backbone_headline(board: Board, backbone: str) -> list[str]:

@@ -67,7 +67,7 @@ def _ranks(chosen: Selection, state: State) -> Figure | None:
     found = board.info.analysis["ranking"]
     if not found:
         return None
-    means = np.array([found["mean_ranks"][o] for o in board.info.optimizers])
+    means = np.array([found["mean_ranks"][o] for o in board.info.optimizers], np.float64)
     ranking = Ranking(
         tuple(found["backbones"]),
         np.empty((0, len(means))),
@@ -76,8 +76,17 @@ def _ranks(chosen: Selection, state: State) -> Figure | None:
         float("nan"),
         found["p"],
         found["critical_difference"],
+        *_with_holes(board.info.analysis.get("holes")),
     )
     return draw_ranks(board.scores, ranking)
+
+
+def _with_holes(holes: dict[str, Any] | None) -> tuple[int | None, tuple[tuple[str, str], ...]]:
+    """Returns the cells that have a rank, and the pairs that are told apart, of a table with holes."""
+    if not holes:
+        return None, ()
+    found = holes["ranking"]
+    return found["cells"], tuple((better, worse) for better, worse in found["apart"])
 
 
 def _interaction(chosen: Selection, state: State) -> Figure | None:

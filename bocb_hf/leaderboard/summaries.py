@@ -53,7 +53,11 @@ def ranking_grid(chosen: Selection) -> Grid:
         )
     rows.sort(key=lambda r: (r["mean_rank"] is None, r["mean_rank"] or 0.0, r["optimizer"]))
     ranking = info.analysis["ranking"]
-    cd = f" Critical difference of mean ranks {ranking['critical_difference']:.2f} (Nemenyi)." if ranking else ""
+    cd = ""
+    if ranking and ranking["critical_difference"] is not None:
+        cd = f" Critical difference of mean ranks {ranking['critical_difference']:.2f} (Nemenyi)."
+    elif ranking:
+        cd = " Some cells have no rank: mean ranks are adjusted for those that are there (Skillings and Mack)."
     caption = f"Optimizers of this table; ranks over all its backbones, the rest over those shown.{cd}"
     columns = (
         Column("optimizer", plain("optimizer")),

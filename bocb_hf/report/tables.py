@@ -23,6 +23,7 @@ from bocb_hf.coupling.robustness import robustness
 from bocb_hf.coupling.scores import ScoreTable
 from bocb_hf.coupling.table import Table
 from bocb_hf.coupling.trials import expected_best, trial_curves, trial_scores
+from bocb_hf.report.words.holes import lacking
 from bocb_hf.report.words.tables import backbone_label, optimizer_label
 from bocb_hf.schema import one_line
 
@@ -242,11 +243,13 @@ def caption(scores: ScoreTable, marks: Marks) -> str:
     interval = "mean ± half of the 95 % interval over seeds (n)"
     if not pd.notna(marks.halves).any():
         interval = "mean (n); no interval, for noise cannot be separated"
+    told = lacking(scores)
     averaged = f", each the mean of {scores.trials_per_value} trials" if scores.trials_per_value > 1 else ""
     return (
         f"{scores.metric} in points, {interval}; {marks.sign_rule}; n = {n}{averaged}; "
         f"{scores.dataset}, setting {scores.setting}{', from ' + scores.start if scores.start else ''}, revision "
         f"{scores.revision}; source: {scores.source}."
+        + (f" {int((~scores.ranked).sum())} of {scores.ranked.size} cells have no mean: {told}." if told else "")
     )
 
 

@@ -129,8 +129,14 @@ def test_words_name_what_is_left_out_and_what_is_only_noise():
     table = make_scores(values, BACKBONES[:5], OPTIMIZERS[:6], unit="percent", status=status, dataset="d", setting="s")
     text = said(analyse(table, draws=100))
     assert "(scores, d, setting s), top-1: 28 cell(s) with a mean, n = 2" in text
-    assert "nothing completed): SGDP." in text  # it misses one cell
-    assert "over 4 backbones (1 left out for cells without a rank): " in text and " …; Friedman" in text
+    assert (
+        "2 of 30 cells have no mean: 1 not run (ResNet-tiny with SGDP); 1 diverged (MobileNet-tiny with Adam)" in text
+    )
+    assert "1 of these 30 cells were not run (ResNet-tiny with SGDP) and stand at what their backbone" in text
+    assert "F = " in text and " on 28 cells of 5 backbones and 6 optimizers, p = " in text
+    assert "over 5 backbones (adjusted for which cells are there: 29 of 30 have a rank): " in text
+    assert " …; Skillings and Mack p = " in text and "no two optimizers are told apart (95 %" in text
+    assert "Among the optimizers that ran; some did not on ResNet-tiny." in text
     assert ": all 6" in text  # none of a backbone's six is told apart
     assert "siblings as one" not in text  # there are none
     quiet = np.array([[70.0, 72.0], [72.0, 70.0]])[None].repeat(3, axis=0)
@@ -147,12 +153,13 @@ def test_sentences_about_large_tables_stay_short():
     analysis = analyse(make_scores(values, *names, unit="percent", status=status), draws=100)
     text = analysis_text(analysis)
     (cost,), (best,) = ([s for s in text if s.startswith(start)] for start in ("Cost of coupling", "Not told apart"))
-    assert "b0, b1, b2, b3, b4, b5, b6, b7 and 2 more." in cost
-    assert best.count(": ") == 21 and best.endswith("; 4 more backbones are in analysis.json.")
+    assert "40 of these 144 cells were not run (b0 with o1, b0 with o2," in cost and "b1 with o4 and 32 more)" in cost
+    assert best.count(": ") == 21 and "; 4 more backbones are in analysis.json. Among the optimizers" in best
+    assert best.endswith("some did not on b0, b1, b2, b3, b4, b5, b6, b7 and 2 more.")
     assert len(to_plain(analysis)["points"]["candidates_for_best"]) == 24
     assert analysis.ranking is not None
     surest = replace(analysis, ranking=replace(analysis.ranking, p=0.0))
-    assert "Friedman p < 1e-300, " in " ".join(analysis_text(surest))
+    assert "Skillings and Mack p < 1e-300, " in " ".join(analysis_text(surest))
 
 
 def test_a_tie_for_the_best_is_marked_for_all_of_it_and_zero_has_no_sign():

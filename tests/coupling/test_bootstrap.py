@@ -111,13 +111,18 @@ def test_backbones_are_drawn_only_with_enough_of_them():
     assert float(contrast.high) == pytest.approx(welch.high, abs=1.5)
 
 
-def test_backbones_of_an_incomplete_table_are_drawn_from_its_complete_part():
+def test_backbones_of_an_incomplete_table_are_drawn_with_what_its_missing_cells_could_be():
     _, table = simulate(np.random.default_rng(3), 12, 6, 2, "equal")
     values = table.values.copy()
     values[0, 3] = np.nan
     holed = make_scores(values, table.backbones, table.optimizers, unit="percent", families=table.families)
     found = population_bootstrap(holed, draws=200)
     assert all(np.isfinite(i.low).all() and np.isfinite(i.high).all() for i in found.intervals.values())
+    assert found.sources == ("seeds", "backbones", "missing cells")
+    whole = population_bootstrap(table, draws=200)
+    assert float(found.intervals["interaction"].plain) == pytest.approx(
+        float(whole.intervals["interaction"].plain), abs=3
+    )
 
 
 def test_equal_seeds_give_equal_draws_and_others_give_others():

@@ -139,17 +139,37 @@ def test_no_image_error_across_different_test_sets():
     assert result.logit is None and not any("logit" in sentence for sentence in contrast_text(result))
 
 
-@pytest.mark.parametrize("status", ["diverged", "interrupted"])
-def test_a_backbone_without_a_needed_cell_is_left_out_and_named(status):
-    records = [
-        r for r in make_grid(HAND) if (r.identity.backbone.name, r.identity.optimizer.name) != ("tiny_vit", "lamb")
-    ]
-    missing = contrast_of(records)
-    assert missing.left_out == {"tiny_vit": "lamb missing"}
-    assert missing.points.mean == pytest.approx(1.125 + 2.0)
-    failed = contrast_of([*records, make_record("tiny_vit", "lamb", status=status)])
-    assert failed.left_out == {"tiny_vit": f"lamb {status}"}
+def without_lamb_on_vit():
+    return [r for r in make_grid(HAND) if (r.identity.backbone.name, r.identity.optimizer.name) != ("tiny_vit", "lamb")]
+
+
+@pytest.mark.parametrize("extra", [[], [make_record("tiny_vit", "lamb", status="interrupted")]])
+def test_a_missing_cell_is_adjusted_for_and_named(extra):
+    """On ConvNeXt-tiny LAMB is 1 point below AdamW: half a point comes off the adaptive mean of ViT-tiny without it."""
+    found = contrast_of([*without_lamb_on_vit(), *extra])
+    assert found.holes == (("tiny_vit", "lamb"),) and dict(found.left_out) == {} and found.cells == 11
+    assert found.modern == {"tiny_convnext": pytest.approx(-2.0), "tiny_vit": pytest.approx(69.5 - 74.5)}
+    assert found.points.mean == pytest.approx(1.125 + 3.5)
+    whole = contrast_of(make_grid(HAND))
+    assert found.interval is not None and whole.interval is not None
+    assert found.interval.half_width > whole.interval.half_width  # it holds what the missing cell could be
+    text = " ".join(contrast_text(found))
+    assert "It rests on 11 of 12 cells; not run: ViT-tiny with LAMB." in text
+
+
+def test_a_backbone_on_which_a_needed_cell_diverged_is_left_out_and_named():
+    failed = contrast_of([*without_lamb_on_vit(), make_record("tiny_vit", "lamb", status="diverged")])
+    assert failed.left_out == {"tiny_vit": "lamb diverged"} and failed.holes == ()
+    assert failed.points.mean == pytest.approx(1.125 + 2.0)
     assert any("Left out: ViT-tiny" in sentence for sentence in contrast_text(failed))
+
+
+def test_an_optimizer_that_one_family_lacks_counts_in_neither():
+    records = [r for r in make_grid(HAND) if r.identity.optimizer.name != "lamb" or r.family != "modern"]
+    found = contrast_of(records)
+    assert found.adaptive == ("adamw",) and found.dropped == {"lamb": "no modern backbone has a score of it"}
+    assert found.cnn["tiny_mobilenet"] == pytest.approx(81.0 - 81.0)
+    assert any("Optimizers that do not count: LAMB (no modern" in sentence for sentence in contrast_text(found))
 
 
 def test_a_partial_failure_is_left_out():

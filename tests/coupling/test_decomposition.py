@@ -141,7 +141,24 @@ def test_reml_equals_statsmodels():
     design[np.nonzero(o)[0], 5 + o[o > 0]] = 1
     model = sm.MixedLM(values[b, o, s], design, groups=b * 5 + o).fit(reml=True)
     assert reml_sigma(values, kept) == pytest.approx(float(np.asarray(model.cov_re)[0, 0]) ** 0.5, rel=1e-3)
-    assert decompose(table_of(values)).sigma_int == pytest.approx(reml_sigma(values, kept))
+    # with the noise that blocks out seeds it is nearly the same, for nothing is shared here
+    found = decompose(table_of(values))
+    assert found.sigma_int == reml_sigma(values, kept, found.noise)
+    assert found.sigma_int == pytest.approx(reml_sigma(values, kept), rel=0.02)
+    within = float(np.asarray(model.scale))
+    assert reml_sigma(values, kept, within) == pytest.approx(reml_sigma(values, kept), rel=1e-3)
+
+
+def test_what_backbones_share_in_a_seed_is_no_reason_for_less_interaction():
+    """With 2 points of it, σ_int of tables with a hole stays what it is without."""
+    rng = np.random.default_rng(8)
+    plain, shared = [], []
+    for _ in range(25):
+        values = simulate(rng, 8, 6, 2, "equal")[1].values.copy()
+        values[2, 3] = np.nan
+        plain.append(decompose(table_of(values)).sigma_int)
+        shared.append(decompose(table_of(values + 2 * rng.normal(size=(8, 1, 2)))).sigma_int)
+    assert np.mean(shared) == pytest.approx(np.mean(plain), rel=0.02) == pytest.approx(1.0, rel=0.1)
 
 
 def test_reml_of_pure_noise_is_near_zero_and_of_nothing_is_none():

@@ -43,9 +43,11 @@ def test_luck_is_in_the_naive_cost_and_not_in_the_split_one():
 
 
 def test_cost_uses_the_larger_complete_part():
+    """A partly diverged cell is neither known nor can anything stand in for it."""
     y = 70 + np.arange(12.0).reshape(3, 4)
-    y[1, 2] = np.nan
-    cost = cost_of_coupling(make_scores(y, list("abc"), list("wxyz"), unit="percent"))
+    status = np.full((3, 4), "completed", dtype="<U12")
+    status[1, 2] = "partial"
+    cost = cost_of_coupling(make_scores(y, list("abc"), list("wxyz"), unit="percent", status=status))
     assert cost is not None and (cost.backbones, cost.optimizers) == (("a", "b", "c"), ("w", "x", "z"))
     y = np.full((2, 2), 70.0)
     y[0, 0] = y[1, 1] = np.nan
@@ -60,7 +62,7 @@ def test_a_diverged_cell_makes_an_optimizer_no_choice_for_all_but_leaves_it_the_
     cost = cost_of_coupling(table)
     assert cost is not None and (cost.optimizer, cost.backbones, cost.optimizers) == ("y", tuple("abc"), tuple("xy"))
     assert (cost.naive, cost.split) == (pytest.approx((10 + 0 + 2) / 3), pytest.approx((10 + 0 + 2) / 3))
-    # a missing cell is not known: what remains are the backbones with both
+    # a missing cell is not known, and so few others do not tell what it could be: what remains are backbones with both
     missing = make_scores(values, list("abc"), list("xy"), unit="percent")
     cost = cost_of_coupling(missing)
     assert cost is not None and (cost.optimizer, cost.backbones, cost.naive) == ("x", ("a", "c"), pytest.approx(0))

@@ -14,7 +14,7 @@ from bocb_hf.coupling.scores import make_scores
 
 def test_published_figures():
     found = rank_optimizers(published())
-    assert found is not None
+    assert found is not None and found.critical_difference is not None
     assert (round(found.kendall_w, 2), round(found.critical_difference, 2)) == (0.44, 6.63)
     assert found.p < 1e-20
 
@@ -38,8 +38,9 @@ def test_diverged_cells_rank_last_and_share_the_place():
     status[2, 0] = "missing"
     y = np.array([[80.0, np.nan, np.nan, 70], [60, 61, 62, 63], [np.nan, 61, 62, 63]])
     found = rank_optimizers(make_scores(y, list("abc"), list("wxyz"), unit="percent", status=status))
-    assert found is not None and found.backbones == ("a", "b")
-    assert found.ranks.tolist() == [[1, 3.5, 3.5, 2], [4, 3, 2, 1]]
+    assert found is not None and found.backbones == ("a", "b", "c") and found.critical_difference is None
+    assert found.ranks[:2].tolist() == [[1, 3.5, 3.5, 2], [4, 3, 2, 1]]
+    assert np.isnan(found.ranks[2, 0]) and found.ranks[2, 1:].tolist() == [3, 2, 1]  # missing, not diverged
 
 
 def test_what_cannot_be_ranked_is_none():

@@ -111,7 +111,7 @@ def test_every_figure_of_records_with_every_status_is_readable(table):
     expected |= {f"curves-{b}" for b in table.backbones}
     expected |= {f"pareto-{axis}-{b}" for axis in ("seconds", "memory") for b in table.backbones}
     expected |= {f"pareto-tuning-{b}" for b in ("tiny_resnet", "tiny_vit")}
-    assert set(drawn) == expected  # one whole backbone is too few for ranks
+    assert set(drawn) == expected | {"critical-difference"}  # ranks do with the cells that are there
     for draw in drawn.values():
         check_readable(draw())
 

@@ -10,6 +10,15 @@ from bocb_hf.coupling.contrast_variants import Variant
 from bocb_hf.coupling.decomposition import Decomposition
 from bocb_hf.coupling.failure import GAMMA
 from bocb_hf.coupling.scores import ScoreTable
+from bocb_hf.report.words.holes import (
+    adjusted,
+    lacking_text,
+    pairs_told_apart,
+    ranking_basis,
+    rows_with_gaps,
+    stood_in,
+    test_basis,
+)
 from bocb_hf.report.words.tables import backbone_label, family_test_text, fixed, optimizer_label, signed, span
 
 SHOWN = 5  # number of entries that are printed of a list that is ordered by importance
@@ -20,7 +29,7 @@ MANY_SETS = 20  # largest number of backbones whose sets of optimizers are liste
 def analysis_text(analysis: Analysis) -> list[str]:
     """Returns sentences about coupling, most important first."""
     scores, points = analysis.scores, analysis.points
-    lines = [_basis(scores)]
+    lines = [_basis(scores), *lacking_text(scores, analysis.not_joined)]
     if isinstance(points, str):
         return [*lines, f"No decomposition: {points.removeprefix('scores: ')}.", *_failures(analysis), *scores.notes]
     backbones, optimizers = (int(scores.ranked.any(axis=axis).sum()) for axis in (1, 0))
@@ -31,7 +40,7 @@ def analysis_text(analysis: Analysis) -> list[str]:
         )
         return [*lines, *_failures(analysis), *(_best(scores, points) if optimizers > 1 else []), *scores.notes]
     lines += [cost_sentence(scores, points), *_failures(analysis)]
-    lines += _decompositions(points)
+    lines += _decompositions(scores, points)
     lines.append(
         f"On the logit scale: not available; {analysis.logit.removeprefix('scores: ')}."
         if isinstance(analysis.logit, str)
@@ -39,6 +48,8 @@ def analysis_text(analysis: Analysis) -> list[str]:
     )
     lines += [*_structure(points), *_indices(scores, points), *_best(scores, points)]
     lines += [*_ranking(analysis), *map(variant_text, analysis.variants)]
+    if "contrast" in analysis.absent and not scores.ranked.all():
+        lines.append(f"No family contrast: {analysis.absent['contrast']}.")
     return [*lines, *scores.notes]
 
 
@@ -48,7 +59,7 @@ def variant_text(variant: Variant) -> str:
     sentence = (
         f"Family contrast, {variant.name}: CNNs {signed(variant.cnn_centre, digits)} ({len(variant.cnn)}), modern "
         f"{signed(variant.modern_centre, digits)} ({len(variant.modern)}), C = {signed(variant.value, digits)} "
-        f"{variant.unit}; {family_test_text(variant.test)}"
+        f"{variant.unit}{adjusted(variant.holes)}; {family_test_text(variant.test)}"
     )
     if variant.population is not None:
         low, high = signed(variant.population.low, digits), signed(variant.population.high, digits)
@@ -77,12 +88,12 @@ def _basis(scores: ScoreTable) -> str:
 def cost_sentence(scores: ScoreTable, found: ScaleAnalysis) -> str:
     """Returns what using one optimizer for all backbones loses, and which part of the table says so."""
     if found.cost is None:
-        return "Cost of coupling: not available; no two optimizers can be compared on two backbones."
+        return f"Cost of coupling: not available; {found.absent['cost_of_coupling']}."
     cost = found.cost
     text = (
         f"Cost of coupling, G: using {optimizer_label(cost.optimizer)} for all of {len(cost.backbones)} backbones "
         f"loses {cost.naive:.2f} points against the best of {len(cost.optimizers)} optimizers for each (too high: the "
-        "best of noisy means is partly luck)"
+        f"best of noisy means is partly luck){stood_in(cost)}"
     )
     if cost.split is not None:
         text += f"; chosen on half of the seeds and scored on the other {fixed(cost.split, 2)}"
@@ -108,7 +119,7 @@ def _failures(analysis: Analysis) -> list[str]:
     return [text + "."]
 
 
-def _decompositions(found: ScaleAnalysis) -> list[str]:
+def _decompositions(scores: ScoreTable, found: ScaleAnalysis) -> list[str]:
     labels = {
         "diverged = chance": "Sensitivity, diverged cells as chance",
         "without collapse": f"Without cells that collapsed or lie more than {GAMMA:g} points below the median "
@@ -116,7 +127,7 @@ def _decompositions(found: ScaleAnalysis) -> list[str]:
         "median polish": "By median polish",
     }
     lines = [
-        observed_sentence(found) if name == "observed" else f"{labels[name]}: {_shares(version, found)}."
+        observed_sentence(scores, found) if name == "observed" else f"{labels[name]}: {_shares(version, found)}."
         for name, version in found.decompositions.items()
     ]
     if found.without_weakest is not None:
@@ -125,8 +136,8 @@ def _decompositions(found: ScaleAnalysis) -> list[str]:
     return lines
 
 
-def observed_sentence(found: ScaleAnalysis) -> str:
-    """Returns the shares of variance with the interval of the interaction and its test."""
+def observed_sentence(scores: ScoreTable, found: ScaleAnalysis) -> str:
+    """Returns the shares of variance with the interval of the interaction, its test and the cells that it rests on."""
     version = found.decompositions["observed"]
     text = f"Shares of variance: {_shares(version, found)}"
     if isinstance(version, Decomposition):
@@ -135,7 +146,10 @@ def observed_sentence(found: ScaleAnalysis) -> str:
         if version.sigma_int is not None and version.noise is not None:
             text += f"; σ_int = {version.sigma_int:.2f}, noise of one run {version.noise**0.5:.2f} points"
         if found.test is not None:
-            text += f"; F = {found.test.f:.1f}, p = {found.test.p:.2g} ({found.test.draws} simulations)"
+            basis = test_basis(found.test, scores)
+            text += f"; F = {found.test.f:.1f}{basis}, p = {found.test.p:.2g} ({found.test.draws} simulations)"
+        elif "interaction_test" in found.absent and not scores.single:
+            text += f"; no test of interaction: {found.absent['interaction_test']}"
     return text + "."
 
 
@@ -144,9 +158,11 @@ def _structure(found: ScaleAnalysis) -> list[str]:
     shown = 3
     # the last component always adds 0, so a table needs one component more than are shown
     if found.components is not None and len(found.components) > shown + 1:
+        holes = int(np.isnan(found.residuals.r).sum())
         lines.append(
             f"{shown} components carry {float(found.components[:shown].sum()):.1f} % of the interaction, noise inside; "
             f"the first {float(found.components[0]):.0f} %."
+            + (f" {holes} cell(s) without a mean count as without interaction." if holes else "")
         )
     if found.tukey is not None:
         lines.append(
@@ -202,23 +218,28 @@ def _best(scores: ScoreTable, found: ScaleAnalysis) -> list[str]:
         told = ", ".join(names) if len(names) < max(ranked, 2) else f"all {ranked}"
         listed += [f"{backbone_label(b)}: {told}"] if names else []
     more = f"; {len(listed) - MANY_SETS} more backbones are in analysis.json" if len(listed) > MANY_SETS else ""
-    return [f"Not told apart from the best (Hsu, 95 % for each backbone): {'; '.join(listed[:MANY_SETS])}{more}."]
+    told = f"{'; '.join(listed[:MANY_SETS])}{more}.{rows_with_gaps(scores)}"
+    return [f"Not told apart from the best (Hsu, 95 % for each backbone): {told}"]
 
 
 def _ranking(analysis: Analysis) -> list[str]:
     ranking, scores = analysis.ranking, analysis.scores
     if ranking is None:
-        return []
-    ranked = sorted(zip(ranking.mean_ranks.tolist(), scores.optimizers, strict=True))
+        return [f"No ranking: {analysis.absent['ranking']}."] if not scores.ranked.all() else []
+    means = zip(ranking.mean_ranks.tolist(), scores.optimizers, strict=True)
+    ranked = sorted((rank, optimizer) for rank, optimizer in means if np.isfinite(rank))
     names = ", ".join(f"{optimizer_label(optimizer)} {rank:.1f}" for rank, optimizer in ranked[:SHOWN])
     left_out = len(scores.backbones) - len(ranking.backbones)
     p = f"p = {ranking.p:.2g}" if ranking.p > 0 else "p < 1e-300"  # the share is too small to be printed as a number
+    test, apart = "Skillings and Mack", pairs_told_apart(ranking)
+    if ranking.critical_difference is not None:
+        test = "Friedman"
+        apart = f"mean ranks no further apart than {ranking.critical_difference:.2f} are not told apart (Nemenyi)"
     return [
         f"Mean ranks over {len(ranking.backbones)} backbones"
         + (f" ({left_out} left out for cells without a rank)" if left_out else "")
-        + f": {names}{' …' if len(ranked) > SHOWN else ''}; Friedman {p}, Kendall's W = "
-        f"{ranking.kendall_w:.2f}; mean ranks no further apart than {ranking.critical_difference:.2f} are not told "
-        "apart (Nemenyi)."
+        + f"{ranking_basis(ranking, scores)}: {names}{' …' if len(ranked) > SHOWN else ''}; {test} {p}, Kendall's W = "
+        f"{ranking.kendall_w:.2f}; {apart}."
     ]
 
 

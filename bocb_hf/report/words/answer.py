@@ -51,7 +51,8 @@ def primary_text(primary: Primary, analysis: Analysis, contrast: Contrast | NotA
         return head + (variant_text(analysis.variants[0]) if analysis.variants else "Family contrast: not available.")
     if isinstance(points, str):
         return f"{head}not available; {points.removeprefix('scores: ')}."
-    return head + (cost_sentence(analysis.scores, points) if primary.statistic == "cost" else observed_sentence(points))
+    sentence = cost_sentence if primary.statistic == "cost" else observed_sentence
+    return head + sentence(analysis.scores, points)
 
 
 def _n(scores: ScoreTable) -> str:

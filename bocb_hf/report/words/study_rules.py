@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from bocb_hf.coupling.contrast import SGD
+from bocb_hf.coupling.contrast_design import SGD
 from bocb_hf.coupling.failure import GAMMA, STUDY_GAMMA, Failures, equation_1, top
 from bocb_hf.coupling.scores import ScoreTable
 from bocb_hf.coupling.study_rules import (

@@ -19,6 +19,7 @@ from bocb_hf.optim import OPTIMIZERS
 from bocb_hf.runs.diagnosis import has_not_trained
 
 FEW_EPOCHS = 10
+NAMED = 8  # most cells, backbones or pairs that are named one by one
 COLUMNS = 6  # number of backbones in a block of text on the terminal
 
 
@@ -33,6 +34,17 @@ def optimizer_label(name: str) -> str:
     """Returns the short name of an optimizer, or the name itself where it has no row."""
     row = OPTIMIZERS.find(name)
     return name if row is None else row.short
+
+
+def cell_names(cells: Sequence[tuple[str, str]]) -> str:
+    """Returns (backbone, optimizer) pairs as ``ResNet-50 with Adam, …``, at most eight of them and how many more."""
+    return some([f"{backbone_label(b)} with {optimizer_label(o)}" for b, o in cells])
+
+
+def some(names: Sequence[str]) -> str:
+    """Returns at most eight names, and how many more there are."""
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
 
 
 def span(values: Iterable[int]) -> str:
@@ -242,6 +254,22 @@ def family_test_text(test: FamilyTest) -> str:
     )
 
 
+def _contrast_basis(contrast: Contrast) -> list[str]:
+    """Returns sentences on the cells that the family contrast lacks; none where it has all."""
+    found: list[str] = []
+    if contrast.holes:
+        needed = (len(contrast.cnn) + len(contrast.modern)) * (len(contrast.sgd) + len(contrast.adaptive))
+        found.append(
+            f"It rests on {contrast.cells} of {needed} cells; not run: {cell_names(contrast.holes)}. A backbone's mean "
+            "over optimizers that lack a cell is adjusted by how these do on the others of its family, and the "
+            "interval holds what the missing cells could be."
+        )
+    if contrast.dropped:
+        listed = "; ".join(f"{optimizer_label(o)} ({reason})" for o, reason in contrast.dropped.items())
+        found.append(f"Optimizers that do not count: {listed}.")
+    return found
+
+
 def contrast_text(contrast: Contrast | NotAvailable, name: str = "Primary contrast") -> list[str]:
     """Returns the family contrast in sentences, of which the first is the result, under the name it has there."""
     left_out = [
@@ -289,4 +317,4 @@ def contrast_text(contrast: Contrast | NotAvailable, name: str = "Primary contra
             f"fewer than {ENOUGH_BACKBONES} a family, too few to speak of families."
         )
     sentences.append(f"Difference between the families, backbone by backbone: {family_test_text(contrast.test)}.")
-    return [*sentences, *left_out]
+    return [*sentences, *_contrast_basis(contrast), *left_out]
