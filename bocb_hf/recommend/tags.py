@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 import numpy as np
-from huggingface_hub import hf_hub_download  # pyright: ignore[reportUnknownVariableType]
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from numpy.typing import NDArray
 
 from bocb_hf.backbones import BACKBONES, CNN_FAMILIES, STUDY, BackboneRow
@@ -90,7 +88,8 @@ def find_tags(name: str) -> Tags:
     """Returns tags of what a user names: a row, a timm name, a local folder, or a model on the Hub.
 
     For a folder or a model on the Hub, config.json is read, which names timm's architecture or transformers' model
-    type. Where there is none to read, the repository's name is used instead, and ``source`` says so.
+    type. Where the Hub has none or does not answer within a second, the repository's name is used instead, and
+    ``source`` says so.
 
     Args:
         name: ``resnet50``, ``hf-hub:timm/convnext_tiny.in12k``, ``timm/...``, ``transformers:<id or folder>``.
@@ -105,13 +104,21 @@ def find_tags(name: str) -> Tags:
         plain = plain.removeprefix(prefix)
     folder = Path(plain)
     if (folder / "config.json").is_file():
-        return _of_config(folder / "config.json", name)
-    if re.fullmatch(r"[\w.-]+/[\w.-]+", plain):
         try:
-            return _of_config(Path(hf_hub_download(plain, "config.json")), name)
-        except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
-            why = f"the repository's name, since its config.json cannot be had ({type(error).__name__})"
+            content = (folder / "config.json").read_bytes()
+        except OSError as error:
+            raise InputError(f"backbone {name!r}: its config.json cannot be read ({error})") from None
+        return _of_config(content, name)
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", plain):
+        from bocb_hf.store.brief import read_briefly  # the client takes a third of a second, which no row waits for
+        from bocb_hf.store.hub_calls import HubError
+
+        try:
+            content = read_briefly(plain, "config.json")
+        except HubError as error:
+            why = f"the repository's name; the Hub could not be asked for its config.json: {error}"
             return _of_architecture(plain.rpartition("/")[2], name, why)
+        return _of_config(content, name)
     return _of_bare_name(plain, name)
 
 
@@ -134,15 +141,15 @@ def _of_bare_name(plain: str, name: str) -> Tags:
     )
 
 
-def _of_config(path: Path, name: str) -> Tags:
+def _of_config(content: bytes, name: str) -> Tags:
     """Returns tags from a config.json of timm (``architecture``) or transformers (``model_type``).
 
     Raises:
         InputError: The content is not a JSON object, or names neither.
     """
     try:
-        config: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        config: Any = json.loads(content.decode("utf-8"))
+    except ValueError as error:
         raise InputError(f"backbone {name!r}: its config.json cannot be read ({error})") from None
     found = cast(dict[str, Any], config) if isinstance(config, dict) else {}
     architecture, model_type = found.get("architecture"), found.get("model_type")

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from builders import make_grid, make_record
+from huggingface_hub import constants
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from stored import publish
@@ -19,7 +20,6 @@ from bocb_hf.coupling.published import published
 from bocb_hf.coupling.scores import make_scores
 from bocb_hf.coupling.table import build_tables
 from bocb_hf.errors import InputError
-from bocb_hf.recommend import tags as tags_module
 from bocb_hf.recommend.answer import answer
 from bocb_hf.recommend.evaluate import (
     FIXED,
@@ -36,6 +36,7 @@ from bocb_hf.recommend.sets import choose_sets, fill_missing, improvement, regre
 from bocb_hf.recommend.start import find_start
 from bocb_hf.recommend.tags import Tags, find_tags, known_tags, shared_tags, similarity
 from bocb_hf.recommend.words import answer_text
+from bocb_hf.store import brief
 from bocb_hf.store.local import LocalStore
 from bocb_hf.sweep.plan import load_plan
 
@@ -83,28 +84,24 @@ def test_a_config_that_tells_nothing_is_an_error(tmp_path, content):
         find_tags(str(tmp_path))
 
 
-def test_a_model_on_the_hub(tmp_path, monkeypatch):
-    path = tmp_path / "config.json"
-    path.write_text(json.dumps({"architecture": "resnet26d"}))
+def test_a_model_on_the_hub(monkeypatch):
     asked: list[tuple[str, str]] = []
 
-    def download(repository: str, file: str) -> str:
+    def read(repository: str, file: str) -> bytes:
         asked.append((repository, file))
-        return str(path)
+        return b'{"architecture": "resnet26d"}'
 
-    monkeypatch.setattr(tags_module, "hf_hub_download", download)
+    monkeypatch.setattr(brief, "read_briefly", read)
     found = find_tags("hf-hub:somebody/my-model")
     assert asked == [("somebody/my-model", "config.json")]
     assert found.family == "classical_cnn" and "resnet26d" in found.source
 
 
 def test_without_the_hub_the_repositorys_name_is_read_and_the_answer_says_so(monkeypatch):
-    def download(repository: str, file: str) -> str:
-        raise OSError("no network")
-
-    monkeypatch.setattr(tags_module, "hf_hub_download", download)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     found = find_tags("timm/convnext_tiny.fb_in22k")
-    assert (found.kind, found.row) == ("modern", "convnext_tiny") and "cannot be had" in found.source
+    assert (found.kind, found.row) == ("modern", "convnext_tiny")
+    assert "the Hub could not be asked for its config.json: HF_HUB_OFFLINE is set" in found.source
     assert find_tags("somebody/my-model").kind == "unknown"
 
 
