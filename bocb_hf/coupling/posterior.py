@@ -28,6 +28,7 @@ WIDTHS = 9  # normal distributions in a mixture
 SWEEPS, KEPT = 40, 20  # sweeps of each chain, of which the last are kept
 CHAINS = 100
 LARGEST = 60_000  # cells × chains
+FURTHER = 64  # further backbones in a draw; every fourth sweep has them
 UNEQUAL = 1.6  # where nothing tells σ: the largest standard deviation of log σ over cells that the draws suppose
 CHI2_MEDIAN = 0.455  # median of χ² with one degree of freedom
 
@@ -40,9 +41,12 @@ class Posterior:
         means: True means in points, shape (draws, B, O); a cell that is not ranked has what the others let expect.
         noise_known: Whether seeds told the spread. Otherwise (n = 1) any share of the residuals of the additive fit
             may be noise, all shares alike, and the draws are as wide as that makes them.
+        further: Scores of further backbones of the same kind, up to a level for each, shape (draws, FURTHER, O). What
+            differs between the draws is what the table leaves open about all such backbones.
     """
 
     means: Floats
+    further: Floats
     noise_known: bool
 
 
@@ -79,8 +83,8 @@ def posterior(scores: ScoreTable, seed: int = 0) -> Posterior | None:
         sigma = np.sqrt(generator.random((chains, 1, 1))) * max(typical, 1e-6) * np.exp(apart)
     noise = np.maximum(np.square(sigma) / np.maximum(scores.n, 1), 1e-12)
     effects = np.nan_to_num(fit.optimizer), np.nan_to_num(fit.backbone) + float(fit.level)
-    means = _sample(scores.means, kept, noise, *effects, float(residual.max()), generator)
-    return Posterior(means, spread is not None)
+    means, further = _sample(scores.means, kept, noise, *effects, float(residual.max()), generator)
+    return Posterior(means, further, spread is not None)
 
 
 def _sample(
@@ -91,8 +95,8 @@ def _sample(
     backbone: Floats,
     largest: float,
     generator: np.random.Generator,
-) -> Floats:
-    """Gibbs sampling of cell means, all chains at once, shape (chains · KEPT, B, O).
+) -> tuple[Floats, Floats]:
+    """Gibbs sampling, all chains at once: ``Posterior.means`` and ``Posterior.further``.
 
     Args:
         means: Observed means, shape (B, O).
@@ -112,26 +116,33 @@ def _sample(
     shares = np.full((chains, WIDTHS), 1 / WIDTHS)
     shares_optimizer = shares.copy()
     found: list[Floats] = []
+    further: list[Floats] = []
     for sweep in range(SWEEPS):
-        r = seen - a[:, :, None] - m[:, None, :]
+        r: Floats = seen - a[:, :, None] - m[:, None, :]
         component = _draw_components(generator, shares, widths, r, np.where(kept, noise, np.inf))
         shares = _draw_shares(generator, component[:, kept])
         tau2 = widths[component]  # (chains, B, O)
-        weight = np.where(kept, 1 / (tau2 + noise), 0.0)
+        weight: Floats = np.where(kept, 1 / (tau2 + noise), 0.0)
         total = weight.sum(axis=2) + 1e-12  # a backbone without a cell has no level, and no draw that is used
-        a = (weight * (seen - m[:, None, :])).sum(axis=2) / total
+        a: Floats = (weight * (seen - m[:, None, :])).sum(axis=2) / total
         a += generator.standard_normal(total.shape) / np.sqrt(np.maximum(total, 1e-6))
         own = _draw_components(generator, shares_optimizer, widths_optimizer, m, np.zeros_like(m))
         shares_optimizer = _draw_shares(generator, own)
         total = weight.sum(axis=1) + 1 / widths_optimizer[own]
-        m = (weight * (seen - a[:, :, None])).sum(axis=1) / total
+        m: Floats = (weight * (seen - a[:, :, None])).sum(axis=1) / total
         m += generator.standard_normal(total.shape) / np.sqrt(total)
         if sweep >= SWEEPS - KEPT:
             shrink = np.where(kept, tau2 / (tau2 + noise), 0.0)
-            additive = a[:, :, None] + m[:, None, :]
+            additive: Floats = a[:, :, None] + m[:, None, :]
             left = np.where(kept, shrink * noise, tau2)
             found.append(additive + shrink * (seen - additive) + np.sqrt(left) * generator.standard_normal(noise.shape))
-    return np.concatenate(found)
+            if sweep % 4 == 0:
+                # interactions of the draw itself: the mixture has no skewness, but cells collapse downwards only
+                seen_apart = (found[-1] - additive)[:, kept]  # (chains, cells)
+                place = generator.integers(0, seen_apart.shape[1], (chains, FURTHER * means.shape[1]))
+                apart = np.take_along_axis(seen_apart, place, axis=1).reshape(chains, FURTHER, -1)
+                further.append(m[:, None, :] + apart)
+    return np.concatenate(found), np.concatenate(further)
 
 
 def _widths(typical: float, largest: float) -> Floats:

@@ -20,6 +20,7 @@ from bocb_hf.recommend.scenarios import (
     drawn_scores,
     errors_of,
     failed,
+    further_scores,
     own_scenarios,
     pairwise,
     reference_scenarios,
@@ -43,6 +44,7 @@ class UsualLoss:
         excess: Points that it loses more than the data's own best single choice, which is made without the backbone on
             which it is judged.
         rival: That choice; None where it is the usual optimizer itself.
+        backbones: Number of backbones that ``loss`` is the mean over; None where it is of the target alone.
     """
 
     optimizer: str
@@ -50,6 +52,7 @@ class UsualLoss:
     loss: Difference
     excess: Difference
     rival: str | None
+    backbones: int | None
 
 
 @dataclass(frozen=True)
@@ -65,8 +68,8 @@ class Answer:
         chosen: The smallest set with bounded expected regret, or else the set with the smallest expected regret.
         bounded: Whether the chosen set keeps the bound.
         bound: Largest expected regret that was asked for, in points.
-        interval: 95 % interval of the regret of ``chosen``: of its mean over the reference backbones, by Student's t;
-            or the shortest of the draws of the target's own true scores. None where neither can be had.
+        interval: 95 % interval of the regret of ``chosen``: of its mean over backbones like the reference; or the
+            shortest of the draws of the target's own true scores. None where neither can be had.
         usual: What the usual optimizer is expected to lose; None where no recipe of the list uses any candidate.
         worst: The largest regret of ``chosen`` on a single reference backbone, and that backbone; None without any.
         noise_known: Whether all completed cells of the target have a known spread over seeds.
@@ -159,7 +162,7 @@ def answer(source: Evidence, target: Tags, bound: float, largest: int = MOST) ->
     compared = scenarios
     if own is not None and rows and not noise_known and not np.isnan(values[own, columns]).any():
         compared = _joined(values[own, columns], filled, [*tags, target], clusters)
-        choices = _with_own_best(scenarios, compared, values[own, columns], counts)
+        choices = _with_own_best(scenarios, compared, values[own, columns], counts, bound)
     else:
         choices = usual_choices(scenarios, counts, bound, largest)
     chosen, bounded = smallest_set(choices, bound)
@@ -177,7 +180,7 @@ def answer(source: Evidence, target: Tags, bound: float, largest: int = MOST) ->
         chosen=chosen,
         bounded=bounded,
         bound=bound,
-        interval=regret_interval(scenarios, chosen),
+        interval=regret_interval(scenarios, chosen, further_scores(scores, rows, columns, weights)),
         usual=_usual_loss(compared, candidates, counts, recipes),
         worst=_worst(scenarios, chosen, names),
         noise_known=noise_known,
@@ -189,17 +192,36 @@ def answer(source: Evidence, target: Tags, bound: float, largest: int = MOST) ->
     )
 
 
-def regret_interval(scenarios: Scenarios, chosen: Choice) -> Interval | None:
-    """Returns the 95 % interval of the regret of a choice, as ``Answer.interval`` says."""
-    if not scenarios.alone:
-        found = average(scenarios, chosen.each).interval if np.isfinite(chosen.each).any() else None
+def regret_interval(scenarios: Scenarios, chosen: Choice, further: Floats | None) -> Interval | None:
+    """Returns the shortest 95 % interval of the regret of a choice, as ``Answer.interval`` says.
+
+    A regret is 0 on many backbones and large on a few, so Student's t over eight of them holds its mean in 74 to 80 %
+    of simulated tables. The draws of further backbones know the shape of the differences from all cells.
+
+    Args:
+        scenarios: Draws of the target's own scores, or comparable backbones.
+        chosen: The set, with its cross-validated regret.
+        further: Draws of further backbones like the comparable ones, shape (draws, backbones, O); None without any.
+    """
+    if scenarios.alone:
+        return _shortest(regrets(scenarios.scores, chosen.members))
+    if further is None or chosen.expected is None:
+        found = average(scenarios, chosen.each).interval if chosen.expected is not None else None
         return None if found is None else Interval(max(0.0, found.low), found.high)
-    lost = np.sort(regrets(scenarios.scores, chosen.members))
-    if len(lost) < 2:
+    lost = regrets(further.reshape(-1, further.shape[2]), chosen.members).reshape(further.shape[:2]).mean(axis=1)
+    found = _shortest(lost)
+    # what was cross-validated lies inside, even where the model expects something else
+    return None if found is None else Interval(min(found.low, chosen.expected), max(found.high, chosen.expected))
+
+
+def _shortest(values: Floats) -> Interval | None:
+    """Returns the shortest interval that holds 95 % of some draws; None for a single one."""
+    if len(values) < 2:
         return None
-    held = math.ceil(0.95 * len(lost))
-    start = int((lost[held - 1 :] - lost[: len(lost) - held + 1]).argmin())
-    return Interval(float(lost[start]), float(lost[start + held - 1]))
+    ordered = np.sort(values)
+    held = math.ceil(0.95 * len(ordered))
+    start = int((ordered[held - 1 :] - ordered[: len(ordered) - held + 1]).argmin())
+    return Interval(float(ordered[start]), float(ordered[start + held - 1]))
 
 
 def _usual_loss(
@@ -220,6 +242,7 @@ def _usual_loss(
         average(scenarios, lost[:, place]),
         average(scenarios, lost[:, place] - each),
         None if rival == place else candidates[rival],
+        None if scenarios.alone else len(np.unique(scenarios.places)),
     )
 
 
@@ -263,7 +286,9 @@ def _joined(mine: Floats, filled: Floats, tags: list[Tags], clusters: NDArray[np
     return reference_scenarios(table, similarity(tags[-1], tags), others, np.append(clusters, clusters.max() + 1))
 
 
-def _with_own_best(scenarios: Scenarios, compared: Scenarios, mine: Floats, counts: list[int]) -> list[Choice]:
+def _with_own_best(
+    scenarios: Scenarios, compared: Scenarios, mine: Floats, counts: list[int], bound: float
+) -> list[Choice]:
     """Chooses for a backbone whose own scores have an unknown noise, so that they alone tell nothing apart.
 
     Args:
@@ -272,8 +297,9 @@ def _with_own_best(scenarios: Scenarios, compared: Scenarios, mine: Floats, coun
             column is the second, where it is another one.
         mine: Its scores, shape (O,).
         counts: How many recipes use each optimizer.
+        bound: Largest expected regret, in points.
     """
-    first = usual_sets(compared, counts, 0.0, 1)[0][0]
+    first = usual_sets(compared, counts, bound, 1)[0][0]
     best = int(mine.argmax())
     sets = [(first,)] if mine[first] >= mine[best] else [(first,), (first, best)]
     lost = [float(regrets(scenarios.scores, s).mean()) for s in sets]

@@ -2,8 +2,9 @@
 
 The best of 20 optimizers on seven backbones is mostly the luckiest one, and nobody follows an answer that is unusual
 without reason. So (1) the answer opens with the optimizer that recipes use most, unless the data show it to be worse
-than their own choice; (2) further members are there to bring the expected regret within the bound: of the sets that do
-and cannot be told apart from the best one, the set whose members recipes use most; where none does, the best one.
+than their own choice, or expect it to lose more than half of the bound beyond that choice; (2) further members are
+there to bring the expected regret within the bound: of the sets that do and cannot be told apart from the best one, the
+set whose members recipes use most; where none does, the best one.
 
 *Told apart*: the difference of two regrets, averaged over backbones with their weights, has a 95 % interval above 0,
 by Student's t over clusters of siblings. The data's own choice is made without the backbone on which it is judged; a
@@ -132,7 +133,7 @@ class _Picker:
             weights = np.where(self._s.places == without, 0.0, weights)
         singles = [(o,) for o in range(self._s.scores.shape[1])]
         values = self._values((-1,), singles)
-        alike = ~self._worse(values, weights)
+        alike = self._alike(values, weights, self._bound / 2)
         first = _most_usual(self._counts, values, weights, alike)
         found: list[tuple[int, ...]] = [(first,)]
         smaller = list(found)
@@ -142,20 +143,20 @@ class _Picker:
             sets = self._sets(first, size, smaller)
             values = self._values((first, size), sets)
             objective = np.round(weights @ values, 9)
-            alike = ~self._worse(values, weights)
-            within = alike & (objective / weights.sum() <= self._bound + 1e-9)
+            within = self._alike(values, weights, self._bound) & (objective / weights.sum() <= self._bound + 1e-9)
             usual = np.array([self._counts[list(s)].sum() for s in sets])
             place = _most_usual(usual, values, weights, within) if within.any() else int(objective.argmin())
             found.append(sets[place])
             smaller = [sets[i] for i in np.argsort(objective, kind="stable")[:BEAM]]
         return found
 
-    def _worse(self, values: Floats, weights: Floats) -> NDArray[np.bool_]:
-        """Tells which sets are shown to lose more than the best one, shape (sets,).
+    def _alike(self, values: Floats, weights: Floats, tolerance: float) -> NDArray[np.bool_]:
+        """Tells which sets are as good as the best one as far as the data tell, shape (sets,).
 
         Args:
             values: Regrets, shape (S, sets).
             weights: Weight of each scenario.
+            tolerance: Points that a set may be expected to lose beyond the best one.
         """
         s = self._s
         if s.alone:
@@ -165,10 +166,10 @@ class _Picker:
             best = np.round(visible @ values, 9).argmin(axis=1)
             weights = np.where(visible.any(axis=1), weights, 0.0)
             if not weights.any():
-                return np.zeros(values.shape[1], np.bool_)
+                return np.ones(values.shape[1], np.bool_)
         own = values[np.arange(len(values)), best]
-        _, low, _ = _average(s, values - own[:, None], weights)
-        return low > 1e-9
+        mean, low, _ = _average(s, values - own[:, None], weights)
+        return np.asarray((low <= 1e-9) & (mean <= tolerance + 1e-9), np.bool_)
 
     def _sets(self, first: int, size: int, smaller: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
         """Returns the sets of a size that hold ``first``, which stands first in each."""

@@ -107,6 +107,23 @@ def drawn_scores(scores: ScoreTable, rows: list[int], columns: list[int], known:
     return np.where(ranked, np.clip(drawn, 0, 100), known[:, None])
 
 
+def further_scores(scores: ScoreTable, rows: list[int], columns: list[int], weights: Floats) -> Floats | None:
+    """Returns draws of further backbones like those that have a weight, shape (draws, backbones, columns).
+
+    Returns:
+        The draws, up to a level for each backbone; None where fewer than three backbones have a weight, or their table
+        has no posterior.
+    """
+    used = [scores.backbones[row] for row, weight in zip(rows, weights, strict=True) if weight > 0]
+    if len(used) < 3:
+        return None
+    try:
+        found = posterior(scores.select(used, [scores.optimizers[c] for c in columns]))
+    except InputError:  # blocks that share nothing
+        return None
+    return None if found is None else found.further
+
+
 def reference_scenarios(drawn: Floats, weights: Floats, others: Floats, clusters: NDArray[np.intp]) -> Scenarios:
     """Makes scenarios of backbones, each as often as it has draws; backbones without weight are left out."""
     used = np.flatnonzero(weights > 0)

@@ -6,7 +6,7 @@ import importlib.util
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -38,6 +38,7 @@ class Tags:
         source: Where the tags come from, in words.
         row: Id of the backbone's row; None where the backbone has no row.
         setting: The study's training setting for it, where its row names one.
+        unasked: Why the Hub could not be asked about it; None where it was, or need not be.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Tags:
     source: str = "none found"
     row: str | None = None
     setting: str | None = None
+    unasked: str | None = None
 
     @property
     def kind(self) -> Kind:
@@ -117,7 +119,7 @@ def find_tags(name: str) -> Tags:
             content = read_briefly(plain, "config.json")
         except HubError as error:
             why = f"the repository's name; the Hub could not be asked for its config.json: {error}"
-            return _of_architecture(plain.rpartition("/")[2], name, why)
+            return replace(_of_architecture(plain.rpartition("/")[2], name, why), unasked=str(error))
         return _of_config(content, name)
     return _of_bare_name(plain, name)
 
