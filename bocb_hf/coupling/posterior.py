@@ -137,12 +137,32 @@ def _sample(
             left = np.where(kept, shrink * noise, tau2)
             found.append(additive + shrink * (seen - additive) + np.sqrt(left) * generator.standard_normal(noise.shape))
             if sweep % 4 == 0:
-                # interactions of the draw itself: the mixture has no skewness, but cells collapse downwards only
-                seen_apart = (found[-1] - additive)[:, kept]  # (chains, cells)
-                place = generator.integers(0, seen_apart.shape[1], (chains, FURTHER * means.shape[1]))
-                apart = np.take_along_axis(seen_apart, place, axis=1).reshape(chains, FURTHER, -1)
-                further.append(m[:, None, :] + apart)
+                further.append(_further(generator, found[-1] - a[:, :, None], kept))
     return np.concatenate(found), np.concatenate(further)
+
+
+def _further(generator: np.random.Generator, relative: Floats, kept: NDArray[np.bool_]) -> Floats:
+    """Draws further backbones, shape (chains, FURTHER, O): the score of each optimizer from some backbone of the table.
+
+    Which backbones are typical is open as well: their shares are drawn from Dirichlet(½), as in the Bayesian bootstrap
+    (Rubin 1981) but wider, since few are seen. Optimizers are drawn apart, so that a further backbone can have gaps
+    that no backbone of the table has; the mixture would give it gains as large as the collapse of others.
+
+    Args:
+        generator: Source of the random draws.
+        relative: True scores above the level of each backbone, shape (chains, B, O).
+        kept: Cells that were observed, shape (B, O).
+    """
+    chains, _, optimizers = relative.shape
+    found = np.empty((chains, FURTHER, optimizers))
+    typical = np.maximum(generator.standard_gamma(0.5, relative.shape[:2]), 1e-30)  # (chains, B)
+    for o in range(optimizers):
+        seen = kept[:, o] if kept[:, o].any() else kept.any(axis=1)
+        cumulated = np.cumsum(typical[:, seen], axis=1)
+        level = generator.random((chains, FURTHER, 1)) * cumulated[:, None, -1:]
+        place = (level > cumulated[:, None, :-1]).sum(axis=2)
+        found[:, :, o] = np.take_along_axis(relative[:, seen, o], place, axis=1)
+    return found
 
 
 def _widths(typical: float, largest: float) -> Floats:
