@@ -98,9 +98,7 @@ def command(
             print(f"\nno answer from {line}")
     else:
         if target.unasked:
-            print(
-                f"{target.name}: the Hub could not be asked ({target.unasked}), so its name alone tells its design.\n"
-            )
+            print(f"The Hub could not be asked ({target.unasked}); the name of {target.name} alone tells its design.\n")
         first, *others = answers
         print(lead_text(first, starts_of(first, setting), config or usual_setting(first)))
         print("".join(f"\n{other_line(given)}" for given in others), end="\n" if others else "")

@@ -166,6 +166,7 @@ def answer(source: Evidence, target: Tags, bound: float, largest: int = MOST) ->
     else:
         choices = usual_choices(scenarios, counts, bound, largest)
     chosen, bounded = smallest_set(choices, bound)
+    further = None if scenarios.alone else further_scores(scores, rows, columns, weights)
     gains = improvement(scenarios.scores, scenarios.weights, chosen.members)
     order = [int(o) for o in np.argsort(-gains, kind="stable") if gains[o] > 0.005]
     used = {names[i]: float(w) for i, w in enumerate(weights) if w > 0} if own is None or not scenarios.alone else {}
@@ -180,7 +181,7 @@ def answer(source: Evidence, target: Tags, bound: float, largest: int = MOST) ->
         chosen=chosen,
         bounded=bounded,
         bound=bound,
-        interval=regret_interval(scenarios, chosen, further_scores(scores, rows, columns, weights)),
+        interval=regret_interval(scenarios, chosen, further),
         usual=_usual_loss(compared, candidates, counts, recipes),
         worst=_worst(scenarios, chosen, names),
         noise_known=noise_known,

@@ -210,7 +210,7 @@ def _above(found: Difference) -> Interval | None:
 
 
 def _beside(interval: Interval | None) -> str:
-    if interval is None:
+    if interval is None or max(abs(interval.low), abs(interval.high)) < 0.05:  # nothing that one digit shows
         return ""
     low, high = (f"{v:.1f}".replace("-0.0", "0.0").replace("-", "−") for v in (interval.low, interval.high))
     return f" (95 % [{low}, {high}])"

@@ -117,8 +117,9 @@ def further_scores(scores: ScoreTable, rows: list[int], columns: list[int], weig
     used = [scores.backbones[row] for row, weight in zip(rows, weights, strict=True) if weight > 0]
     if len(used) < 3:
         return None
-    try:
-        found = posterior(scores.select(used, [scores.optimizers[c] for c in columns]))
+    whole = len(used) == len(scores.backbones) and columns == list(range(len(scores.optimizers)))
+    try:  # the whole table has been asked for already
+        found = posterior(scores if whole else scores.select(used, [scores.optimizers[c] for c in columns]))
     except InputError:  # blocks that share nothing
         return None
     return None if found is None else found.further

@@ -22,6 +22,8 @@ UNKNOWN = "unknown"
 PREFIXES = ("hf-hub:", "transformers:")
 # names of networks that are the network of a row in another size; the names of the rows themselves need no entry
 _ALIASES = {"vit": "deit_small_patch16_224", "deit3": "deit_small_patch16_224", "resnext": "resnet50"}
+# later networks of a series, built of the blocks of a row; hybrids with attention are not
+_SERIES = {name: "mobilenetv2_100" for name in ("mobilenetv3", "mobilenetv4", "mnasnet")} | {"regnetx": "resnet50"}
 ENOUGH_OF_KIND = 3  # with fewer backbones of the same kind than this, all kinds count
 
 
@@ -180,10 +182,12 @@ def _of_row(row: BackboneRow, name: str, source: str, identity: str | None) -> T
 
 
 def _reference_row(architecture: str) -> BackboneRow | None:
-    """Returns the study's backbone of the same architecture in another size; None where there is none."""
+    """Returns the study's backbone of the same architecture in another size, or of the same series; None without any."""
     stem = _stem(architecture)
     if stem in _ALIASES:
         return BACKBONES.get(_ALIASES[stem])
+    if stem in _SERIES and "hybrid" not in architecture:
+        return BACKBONES.get(_SERIES[stem])
     return next((row for row in STUDY if _stem(row.id) == stem), None)
 
 

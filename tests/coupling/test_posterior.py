@@ -13,7 +13,7 @@ from bocb_hf.coupling.scores import make_scores
 def test_claimed_regret_is_true_and_that_of_observed_means_is_not():
     """The same draws as benchmarks/regret.txt, few of them: spreads by 50, two seeds."""
     claimed, true, held, naive = [], [], [], []
-    for i in range(12):
+    for i in range(8):
         truth, table = simulate(np.random.default_rng((i, 7)), 6, 8, 2, "factor 50")
         found = posterior(table)
         assert found is not None and found.noise_known

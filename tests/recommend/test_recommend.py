@@ -422,7 +422,7 @@ def test_the_command_answers_from_the_paper(capsys, tmp_path, monkeypatch):
         assert part in full
 
 
-@pytest.mark.parametrize("name", ["convnext_tiny", "deit_small_patch16_224", "alexnet", "efficientnet_b0", "a/b"])
+@pytest.mark.parametrize("name", ["convnext_tiny", "alexnet", "a/b"])
 def test_every_answer_is_short_and_begins_with_what_to_use(capsys, tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     assert main(["recommend", name]) == 0
@@ -453,7 +453,7 @@ def test_sources_answer_apart_and_the_one_that_knows_the_backbone_first(capsys, 
     loaded = load_plan(plan)
     assert loaded.backbones == ["tiny_vit"] and loaded.optimizers[0] == "adamw" and loaded.final_seeds == [1, 2, 3]
     assert main([*arguments, "--source", "store"]) == 0
-    assert "published" not in capsys.readouterr().out
+    assert "Another source" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
