@@ -112,28 +112,29 @@ def _sample(
     widths = _widths(typical, largest)
     widths_optimizer = _widths(typical, float(np.abs(optimizer).max()))
     seen = np.where(kept, means, 0.0)
-    m, a = np.repeat(optimizer[None], chains, 0), np.repeat(backbone[None], chains, 0)
+    m: Floats = np.repeat(optimizer[None], chains, 0)
+    a: Floats = np.repeat(backbone[None], chains, 0)
     shares = np.full((chains, WIDTHS), 1 / WIDTHS)
     shares_optimizer = shares.copy()
     found: list[Floats] = []
     further: list[Floats] = []
     for sweep in range(SWEEPS):
-        r: Floats = seen - a[:, :, None] - m[:, None, :]
+        r = seen - a[:, :, None] - m[:, None, :]
         component = _draw_components(generator, shares, widths, r, np.where(kept, noise, np.inf))
         shares = _draw_shares(generator, component[:, kept])
         tau2 = widths[component]  # (chains, B, O)
-        weight: Floats = np.where(kept, 1 / (tau2 + noise), 0.0)
-        total = weight.sum(axis=2) + 1e-12  # a backbone without a cell has no level, and no draw that is used
-        a: Floats = (weight * (seen - m[:, None, :])).sum(axis=2) / total
-        a += generator.standard_normal(total.shape) / np.sqrt(np.maximum(total, 1e-6))
+        weight = np.where(kept, 1 / (tau2 + noise), 0.0)
+        total: Floats = weight.sum(axis=2) + 1e-12  # a backbone without a cell has no level, and no draw that is used
+        level: Floats = np.einsum("cbo,cbo->cb", weight, seen - m[:, None, :]) / total
+        a = level + generator.standard_normal(total.shape) / np.sqrt(np.maximum(total, 1e-6))
         own = _draw_components(generator, shares_optimizer, widths_optimizer, m, np.zeros_like(m))
         shares_optimizer = _draw_shares(generator, own)
         total = weight.sum(axis=1) + 1 / widths_optimizer[own]
-        m: Floats = (weight * (seen - a[:, :, None])).sum(axis=1) / total
-        m += generator.standard_normal(total.shape) / np.sqrt(total)
+        effect: Floats = np.einsum("cbo,cbo->co", weight, seen - a[:, :, None]) / total
+        m = effect + generator.standard_normal(total.shape) / np.sqrt(total)
         if sweep >= SWEEPS - KEPT:
             shrink = np.where(kept, tau2 / (tau2 + noise), 0.0)
-            additive: Floats = a[:, :, None] + m[:, None, :]
+            additive = a[:, :, None] + m[:, None, :]
             left = np.where(kept, shrink * noise, tau2)
             found.append(additive + shrink * (seen - additive) + np.sqrt(left) * generator.standard_normal(noise.shape))
             if sweep % 4 == 0:
@@ -190,6 +191,6 @@ def _draw_components(
 
 def _draw_shares(generator: np.random.Generator, component: NDArray[np.intp]) -> Floats:
     """Draws the shares of the components, shape (chains, WIDTHS), with the prior Dirichlet(1/WIDTHS, …)."""
-    counts = (component[:, :, None] == np.arange(WIDTHS)).sum(axis=1)
-    gamma = np.maximum(generator.standard_gamma(counts + 1 / WIDTHS), 1e-30)
+    counts: NDArray[np.int64] = np.stack([(component == k).sum(axis=1) for k in range(WIDTHS)], axis=1)
+    gamma: Floats = np.maximum(generator.standard_gamma(counts + 1 / WIDTHS), 1e-30)
     return gamma / gamma.sum(axis=1, keepdims=True)

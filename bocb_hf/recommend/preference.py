@@ -136,7 +136,7 @@ class _Picker:
         alike = self._alike(values, weights, self._bound / 2)
         first = _most_usual(self._counts, values, weights, alike)
         found: list[tuple[int, ...]] = [(first,)]
-        smaller = list(found)
+        smaller: list[tuple[int, ...]] = list(found)
         for size in range(2, self._largest + 1):
             if not (weights @ regrets(self._s.scores, found[-1])) > 1e-9:  # any further member would be arbitrary
                 break
@@ -176,7 +176,7 @@ class _Picker:
         rest = [o for o in range(self._s.scores.shape[1]) if o != first]
         if math.comb(len(rest), size - 1) <= ENUMERATED:
             return [(first, *s) for s in combinations(rest, size - 1)]
-        grown = {(first, *sorted({*s[1:], o})) for s in smaller for o in rest if o not in s}
+        grown: set[tuple[int, ...]] = {(first, *sorted({*s[1:], o})) for s in smaller for o in rest if o not in s}
         return sorted(grown)
 
     def _values(self, key: tuple[int, ...], sets: list[tuple[int, ...]]) -> Floats:
@@ -207,15 +207,15 @@ def _average(scenarios: Scenarios, each: Floats, weights: Floats | None = None) 
     known: NDArray[np.bool_] = np.asarray(np.isfinite(each).all(axis=1))
     w = np.where(known, scenarios.weights if weights is None else weights, 0.0)
     values = np.where(known[:, None], each, 0.0)
-    mean = w @ values / w.sum()
+    mean: Floats = w @ values / w.sum()
     if scenarios.alone:
         if len(values) < 2:
-            return mean, np.full(mean.shape, -np.inf), np.full(mean.shape, np.inf)
-        low, high = np.quantile(values[w > 0], [0.025, 0.975], axis=0)
-        return mean, low, high
+            return mean, mean - np.inf, mean + np.inf
+        ends: Floats = np.quantile(values[w > 0], [0.025, 0.975], axis=0)
+        return mean, ends[0], ends[1]
     names = np.unique(scenarios.clusters[w > 0])
     if len(names) < 2:
-        return mean, np.full(mean.shape, -np.inf), np.full(mean.shape, np.inf)
+        return mean, mean - np.inf, mean + np.inf
     member = (scenarios.clusters == names[:, None]) * w  # (clusters, S)
     off = member @ (values - mean) / w.sum()
     half = t_quantile(0.975, len(names) - 1) * np.sqrt(len(names) / (len(names) - 1) * np.square(off).sum(axis=0))

@@ -182,7 +182,7 @@ def _of_row(row: BackboneRow, name: str, source: str, identity: str | None) -> T
 
 
 def _reference_row(architecture: str) -> BackboneRow | None:
-    """Returns the study's backbone of the same architecture in another size, or of the same series; None without any."""
+    """Returns the study's backbone of the same architecture in another size, or of its series; None without any."""
     stem = _stem(architecture)
     if stem in _ALIASES:
         return BACKBONES.get(_ALIASES[stem])
