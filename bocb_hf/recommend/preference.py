@@ -177,7 +177,8 @@ class _Picker:
         if math.comb(len(rest), size - 1) <= ENUMERATED:
             return [(first, *s) for s in combinations(rest, size - 1)]
         grown: set[tuple[int, ...]] = {(first, *sorted({*s[1:], o})) for s in smaller for o in rest if o not in s}
-        return sorted(grown)
+        found: list[tuple[int, ...]] = sorted(grown)
+        return found
 
     def _values(self, key: tuple[int, ...], sets: list[tuple[int, ...]]) -> Floats:
         """Returns the regret of each scenario and set, shape (S, sets)."""

@@ -23,7 +23,7 @@ PREFIXES = ("hf-hub:", "transformers:")
 # names of networks that are the network of a row in another size; the names of the rows themselves need no entry
 _ALIASES = {"vit": "deit_small_patch16_224", "deit3": "deit_small_patch16_224", "resnext": "resnet50"}
 # later networks of a series, built of the blocks of a row; hybrids with attention are not
-_SERIES = {name: "mobilenetv2_100" for name in ("mobilenetv3", "mobilenetv4", "mnasnet")} | {"regnetx": "resnet50"}
+_SERIES = dict.fromkeys(("mobilenetv3", "mobilenetv4", "mnasnet"), "mobilenetv2_100") | {"regnetx": "resnet50"}
 ENOUGH_OF_KIND = 3  # with fewer backbones of the same kind than this, all kinds count
 
 
