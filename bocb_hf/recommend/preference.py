@@ -167,8 +167,8 @@ class _Picker:
             weights = np.where(visible.any(axis=1), weights, 0.0)
             if not weights.any():
                 return np.ones(values.shape[1], np.bool_)
-        own = values[np.arange(len(values)), best]
-        mean, low, _ = _average(s, values - own[:, None], weights)
+        own: Floats = np.take_along_axis(values, best[:, None], axis=1)
+        mean, low, _ = _average(s, values - own, weights)
         return np.asarray((low <= 1e-9) & (mean <= tolerance + 1e-9), np.bool_)
 
     def _sets(self, first: int, size: int, smaller: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
