@@ -166,7 +166,7 @@ class _Picker:
             best = np.round(visible @ values, 9).argmin(axis=1)
             weights = np.where(visible.any(axis=1), weights, 0.0)
             if not weights.any():
-                return np.ones(values.shape[1], np.bool_)
+                return np.asarray(values[0] > -1.0, np.bool_)  # regrets are never negative, so all
         own: Floats = np.take_along_axis(values, best[:, None], axis=1)
         mean, low, _ = _average(s, values - own, weights)
         return np.asarray((low <= 1e-9) & (mean <= tolerance + 1e-9), np.bool_)
