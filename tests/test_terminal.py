@@ -87,7 +87,7 @@ def test_a_stream_that_cannot_be_changed_is_left_alone(monkeypatch: pytest.Monke
         (["list", "optimizers"], "parameter of a 64 {x} 64 matrix"),
         (["list", "backbones"], "M params"),
         (["list", "settings"], "purpose: "),
-        (["recommend", "resnet101", "--source", "paper"], "regret"),
+        (["recommend", "resnet101", "--source", "paper"], "Cost of being wrong"),
         (["aggregate", "--source", "paper", "--draws", "100"], "backbone(s) {x} 20 optimizer(s)"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else None,

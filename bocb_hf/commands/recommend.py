@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -13,10 +14,11 @@ from bocb_hf.errors import InputError
 from bocb_hf.schema import DEFAULT_STORE
 
 _DETAILS = """\
-The smallest set of optimizers with bounded expected regret (points lost by trying nothing else), where to start tuning
-them, the cells behind the answer, and what to run next. Each source answers for itself; sources are never pooled. A
-backbone without results is judged by its design tags (family, stage-wise and block-wise design, token mixer).
-benchmarks/recommender.txt shows how good the answers are.
+What to use, what it may cost to be wrong (points below the best of all optimizers) and how sure that is; then the
+cells behind it, starting values, and the command to try it. Of what the data cannot tell apart, what vision recipes use
+most comes first. Each source answers for itself; sources are never pooled. A backbone without results is judged by its
+design tags (family, stage-wise and block-wise design, token mixer). benchmarks/recommender.txt shows how good the
+answers are, benchmarks/regret.txt how true the regret that they claim.
 """
 
 
@@ -52,6 +54,8 @@ benchmarks/recommender.txt shows how good the answers are.
     shell_complete=rows("settings", files=True),
     help="setting of that plan: a YAML file, or a name of `bocb list settings`",
 )
+@click.option("--full", is_flag=True, help="print every size, cell and caveat of every source")
+@click.option("--json", "as_json", is_flag=True, help="print all answers as JSON")
 def command(
     backbone: str,
     max_regret: float,
@@ -60,14 +64,18 @@ def command(
     setting: str | None,
     plan: Path | None,
     config: str | None,
+    full: bool,
+    as_json: bool,
 ) -> int:
-    """Prints one answer for each source.
+    """Prints the answer of the best source, in short; all of them in full or as JSON.
 
     Raises:
         InputError: An unknown backbone, an empty store, a bound that is no number of points, or no answer at all.
     """
     from bocb_hf.recommend.answers import find_sources, recommend, starts_of
+    from bocb_hf.recommend.lead import lead_text, other_line, usual_setting
     from bocb_hf.recommend.plan import write_plan
+    from bocb_hf.recommend.structure import answers_json
     from bocb_hf.recommend.tags import find_tags
     from bocb_hf.recommend.words import answer_text, target_text
 
@@ -77,14 +85,25 @@ def command(
         raise InputError("--plan and --config go together: a plan needs the setting to run under")
     target = find_tags(backbone)
     answers, refused = recommend(target, find_sources(source, store), max_regret)
-    print(target_text(target))
-    for given in answers:
-        print("\n" + answer_text(given, starts_of(given, setting)))
-    for line in refused:
-        print(f"\nno answer from {line}")
     if not answers:
-        raise InputError(f"no source can answer for {target.name!r}; run more cells, or use --source paper")
+        reasons = "".join(f"; {line}" for line in refused)
+        raise InputError(f"no source can answer for {target.name!r}; run more cells, or use --source paper{reasons}")
+    if as_json:
+        print(answers_json(target, answers, [starts_of(given, setting) for given in answers], refused))
+    elif full:
+        print(target_text(target))
+        for given in answers:
+            print("\n" + answer_text(given, starts_of(given, setting)))
+        for line in refused:
+            print(f"\nno answer from {line}")
+    else:
+        if target.unasked:
+            print(f"The Hub could not be asked ({target.unasked}); the name of {target.name} alone tells its design.\n")
+        first, *others = answers
+        print(lead_text(first, starts_of(first, setting), config or usual_setting(first)))
+        print("".join(f"\n{other_line(given)}" for given in others), end="\n" if others else "")
+        print("More: --full (every size, cell and caveat), --json")
     if plan is not None and config is not None:
         write_plan(plan, config, answers[0])
-        print(f"\nwrote {plan}: bocb sweep {plan}")
+        print(f"\nwrote {plan}: bocb sweep {plan}", file=sys.stderr if as_json else sys.stdout)
     return 0

@@ -17,7 +17,7 @@ from bocb_hf.recommend.answer import Answer
 from bocb_hf.recommend.answers import recommend, starts_of
 from bocb_hf.recommend.tags import Tags, find_tags
 from bocb_hf.recommend.words import caveats, evidence, heading, next_runs, target_text, verdict
-from bocb_hf.report.words.tables import optimizer_label
+from bocb_hf.report.words.labels import optimizer_label
 
 # A name, or an id on the Hub: no path, so that nobody asks for files of the machine that serves the page.
 _NAME = re.compile(r"(transformers:|hf-hub:|timm/)?[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")

@@ -6,13 +6,11 @@ import importlib.util
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import numpy as np
-from huggingface_hub import hf_hub_download  # pyright: ignore[reportUnknownVariableType]
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from numpy.typing import NDArray
 
 from bocb_hf.backbones import BACKBONES, CNN_FAMILIES, STUDY, BackboneRow
@@ -24,6 +22,8 @@ UNKNOWN = "unknown"
 PREFIXES = ("hf-hub:", "transformers:")
 # names of networks that are the network of a row in another size; the names of the rows themselves need no entry
 _ALIASES = {"vit": "deit_small_patch16_224", "deit3": "deit_small_patch16_224", "resnext": "resnet50"}
+# later networks of a series, built of the blocks of a row; hybrids with attention are not
+_SERIES = dict.fromkeys(("mobilenetv3", "mobilenetv4", "mnasnet"), "mobilenetv2_100") | {"regnetx": "resnet50"}
 ENOUGH_OF_KIND = 3  # with fewer backbones of the same kind than this, all kinds count
 
 
@@ -40,6 +40,7 @@ class Tags:
         source: Where the tags come from, in words.
         row: Id of the backbone's row; None where the backbone has no row.
         setting: The study's training setting for it, where its row names one.
+        unasked: Why the Hub could not be asked about it; None where it was, or need not be.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Tags:
     source: str = "none found"
     row: str | None = None
     setting: str | None = None
+    unasked: str | None = None
 
     @property
     def kind(self) -> Kind:
@@ -90,7 +92,8 @@ def find_tags(name: str) -> Tags:
     """Returns tags of what a user names: a row, a timm name, a local folder, or a model on the Hub.
 
     For a folder or a model on the Hub, config.json is read, which names timm's architecture or transformers' model
-    type. Where there is none to read, the repository's name is used instead, and ``source`` says so.
+    type. Where the Hub has none or does not answer within a second, the repository's name is used instead, and
+    ``source`` says so.
 
     Args:
         name: ``resnet50``, ``hf-hub:timm/convnext_tiny.in12k``, ``timm/...``, ``transformers:<id or folder>``.
@@ -105,13 +108,21 @@ def find_tags(name: str) -> Tags:
         plain = plain.removeprefix(prefix)
     folder = Path(plain)
     if (folder / "config.json").is_file():
-        return _of_config(folder / "config.json", name)
-    if re.fullmatch(r"[\w.-]+/[\w.-]+", plain):
         try:
-            return _of_config(Path(hf_hub_download(plain, "config.json")), name)
-        except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
-            why = f"the repository's name, since its config.json cannot be had ({type(error).__name__})"
-            return _of_architecture(plain.rpartition("/")[2], name, why)
+            content = (folder / "config.json").read_bytes()
+        except OSError as error:
+            raise InputError(f"backbone {name!r}: its config.json cannot be read ({error})") from None
+        return _of_config(content, name)
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", plain):
+        from bocb_hf.store.brief import read_briefly  # the client takes a third of a second, which no row waits for
+        from bocb_hf.store.hub_calls import HubError
+
+        try:
+            content = read_briefly(plain, "config.json")
+        except HubError as error:
+            why = f"the repository's name; the Hub could not be asked for its config.json: {error}"
+            return replace(_of_architecture(plain.rpartition("/")[2], name, why), unasked=str(error))
+        return _of_config(content, name)
     return _of_bare_name(plain, name)
 
 
@@ -134,15 +145,15 @@ def _of_bare_name(plain: str, name: str) -> Tags:
     )
 
 
-def _of_config(path: Path, name: str) -> Tags:
+def _of_config(content: bytes, name: str) -> Tags:
     """Returns tags from a config.json of timm (``architecture``) or transformers (``model_type``).
 
     Raises:
         InputError: The content is not a JSON object, or names neither.
     """
     try:
-        config: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        config: Any = json.loads(content.decode("utf-8"))
+    except ValueError as error:
         raise InputError(f"backbone {name!r}: its config.json cannot be read ({error})") from None
     found = cast(dict[str, Any], config) if isinstance(config, dict) else {}
     architecture, model_type = found.get("architecture"), found.get("model_type")
@@ -171,10 +182,12 @@ def _of_row(row: BackboneRow, name: str, source: str, identity: str | None) -> T
 
 
 def _reference_row(architecture: str) -> BackboneRow | None:
-    """Returns the study's backbone of the same architecture in another size; None where there is none."""
+    """Returns the study's backbone of the same architecture in another size, or of its series; None without any."""
     stem = _stem(architecture)
     if stem in _ALIASES:
         return BACKBONES.get(_ALIASES[stem])
+    if stem in _SERIES and "hybrid" not in architecture:
+        return BACKBONES.get(_SERIES[stem])
     return next((row for row in STUDY if _stem(row.id) == stem), None)
 
 

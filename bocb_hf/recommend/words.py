@@ -9,9 +9,10 @@ import numpy as np
 
 from bocb_hf.recommend.answer import Answer
 from bocb_hf.recommend.evaluate import HELD_OUT
+from bocb_hf.recommend.lead import lead
 from bocb_hf.recommend.start import Start
 from bocb_hf.recommend.tags import ENOUGH_OF_KIND, UNKNOWN, Tags, known_tags
-from bocb_hf.report.words.tables import backbone_label, interval_text, optimizer_label
+from bocb_hf.report.words.labels import backbone_label, optimizer_label
 
 WIDTH = 112
 SHOWN_CELLS = 30
@@ -80,58 +81,16 @@ def heading(answer: Answer) -> str:
 
 def verdict(answer: Answer) -> list[str]:
     """Returns the answer itself in the first sentence, then what it rests on."""
-    chosen, names = answer.chosen, _labels(answer.names(answer.chosen))
-    lines: list[str] = []
-    if answer.own and not answer.reference:
-        if answer.noise_known:
-            lines.append(
-                f"Try {names}: expected regret {chosen.regret:.2f} points over the noise of its seeds, "
-                + (_within(answer) if answer.bounded else f"above the bound of {answer.bound:g}")
-                + "."
-            )
-        else:
-            lines.append(
-                f"Try {names}, the best of its column. Noise is unknown there ({_why_unknown(answer)}), so no regret "
-                "can be bounded: the next best may be as good."
-            )
-        lines.append(f"{answer.target.name} has its own column here.")
-        if answer.without_own is not None:
-            others, regret = answer.without_own
-            lines.append(
-                f"Check: without its column the answer would have been {_labels(others)}, {regret:.2f} points below "
-                "its best."
-            )
-        return lines
-    interval = f", {interval_text(answer.interval, 2)} by bootstrap over backbones" if answer.interval else ""
-    expected = f"{chosen.expected:.2f} points" if chosen.expected is not None else "unknown"
-    line = f"Try {names}: expected regret {expected} (leave-one-backbone-out over the reference{interval})"
-    if chosen.expected is None:
-        line += "; one comparable backbone cannot be cross-validated"
-    elif not answer.bounded:
-        line += f"; no set of up to {len(answer.choices)} keeps the bound of {answer.bound:g}, this comes closest"
-    else:
-        line += f"; {_within(answer)}"
-    lines += [line + ".", _reference(answer)]
+    lines = lead(answer)
+    if not answer.own or answer.reference:
+        return [*lines, _reference(answer)]
+    if answer.without_own is not None:
+        others, regret = answer.without_own
+        lines.append(
+            f"Check: without its column the answer would have been {_labels(others)}, {regret:.2f} points below its "
+            "best."
+        )
     return lines
-
-
-def _within(answer: Answer) -> str:
-    """Says that a set keeps the bound, as strongly as its interval allows: that may exceed what the mean keeps."""
-    keeps = (
-        f"{'the smallest set that' if len(answer.chosen.members) > 1 else 'which'} keeps the bound of {answer.bound:g}"
-    )
-    if answer.interval is None:
-        return f"{keeps} on average; there is no interval"
-    if answer.interval.high > answer.bound:
-        return f"{keeps} on average, but the interval exceeds it"
-    return f"{keeps}, interval included"
-
-
-def _why_unknown(answer: Answer) -> str:
-    """Says why the noise of the target's own cells is not known."""
-    s = answer.source.scores
-    n = s.n[s.backbones.index(answer.target.row or answer.target.name)]
-    return "n = 1 a cell" if n.max() < 2 else "too few cells have two scores that differ"
 
 
 def _reference(answer: Answer) -> str:

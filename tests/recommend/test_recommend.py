@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pytest
 from builders import make_grid, make_record
+from huggingface_hub import constants
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from stored import publish
@@ -18,10 +18,8 @@ from stored import publish
 from bocb_hf.cli import main
 from bocb_hf.coupling.published import published
 from bocb_hf.coupling.scores import make_scores
-from bocb_hf.coupling.statistics import Interval
 from bocb_hf.coupling.table import build_tables
 from bocb_hf.errors import InputError
-from bocb_hf.recommend import tags as tags_module
 from bocb_hf.recommend.answer import answer
 from bocb_hf.recommend.evaluate import (
     FIXED,
@@ -34,10 +32,12 @@ from bocb_hf.recommend.evaluate import (
     single_regrets,
 )
 from bocb_hf.recommend.evidence import Evidence, evidence_of
+from bocb_hf.recommend.lead import LINES
 from bocb_hf.recommend.sets import choose_sets, fill_missing, improvement, regrets, smallest_set
 from bocb_hf.recommend.start import find_start
 from bocb_hf.recommend.tags import Tags, find_tags, known_tags, shared_tags, similarity
 from bocb_hf.recommend.words import answer_text
+from bocb_hf.store import brief
 from bocb_hf.store.local import LocalStore
 from bocb_hf.sweep.plan import load_plan
 
@@ -85,28 +85,24 @@ def test_a_config_that_tells_nothing_is_an_error(tmp_path, content):
         find_tags(str(tmp_path))
 
 
-def test_a_model_on_the_hub(tmp_path, monkeypatch):
-    path = tmp_path / "config.json"
-    path.write_text(json.dumps({"architecture": "resnet26d"}))
+def test_a_model_on_the_hub(monkeypatch):
     asked: list[tuple[str, str]] = []
 
-    def download(repository: str, file: str) -> str:
+    def read(repository: str, file: str) -> bytes:
         asked.append((repository, file))
-        return str(path)
+        return b'{"architecture": "resnet26d"}'
 
-    monkeypatch.setattr(tags_module, "hf_hub_download", download)
+    monkeypatch.setattr(brief, "read_briefly", read)
     found = find_tags("hf-hub:somebody/my-model")
     assert asked == [("somebody/my-model", "config.json")]
     assert found.family == "classical_cnn" and "resnet26d" in found.source
 
 
 def test_without_the_hub_the_repositorys_name_is_read_and_the_answer_says_so(monkeypatch):
-    def download(repository: str, file: str) -> str:
-        raise OSError("no network")
-
-    monkeypatch.setattr(tags_module, "hf_hub_download", download)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     found = find_tags("timm/convnext_tiny.fb_in22k")
-    assert (found.kind, found.row) == ("modern", "convnext_tiny") and "cannot be had" in found.source
+    assert (found.kind, found.row) == ("modern", "convnext_tiny")
+    assert "the Hub could not be asked for its config.json: HF_HUB_OFFLINE is set" in found.source
     assert find_tags("somebody/my-model").kind == "unknown"
 
 
@@ -225,8 +221,15 @@ def test_a_family_that_nobody_measured_gains_nothing():
     for held in ("family", "kind"):
         ours, fixed = (held_out_regrets(TABLE, RULES[name], (1, 2), held).mean(axis=1) for name in (SHIPPED, FIXED))
         assert ours == pytest.approx(fixed, abs=0.05) and ours[0] > 4
-    ours = held_out_regrets(TABLE, RULES[SHIPPED], (1, 2), "family").mean(axis=1)
-    assert re.findall(r"\d\.\d", HELD_OUT) == [f"{v:.1f}" for v in ours]
+    data = held_out_regrets(TABLE, RULES[SHIPPED], (1, 2), "family").mean(axis=1)
+    ours = held_out_regrets(TABLE, RULES[SHIPPED], (1, 2), "family", 1.0).mean(axis=1)
+    assert re.findall(r"\d\.\d", HELD_OUT) == [f"{v:.1f}" for v in (*ours, *data)]
+
+
+def test_the_usual_first_is_as_good_as_printed():
+    """benchmarks/recommender.txt and README: 0.42, 0.29, 0.27."""
+    ours = held_out_regrets(TABLE, RULES[SHIPPED], (1, 2, 3), usual_first=1.0).mean(axis=1)
+    assert ours == pytest.approx([0.418, 0.288, 0.272], abs=0.0015)
 
 
 def test_nested_choice_of_the_rule_never_sees_the_backbone():
@@ -259,9 +262,14 @@ PAPER = Evidence("paper", TABLE)
 def test_an_unseen_cnn_and_an_unseen_transformer():
     cnn, vit = (answer(PAPER, find_tags(n), bound=1.0) for n in ("resnet101", "vit_base_patch16_224"))
     assert not cnn.own and set(cnn.reference) == set(TABLE.backbones[:7])
-    assert cnn.bounded and len(cnn.chosen.members) == 2 and cnn.chosen.expected is not None
+    assert cnn.bounded and cnn.names(cnn.chosen) == ("sgdm", "lamb") and cnn.chosen.expected is not None
+    assert cnn.usual is not None and cnn.usual.optimizer == "sgdm" and not cnn.usual.excess.above_zero
+    assert cnn.usual.loss.interval is not None and cnn.usual.loss.interval.holds(1.22)
+    assert cnn.worst is not None and cnn.worst[1] == "resnet50"
     assert vit.names(vit.chosen) == ("adan",) and set(vit.reference) == set(TABLE.backbones[7:])
     assert vit.interval is not None and vit.chosen.expected is not None and vit.interval.holds(vit.chosen.expected)
+    assert vit.usual is not None and vit.usual.optimizer == "adamw" and vit.usual.excess.above_zero
+    assert "the data tell them apart" in " ".join(answer_text(vit, [None]).split())
 
 
 def test_a_tighter_bound_asks_for_more_optimizers():
@@ -271,12 +279,13 @@ def test_a_tighter_bound_asks_for_more_optimizers():
     assert not tight.bounded and "no set of up to" in answer_text(tight, [None] * len(tight.chosen.members))
 
 
-def test_a_published_backbone_is_judged_by_its_own_column_without_a_bound_on_noise():
+def test_a_published_backbone_tries_the_usual_and_the_best_of_its_own_column():
     found = answer(PAPER, find_tags("resnet50"), 1.0)
-    assert found.own and not found.noise_known and found.names(found.chosen) == ("adabelief",)
+    assert found.own and not found.noise_known and found.names(found.chosen) == ("sgdm", "adabelief")
     assert found.without_own is not None and found.without_own[1] > 0
-    text = answer_text(found, [None])
-    assert "Noise is unknown" in text and "no regret can be bounded" in " ".join(text.split())
+    assert found.interval is not None and found.interval.high > 2  # any part of a difference may be noise
+    text = " ".join(answer_text(found, [None, None]).split())
+    assert "any part of a difference may be noise" in text and "within the bound" not in text
 
 
 GRID = {
@@ -340,19 +349,14 @@ def test_an_answer_says_its_bound_what_comes_next_and_proposes_no_run_twice():
     grid = {k: (v[0] - 150, v[1] - 150) if k[1] == "lamb" else v for k, v in GRID.items()}
     found = answer(own_source(make_grid(grid)), find_tags("tiny_vit"), 1.0)
     text = " ".join(answer_text(found, [None]).split())
-    assert "over the noise of its seeds, which keeps the bound of 1 on average; there is no interval." in text
+    assert "it was measured on this backbone itself, with 2 seeds a cell" in text and "within the bound of 1." in text
     assert re.search(r"next best on ViT-tiny: SGD-M [\d.]+ \(2\) −[\d.]+, LAMB [\d.]+ \(2\) −[\d.]+ -", text)
     assert "with further seeds" in text and "to learn more" not in text  # all three are measured already
     other = answer(own_source(make_grid(grid)), find_tags("convnext_tiny"), 1.0)
-    said = " ".join(answer_text(other, [None]).split())
-    assert "; which keeps the bound of 1, interval included." in said
-    wide = replace(other, interval=Interval(0.1, 1.4))
-    assert "; which keeps the bound of 1 on average, but the interval exceeds it." in " ".join(
-        answer_text(wide, [None]).split()
-    )
+    assert "Reference: " in answer_text(other, [None]) or "backbones count" in answer_text(other, [None])
     alike = make_grid({("tiny_vit", o): (1600 + 20 * i,) * 2 for i, o in enumerate(("sgdm", "adamw", "lamb"))})
-    text = " ".join(answer_text(answer(own_source(alike), find_tags("tiny_vit"), 1.0), [None]).split())
-    assert "Noise is unknown there (too few cells have two scores that differ)" in text
+    lone = answer(own_source(alike), find_tags("tiny_vit"), 1.0)
+    assert not lone.noise_known and lone.interval is None  # one backbone, and no two scores that differ
 
 
 def test_a_guess_is_never_shown_as_a_result():
@@ -403,15 +407,40 @@ def test_the_command_answers_from_the_paper(capsys, tmp_path, monkeypatch):
     assert main(["recommend", "resnet101"]) == 0
     text = capsys.readouterr().out
     for part in (
-        "family classical_cnn",
-        "expected regret",
-        "start with",
-        "evidence",
-        "what to run next",
-        "R-50 80.5 (1)",
+        "resnet101: use SGD-M",
+        "30 of 43 published recipes for CNNs",
+        "the data cannot tell them apart",
+        "n = 1",
+        "lr 0.1",
+        "bocb train --config cifar100/pytorch backbone.name=resnet101 optimizer.name=sgdm",
     ):
-        assert part in text
-    assert max(map(len, text.splitlines())) <= 120
+        assert part in " ".join(text.split())
+    assert max(map(len, text.splitlines())) <= 120 and len(text.splitlines()) <= LINES
+    assert main(["recommend", "resnet101", "--full"]) == 0
+    full = capsys.readouterr().out
+    for part in ("family classical_cnn", "expected regret", "start with", "what to run next", "R-50 78.8 (1)"):
+        assert part in full
+
+
+@pytest.mark.parametrize("name", ["convnext_tiny", "alexnet", "a/b"])
+def test_every_answer_is_short_and_begins_with_what_to_use(capsys, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    assert main(["recommend", name]) == 0
+    out, err = capsys.readouterr()
+    lines = [line for line in out.splitlines() if not line.startswith("The Hub could not be asked")]
+    assert len(out.splitlines()) <= LINES and not err
+    assert next(filter(None, lines)).startswith(f"{name}: use ")
+    assert ("The Hub could not be asked (HF_HUB_OFFLINE is set)" in out) == (name == "a/b")
+
+
+def test_all_figures_are_there_as_json(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["recommend", "resnet101", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    (first,) = found["answers"]
+    assert first["use"] == ["sgdm", "lamb"] and first["interval"][0] < first["expected_regret"] < first["interval"][1]
+    assert first["usual"]["recipes"]["sgdm"] == 30 and first["usual"]["distinguishable"] is False
+    assert first["start"][0]["lr"] == 0.1 and found["backbone"]["row"] == "resnet101"
 
 
 def test_sources_answer_apart_and_the_one_that_knows_the_backbone_first(capsys, tmp_path):
@@ -420,11 +449,11 @@ def test_sources_answer_apart_and_the_one_that_knows_the_backbone_first(capsys, 
     arguments = ["recommend", "tiny_vit", "--store", str(tmp_path / "store")]
     assert main([*arguments, "--plan", str(plan), "--config", "fashion_mnist_subset/demo"]) == 0
     text = capsys.readouterr().out
-    assert text.index("== own records") < text.index("== published")
+    assert text.index("own records") < text.index("Another source, published")
     loaded = load_plan(plan)
     assert loaded.backbones == ["tiny_vit"] and loaded.optimizers[0] == "adamw" and loaded.final_seeds == [1, 2, 3]
     assert main([*arguments, "--source", "store"]) == 0
-    assert "published" not in capsys.readouterr().out
+    assert "Another source" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -8,32 +8,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from math import isinf
 
-from bocb_hf.backbones import BACKBONES
 from bocb_hf.coupling.contrast import Contrast, NotAvailable
 from bocb_hf.coupling.family_test import ENOUGH_BACKBONES, FamilyTest
 from bocb_hf.coupling.marks import Marks
 from bocb_hf.coupling.row import GRID, Row
 from bocb_hf.coupling.statistics import Interval
 from bocb_hf.coupling.table import Floor, Table
-from bocb_hf.optim import OPTIMIZERS
+from bocb_hf.report.words.labels import backbone_label, optimizer_label
 from bocb_hf.runs.diagnosis import has_not_trained
 
 FEW_EPOCHS = 10
 NAMED = 8  # most cells, backbones or pairs that are named one by one
 COLUMNS = 6  # number of backbones in a block of text on the terminal
-
-
-def backbone_label(name: str) -> str:
-    """Returns the short name of a backbone, also of ``resnet50 (A3)``, or the name itself where it has no row."""
-    plain, bracket, rest = name.partition(" (")
-    row = BACKBONES.find(plain)
-    return (plain if row is None else row.short) + bracket + rest
-
-
-def optimizer_label(name: str) -> str:
-    """Returns the short name of an optimizer, or the name itself where it has no row."""
-    row = OPTIMIZERS.find(name)
-    return name if row is None else row.short
 
 
 def cell_names(cells: Sequence[tuple[str, str]]) -> str:
