@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import yaml
 
 from bocb_hf.errors import InputError
+from bocb_hf.runs import yaml_events
 from bocb_hf.schema import one_line
 
 MAX_BYTES = 1_000_000
@@ -84,6 +85,11 @@ def parse(text: str, source: str) -> Any:
     """
     if len(text.encode("utf-8", errors="surrogatepass")) > MAX_BYTES:
         raise InputError(f"{source}: larger than {MAX_BYTES} bytes; this is not a file of ours")
+    if yaml_events.available():
+        try:
+            return yaml_events.build(text, _Loader.yaml_implicit_resolvers, MAX_VALUES)
+        except yaml_events.Undecided:
+            pass  # the parser in Python decides, and says what is wrong
     try:
         return yaml.load(text, Loader=_Loader)  # _Loader derives from SafeLoader
     except (yaml.YAMLError, ValueError, RecursionError) as error:

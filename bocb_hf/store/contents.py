@@ -11,6 +11,7 @@ from bocb_hf.runs.card import CardBlock, make_block
 from bocb_hf.runs.record import FloorRecord, RunRecord
 from bocb_hf.schema import one_line
 from bocb_hf.store.local import LocalStore
+from bocb_hf.store.many import Shared, no_collection
 from bocb_hf.store.protocol import ReadStore
 from bocb_hf.store.read import CARD, RUN, CardSource, read_repository, reason_text
 
@@ -56,7 +57,13 @@ def read_store(*stores: ReadStore) -> StoreContents:
     A record counts when it is valid, lies where its identity says, and the card of its repository lists it as it is.
     Where a run lies in several namespaces, its record in the first of them counts.
     """
+    with no_collection():
+        return _read_stores(stores)
+
+
+def _read_stores(stores: Sequence[ReadStore]) -> StoreContents:
     contents = StoreContents(", ".join(store.uri for store in stores))
+    shared = Shared()
     seen: dict[tuple[str, str], str] = {}
 
     def is_first(key: tuple[str, str], repository: str, path: str) -> bool:
@@ -73,7 +80,7 @@ def read_store(*stores: ReadStore) -> StoreContents:
                 contents.quarantined.append(Quarantined(f"{namespace}/{name}".rstrip("/"), path, LINK))
     for store, repository in ((each, name) for each in stores for name in each.repositories()):
         runs, floors = _read_repository(store, repository, contents.quarantined)
-        kept = [r for r in runs if is_first((r.role, r.run_id), repository, r.path())]
+        kept = [shared.share(r) for r in runs if is_first((r.role, r.run_id), repository, r.path())]
         contents.records += kept
         contents.places |= {(r.role, r.run_id): f"{repository}/{r.path()}" for r in kept}
         contents.floors += [b for b in floors if is_first((b.kind, b.path()), repository, b.path())]
