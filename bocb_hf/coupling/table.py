@@ -60,8 +60,13 @@ class Table:
 
     def best(self, backbone: str) -> Row | None:
         """The ranked row with the highest mean of a backbone; the first in a tie, None when nothing is ranked."""
-        means = [(row.mean, row) for row in self.column(backbone) if row.mean is not None]
-        return max(means, key=lambda pair: pair[0])[1] if means else None
+        return self._best[backbone]
+
+    @cached_property
+    def _best(self) -> Mapping[str, Row | None]:
+        """The best row of every backbone; each cell of every output asks for it."""
+        means = {b: [(row.mean, row) for row in self.column(b) if row.mean is not None] for b in self.backbones}
+        return {b: max(m, key=lambda pair: pair[0])[1] if m else None for b, m in means.items()}
 
     def near_best(self, row: Row) -> bool:
         """Whether a ranked row's mean lies inside the interval of its backbone's best."""

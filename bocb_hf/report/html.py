@@ -29,6 +29,7 @@ from bocb_hf.report.words.tables import (
 from bocb_hf.runs.record import RunRecord
 
 _TEMPLATES = Path(__file__).resolve().parent / "templates"
+MANY = 9  # largest number of rates that a cell of the ledger lists
 _SELECTION = {"validation": "validation", "not_best": "validation, not the best trial", "untuned": "untuned"}
 
 
@@ -72,7 +73,7 @@ def render_report(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"optimizer": optimizer_label, "backbone": backbone_label, "number": _number}
+    environment.filters |= {"optimizer": optimizer_label, "backbone": backbone_label, "number": _number, "tried": tried}
     return environment.get_template("report.html.jinja").render(
         sections=[_section(section) for section in sections],
         quarantined=quarantined,
@@ -142,6 +143,13 @@ def environment_text(record: RunRecord) -> str:
 def _example(table: Table) -> Row | None:
     """Returns the row whose training command the report prints: the first completed one."""
     return next((row for row in table.rows if row.shown and row.n), None)
+
+
+def tried(values: Sequence[float]) -> str:
+    """Returns the values that were tried; of more than ``MANY`` the ends and their number."""
+    if len(values) > MANY:
+        return f"{len(values)} from {min(values):.3g} to {max(values):.3g}"
+    return ", ".join(f"{value:.3g}" for value in values) or "–"
 
 
 def _number(value: float | None, digits: int = 1) -> str:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import yaml
 
 from bocb_hf.errors import InputError
-from bocb_hf.runs import yaml_events
+from bocb_hf.runs import yaml_events, yaml_lines
 from bocb_hf.schema import one_line
 
 MAX_BYTES = 1_000_000
@@ -69,6 +69,7 @@ class _Dumper(yaml.SafeDumper):
 
 
 _Loader.add_implicit_resolver(*_FLOAT)
+_texts: dict[str, str] = {}  # how scalars are written
 # A string that looks like a number, such as the hash 12345678e901, is then quoted.
 _Dumper.add_implicit_resolver(*_FLOAT)
 
@@ -118,4 +119,8 @@ def parse_file(path: Path) -> Any:
 
 def dump(data: Any) -> str:
     """Writes block YAML with keys in their given order and no aliases."""
+    try:
+        return yaml_lines.dump(data, _Dumper, _texts)
+    except yaml_lines.Undecided:
+        pass  # PyYAML writes what is not written there
     return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1000)

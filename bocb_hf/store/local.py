@@ -160,6 +160,7 @@ class LocalStore:
                 # Everything is staged first, so that a full disk is found before the repository is touched.
                 contents = (self.plain(repository, c.path) if isinstance(c, CopyOf) else c for c in add.values())
                 staged = [_stage(content, Path(folder) / str(i)) for i, content in enumerate(contents)]
+                _sync(staged)
                 # Files are added last and in order, so that the last file of ``add`` marks a commit as whole.
                 for target in removed:
                     target.unlink(missing_ok=True)
@@ -190,13 +191,17 @@ def _folders(parent: Path) -> list[Path]:
 
 
 def _stage(content: bytes | Path, target: Path) -> Path:
-    """Writes or copies to ``target`` and waits until it is on the disk."""
-    with target.open("wb") as file:
-        if isinstance(content, bytes):
-            file.write(content)
-        else:
-            with content.open("rb") as source:
-                shutil.copyfileobj(source, file)
-        file.flush()
-        os.fsync(file.fileno())
+    """Writes or copies to ``target``."""
+    if isinstance(content, bytes):
+        target.write_bytes(content)
+    else:
+        with content.open("rb") as source, target.open("wb") as file:
+            shutil.copyfileobj(source, file)
     return target
+
+
+def _sync(files: Iterable[Path]) -> None:
+    """Waits until files are on the disk; all are written before, so that the disk's journal is written once for all."""
+    for path in files:
+        with path.open("rb+") as file:
+            os.fsync(file.fileno())

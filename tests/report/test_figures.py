@@ -301,8 +301,8 @@ def test_points_of_one_distance_stand_apart_and_the_median_stays_in_sight(table)
     for y, group in enumerate(found.by_backbone):
         (bar,) = [line for line in axes.lines if line.get_linewidth() == 1.6 and np.mean(ys(line)) == y]
         assert xs(bar) == [np.median(list(group.values.values()))] * 2
-        points = [line for line in axes.lines if line.get_marker() in ("o", "^") and abs(ys(line)[0] - y) < 0.45]
-        assert len(points) == len(group.values) and all(min(ys(bar)) < ys(p)[0] < max(ys(bar)) for p in points)
+        points = [h for line in axes.lines if line.get_marker() in ("o", "^") for h in ys(line) if abs(h - y) < 0.45]
+        assert len(points) == len(group.values) and all(min(ys(bar)) < h < max(ys(bar)) for h in points)
 
 
 def test_many_training_curves_have_no_bands():
