@@ -61,7 +61,8 @@ def command(
             print(found.text)
             paths = found.paths
         else:
-            tabulated = tabulate(read_counted(store, results, submissions=submissions, offline=offline))
+            contents = read_counted(store, results, submissions=submissions, offline=offline, cached=True)
+            tabulated = tabulate(contents)
             outputs = write_outputs(tabulated, out)
             print(outputs.text)
             found = analyse_records(tabulated, rules, out, draws)

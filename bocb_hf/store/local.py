@@ -12,7 +12,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from filelock import FileLock
@@ -68,6 +68,19 @@ class LocalStore:
         score = link_on_the_way(self.root / "models", f"{repository}/{EVAL_RESULTS}") is None
         hidden = [EVAL_RESULTS] if score and (self.path(repository) / EVAL_RESULTS).is_file() else []
         return sorted([*(path.removeprefix(f"{repository}/") for path in found), *hidden])
+
+    def statuses(self, repository: str) -> Iterator[tuple[str, os.stat_result]]:
+        """Yields path and status of every file of a repository, sorted, links among them, which are not followed.
+
+        A file that vanishes meanwhile is left out.
+        """
+        files, links = self._walk(check_repository(repository))
+        hidden = f"{repository}/{EVAL_RESULTS}"
+        for path in sorted([*files, *links, hidden]):
+            try:
+                yield path, os.lstat(self.root / "models" / path)
+            except (FileNotFoundError, NotADirectoryError):
+                continue
 
     def links(self) -> list[str]:
         """Every visible symbolic link, as ``namespace/name/path``; also one in the place of a repository or namespace.

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Generator
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 from pydantic import BaseModel
 
+from bocb_hf.runs.config import AugmentationConfig, TrainingConfig
+from bocb_hf.runs.identity import BackboneIdentity, DataIdentity, Identity
+from bocb_hf.runs.measurements import Environment
 from bocb_hf.runs.record import RunRecord
-
-M = TypeVar("M", bound=BaseModel)
+from bocb_hf.store.rebuild import rebuild
 
 
 @contextmanager
@@ -31,6 +33,30 @@ def no_collection() -> Generator[None]:
         gc.enable()
 
 
+class _Parts:
+    """The parts of a record that many runs share: (section of the identity, or of the record itself, and its model)."""
+
+    inside = ("backbone", "training", "augmentation", "data")
+    models: tuple[type[BaseModel], ...] = (BackboneIdentity, TrainingConfig, AugmentationConfig, DataIdentity, Environment)
+    excluded: Mapping[str, Any] = {"identity": set(inside), "environment": True}
+
+    def of(self, record: RunRecord) -> list[BaseModel]:
+        """Returns the parts of a record, in the order of ``models``."""
+        return [*(getattr(record.identity, name) for name in self.inside), record.environment]
+
+    def join(self, data: Mapping[str, Any], parts: Sequence[BaseModel]) -> RunRecord:
+        """Makes a record from what is its own (its dump without ``excluded``) and its parts."""
+        fields = dict(data)
+        fields["environment"] = parts[-1]
+        fields["identity"] = rebuild(
+            Identity, {**fields["identity"], **dict(zip(self.inside, parts[:-1], strict=True))}
+        )
+        return rebuild(RunRecord, fields)
+
+
+PARTS = _Parts()
+
+
 class Shared:
     """Keeps equal parts of records once.
 
@@ -43,15 +69,10 @@ class Shared:
 
     def share(self, record: RunRecord) -> RunRecord:
         """Returns an equal record whose parts are those of earlier records, wherever they are equal."""
-        identity = record.identity
-        parts: dict[str, Any] = {
-            name: self._one(getattr(identity, name)) for name in ("backbone", "training", "augmentation", "data")
-        }
-        return record.model_copy(
-            update={"identity": identity.model_copy(update=parts), "environment": self._one(record.environment)}
-        )
+        *inside, environment = map(self.one, PARTS.of(record))
+        identity = record.identity.model_copy(update=dict(zip(PARTS.inside, inside, strict=True)))
+        return record.model_copy(update={"identity": identity, "environment": environment})
 
-    def _one(self, part: M) -> M:
-        known = self._parts.setdefault((type(part), part.model_dump_json()), part)
-        assert isinstance(known, type(part))
-        return known
+    def one(self, part: BaseModel) -> BaseModel:
+        """Returns the first part that was given and equals this one."""
+        return self._parts.setdefault((type(part), part.model_dump_json()), part)
