@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
@@ -13,7 +13,9 @@ from bocb_hf.runs.config import AugmentationConfig, TrainingConfig
 from bocb_hf.runs.identity import BackboneIdentity, DataIdentity, Identity
 from bocb_hf.runs.measurements import Environment
 from bocb_hf.runs.record import RunRecord
-from bocb_hf.store.rebuild import rebuild
+from bocb_hf.store.rebuild import rebuild, same_set
+
+M = TypeVar("M", bound=BaseModel)
 
 
 @contextmanager
@@ -71,8 +73,17 @@ class Shared:
         """Returns an equal record whose parts are those of earlier records, wherever they are equal."""
         *inside, environment = map(self.one, PARTS.of(record))
         identity = record.identity.model_copy(update=dict(zip(PARTS.inside, inside, strict=True)))
-        return record.model_copy(update={"identity": identity, "environment": environment})
+        return _slim(record.model_copy(update={"identity": identity, "environment": environment}))
 
     def one(self, part: BaseModel) -> BaseModel:
         """Returns the first part that was given and equals this one."""
-        return self._parts.setdefault((type(part), part.model_dump_json()), part)
+        return self._parts.setdefault((type(part), part.model_dump_json()), _slim(part))
+
+
+def _slim(model: M) -> M:
+    """Returns a frozen model, which shares the sets of the names of its fields with all others."""
+    object.__setattr__(model, "__pydantic_fields_set__", same_set(model.model_fields_set))
+    for value in model.__dict__.values():
+        if isinstance(value, BaseModel):
+            _slim(value)
+    return model

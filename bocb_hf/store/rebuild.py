@@ -34,10 +34,18 @@ def rebuild(model: type[M], data: Mapping[str, Any]) -> M:
         else:
             fields[name] = value if make is None or value is None else make(value)
     object.__setattr__(made, "__dict__", fields)
-    object.__setattr__(made, "__pydantic_fields_set__", set(data))
+    object.__setattr__(made, "__pydantic_fields_set__", same_set(set(data)))
     object.__setattr__(made, "__pydantic_extra__", None)
     object.__setattr__(made, "__pydantic_private__", None)
     return made
+
+
+_sets: dict[frozenset[str], set[str]] = {}
+
+
+def same_set(names: set[str]) -> set[str]:
+    """Returns the one set of these names that all frozen models share: theirs take a third of a record's memory."""
+    return _sets.setdefault(frozenset(names), names)
 
 
 @functools.cache

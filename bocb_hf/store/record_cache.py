@@ -19,16 +19,16 @@ import logging
 import os
 import stat
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 
 import pydantic
 import pydantic_core
 
 from bocb_hf.errors import InputError
-from bocb_hf.files import write_atomically
+from bocb_hf.files import replacing
 from bocb_hf.resources import cache_folder
 from bocb_hf.runs.record import FloorRecord, RunRecord
 from bocb_hf.store.local import LocalStore
@@ -116,53 +116,57 @@ class RecordCache:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             check_own(self.path.parent.stat(), self.path.parent)
-            write_atomically(self.path, self._text())
+            digest = hashlib.sha256()
+            with replacing(self.path) as temporary, temporary.open("xb") as file:
+                os.chmod(temporary, 0o600)
+                for line in self._lines():
+                    digest.update(line)
+                    file.write(line)
+                file.write(digest.hexdigest().encode() + b"\n")
         except (InputError, OSError) as error:
             log.warning("what was read of %s is not kept for the next time: %s", self._store.uri, error)
 
-    def _text(self) -> bytes:
-        """Returns the file: the head, a line for each repository, the shared parts, and the hash of all that."""
+    def _lines(self) -> Iterator[bytes]:
+        """Yields the lines of the file but the last: its head, one for each repository, and the shared parts."""
         places: dict[int, int] = {}
-        parts: list[str] = []
+        parts: list[bytes] = []
 
         def place(part: pydantic.BaseModel) -> int:
             if id(part) not in places:
                 places[id(part)] = len(parts)
-                parts.append(part.model_dump_json())
+                parts.append(part.model_dump_json().encode())
             return places[id(part)]
 
-        lines = [json.dumps(self._head)]
+        yield json.dumps(self._head).encode() + b"\n"
         for repository, (state, checked) in self._kept.items():
             records = [
-                (
-                    [place(part) for part in PARTS.of(record)],
-                    record.model_dump(mode="json", exclude=PARTS.excluded),
-                )
-                for record in checked.records
+                ([place(part) for part in PARTS.of(r)], r.model_dump(mode="json", exclude=PARTS.excluded))
+                for r in checked.records
             ]
             floors = [floor.model_dump(mode="json") for floor in checked.floors]
-            lines.append(pydantic_core.to_json([repository, state, records, floors, checked.quarantined]).decode())
-        body = "\n".join([*lines, f"[{','.join(parts)}]", ""]).encode(errors="surrogateescape")
-        return body + hashlib.sha256(body).hexdigest().encode() + b"\n"
+            yield pydantic_core.to_json([repository, state, records, floors, checked.quarantined]) + b"\n"
+        yield b"[" + b",".join(parts) + b"]\n"
 
     def _load(self) -> dict[str, tuple[str, Checked]]:
         """Reads the file; whatever is not this user's own, whole, and of this code counts as no cache."""
         try:
-            body = _read_own(self.path)
+            with _open_own(self.path) as file:
+                end = _whole(file)
+                if end is None or json.loads(file.readline()) != self._head:
+                    return {}
+                start = file.tell()
+                file.seek(end)
+                parts = pydantic_core.from_json(file.readline(), cache_strings="all")
+                file.seek(start)
+                return self._parse(file, end, parts)
         except FileNotFoundError:
             return {}
         except (InputError, OSError) as error:
             log.warning("the kept records of %s are not used: %s", self._store.uri, error)
             return {}
-        body, digest = body[:-65], body[-65:-1]
-        if hashlib.sha256(body).hexdigest().encode() != digest:
-            return {}
-        head, *lines, parts, _ = body.split(b"\n")
-        if json.loads(head) != self._head:
-            return {}
-        return self._parse(lines, pydantic_core.from_json(parts, cache_strings="all"))
 
-    def _parse(self, lines: Sequence[bytes], parts: Sequence[dict[str, Any]]) -> dict[str, tuple[str, Checked]]:
+    def _parse(self, file: BinaryIO, end: int, parts: Sequence[dict[str, Any]]) -> dict[str, tuple[str, Checked]]:
+        """Makes the records of the lines from here to ``end``, one line after the other."""
         made: dict[tuple[int, int], pydantic.BaseModel] = {}
 
         def part(kind: int, place: int) -> pydantic.BaseModel:
@@ -171,8 +175,9 @@ class RecordCache:
             return made[kind, place]
 
         found: dict[str, tuple[str, Checked]] = {}
-        for line in lines:
-            repository, state, records, floors, quarantined = pydantic_core.from_json(line, cache_strings="all")
+        while file.tell() < end:
+            line = pydantic_core.from_json(file.readline(), cache_strings="all")
+            repository, state, records, floors, quarantined = line
             checked = Checked(
                 [PARTS.join(data, [part(*pair) for pair in enumerate(places)]) for places, data in records],
                 [rebuild(FloorRecord, data) for data in floors],
@@ -182,18 +187,34 @@ class RecordCache:
         return found
 
 
-def _read_own(path: Path) -> bytes:
-    """Reads a file that this user alone can have written.
+def _open_own(path: Path) -> BinaryIO:
+    """Opens a file that this user alone can have written.
 
     Raises:
         InputError: The file or its folder belongs to another user, or others may write it.
         OSError: The file cannot be read.
     """
     check_own(path.parent.stat(), path.parent)
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
-    with os.fdopen(descriptor, "rb") as file:
+    file = os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0)), "rb")
+    try:
         check_own(os.fstat(file.fileno()), path)
-        return file.read()
+    except InputError:
+        file.close()
+        raise
+    return file
+
+
+def _whole(file: BinaryIO) -> int | None:
+    """Returns where the line of shared parts begins, or None when the file is not whole; then is at its start again."""
+    digest, last, before = hashlib.sha256(), b"", 0
+    place = 0
+    for line in file:
+        if last:
+            digest.update(last)
+            before = place - len(last)
+        last, place = line, place + len(line)
+    file.seek(0)
+    return before if last == digest.hexdigest().encode() + b"\n" and before else None
 
 
 def check_own(status: os.stat_result, path: Path) -> None:
