@@ -2,10 +2,9 @@
 
     python benchmarks/aggregate.py --before /path/to/an/older/checkout > benchmarks/aggregate.txt
 
-A store holds 20 backbones × 20 optimizers; each cell has 25 trials and three final runs, so 11,200 records, whose trials
-lie on the study's grid of 5 × 5 or at 25 random rates. Every row is a process of its own, which begins with
-Python: seconds and peak memory hold all imports. ``--before`` reads the same stores with the code of another checkout
-in the same run. The analysis, whose bootstrap takes thousands of draws, has its own row.
+Each cell has 25 trials, on the study's grid of 5 × 5 or at 25 random rates, and three final runs. Every row is a process
+of its own, which begins with Python: seconds and peak memory hold all imports. ``--before`` reads the small stores with
+the code of another checkout in the same run. The analysis, whose bootstrap takes thousands of draws, has its own row.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ import json
 import math
 import os
 import platform
-import resource
 import shutil
 import subprocess
 import sys
@@ -26,7 +24,7 @@ from collections.abc import Iterator
 from importlib import metadata
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -46,14 +44,46 @@ IMAGES = 10_000
 SETTING = "pytorch"
 STEPS = 28  # entries of a curve, as in the demo
 
-READ = "from bocb_hf.results.counted import read_counted; found = len(read_counted(store).records)"
-TABLES = (
-    "from bocb_hf.results.counted import read_counted; from bocb_hf.report.tabulate import tabulate;"
-    "from bocb_hf.report.outputs import write_outputs;"
-    "tabulated = tabulate(read_counted(store)); found = len(tabulated.contents.records);"
-    "print(write_outputs(tabulated, pathlib.Path(out)).text)"
+READ = (
+    "import inspect; from bocb_hf.results.counted import read_counted;"
+    "keep = {'cached': True} if 'cached' in inspect.signature(read_counted).parameters else {};"
+    "contents = read_counted(store, **keep)"
 )
-ALL = "from bocb_hf.cli import main; found = main(['aggregate', '--store', store, '--out', out])"
+TABLES = (
+    f"{READ}; from bocb_hf.report.tabulate import tabulate; from bocb_hf.report.outputs import write_outputs;"
+    "print(write_outputs(tabulate(contents), pathlib.Path(out)).text)"
+)
+ALL = "from bocb_hf.cli import main; main(['aggregate', '--store', store, '--out', out])"
+WRITE = """
+import json, pathlib, sys, time
+from bocb_hf.runs.record import parse_record
+from bocb_hf.store.cards.curves import draw_curves
+from bocb_hf.store.cards.text import render_card
+from bocb_hf.store.local import LocalStore
+from bocb_hf.store.write import write_runs
+store, out = map(pathlib.Path, sys.argv[1:])
+place = sorted((store / "models" / "local").iterdir())[0]
+records = [parse_record(path.read_bytes(), path.name) for path in sorted(place.rglob("*.json"))]
+weights = out / "weights"
+weights.mkdir(parents=True, exist_ok=True)
+(weights / "config.json").write_text("{}")
+(weights / "model.safetensors").write_bytes(b"0" * 1000)
+finals, trials = ([r for r in records if r.role == role] for role in ("final", "trial"))
+runs = [(r, weights if r.role == "final" else None) for r in records]
+def least(work):
+    found = []
+    for number in range(8):
+        started = time.process_time()
+        work(number)
+        found.append(1000 * (time.process_time() - started))
+    return min(found[1:])
+at = str(time.time())
+print(json.dumps({
+    "all": least(lambda i: write_runs(LocalStore(out / f"{at}-{i}"), "local", runs, False)),
+    "picture": least(lambda i: draw_curves(finals)),
+    "card": least(lambda i: render_card("local/x", finals, trials)),
+}))
+"""
 
 
 def cell_records(backbone: str, optimizer: str, rates: Rates, generator: np.random.Generator) -> Iterator[RunRecord]:
@@ -120,7 +150,7 @@ def fill(root: Path, rates: Rates, backbones: int, optimizers: int) -> int:
     return count
 
 
-def measure(code: str, checkout: Path, store: Path, work: Path) -> dict[str, Any]:
+def measure(code: str, checkout: Path, store: Path, work: Path) -> dict[str, float]:
     """Runs a piece of code in a new process; returns seconds by the clock and of work, peak MiB and lines printed."""
     program = f"import pathlib, sys; store, out = sys.argv[1:]; {code}"
     environment = os.environ | {
@@ -129,11 +159,10 @@ def measure(code: str, checkout: Path, store: Path, work: Path) -> dict[str, Any
         "MPLCONFIGDIR": str(work / "matplotlib"),
         "OMP_NUM_THREADS": "1",
     }
-    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    command = ["/usr/bin/env", "python3", "-c", program]
-    command[0:2] = [sys.executable]
+    started = time.perf_counter()
     with tempfile.TemporaryFile() as text:
-        process = subprocess.Popen([*command, str(store), str(work / "out")], env=environment, stdout=text)
+        command = [sys.executable, "-c", program, str(store), str(work / "out")]
+        process = subprocess.Popen(command, env=environment, stdout=text, cwd=work)
         _, status, usage = os.wait4(process.pid, 0)
         text.seek(0)
         lines = text.read().count(b"\n")
@@ -141,7 +170,6 @@ def measure(code: str, checkout: Path, store: Path, work: Path) -> dict[str, Any
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f"{code!r} failed with the code of {checkout}")
-    del before
     return {
         "seconds": seconds,
         "worked": usage.ru_utime + usage.ru_stime,
@@ -150,28 +178,85 @@ def measure(code: str, checkout: Path, store: Path, work: Path) -> dict[str, Any
     }
 
 
-def row(label: str, found: dict[str, Any], records: int) -> None:
+def row(label: str, found: dict[str, float], records: int) -> None:
     """Prints one line."""
     print(
-        f"{label:<58} {records:>7,} {found['seconds']:>8.1f} {found['worked']:>8.1f} {found['memory']:>8.0f} "
-        f"{found['lines']:>6}",
+        f"{label:<62} {records:>7,} {found['worked']:>7.1f} {found['seconds']:>7.1f} {found['memory']:>9.0f} "
+        f"{found['lines']:>6.0f}",
         flush=True,
     )
+
+
+def age(store: Path) -> None:
+    """Waits until the store is older than what the cache takes for settled."""
+    newest = max(path.stat().st_ctime for path in store.rglob("*"))
+    time.sleep(max(0.0, newest + 3 - time.time()))
+
+
+def compare(work: Path, before: Path | None, rates: Rates, sides: tuple[int, int]) -> None:
+    """Prints the rows of one store."""
+    store = work / f"{rates}-{sides[0]}x{sides[1]}"
+    records = fill(store, rates, *sides)
+    age(store)
+    name = f"{sides[0]} × {sides[1]} cells, {'5 × 5 rates' if rates == 'grid' else '25 random rates'}"
+    shutil.rmtree(work / "home", ignore_errors=True)
+    base = measure(TABLES, before, store, work) if before is not None else None
+    if base is not None:
+        row(f"before: records, tables and figures; {name}", base, records)
+    cold = measure(TABLES, ROOT, store, work)
+    row(f"records, tables and figures; {name}", cold, records)
+    row("  the same, nothing changed", measure(TABLES, ROOT, store, work), records)
+    if base is not None:
+        print(
+            f"  {base['worked'] / cold['worked']:.1f} × less work, {base['memory'] / cold['memory']:.1f} × less memory"
+        )
+    shutil.rmtree(work / "home", ignore_errors=True)
+    row("  records alone", measure(READ, ROOT, store, work), records)
+    row("  records alone, nothing changed", measure(READ, ROOT, store, work), records)
+    os.utime(next(store.rglob("README.md")))
+    row("  records alone, one repository changed", measure(READ, ROOT, store, work), records)
+
+
+def write_speed(checkout: Path, work: Path, store: Path) -> dict[str, float]:
+    """Returns milliseconds of work to write a repository of 28 records with their card, the least of seven."""
+    environment = os.environ | {"PYTHONPATH": str(checkout), "MPLCONFIGDIR": str(work / "matplotlib")}
+    command = [sys.executable, "-c", WRITE, str(store), str(work / "written")]
+    return json.loads(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout)
 
 
 def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--before", type=Path, help="another checkout, whose code reads the same stores")
-    parser.add_argument("--backbones", type=int, default=20)
-    parser.add_argument("--optimizers", type=int, default=20)
-    parser.add_argument("--make", type=Path, help="only make the two stores in this folder")
+    parser.add_argument("--small", default="10x8", help="backbones x optimizers of the stores that both read")
+    parser.add_argument("--sizes", default="20x20,24x45", help="those of the stores that this code alone reads")
     arguments = parser.parse_args()
-    if arguments.make:
+    before = arguments.before.resolve() if arguments.before else None
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("pydantic", "PyYAML", "matplotlib"))
+    print(f"{datetime.date.today()}, {platform.machine()}, Python {platform.python_version()}, {versions}")
+    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}: where others work too, trust the CPU seconds\n")
+    print(f"{'':<62} records   CPU s  wall s  peak MiB  lines")
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        small = sides(arguments.small)
         for rates in ("grid", "random"):
-            print(fill(arguments.make / rates, rates, arguments.backbones, arguments.optimizers))
-        return
-    del datetime, json, platform, metadata, shutil
+            compare(work, before, rates, small)
+        for size in arguments.sizes.split(","):
+            compare(work, None, "random", sides(size))
+        store = work / f"random-{arguments.small}"
+        row(f"bocb aggregate with its analysis, {arguments.small} cells", measure(ALL, ROOT, store, work), 0)
+        print("\nCPU ms to write a repository of 28 records, the least of seven: all, its picture, its card")
+        for name, checkout in (("before", before), ("now", ROOT)):
+            if checkout is not None:
+                found = write_speed(checkout, work, store)
+                print(f"{name:<8}" + "".join(f"{found[part]:>8.0f}" for part in ("all", "picture", "card")))
+    print(f"\nload at the end {os.getloadavg()[0]:.1f}")
+
+
+def sides(text: str) -> tuple[int, int]:
+    """Parses ``backbones x optimizers``."""
+    backbones, optimizers = map(int, text.split("x"))
+    return backbones, optimizers
 
 
 if __name__ == "__main__":

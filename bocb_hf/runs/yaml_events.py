@@ -94,7 +94,13 @@ def _build(parser: Any, plain: Callable[[str], Any], max_values: int) -> Any:
             empty = False
         else:
             values += 1
-            if empty or values > max_values or kind is yaml.AliasEvent or event.tag is not None or event.anchor is not None:
+            if (
+                empty
+                or values > max_values
+                or kind is yaml.AliasEvent
+                or event.tag is not None
+                or event.anchor is not None
+            ):
                 raise Undecided
             if kind is yaml.ScalarEvent:
                 if event.style in _BLOCK:

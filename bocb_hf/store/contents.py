@@ -13,8 +13,8 @@ from bocb_hf.schema import one_line
 from bocb_hf.store.local import LocalStore
 from bocb_hf.store.many import Shared, no_collection
 from bocb_hf.store.protocol import ReadStore
-from bocb_hf.store.record_cache import Checked, RecordCache
 from bocb_hf.store.read import CARD, RUN, CardSource, read_repository, reason_text
+from bocb_hf.store.record_cache import Checked, RecordCache
 
 LINK = "is a symbolic link, which is not followed; put what it leads to in its place"
 DISAGREE = "card and record disagree; `bocb render` rebuilds the card from the records"

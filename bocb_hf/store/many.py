@@ -39,7 +39,13 @@ class _Parts:
     """The parts of a record that many runs share: (section of the identity, or of the record itself, and its model)."""
 
     inside = ("backbone", "training", "augmentation", "data")
-    models: tuple[type[BaseModel], ...] = (BackboneIdentity, TrainingConfig, AugmentationConfig, DataIdentity, Environment)
+    models: tuple[type[BaseModel], ...] = (
+        BackboneIdentity,
+        TrainingConfig,
+        AugmentationConfig,
+        DataIdentity,
+        Environment,
+    )
     excluded: Mapping[str, Any] = {"identity": set(inside), "environment": True}
 
     def of(self, record: RunRecord) -> list[BaseModel]:

@@ -235,7 +235,10 @@ def check_own(status: os.stat_result, path: Path) -> None:
 def code_version() -> str:
     """Returns a hash of all code that reads and checks records, so that a change of it makes every cache void."""
     digest = hashlib.sha256(f"{pydantic.VERSION}\0{pydantic_core.__version__}".encode())
-    files = [_PACKAGE / "schema.py", *(p for room in ("optim", "runs", "store") for p in (_PACKAGE / room).glob("*.py"))]
+    files = [
+        _PACKAGE / "schema.py",
+        *(p for room in ("optim", "runs", "store") for p in (_PACKAGE / room).glob("*.py")),
+    ]
     for path in sorted(files):
         digest.update(f"{path.relative_to(_PACKAGE)}\0".encode() + path.read_bytes())
     return digest.hexdigest()
