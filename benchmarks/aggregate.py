@@ -2,9 +2,10 @@
 
     python benchmarks/aggregate.py --before /path/to/an/older/checkout > benchmarks/aggregate.txt
 
-Each cell has 25 trials, on the study's grid of 5 × 5 or at 25 random rates, and three final runs. Every row is a process
-of its own, which begins with Python: seconds and peak memory hold all imports. ``--before`` reads the small stores with
-the code of another checkout in the same run. The analysis, whose bootstrap takes thousands of draws, has its own row.
+Each cell has 25 trials, on the study's grid of 5 × 5 or at 25 random rates, and three final runs. Every row is a
+process of its own, which begins with Python: seconds and peak memory hold all imports. ``--before`` reads the small
+stores with the code of another checkout in the same run. The analysis, whose bootstrap takes thousands of draws, has
+its own row.
 """
 
 from __future__ import annotations
@@ -228,8 +229,8 @@ def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--before", type=Path, help="another checkout, whose code reads the same stores")
-    parser.add_argument("--small", default="10x8", help="backbones x optimizers of the stores that both read")
-    parser.add_argument("--sizes", default="20x20,24x45", help="those of the stores that this code alone reads")
+    parser.add_argument("--small", default="8x10", help="backbones x optimizers of the stores that both read")
+    parser.add_argument("--sizes", default="20x20,21x48", help="those of the stores that this code alone reads")
     arguments = parser.parse_args()
     before = arguments.before.resolve() if arguments.before else None
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("pydantic", "PyYAML", "matplotlib"))

