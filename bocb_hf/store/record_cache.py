@@ -22,7 +22,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 import pydantic
 import pydantic_core
@@ -50,7 +50,7 @@ class Checked:
     Attributes:
         records: The records of runs that count.
         floors: The records of floors.
-        quarantined: (path, reason) of what was left out.
+        quarantined: (path, reason) of what was left out; empty in what is kept.
     """
 
     records: list[RunRecord] = field(default_factory=list[RunRecord])
@@ -98,6 +98,8 @@ class RecordCache:
     def put(self, repository: str, state: tuple[str, float], checked: Checked) -> None:
         """Keeps what was read, if the repository is still as it was before, and has been so for a while.
 
+        A repository with anything in quarantine is not kept, for the disk may have failed only once.
+
         Args:
             repository: ``namespace/name``.
             state: Its state before it was read.
@@ -105,7 +107,8 @@ class RecordCache:
         """
         self.read_again += 1
         self._changed = True
-        if time.time() - state[1] >= SETTLED_SECONDS and self.state(repository)[0] == state[0]:
+        settled = time.time() - state[1] >= SETTLED_SECONDS and self.state(repository)[0] == state[0]
+        if settled and not checked.quarantined:
             self._kept[repository] = (state[0], checked)
 
     def save(self) -> None:
@@ -144,7 +147,7 @@ class RecordCache:
                 for r in checked.records
             ]
             floors = [floor.model_dump(mode="json") for floor in checked.floors]
-            yield pydantic_core.to_json([repository, state, records, floors, checked.quarantined]) + b"\n"
+            yield pydantic_core.to_json([repository, state, records, floors]) + b"\n"
         yield b"[" + b",".join(parts) + b"]\n"
 
     def _load(self) -> dict[str, tuple[str, Checked]]:
@@ -176,12 +179,10 @@ class RecordCache:
 
         found: dict[str, tuple[str, Checked]] = {}
         while file.tell() < end:
-            line = pydantic_core.from_json(file.readline(), cache_strings="all")
-            repository, state, records, floors, quarantined = line
+            repository, state, records, floors = pydantic_core.from_json(file.readline(), cache_strings="all")
             checked = Checked(
                 [PARTS.join(data, [part(*pair) for pair in enumerate(places)]) for places, data in records],
                 [rebuild(FloorRecord, data) for data in floors],
-                [cast(tuple[str, str], tuple(pair)) for pair in quarantined],
             )
             found[repository] = (state, checked)
         return found
