@@ -15,6 +15,7 @@ from bocb_hf.coupling.ledger import unequal
 from bocb_hf.coupling.row import Row
 from bocb_hf.coupling.table import Table
 from bocb_hf.report.tabulate import TableResults
+from bocb_hf.report.words.ledger import grid_text
 from bocb_hf.report.words.tables import (
     backbone_label,
     cell_text,
@@ -112,6 +113,7 @@ def _section(section: Section) -> dict[str, Any]:
         "tuning": {title: _inline(svg) for title, svg in section.tuning.items()},
         "ledger": entries,
         "unequal": "; ".join(unequal(entries)),
+        "grid": " ".join(grid_text(entries)),
     }
 
 
