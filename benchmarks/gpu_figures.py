@@ -66,14 +66,32 @@ def configure(folder: Path, name: str, tiny: bool, **changes: dict[str, Any]) ->
     given: dict[str, dict[str, Any]] = {
         "backbone": {"name": "tiny_resnet"},
         "optimizer": {"name": "adamw"},
-        "data": {"name": "fashion_mnist_subset", "image_size": 32},
-        "training": {"epochs": 1 if tiny else 3, "batch_size": 64},
+        "data": {"name": str(make_pictures(folder)) if tiny else "fashion_mnist_subset", "image_size": 32},
+        "training": {"epochs": 2 if tiny else 3, "batch_size": 16 if tiny else 64},
         "augmentation": {"crop_padding": 4, "horizontal_flip": True},
         "runtime": {"tracker": "none", "store": str(folder / name), "state_dir": str(folder / f"{name}-state")},
     }
     for section, values in changes.items():
         given[section] = given[section] | values
     return RunConfig.model_validate({"setting": "demo", "seed": 1} | given)
+
+
+def make_pictures(folder: Path) -> Path:
+    """Makes 96 pictures of two classes, dark and bright ones, in the folders of their splits and classes."""
+    import numpy as np
+    from PIL import Image
+
+    root, generator = folder / "pictures", np.random.default_rng(0)
+    for split, count in (("train", 32), ("validation", 8), ("test", 8)):
+        for label, level in (("dark", 50), ("bright", 200)):
+            place = root / split / label
+            if place.is_dir():
+                continue
+            place.mkdir(parents=True)
+            for number in range(count):
+                pixels = generator.integers(level - 40, level + 40, size=(32, 32, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(place / f"{number}.png")
+    return root
 
 
 def checks(device: str, tiny: bool) -> None:
@@ -83,9 +101,9 @@ def checks(device: str, tiny: bool) -> None:
     learnt: dict[str, Any] = {}
     precisions = ("fp32", "bf16", "fp16") if device == "cuda" else ("fp32",)
     forms: dict[str, dict[str, dict[str, Any]]] = {p: {"training": {"precision": p}} for p in precisions}
-    half = "bf16" if device == "cuda" else "fp32"
-    forms["channels_last"] = {"training": {"precision": half}, "runtime": {"channels_last": True}}
+    half = "bf16"
     if device == "cuda":
+        forms["channels_last"] = {"training": {"precision": half}, "runtime": {"channels_last": True}}
         forms["tf32"] = {"runtime": {"tf32": True}}
         forms["compile_model"] = {"training": {"precision": half}, "runtime": {"compile_model": True}}
         forms["compile_optimizer"] = {"runtime": {"compile_optimizer": True}}

@@ -46,7 +46,8 @@ def build(text: str, resolvers: Resolvers, max_values: int) -> Any:
     if _UNLIKE.search(text):
         raise Undecided
     try:
-        return _build(yaml.cyaml.CParser(text), _scalars(resolvers), max_values)
+        parser: Any = yaml.CSafeLoader(text)
+        return _build(parser, _scalars(resolvers), max_values)
     except (yaml.YAMLError, ValueError) as error:
         raise Undecided from error
 

@@ -61,6 +61,10 @@ def _fields(model: type[BaseModel]) -> tuple[tuple[str, Any, Make | None], ...]:
     )
 
 
+def _each(make: Make, whole: Callable[[Any], Any], values: Any) -> Any:
+    return whole(map(make, values))
+
+
 def _maker(annotation: Any) -> Make | None:
     """Returns how a value is made from JSON; None where JSON holds it as it is."""
     origin, args = get_origin(annotation), get_args(annotation)
@@ -76,10 +80,9 @@ def _maker(annotation: Any) -> Make | None:
         return makers[0] if makers else None
     if origin in (list, tuple):
         inner = _maker(args[0])
-        whole: Make = tuple if origin is tuple else list
         if inner is None:
-            return whole if origin is tuple else None
-        return lambda values: whole(map(inner, values))
+            return tuple if origin is tuple else None
+        return functools.partial(_each, inner, tuple if origin is tuple else list)
     if origin is dict and _maker(args[1]) is not None:
         raise TypeError(f"{annotation}: a mapping to models is not made again")
     return None
