@@ -199,8 +199,9 @@ def networks(device: str, tiny: bool) -> None:
                 create_model(name, num_classes=10)(torch.zeros(1, 3, size, size))
             ours = statistics.median(batch * p.steps / p.ours.wall for p in found)
             more["tflops"] = 3 * counter.get_total_flops() * ours / 1e12
+        if not tiny and device == "cuda":
             more["of_matmul"] = more["tflops"] / matmul_tflops(device)
-            more["memory_gb"] = torch.cuda.max_memory_allocated() / 2**30 if device == "cuda" else 0.0
+            more["memory_gb"] = torch.cuda.max_memory_allocated() / 2**30
         _say_pairs(f"network {name} {size} px, batch {batch}", found, batch, **more)
 
 
@@ -280,7 +281,7 @@ def train_cells(folder: str, count: str, tiny: str) -> None:
     """Trains one cell to be warm, says so, and on a line of input so many more."""
     from bocb_hf.engine.run import train_run
 
-    train_run(configure(Path(folder), "warm", tiny=True))
+    train_run(configure(Path(folder), "warm", tiny == "tiny"))
     print("ready", flush=True)
     sys.stdin.readline()
     for number in range(int(count)):

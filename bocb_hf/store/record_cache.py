@@ -34,6 +34,7 @@ from bocb_hf.runs.record import FloorRecord, RunRecord
 from bocb_hf.store.local import LocalStore
 from bocb_hf.store.many import PARTS, Shared
 from bocb_hf.store.rebuild import rebuild
+from bocb_hf.version import __version__
 
 log = logging.getLogger(__name__)
 
@@ -235,7 +236,7 @@ def check_own(status: os.stat_result, path: Path) -> None:
 @functools.cache
 def code_version() -> str:
     """Returns a hash of all code that reads and checks records, so that a change of it makes every cache void."""
-    digest = hashlib.sha256(f"{pydantic.VERSION}\0{pydantic_core.__version__}".encode())
+    digest = hashlib.sha256(f"{__version__}\0{pydantic.VERSION}\0{pydantic_core.__version__}".encode())
     files = [
         _PACKAGE / "schema.py",
         *(p for room in ("optim", "runs", "store") for p in (_PACKAGE / room).glob("*.py")),
