@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 from PIL import Image
-from timm.data import Mixup, create_transform
+from timm.data.mixup import Mixup
+from timm.data.transforms_factory import create_transform
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
