@@ -211,11 +211,11 @@ def matmul_tflops(device: str, side: int = 8192) -> float:
 
     a = torch.randn(side, side, device=device, dtype=torch.bfloat16)
     for _ in range(3):
-        a @ a
+        torch.matmul(a, a)
     torch.cuda.synchronize()
     started = time.perf_counter()
     for _ in range(20):
-        a @ a
+        torch.matmul(a, a)
     torch.cuda.synchronize()
     return 20 * 2 * side**3 / (time.perf_counter() - started) / 1e12
 
