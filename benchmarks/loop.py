@@ -38,14 +38,14 @@ from bocb_hf.engine.prepare import PreparedRun, prepare_run
 from bocb_hf.runs.config import RunConfig
 
 
-def configure(network: str, precision: str, batch: int, folder: str) -> RunConfig:
+def configure(network: str, precision: str, batch: int, folder: str, size: int = 32) -> RunConfig:
     """A run without augmentation that saves nothing on the way."""
     return RunConfig.model_validate(
         {
             "setting": "demo",
             "backbone": {"name": network},
             "optimizer": {"name": "adamw"},
-            "data": {"name": "fashion_mnist_subset", "image_size": 32},
+            "data": {"name": "fashion_mnist_subset", "image_size": size},
             "training": {"epochs": 10_000, "batch_size": batch, "precision": precision},
             "runtime": {"store": f"{folder}/store", "state_dir": f"{folder}/state", "save_every": 10**9},
         }
@@ -109,10 +109,10 @@ class Done(Exception):
     """Ends ``Trainer.run`` from within."""
 
 
-def compare(network: str, precision: str, batch: int, rounds: int, seconds: float) -> list[Pair]:
-    """Our rounds and the bare ones that follow them."""
+def compare(network: str, precision: str, batch: int, rounds: int, seconds: float, size: int = 32) -> list[Pair]:
+    """Our rounds and the bare ones that follow them, on inputs of so many pixels a side."""
     with tempfile.TemporaryDirectory() as folder:
-        prepared = prepare_run(configure(network, precision, batch, folder))
+        prepared = prepare_run(configure(network, precision, batch, folder, size))
         accelerator = Accelerator(mixed_precision={"fp32": "no"}.get(precision, precision))
         model = prepared.build_model()
         trainer = Trainer(

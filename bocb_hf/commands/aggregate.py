@@ -89,8 +89,8 @@ def command(
             found = analyse_published(source.table, rules, out, draws, full, primaries.get(None))
             text, paths = found.text, found.paths
         else:
-            wanted = Wanted(draws, primaries, target)
-            tabulated = tabulate(read_counted(store, results, submissions=submissions, offline=offline), wanted)
+            contents = read_counted(store, results, submissions=submissions, offline=offline, cached=True)
+            tabulated = tabulate(contents, Wanted(draws, primaries, target))
             outputs = write_outputs(tabulated, out)
             found = analyse_records(tabulated, rules, out)
             whole = (answer_records(tabulated), outputs.text, found.text)

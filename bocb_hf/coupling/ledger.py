@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from bocb_hf.coupling.robustness import at_edge
 from bocb_hf.coupling.row import Row, Selection
 from bocb_hf.coupling.table import Table
+from bocb_hf.optim.row import Grid
 from bocb_hf.runs.record import RunRecord
 
 
@@ -31,6 +32,9 @@ class Entry:
         tuning_seconds: Wall time of all trials.
         final_seconds: Wall time of all final runs of the shown configuration.
         finals: Number of final runs of the shown configuration.
+        grids: Grids whose centres the learning rates and weight decays were taken from or tuned around, sorted; records
+            that name none are of the study's (``released``).
+        grid_named: Whether any record names its grid; older ones do not.
     """
 
     backbone: str
@@ -49,6 +53,8 @@ class Entry:
     tuning_seconds: float
     final_seconds: float
     finals: int
+    grids: tuple[Grid, ...] = ()
+    grid_named: bool = False
 
 
 @dataclass(frozen=True)
@@ -108,10 +114,17 @@ def unequal(entries: Sequence[Entry]) -> list[str]:
     ):
         if len(values) > 1:
             found.append(f"{what} {min(values)} to {max(values)}")
+    if len({e.grids for e in entries}) > 1:
+        found.append(f"grids {' and '.join(grids(entries))}")
     steps = {b: {v for e in entries if e.backbone == b for v in e.steps} for b in {e.backbone for e in entries}}
     if any(len(values) > 1 for values in steps.values()):
         found.append("update steps differ between the cells of a backbone")
     return found
+
+
+def grids(entries: Iterable[Entry]) -> tuple[Grid, ...]:
+    """Returns the grids of all cells, sorted."""
+    return tuple(sorted({grid for entry in entries for grid in entry.grids}))
 
 
 def _entry(row: Row) -> Entry:
@@ -134,6 +147,8 @@ def _entry(row: Row) -> Entry:
         tuning_seconds=_seconds(row.trials),
         final_seconds=_seconds(row.finals),
         finals=len(row.finals),
+        grids=tuple(sorted({r.grid or "released" for r in row.runs})),
+        grid_named=any(r.grid for r in row.runs),
     )
 
 

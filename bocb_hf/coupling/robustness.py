@@ -4,6 +4,9 @@ The study's Figures 4 and 5. A pair's best trial is given as steps from the cent
 the learning rates of two optimizers cannot be compared, but "one step above its centre" can. The distance of a pair is
 |Δ lr| + |Δ wd|, each from the mode of its group: over the optimizers of a backbone (Figure 4), or over the backbones of
 an optimizer (Figure 5). The one-hot code that the study prints cannot give the distances that it plots.
+
+Rates that were drawn at random lie on no grid, and the smallest ratio of two of them is chance. Their offset is the
+ratio to the centre in whole factors of ``LR_FACTOR``, so that it is of the size of a step of the study's grid.
 """
 
 from __future__ import annotations
@@ -19,6 +22,8 @@ from bocb_hf.optim import OPTIMIZERS
 from bocb_hf.optim.row import DECAY_FACTOR, LR_FACTOR, SMALLEST_DECAY
 from bocb_hf.runs.record import RunRecord
 
+FINEST = 1.2  # no grid of learning rates or weight decays is finer: seeds of one rate differ by more
+
 
 @dataclass(frozen=True)
 class Offset:
@@ -30,6 +35,8 @@ class Offset:
         edge: Whether the best trial has the smallest or largest learning rate or weight decay of several that were
             tried, so that a better one may lie beyond. No decay at all is no edge: nothing lies below it.
         trials: Number of completed trials that the best one was chosen from.
+        gridded: Whether all that was tried lies on a grid; if not, the offsets are ratios to the centre in whole
+            factors of ``LR_FACTOR`` and ``DECAY_FACTOR``.
     """
 
     backbone: str
@@ -38,6 +45,7 @@ class Offset:
     weight_decay: int
     edge: bool
     trials: int
+    gridded: bool = True
 
 
 @dataclass(frozen=True)
@@ -73,6 +81,11 @@ class Robustness:
     by_optimizer: tuple[Distances, ...]
     left_out: Mapping[tuple[str, str], str]
     decay_tuned: bool
+
+    @property
+    def ungridded(self) -> int:
+        """Number of pairs whose trials lie on no grid."""
+        return sum(not offset.gridded for offset in self.offsets)
 
 
 def robustness(table: Table) -> Robustness:
@@ -116,14 +129,16 @@ def best_offset(row: Row) -> Offset | str:
     if len(set(rates)) == 1 == len(set(decays)):
         return "only one configuration was tried"
     lr, weight_decay = best
-    steps = _decay_steps(weight_decay, centre.weight_decay, _factor(decays, DECAY_FACTOR))
+    rate_factor, decay_factor = (spacing(v, usual) for v, usual in ((rates, LR_FACTOR), (decays, DECAY_FACTOR)))
+    steps = _decay_steps(weight_decay, centre.weight_decay, decay_factor or DECAY_FACTOR)
     return Offset(
         backbone=row.cell.backbone,
         optimizer=optimizer,
-        lr=_steps(lr, centre.lr, _factor(rates, LR_FACTOR)),
+        lr=_steps(lr, centre.lr, rate_factor or LR_FACTOR),
         weight_decay=steps if len(set(decays)) > 1 else 0,
         edge=at_edge(lr, rates) or (weight_decay > 0 and at_edge(weight_decay, decays)),
         trials=sum(t.status == "completed" for t in row.trials),
+        gridded=rate_factor is not None and decay_factor is not None,
     )
 
 
@@ -171,11 +186,26 @@ def _group(names: Sequence[str], members: Sequence[tuple[str, str, Offset]]) -> 
     return tuple(found)
 
 
-def _factor(tried: Iterable[float], usual: float) -> float:
-    """Returns the ratio of two neighbours of a grid: the smallest that was tried, or the usual one for one value."""
+def spacing(tried: Iterable[float], usual: float) -> float | None:
+    """Returns the ratio of two neighbours of the grid that values lie on.
+
+    Values lie on a grid when the ratios of neighbours are whole powers of the smallest one, up to a tenth of a step for
+    values that were rounded (0.03, 0.1, 0.3), and that one is at least ``FINEST``.
+
+    Args:
+        tried: Learning rates or weight decays; a decay of 0 belongs to every grid.
+        usual: The ratio where there are fewer than two positive values.
+
+    Returns:
+        The smallest ratio of neighbours, or None where the values lie on no grid.
+    """
     positive = sorted({value for value in tried if value > 0})
-    ratios = [b / a for a, b in pairwise(positive)]
-    return min(ratios) if ratios else usual
+    if len(positive) < 2:
+        return usual
+    gaps = [math.log(b / a) for a, b in pairwise(positive)]
+    step = min(gaps)
+    regular = all(abs(gap / step - round(gap / step)) <= 0.1 for gap in gaps)
+    return math.exp(step) if step >= math.log(FINEST) and regular else None
 
 
 def _steps(value: float, centre: float, factor: float) -> int:

@@ -88,8 +88,11 @@ def expected_best(scores: Sequence[float], failed: int = 0) -> list[BestOf]:
     x: NDArray[np.float64] = np.sort(np.asarray(scores, np.float64))
     total = len(x) + failed
     found: list[BestOf] = []
+    i = np.arange(failed, total + 1)
+    below = np.ones(len(i))
     for k in range(1, total + 1):
-        below = np.array([math.comb(i, k) for i in range(failed, total + 1)], np.float64) / math.comb(total, k)
+        # C(i, k)/C(N, k) follows from that of k − 1; the binomials themselves have hundreds of digits at 1,000 trials
+        below = below * np.maximum(i - k + 1, 0) / (total - k + 1)
         no_result = float(below[0])
         if no_result >= 1:
             found.append(BestOf(k, None, None, 1.0, total))

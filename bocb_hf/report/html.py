@@ -18,6 +18,7 @@ from bocb_hf.report.tabulate import TableResults
 from bocb_hf.report.words.analysis import analysis_text
 from bocb_hf.report.words.answer import answer_text, primary_text
 from bocb_hf.report.words.comparisons import comparison_text
+from bocb_hf.report.words.ledger import grid_text
 from bocb_hf.report.words.tables import (
     backbone_label,
     cell_text,
@@ -32,6 +33,7 @@ from bocb_hf.report.words.tables import (
 from bocb_hf.runs.record import RunRecord
 
 _TEMPLATES = Path(__file__).resolve().parent / "templates"
+MANY = 9  # largest number of rates that a cell of the ledger lists
 _SELECTION = {"validation": "validation", "not_best": "validation, not the best trial", "untuned": "untuned"}
 
 
@@ -77,7 +79,7 @@ def render_report(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"optimizer": optimizer_label, "backbone": backbone_label, "number": _number}
+    environment.filters |= {"optimizer": optimizer_label, "backbone": backbone_label, "number": _number, "tried": tried}
     return environment.get_template("report.html.jinja").render(
         sections=[_section(section) for section in sections],
         quarantined=quarantined,
@@ -123,6 +125,7 @@ def _section(section: Section) -> dict[str, Any]:
         "profiles": {title: _inline(svg) for title, svg in section.profiles.items()},
         "ledger": entries,
         "unequal": "; ".join(unequal(entries)),
+        "grid": " ".join(grid_text(entries)),
     }
 
 
@@ -154,6 +157,13 @@ def environment_text(record: RunRecord) -> str:
 def _example(table: Table) -> Row | None:
     """Returns the row whose training command the report prints: the first completed one."""
     return next((row for row in table.rows if row.shown and row.n), None)
+
+
+def tried(values: Sequence[float]) -> str:
+    """Returns the values that were tried; of more than ``MANY`` the ends and their number."""
+    if len(values) > MANY:
+        return f"{len(values)} from {min(values):.3g} to {max(values):.3g}"
+    return ", ".join(f"{value:.3g}" for value in values) or "–"
 
 
 def _number(value: float | None, digits: int = 1) -> str:

@@ -15,7 +15,7 @@ from bocb_hf.store.contents import Quarantined, StoreContents, read_store
 
 
 def read_counted(
-    store: str, results: str | None = None, *, submissions: bool = False, offline: bool = False
+    store: str, results: str | None = None, *, submissions: bool = False, offline: bool = False, cached: bool = False
 ) -> StoreContents:
     """Reads all records that count, with their levels of trust.
 
@@ -24,6 +24,7 @@ def read_counted(
         results: A results data set, which has the levels of trust, and records in one download.
         submissions: Whether merged submissions count too, though their namespaces are not named in ``store``.
         offline: Whether to send no request and use what was read before.
+        cached: Whether unchanged repositories of a local store need not be read again.
 
     Raises:
         InputError: A store cannot be read, nothing was read before that ``offline`` could use, or the Hub refused.
@@ -32,7 +33,7 @@ def read_counted(
     if submissions and results is None:
         raise InputError("--submissions: name the data set that holds them with --results hf://datasets/ORG/NAME")
     if not on_hub and results is None:
-        return read_store(open_store(store))
+        return read_store(open_store(store), cached=cached)
     # These imports load the client of the Hub, which a local store does not need.
     from bocb_hf.results.dataset import fill_cache, read_verifications
     from bocb_hf.results.files import ResultsFiles
@@ -60,7 +61,7 @@ def read_counted(
             for cache in [*caches, *submitted]:
                 fill_cache(cache, results)
         local = [] if on_hub else [open_store(store)]
-        contents = read_store(*local, *caches, *submitted)
+        contents = read_store(*local, *caches, *submitted, cached=cached)
         for cache in submitted:
             contents.quarantined += cache.lost()
     if results is not None:

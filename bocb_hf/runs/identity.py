@@ -165,8 +165,8 @@ class Identity(Frozen):
 
     def cell(self) -> CellKey:
         """The cell that the run belongs to; runs of two cells are never pooled and share no repository."""
-        data = self.data.model_dump(mode="json")
-        rule = tuple(f"{name}={data[name]}" for name in _SPLIT_FIELDS if data.get(name) is not None)
+        values = ((name, getattr(self.data, name)) for name in _SPLIT_FIELDS)
+        rule = tuple(f"{name}={value}" for name, value in values if value is not None)
         names = (self.data.name, self.setting, self.backbone.name, self.optimizer.name)
         return CellKey(*names, rule, self.backbone.pretrained_sha256)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from functools import lru_cache
 from typing import Any
 
 from bocb_hf.runs.identity import BackboneIdentity, CellKey, DataIdentity
@@ -15,6 +16,7 @@ def make_run_id(config_hash: str, seed: int) -> str:
     return f"{config_hash}-{seed}"
 
 
+@lru_cache(maxsize=4096)
 def repository_name(dataset: str, setting: str, backbone: str, optimizer: str) -> str:
     """Name of a cell's repository, within the Hub's rules (at most 96 characters of ``[A-Za-z0-9._-]``)."""
     raw = [dataset, setting, backbone, optimizer]

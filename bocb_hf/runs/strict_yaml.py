@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import yaml
 
 from bocb_hf.errors import InputError
+from bocb_hf.runs import yaml_events, yaml_lines
 from bocb_hf.schema import one_line
 
 MAX_BYTES = 1_000_000
@@ -68,6 +69,7 @@ class _Dumper(yaml.SafeDumper):
 
 
 _Loader.add_implicit_resolver(*_FLOAT)
+_texts: dict[str, str] = {}  # how scalars are written
 # A string that looks like a number, such as the hash 12345678e901, is then quoted.
 _Dumper.add_implicit_resolver(*_FLOAT)
 
@@ -84,6 +86,11 @@ def parse(text: str, source: str) -> Any:
     """
     if len(text.encode("utf-8", errors="surrogatepass")) > MAX_BYTES:
         raise InputError(f"{source}: larger than {MAX_BYTES} bytes; this is not a file of ours")
+    if yaml_events.available():
+        try:
+            return yaml_events.build(text, _Loader.yaml_implicit_resolvers, MAX_VALUES)
+        except yaml_events.Undecided:
+            pass  # the parser in Python decides, and says what is wrong
     try:
         return yaml.load(text, Loader=_Loader)  # _Loader derives from SafeLoader
     except (yaml.YAMLError, ValueError, RecursionError) as error:
@@ -112,4 +119,8 @@ def parse_file(path: Path) -> Any:
 
 def dump(data: Any) -> str:
     """Writes block YAML with keys in their given order and no aliases."""
+    try:
+        return yaml_lines.dump(data, _Dumper, _texts)
+    except yaml_lines.Undecided:
+        pass  # PyYAML writes what is not written there
     return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1000)

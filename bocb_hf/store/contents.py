@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -11,8 +11,10 @@ from bocb_hf.runs.card import CardBlock, make_block
 from bocb_hf.runs.record import FloorRecord, RunRecord
 from bocb_hf.schema import one_line
 from bocb_hf.store.local import LocalStore
+from bocb_hf.store.many import Shared, no_collection
 from bocb_hf.store.protocol import ReadStore
 from bocb_hf.store.read import CARD, RUN, CardSource, read_repository, reason_text
+from bocb_hf.store.record_cache import Checked, RecordCache
 
 LINK = "is a symbolic link, which is not followed; put what it leads to in its place"
 DISAGREE = "card and record disagree; `bocb render` rebuilds the card from the records"
@@ -50,13 +52,23 @@ class StoreContents:
     levels: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
-def read_store(*stores: ReadStore) -> StoreContents:
+def read_store(*stores: ReadStore, cached: bool = False) -> StoreContents:
     """Reads and checks every card and record of the stores.
 
     A record counts when it is valid, lies where its identity says, and the card of its repository lists it as it is.
     Where a run lies in several namespaces, its record in the first of them counts.
+
+    Args:
+        stores: The stores.
+        cached: Whether repositories of local stores that have not changed need not be read again; see ``RecordCache``.
     """
+    with no_collection():
+        return _read_stores(stores, cached)
+
+
+def _read_stores(stores: Sequence[ReadStore], cached: bool) -> StoreContents:
     contents = StoreContents(", ".join(store.uri for store in stores))
+    shared = Shared()
     seen: dict[tuple[str, str], str] = {}
 
     def is_first(key: tuple[str, str], repository: str, path: str) -> bool:
@@ -71,22 +83,40 @@ def read_store(*stores: ReadStore) -> StoreContents:
             for link in store.links():
                 namespace, name, path = (*link.split("/", 2), "", "")[:3]
                 contents.quarantined.append(Quarantined(f"{namespace}/{name}".rstrip("/"), path, LINK))
-    for store, repository in ((each, name) for each in stores for name in each.repositories()):
-        runs, floors = _read_repository(store, repository, contents.quarantined)
-        kept = [r for r in runs if is_first((r.role, r.run_id), repository, r.path())]
+    for repository, checked in _checked(stores, shared, cached):
+        contents.quarantined += [Quarantined(repository, *item) for item in checked.quarantined]
+        kept = [r for r in checked.records if is_first((r.role, r.run_id), repository, r.path())]
         contents.records += kept
         contents.places |= {(r.role, r.run_id): f"{repository}/{r.path()}" for r in kept}
-        contents.floors += [b for b in floors if is_first((b.kind, b.path()), repository, b.path())]
+        contents.floors += [b for b in checked.floors if is_first((b.kind, b.path()), repository, b.path())]
     return contents
 
 
+def _checked(stores: Sequence[ReadStore], shared: Shared, cached: bool) -> Iterator[tuple[str, Checked]]:
+    """Yields every repository with what it holds."""
+    for store in stores:
+        cache = RecordCache(store, shared) if cached and isinstance(store, LocalStore) else None
+        for repository in store.repositories():
+            state = cache.state(repository) if cache is not None else ("", 0.0)
+            checked = cache.get(repository, state[0]) if cache is not None else None
+            if checked is None:
+                quarantined: list[tuple[str, str]] = []
+                records, floors = _read_repository(store, repository, quarantined)
+                checked = Checked([shared.share(record) for record in records], floors, quarantined)
+                if cache is not None:
+                    cache.put(repository, state, checked)
+            yield repository, checked
+        if cache is not None:
+            cache.save()
+
+
 def _read_repository(
-    store: ReadStore, repository: str, quarantined: list[Quarantined]
+    store: ReadStore, repository: str, quarantined: list[tuple[str, str]]
 ) -> tuple[list[RunRecord], list[FloorRecord]]:
-    """Returns the records of one repository that count, and adds the files that do not count to ``quarantined``."""
+    """Returns the records of one repository that count, and adds (path, reason) of what does not to ``quarantined``."""
 
     def quarantine(path: str, reason: str) -> None:
-        quarantined.append(Quarantined(repository, path, reason))
+        quarantined.append((path, reason))
 
     try:
         contents = read_repository(store, repository)

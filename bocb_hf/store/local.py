@@ -12,7 +12,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from filelock import FileLock
@@ -68,6 +68,19 @@ class LocalStore:
         score = link_on_the_way(self.root / "models", f"{repository}/{EVAL_RESULTS}") is None
         hidden = [EVAL_RESULTS] if score and (self.path(repository) / EVAL_RESULTS).is_file() else []
         return sorted([*(path.removeprefix(f"{repository}/") for path in found), *hidden])
+
+    def statuses(self, repository: str) -> Iterator[tuple[str, os.stat_result]]:
+        """Yields path and status of every file of a repository, sorted, links among them, which are not followed.
+
+        A file that vanishes meanwhile is left out.
+        """
+        files, links = self._walk(check_repository(repository))
+        hidden = f"{repository}/{EVAL_RESULTS}"
+        for path in sorted([*files, *links, hidden]):
+            try:
+                yield path, os.lstat(self.root / "models" / path)
+            except (FileNotFoundError, NotADirectoryError):
+                continue
 
     def links(self) -> list[str]:
         """Every visible symbolic link, as ``namespace/name/path``; also one in the place of a repository or namespace.
@@ -160,6 +173,7 @@ class LocalStore:
                 # Everything is staged first, so that a full disk is found before the repository is touched.
                 contents = (self.plain(repository, c.path) if isinstance(c, CopyOf) else c for c in add.values())
                 staged = [_stage(content, Path(folder) / str(i)) for i, content in enumerate(contents)]
+                _sync(staged)
                 # Files are added last and in order, so that the last file of ``add`` marks a commit as whole.
                 for target in removed:
                     target.unlink(missing_ok=True)
@@ -190,13 +204,17 @@ def _folders(parent: Path) -> list[Path]:
 
 
 def _stage(content: bytes | Path, target: Path) -> Path:
-    """Writes or copies to ``target`` and waits until it is on the disk."""
-    with target.open("wb") as file:
-        if isinstance(content, bytes):
-            file.write(content)
-        else:
-            with content.open("rb") as source:
-                shutil.copyfileobj(source, file)
-        file.flush()
-        os.fsync(file.fileno())
+    """Writes or copies to ``target``."""
+    if isinstance(content, bytes):
+        target.write_bytes(content)
+    else:
+        with content.open("rb") as source, target.open("wb") as file:
+            shutil.copyfileobj(source, file)
     return target
+
+
+def _sync(files: Iterable[Path]) -> None:
+    """Waits until files are on the disk; all are written before, so that the disk's journal is written once for all."""
+    for path in files:
+        with path.open("rb+") as file:
+            os.fsync(file.fileno())

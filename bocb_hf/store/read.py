@@ -91,7 +91,7 @@ def read_repository(store: ReadStore, repository: str) -> RepositoryContents:
         except (InputError, OSError) as error:
             contents.damaged.append((path, reason_text(error, repository, path)))
             continue
-        if (tombstone := tombstones.get(record.sha256())) is not None:
+        if tombstones and (tombstone := tombstones.get(record.sha256())) is not None:
             contents.retracted[path] = (record, tombstone)
         elif record.role == "final":
             contents.finals[record.seed] = record
@@ -137,7 +137,9 @@ def check_place(record: RunRecord | FloorRecord, repository: str, path: str) -> 
     Where another cell of the same four names was there first, the place is a repository of the record's own cell; see
     ``RunRecord.repositories``.
     """
-    if repository.partition("/")[2] not in record.repositories() or record.path() != path:
+    name = repository.partition("/")[2]
+    placed = name == record.repository() or name in record.repositories()  # the second name costs a hash
+    if not placed or record.path() != path:
         raise InputError(
             f"{repository}/{path}: its identity belongs at {record.repository()}/{record.path()}; move it there or "
             "remove it"

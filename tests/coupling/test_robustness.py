@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from builders import make_record
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bocb_hf.coupling.ledger import ledger, summarize, unequal
-from bocb_hf.coupling.robustness import at_edge, best_configuration, mode, robustness
+from bocb_hf.coupling.robustness import at_edge, best_configuration, mode, robustness, spacing
 from bocb_hf.coupling.table import Table, build_tables
 from bocb_hf.optim import OPTIMIZERS
 from bocb_hf.report.words.ledger import ledger_text
@@ -56,6 +58,40 @@ def test_offsets_count_steps_from_the_optimizers_own_centre():
 def test_another_spacing_of_the_grid_is_read_from_the_trials():
     table = table_of(trials("tiny_vit", "sgdm", 0.4, (0.05, 0.1, 0.2, 0.4, 0.8)))
     assert robustness(table).offsets[0].lr == 2  # 0.4 is two steps of a factor of 2
+
+
+@pytest.mark.parametrize(
+    ("tried", "step"),
+    [
+        ((0.0333, 0.1, 0.3, 0.9), 3.0),
+        ((0.03, 0.1, 0.3), 3.0),
+        ((0.05, 0.1, 0.4), 2.0),  # one value of the grid is not there
+        ((0.1,), 7.0),
+        ((0.0,), 7.0),
+        ((0.0, 1e-5, 3e-5), 3.0),
+        ((0.1, 0.11, 0.121), None),  # finer than any grid
+        ((0.1, 0.2, 0.55, 0.9), None),
+        (tuple(np.geomspace(0.01, 1, 25) * np.random.default_rng(0).uniform(0.8, 1.2, 25)), None),
+    ],
+)
+def test_the_spacing_of_what_was_tried(tried, step):
+    found = spacing(tried, 7.0)
+    assert found is None if step is None else found == pytest.approx(step, rel=0.02)
+
+
+def test_random_rates_are_counted_in_factors_of_three_from_the_centre():
+    """The smallest ratio of two random rates is chance: counted in it, the best trial lay thousands of steps away."""
+    generator = np.random.default_rng(1)
+    rates = (0.1 * 3.0 ** generator.uniform(-2, 2, 25)).tolist()
+    best = max(rates)
+    table = table_of(
+        trials("tiny_vit", "sgdm", best, rates), trials("tiny_resnet", "sgdm", 0.3, (0.0333, 0.1, 0.3, 0.9))
+    )
+    found = robustness(table)
+    offsets = {o.backbone: o for o in found.offsets}
+    assert (offsets["tiny_vit"].lr, offsets["tiny_vit"].gridded) == (round(math.log(best / 0.1, 3)), False)
+    assert (offsets["tiny_resnet"].lr, offsets["tiny_resnet"].gridded) == (1, True)
+    assert found.ungridded == 1 and all(v <= 2 for d in found.by_optimizer for v in d.values.values())
 
 
 @pytest.mark.parametrize(
@@ -169,6 +205,28 @@ def test_an_equal_ledger_says_so():
     table = table_of(*(budgeted("tiny_vit", o, (0.03, 0.1, 0.3)) for o in ("sgdm", "lars")))
     assert unequal(ledger(table)) == []
     assert "equal trials, grids and epochs" in " ".join(ledger_text(ledger(table)))
+
+
+@pytest.mark.parametrize(
+    ("grids", "sentence"),
+    [
+        (("ours", "ours"), None),
+        ((None, None), None),  # records from before there was another grid
+        (("released", None), "Grid of every cell: released"),
+        (("ours", "released"), "Grid: ours in 1, released in 1 cell(s)"),
+        (("ours", None), "Grid: ours in 1, released in 1 cell(s)"),
+    ],
+)
+def test_the_ledger_names_the_grid_where_it_is_not_ours_alone(grids, sentence):
+    groups = [
+        [r.model_copy(update={"grid": grid}) for r in budgeted("tiny_vit", optimizer, (0.03, 0.1, 0.3))]
+        for optimizer, grid in zip(("sgdm", "lars"), grids, strict=True)
+    ]
+    entries = ledger(table_of(*groups))
+    text = " ".join(" ".join(ledger_text(entries)).split())
+    assert ("Grid" in text) == (sentence is not None) and (sentence or "") in text
+    different = len({grid or "released" for grid in grids}) == 2
+    assert ("grids ours and released" in unequal(entries)) == different
 
 
 def test_a_longer_trial_is_an_unequal_budget():

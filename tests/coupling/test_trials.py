@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import combinations, pairwise
 from statistics import fmean
 
@@ -47,6 +48,19 @@ def test_with_replacement_would_be_too_low():
     scores = [10.0, 20.0, 30.0]
     with_replacement = fmean(max(a, b, c) for a in scores for b in scores for c in scores)
     assert with_replacement < 30 and expected_best(scores)[-1].mean == 30
+
+
+def test_a_thousand_trials_are_no_trouble():
+    """Their binomials have 300 digits; the recurrence needs none of them."""
+    scores = [90 - 0.05 * i for i in range(900)]
+    found = expected_best(scores, 100)
+    assert len(found) == 1000
+    exact = sum((90 - 0.05 * i) * math.comb(999 - i, 9) for i in range(900)) / (
+        math.comb(1000, 10) - math.comb(100, 10)
+    )
+    assert found[9].mean == pytest.approx(exact, rel=1e-12)
+    assert found[9].no_result == pytest.approx(math.comb(100, 10) / math.comb(1000, 10), rel=1e-12)
+    assert found[-1].mean == 90 and found[-1].no_result == 0
 
 
 def trial(backbone: str, optimizer: str, lr: float, top1: float, status: Status = "completed") -> RunRecord:

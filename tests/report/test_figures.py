@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -22,11 +23,11 @@ from bocb_hf.coupling.indices import residuals
 from bocb_hf.coupling.marks import Marks
 from bocb_hf.coupling.pareto import AXES, Front, Point, pareto
 from bocb_hf.coupling.published import PUBLISHED, published
-from bocb_hf.coupling.robustness import robustness
+from bocb_hf.coupling.robustness import Distances, Offset, Robustness, robustness
 from bocb_hf.coupling.scores import ScoreTable, make_scores, scores_of
 from bocb_hf.coupling.statistics import Interval
 from bocb_hf.coupling.table import Table, build_tables
-from bocb_hf.coupling.trials import trial_curves
+from bocb_hf.coupling.trials import Expected, TrialCurve, trial_curves
 from bocb_hf.optim import OPTIMIZERS
 from bocb_hf.report.figures.costs import pareto_front, trial_figure
 from bocb_hf.report.figures.differences import cluster, critical_difference, groups, interaction
@@ -35,6 +36,7 @@ from bocb_hf.report.figures.draw import draw_records, draw_scores, slugs
 from bocb_hf.report.figures.grid import heatmap, ranks
 from bocb_hf.report.figures.style import COLUMN, PAGE, SMALL, figure_bytes, spread
 from bocb_hf.report.figures.training import Line, Trace, lines_of, mean_curve, training_curves
+from bocb_hf.report.html import tried
 from bocb_hf.report.words.tables import cell_text, optimizer_label
 from bocb_hf.runs.measurements import Curve
 from bocb_hf.runs.record import RunRecord, Status
@@ -302,8 +304,8 @@ def test_points_of_one_distance_stand_apart_and_the_median_stays_in_sight(table)
     for y, group in enumerate(found.by_backbone):
         (bar,) = [line for line in axes.lines if line.get_linewidth() == 1.6 and np.mean(ys(line)) == y]
         assert xs(bar) == [np.median(list(group.values.values()))] * 2
-        points = [line for line in axes.lines if line.get_marker() in ("o", "^") and abs(ys(line)[0] - y) < 0.45]
-        assert len(points) == len(group.values) and all(min(ys(bar)) < ys(p)[0] < max(ys(bar)) for p in points)
+        points = [h for line in axes.lines if line.get_marker() in ("o", "^") for h in ys(line) if abs(h - y) < 0.45]
+        assert len(points) == len(group.values) and all(min(ys(bar)) < h < max(ys(bar)) for h in points)
 
 
 def test_many_training_curves_have_no_bands():
@@ -328,6 +330,25 @@ def test_the_trial_figure_starts_and_ends_where_the_curves_do(table):
     assert lines == {tuple(p.shortfall for p in curve.points) for curve in curves}
     assert {optimizer_label(c.optimizer) for c in curves} <= set(texts(figure))
     assert any("every trial diverged" in " ".join(text.split()) for text in texts(figure))
+
+
+def test_figures_of_many_trials_have_few_ticks_and_points():
+    point = Expected(1, 5.0, Interval(4.0, 6.0), 0.0, 3)
+    curve = TrialCurve("sgdm", tuple(replace(point, k=k, shortfall=500 / (99 + k)) for k in range(1, 1001)), ())
+    axes = trial_figure([curve]).axes[0]
+    (line,) = (line for line in axes.lines if line.get_marker() != "None")
+    assert len(xs(line)) <= 30 and (xs(line)[0], xs(line)[-1]) == (1, 1000) and len(axes.get_xticks()) <= 27
+    far = Distances("sgdm", (0, 0), {"tiny_vit": 0, "tiny_resnet": 5000}, ())
+    offset = Offset("tiny_vit", "sgdm", 0, 0, False, 3, gridded=False)
+    figure = boxes(Robustness((offset,), (), (far,), {}, True), "optimizer")
+    assert len(figure.axes[0].get_xticks()) <= 12
+    words = " ".join(" ".join(texts(figure)).split())
+    assert "1 pair(s) were tried on no grid" in words and "factors of 3, from the mode" in words
+
+
+def test_the_ledger_of_the_report_shortens_what_was_tried():
+    assert tried((0.1, 0.3)) == "0.1, 0.3" and tried(()) == "–"
+    assert tried(tuple(0.001 * k for k in range(1, 26))) == "25 from 0.001 to 0.025"
 
 
 def test_training_curves_average_completed_runs_and_end_failures_in_a_cross():

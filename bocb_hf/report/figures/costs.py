@@ -8,6 +8,7 @@ from itertools import pairwise
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox
 
 from bocb_hf.coupling.pareto import AXES, Front, Point
@@ -29,6 +30,9 @@ from bocb_hf.report.figures.style import (
     title,
 )
 from bocb_hf.report.words.tables import backbone_label, optimizer_label
+
+TICKS = 25  # largest number of trials that each have a tick
+POINTS = 30  # largest number of points of a line
 
 
 def pareto_front(front: Front) -> Figure:
@@ -81,20 +85,24 @@ def trial_figure(curves: Sequence[TrialCurve], dataset: str = "") -> Figure:
     axes.grid(axis="y", linewidth=0.4, color=FAINT)
     patterns = dashes([c.optimizer for c in curves])
     for i, curve in enumerate(curves):
-        k = np.array([p.k for p in curve.points], np.float64)
-        y = np.array([p.shortfall for p in curve.points])
+        points = shown(curve.points)
+        k = np.array([p.k for p in points], np.float64)
+        y = np.array([p.shortfall for p in points])
         c = category(curve.optimizer)
         line = {"color": COLOURS[c], "linestyle": patterns[curve.optimizer], "linewidth": 0.9}
         axes.plot(k, y, marker=MARKERS[c], markersize=2.4, markeredgewidth=0, **line)
         # lines are shifted so that their bars stand beside each other
         shift = (i - (len(curves) - 1) / 2) * 0.16 / max(len(curves), 1)
-        for p in curve.points:
-            if p.interval is not None:
-                ends = [max(p.interval.low, 0.0), p.interval.high]
-                axes.plot([p.k + shift] * 2, ends, color=COLOURS[c], linewidth=0.5, alpha=0.6)
+        bars = [(p.k + shift, p.interval) for p in points if p.interval is not None]
+        if bars:
+            x, low, high = zip(*((x, max(ends.low, 0.0), ends.high) for x, ends in bars), strict=True)
+            axes.vlines(x, low, high, colors=COLOURS[c], linewidth=0.5, alpha=0.6)
     most = max((p.k for c in curves for p in c.points), default=1)
-    axes.set_xlim(0.8, most + 0.2)
-    axes.set_xticks(range(1, most + 1))
+    axes.set_xlim(1 - 0.2 * max(most / TICKS, 1), most + 0.2 * max(most / TICKS, 1))
+    if most <= TICKS:
+        axes.set_xticks(range(1, most + 1))
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(TICKS, integer=True))
     _root_scale(axes, max((v for c in curves for p in c.points for v in _reach(p)), default=1.0))
     axes.set_xlabel("trials", fontsize=SMALL, color=INK, labelpad=2)
     axes.set_ylabel("points below the best found", fontsize=SMALL, color=INK, labelpad=2)
@@ -110,6 +118,17 @@ def trial_figure(curves: Sequence[TrialCurve], dataset: str = "") -> Figure:
     ends = [(optimizer_label(c.optimizer), COLOURS[category(c.optimizer)], c.points[-1]) for c in curves]
     label_ends(figure, axes, [(name, colour, p.k, p.shortfall) for name, colour, p in ends])
     return figure
+
+
+def shown(points: Sequence[Expected]) -> Sequence[Expected]:
+    """Returns the points that a line is drawn through: all up to ``POINTS``, else so many, denser where few trials are.
+
+    The first and the last are always among them.
+    """
+    if len(points) <= POINTS:
+        return points
+    places = np.unique(np.round(np.geomspace(1, len(points), POINTS)).astype(int)) - 1
+    return [points[place] for place in places.tolist()]
 
 
 def _reach(point: Expected) -> tuple[float, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
-from bocb_hf.coupling.ledger import Entry, summarize, unequal
+from bocb_hf.coupling.ledger import Entry, grids, summarize, unequal
 from bocb_hf.coupling.row import GRID
 from bocb_hf.report.words.tables import optimizer_label, span
 
@@ -27,7 +27,24 @@ def ledger_text(entries: Sequence[Entry]) -> list[str]:
     found = unequal(entries)
     verdict = f"not equal: {'; '.join(found)}" if found else "equal trials, grids and epochs in every cell"
     closing = f"{verdict}. Trials, rates and decays are a cell's; seconds are sums over cells."
-    return [*text, *textwrap.wrap(closing, 112)]
+    return [*text, *textwrap.wrap(" ".join([closing, *grid_text(entries)]), 112)]
+
+
+def grid_text(entries: Sequence[Entry]) -> list[str]:
+    """Returns a sentence on the grids of the learning rates, where any cell has another one than ``ours``.
+
+    There is none where no record names its grid: all are older than the grid ``ours``.
+    """
+    held = grids(entries)
+    if held in ((), ("ours",)) or not any(entry.grid_named for entry in entries):
+        return []
+    if held == ("released",):
+        return ["Grid of every cell: released, the study's own centres."]
+    counts: dict[str, int] = {}
+    for entry in entries:
+        counts[" and ".join(entry.grids)] = counts.get(" and ".join(entry.grids), 0) + 1
+    named = ", ".join(f"{name} in {count}" for name, count in sorted(counts.items()))
+    return [f"Grid: {named} cell(s); weight decay need not act alike under both."]
 
 
 def _justify(place: int, cell: str, width: int) -> str:

@@ -51,7 +51,8 @@ def draw_curves(finals: Sequence[RunRecord]) -> bytes | None:
     for axis, title in zip(
         axes, ("training loss (nats)", "training top-1 (%)", "validation top-1 (%)")[:panels], strict=True
     ):
-        axis.set_title(title, fontsize=11, loc="left")
+        # a title without a given height is placed after all ticks are measured, which takes a third of the time
+        axis.set_title(title, fontsize=11, loc="left", y=1.0)
         axis.set_xlabel("step")
         axis.grid(alpha=0.25, linewidth=0.6)
         axis.spines[["top", "right"]].set_visible(False)
