@@ -24,6 +24,8 @@ class Marks:
         failed: Cells that a failure rule flags, shape (B, O); None flags none.
         rule: The rule that ``failed`` follows, in words.
         near_rule: The rule that ``near`` follows, in words.
+        halved: Cells with a run whose batch norm saw fewer images at once because memory ran out, shape (B, O); None
+            marks none.
     """
 
     halves: NDArray[np.float64]
@@ -31,17 +33,19 @@ class Marks:
     failed: NDArray[np.bool_] | None = None
     rule: str = ""
     near_rule: str = "inside the interval of the best"
+    halved: NDArray[np.bool_] | None = None
 
     @classmethod
     def of(cls, scores: ScoreTable, table: Table | None = None) -> Marks:
         """Returns the flags of the default failure rule, and the intervals of the records where there are any."""
         blank = np.full(scores.means.shape, np.nan)
-        near = np.zeros(scores.means.shape, np.bool_)
+        near, halved = np.zeros(scores.means.shape, np.bool_), None
         if table is not None:
             rows = [table.column(b) for b in table.backbones]
             blank = np.array([[row.interval.half_width if row.interval else np.nan for row in c] for c in rows])
             near = np.array([[table.near_best(row) for row in c] for c in rows])
-        return cls(blank, near, find_failures(scores).failed, RULE)
+            halved = np.array([[row.halved for row in c] for c in rows], np.bool_)
+        return cls(blank, near, find_failures(scores).failed, RULE, halved=halved)
 
     @classmethod
     def none(cls, scores: ScoreTable) -> Marks:

@@ -20,6 +20,7 @@ from bocb_hf.engine.environment import count_flops, set_numerics
 from bocb_hf.engine.finish import finish_run, from_main
 from bocb_hf.engine.interrupt import StopSignal
 from bocb_hf.engine.loop import OnStep, Trainer
+from bocb_hf.engine.out_of_memory import within_memory
 from bocb_hf.engine.portable import check_limited
 from bocb_hf.engine.prepare import PreparedRun, prepare_run
 from bocb_hf.errors import InputError, missing_extra
@@ -89,7 +90,10 @@ def train_run(config: RunConfig, stop: StopSignal | None = None, on_step: OnStep
         with _locked(prepared, store, accelerator):
             finished = from_main(accelerator, lambda: _find_anywhere(prepared, store, hub))
             if finished is None:
-                return _train(prepared, store, accelerator, stop or StopSignal(), on_step)
+                signals = stop or StopSignal()
+                return within_memory(
+                    prepared, accelerator, lambda fitted: _train(fitted, store, accelerator, signals, on_step)
+                )
             log.info("run %s is %s already", finished.run_id, finished.status)
             if accelerator.is_main_process:
                 shutil.rmtree(prepared.state_dir, ignore_errors=True)
