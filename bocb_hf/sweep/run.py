@@ -16,7 +16,8 @@ from bocb_hf.runs.config import RunConfig
 from bocb_hf.runs.load_config import load_run_config
 from bocb_hf.runs.naming import repository_name
 from bocb_hf.runs.record import RunRecord
-from bocb_hf.store import open_training_store
+from bocb_hf.schema import HUB_SCHEME
+from bocb_hf.store import open_store
 from bocb_hf.store.read import read_repository
 from bocb_hf.sweep.done import check_done
 from bocb_hf.sweep.executors.protocol import Executor, WorkerDiedError
@@ -102,16 +103,26 @@ class Sweep:
         """Number of runs of the plan, without extensions of a grid."""
         return len(self.cells) * (self.plan.tuning.points + len(self.plan.final_seeds))
 
-    def stored_runs(self) -> int:
-        """Number of runs of these cells that have ended and are in the store."""
+    def stored(self) -> Iterator[tuple[Cell, str, list[RunRecord]]]:
+        """Each cell with its repository, and the records there of runs that have ended."""
         config = self._config(self.cells[0].backbone, self.cells[0].optimizer, [])
-        (store, _), count = open_training_store(config.runtime.store, config.runtime.local_store), 0
+        store = open_store(self.store)
         for cell in self.cells:
             name = repository_name(config.data.name, config.setting, cell.backbone, cell.optimizer)
-            contents = read_repository(store, f"{config.runtime.namespace}/{name}")
+            repository = f"{config.runtime.namespace}/{name}"
+            contents = read_repository(store, repository)
             records = [*contents.finals.values(), *contents.trials.values()]
-            count += sum(record.status != "interrupted" for record in records)
-        return count
+            yield cell, repository, [record for record in records if record.status != "interrupted"]
+
+    @property
+    def store(self) -> str:
+        """Folder of the store that runs are trained into."""
+        runtime = self._config(self.cells[0].backbone, self.cells[0].optimizer, []).runtime
+        return runtime.local_store if runtime.store.startswith(HUB_SCHEME) else runtime.store
+
+    def stored_runs(self) -> int:
+        """Number of runs of these cells that have ended and are in the store."""
+        return sum(len(records) for _, _, records in self.stored())
 
     def estimate(self) -> str:
         """Times a few steps of each backbone in the workers and says how long the rest will take.

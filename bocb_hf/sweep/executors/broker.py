@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import signal
+import socket
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -103,6 +104,7 @@ def broke(connection: Connection, settings: Settings) -> None:
     import ray
 
     try:
+        _ring(settings.address)
         ray.init(address=settings.address, log_to_driver=False, logging_level="ERROR", include_dashboard=False)
     except Exception as error:  # Ray has many kinds of it
         connection.send(("unreachable", f"{type(error).__name__}: {error}"))
@@ -111,6 +113,17 @@ def broke(connection: Connection, settings: Settings) -> None:
     connection.send(("connected", broker.room()))
     broker.serve()
     connection.send(("closed", None))
+
+
+def _ring(address: str | None) -> None:
+    """Makes sure that somebody listens at an address with a port, since Ray would try for many minutes.
+
+    Raises:
+        OSError: Nobody does.
+    """
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=10).close()
 
 
 class _Broker:
