@@ -234,7 +234,7 @@ def full_disk(sweep: Disturbed) -> str:
     sweep.look()
     if process.returncode != 1 or "Traceback" in out or "repeat: bocb train" not in out:
         raise CheckFailed(f"a full disk ended with status {process.returncode}:\n{out[-2000:]}")
-    failed = out.count("\nfailed: ")
+    failed = out.count("  repeat: ")
     sweep.finish()
     sweep.check()
     return f"{failed} runs failed with their reason; the next session completed them"
@@ -259,7 +259,7 @@ def read_only(sweep: Disturbed) -> str:
     sweep.look()
     if process.returncode != 1 or "Traceback" in out or "cannot write" not in out:
         raise CheckFailed(f"a read-only store ended with status {process.returncode}:\n{out[-2000:]}")
-    failed = out.count("\nfailed: ")
+    failed = out.count("  repeat: ")
     sweep.finish()
     sweep.check()
     return f"{len(sweep.finished)} runs; {failed} failed while it was read-only; the next session completed them"
@@ -318,6 +318,7 @@ def main() -> int:
     hub.tokens = {"hf_writer": Token("ada", organisations={"lab": "write"})}
     os.environ |= {"HF_ENDPOINT": hub.url, "HF_TOKEN": "hf_writer", "OMP_NUM_THREADS": "1"}
     os.environ |= {"HF_DATASETS_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+    os.environ |= {"HF_HUB_DISABLE_XET": "1"}
     os.environ.pop("HF_HUB_OFFLINE", None)
     print(
         f"{time.strftime('%Y-%m-%d')}, {platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.0f} "

@@ -198,7 +198,7 @@ def test_the_live_view_shows_what_runs_and_the_table_so_far() -> None:
         view.update(progress())
         view.say("a [message] that stays")
         time.sleep(0.01)
-    assert "a [message] that stays" in stream.getvalue() and "step 30 of 120" in stream.getvalue()
+    assert "a [message] that stays" in stream.getvalue() and "runs an hour, about 42 min left" in stream.getvalue()
 
 
 def test_the_status_is_read_from_plan_and_store(
