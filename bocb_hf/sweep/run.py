@@ -172,13 +172,13 @@ class Sweep:
 
     def first(self) -> Iterator[Job]:
         """The floors, and the trials of every grid."""
-        first = self._config(self.cells[0].backbone, self.cells[0].optimizer, [])
-        if self.plan.baselines:
-            if self.shard is None or self.shard.holds(first.data.name, "logistic_regression"):
-                yield Job(None, first)
-            for backbone in dict.fromkeys(cell.backbone for cell in self.cells):
-                if self.shard is None or self.shard.holds(first.data.name, "frozen_backbone", backbone):
-                    yield Job(None, self._config(backbone, self.cells[0].optimizer, []), "frozen_backbone")
+        if self.plan.baselines:  # in the part of the first cell that needs them, so that no part holds a floor alone
+            optimizer = self.plan.optimizers[0]
+            if self._in_shard(self.plan.backbones[0], optimizer):
+                yield Job(None, self._config(self.plan.backbones[0], optimizer, []))
+            for backbone in self.plan.backbones:
+                if self._in_shard(backbone, optimizer):
+                    yield Job(None, self._config(backbone, optimizer, []), "frozen_backbone")
         for cell in self.cells:
             for lr in next_rates(cell.centre, self.plan.tuning, []):
                 yield self._trial(cell, lr)

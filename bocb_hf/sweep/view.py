@@ -177,9 +177,9 @@ def draw(progress: Progress) -> Any:
 
 def open_view(stream: TextIO | None = None) -> View:
     """The live view where the stream is a terminal, else lines."""
-    stream = sys.stderr if stream is None else stream
-    if not stream.isatty():
-        return LineView(stream)
+    shown = sys.stderr if stream is None else stream
+    if not shown.isatty():
+        return LineView(shown)
     from rich.console import Console
 
-    return LiveView(Console(file=stream))
+    return LiveView(Console(file=shown))

@@ -110,11 +110,35 @@ def test_the_parts_of_a_plan_make_up_the_plan(plan: Path, tmp_path: Path) -> Non
             continue
         sweep.run(LineView(io.StringIO()))
         ran += part.ran
-    floors = ("logistic", "frozen")
-    assert sorted(r for r in ran if not r.startswith(floors)) == sorted(
-        r for r in whole.ran if not r.startswith(floors)
-    )
-    assert empty < 4 and len(whole.ran) == 33
+    assert sorted(ran) == sorted(whole.ran) and len(ran) == 33, "floors included, each in one part"
+    assert empty < 4
+
+
+def test_runs_share_gpus_and_more_than_fit_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    from bocb_hf.commands import sweep as command
+    from bocb_hf.sweep.executors import local
+
+    monkeypatch.setattr(local, "visible_gpus", lambda: ["0", "2"])
+    assert command._local(None, 4, (), cpu_only=False).workers == 8
+    assert command._local(3, 4, (), cpu_only=False).workers == 3
+    with pytest.raises(InputError, match=r"--workers: 5 runs do not fit on 2 GPU\(s\) with --per-gpu 2; give at most"):
+        command._local(5, 2, (), cpu_only=False)
+    assert command._local(None, 4, (), cpu_only=True)._devices == [""]
+
+
+def test_gpus_are_named_as_this_process_may_see_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    from bocb_hf.sweep.executors.local import visible_gpus
+
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-a,GPU-b")
+    assert visible_gpus() == ["GPU-a", "GPU-b"]
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    assert visible_gpus() == ["0", "1"]
+
+
+def test_the_address_of_a_cluster_needs_the_executor(plan: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sweep", str(plan), "--address", "auto"]) == 2
+    assert "--address: is of --executor ray" in capsys.readouterr().err
 
 
 def test_runs_that_others_have_published_are_not_repeated(sections: dict[str, Any], tmp_path: Path) -> None:

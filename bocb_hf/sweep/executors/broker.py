@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
 import signal
@@ -105,7 +106,7 @@ def broke(connection: Connection, settings: Settings) -> None:
 
     try:
         _ring(settings.address)
-        ray.init(address=settings.address, log_to_driver=False, logging_level="ERROR", include_dashboard=False)
+        ray.init(address=settings.address, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
     except Exception as error:  # Ray has many kinds of it
         connection.send(("unreachable", f"{type(error).__name__}: {error}"))
         return

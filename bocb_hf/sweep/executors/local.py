@@ -279,8 +279,8 @@ def _serve(
             return
         if message is None:
             return
-        told = 0.0
-        connection.send(answer(*message, context))
+        told, (function, arguments) = 0.0, message
+        connection.send(answer(function, arguments, context))
 
 
 def exit_with_parent() -> None:
