@@ -77,7 +77,7 @@ def collect(store: str) -> PlanFigures:
         threads=place.threads,
         versions={name: place.libraries[name] for name in VERSIONS if name in place.libraries},
         runs=dict(sorted(Counter(f"{record.role} {record.status}" for record in runs).items())),
-        extensions=trials - len(shown) * plan.tuning.points,
+        extensions=trials - sum(plan.tuning.trials(cell.optimizer) for cell in plan.cells()),
         table=terminal_text(table, below).splitlines(),
         contrast=contrast_text(family_contrast(table)),
         below_floor=sum(row.mean is not None and row.mean < pixels.top1 for row in shown),

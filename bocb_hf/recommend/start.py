@@ -9,7 +9,8 @@ from bocb_hf.coupling.robustness import mode
 from bocb_hf.optim import OPTIMIZERS, OptimizerRow
 from bocb_hf.optim.row import DECAY_FACTOR, GRID_POINTS, LR_FACTOR, SMALLEST_DECAY
 from bocb_hf.recommend.evidence import Tried
-from bocb_hf.sweep.plan import Tuning, grid
+from bocb_hf.sweep.protocols import grid
+from bocb_hf.sweep.tuning import Tuning
 
 
 @dataclass(frozen=True)

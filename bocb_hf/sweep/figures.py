@@ -20,12 +20,11 @@ from pydantic import Field
 
 from bocb_hf.errors import InputError
 from bocb_hf.resources import find_config, resource
-from bocb_hf.runs.load_config import load_run_config
-from bocb_hf.runs.naming import repository_name
 from bocb_hf.runs.record import RunRecord
 from bocb_hf.schema import DEFAULT_STORE, ConfigHash, Count, Document, Frozen, Seed, Sha256, Slug, parse_document
 from bocb_hf.store import Store, open_store
 from bocb_hf.store.read import read_repository
+from bocb_hf.sweep.cells import plan_cells
 from bocb_hf.sweep.plan import load_plan
 
 _MAX_BYTES = 1_000_000
@@ -142,13 +141,9 @@ def read_figures(path: Path) -> PlanFigures:
 def finals_of(plan_path: Path, store: Store, namespace: str = "local") -> list[RunRecord]:
     """Records of a plan's final runs that have ended and are in a store, in the order of the plan."""
     plan, found = load_plan(plan_path), []
-    for backbone in plan.backbones:
-        for optimizer in plan.optimizers:
-            names = [f"backbone.name={backbone}", f"optimizer.name={optimizer}", *plan.overrides]
-            config = load_run_config(find_config(plan.config, "recipes/configs"), names)
-            name = repository_name(config.data.name, config.setting, backbone, optimizer)
-            finals = read_repository(store, f"{namespace}/{name}").finals
-            found += [finals[seed] for seed in plan.final_seeds if seed in finals]
+    for cell in plan_cells(plan, plan.overrides):
+        finals = read_repository(store, f"{namespace}/{cell.repository(cell.config())}").finals
+        found += [finals[seed] for seed in plan.final_seeds if seed in finals]
     return [record for record in found if record.status != "interrupted"]
 
 

@@ -1,26 +1,13 @@
-"""Cells of a sweep, and its jobs: one run of a cell, or one floor."""
+"""The jobs of a sweep: one run of a cell, or one floor."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from bocb_hf.runs.config import RunConfig
+from bocb_hf.sweep.cells import Cell
 from bocb_hf.sweep.executors.work import Floor
-from bocb_hf.sweep.plan import Trial
-
-
-@dataclass
-class Cell:
-    """One cell of a plan (backbone × optimizer), its finished trials, and whether a trial of it failed."""
-
-    backbone: str
-    optimizer: str
-    centre: float
-    trials: dict[float, Trial] = field(default_factory=dict[float, Trial])
-    failed: bool = False
-
-    def __str__(self) -> str:
-        return f"{self.backbone} × {self.optimizer}"
+from bocb_hf.sweep.protocols import Place
 
 
 @dataclass(frozen=True)
@@ -28,12 +15,14 @@ class Job:
     """One run of a cell; a job without a cell is a floor of the data, from pixels or from features of a backbone.
 
     Attributes:
-        is_extension: Whether it is a trial beyond the grid of the plan.
+        place: Of a trial, its configuration and seed.
+        is_extension: Whether it is a trial beyond what the plan counts.
     """
 
     cell: Cell | None
     config: RunConfig
     floor: Floor = "logistic_regression"
+    place: Place | None = None
     is_extension: bool = False
 
     def __str__(self) -> str:

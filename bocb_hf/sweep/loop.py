@@ -40,6 +40,10 @@ class Jobs(Protocol):
         """The jobs that follow from a run that has ended; ``waiting`` are the jobs that have not."""
         ...
 
+    def fail(self, job: Job) -> None:
+        """Notes that a job failed."""
+        ...
+
     def command(self, job: Job) -> str:
         """The command that repeats a job by itself."""
         ...
@@ -169,7 +173,7 @@ class Loop:
         elif job.cell is not None:
             record: RunRecord = future.result()
             self.statuses[record.status] = self.statuses.get(record.status, 0) + 1
-            self.progress.add(job.cell.backbone, job.cell.optimizer, record)
+            self.progress.add(job.cell.place.backbone, job.cell.place.optimizer, record)
             more = self.jobs.follow(job, record, self._open.values())
             self.progress.planned += sum(each.is_extension for each in more)
             for each in more:
@@ -197,8 +201,7 @@ class Loop:
         failure = Failure(str(job), reason, log, self.jobs.command(job))
         self.failures.append(failure)
         self.progress.failed += 1
-        if job.cell is not None and job.config.role == "trial":
-            job.cell.failed = True
+        self.jobs.fail(job)
         self.view.say(f"failed: {failure}")
 
     def _show(self) -> None:

@@ -1,67 +1,94 @@
-"""A sweep's plan as data, and the tuning rule as pure functions of finished trials. Importing this needs no torch."""
+"""A sweep's plan as data: which cells are run, how they are tuned, and which seeds give the result.
+
+Defaults belong to an *edition*, so that a plan means for ever what it meant when it was committed: one without a key
+``edition`` is of edition 1 and has the defaults of ``Tuning``; ``edition: 2`` has those of ``EDITION_2`` below, which
+``benchmarks/selection.py`` found to choose better for as many trials. Importing this needs no torch.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from bocb_hf.errors import InputError
 from bocb_hf.optim import OPTIMIZERS
-from bocb_hf.optim.row import Grid
 from bocb_hf.runs import strict_yaml
-from bocb_hf.runs.record import RunRecord
 from bocb_hf.schema import Frozen, Seed, Slug, describe_errors, parse_strict
+from bocb_hf.sweep.tuning import Tuning
+
+# seeds of tuning count from 100, so that those of final runs can count from 1
+EDITION_2: dict[str, Any] = {
+    "protocol": "halving",
+    "points": 5,
+    "seeds": [100, 101],
+    "selection": "one_standard_error",
+    "max_extensions": 1,
+}
+NEWEST_EDITION = 2
 
 
-class Tuning(Frozen):
-    """Settings by which the learning rate of a cell is tuned, by last-epoch validation top-1.
+@dataclass(frozen=True)
+class CellPlan:
+    """One cell of a plan.
 
     Attributes:
-        points: Number of learning rates in the grid, an odd number around the registry's centre.
-        factor: Ratio of two neighbouring learning rates.
-        seed: Seed of every trial; the seeds of final runs are other ones.
-        max_extensions: How often a winner at the edge of the grid adds one more point beyond it.
-        grid: Which centres the grid has: those of ``ours`` let weight decay act alike for all optimizers, those of
-            ``released`` are of the study's released code.
+        config: Name or path of its setting.
+        variant: Name of its variant of the setting; empty without one.
+        changes: The pairs ``section.key=value`` of that variant.
     """
 
-    points: int = Field(default=3, ge=1, le=9)
-    factor: float = Field(default=3.0, gt=1, le=100)
-    seed: Seed = 0
-    max_extensions: int = Field(default=2, ge=0, le=10)
-    grid: Grid = "ours"
-
-    @field_validator("points")
-    @classmethod
-    def _odd(cls, points: int) -> int:
-        if points % 2 == 0:
-            raise ValueError("must be odd, so that the centre is one of the points")
-        return points
+    config: str
+    variant: str
+    backbone: str
+    optimizer: str
+    changes: tuple[str, ...] = ()
 
 
 class SweepPlan(Frozen):
     """The plan of a sweep: which cells are run, committed before any of them is run.
 
     Attributes:
-        config: Name of a shipped setting or path of a YAML file; one setting for all cells.
+        edition: Which defaults the section ``tuning`` has: 1, as ever, or 2.
+        config: Name of a shipped setting or path of a YAML file, or a list of them: several settings or data sets.
+        variants: Changes to a setting as one more axis, ``{b256: [training.batch_size=256]}``; each variant is a
+            setting of its own, ``<setting>_<variant>`` in records and tables.
+        tuning: How each cell is tuned.
+        budget: ``equal`` refuses a plan under which optimizers would get unequal numbers of trials, apart from
+            extensions, which the ledger counts; ``free`` allows it.
         overrides: Pairs ``section.key=value`` for all runs.
         device: ``cpu`` hides GPUs from the workers, so that a plan gives the same result everywhere.
         baselines: Whether the floor rows of the data set are computed too.
     """
 
+    edition: Literal[1, 2] = 1
     name: Slug
-    config: str
+    config: str | Annotated[list[str], Field(min_length=1)]
+    variants: dict[Slug, list[str]] = Field(default_factory=dict[str, list[str]])
     backbones: Annotated[list[str], Field(min_length=1)]
     optimizers: Annotated[list[str], Field(min_length=1)]
     tuning: Tuning = Tuning()
+    budget: Literal["equal", "free"] = "equal"
     final_seeds: Annotated[list[Seed], Field(min_length=1)]
     overrides: list[str] = Field(default_factory=list[str])
     device: Literal["cpu", "any"] = "any"
     baselines: bool = True
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_its_edition(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or cast(dict[str, Any], data).get("edition") != 2:
+            return data
+        plan = cast(dict[str, Any], data)
+        given = plan.get("tuning", {})
+        if not isinstance(given, dict):
+            return plan
+        defaults = {key: value for key, value in EDITION_2.items() if not (key == "seeds" and "seed" in given)}
+        return {**plan, "tuning": {**defaults, **cast(dict[str, Any], given)}}
 
     @field_validator("optimizers")
     @classmethod
@@ -70,20 +97,46 @@ class SweepPlan(Frozen):
             OPTIMIZERS.get(name)
         return names
 
-    @field_validator("backbones", "optimizers", "final_seeds")
+    @field_validator("config", "backbones", "optimizers", "final_seeds")
     @classmethod
-    def _unique(cls, values: list[Any]) -> list[Any]:
-        if len(set(values)) != len(values):
+    def _unique(cls, values: Any) -> Any:
+        if isinstance(values, list) and len(set(cast(list[Any], values))) != len(cast(list[Any], values)):
             raise ValueError("holds a value twice")
         return values
 
     @field_validator("final_seeds")
     @classmethod
-    def _fresh(cls, seeds: list[int], info: Any) -> list[int]:
+    def _fresh(cls, seeds: list[int], info: ValidationInfo) -> list[int]:
         tuning = info.data.get("tuning")
-        if isinstance(tuning, Tuning) and tuning.seed in seeds:
-            raise ValueError(f"holds the tuning seed {tuning.seed}; the result needs fresh seeds")
+        if isinstance(tuning, Tuning) and (both := [seed for seed in tuning.seeds if seed in seeds]):
+            raise ValueError(f"holds the tuning seed {both[0]}; the result needs fresh seeds")
         return seeds
+
+    @model_validator(mode="after")
+    def _fair(self) -> SweepPlan:
+        if unknown := [name for name in self.tuning.grid_of if name not in self.optimizers]:
+            raise ValueError(f"tuning.grid_of names {unknown[0]}, which is none of the optimizers of the plan")
+        counts = {name: self.tuning.trials(name) for name in self.optimizers}
+        if self.budget == "equal" and len(set(counts.values())) > 1:
+            least, most = min(counts, key=lambda n: counts[n]), max(counts, key=lambda n: counts[n])
+            raise ValueError(
+                f"{most} would get {counts[most]} trials a cell and {least} {counts[least]}; give each optimizer as "
+                "many values under tuning.grid_of, use tuning.protocol: random, or say budget: free"
+            )
+        return self
+
+    @property
+    def configs(self) -> list[str]:
+        """Names or paths of the settings."""
+        return [self.config] if isinstance(self.config, str) else self.config
+
+    def cells(self) -> Iterator[CellPlan]:
+        """Every cell, by setting, variant, backbone and optimizer in the order of the plan."""
+        variants = self.variants or {"": []}
+        for config, variant, backbone, optimizer in itertools.product(
+            self.configs, variants, self.backbones, self.optimizers
+        ):
+            yield CellPlan(config, variant, backbone, optimizer, tuple(variants[variant]))
 
 
 def load_plan(path: Path) -> SweepPlan:
@@ -98,67 +151,3 @@ def load_plan(path: Path) -> SweepPlan:
     except ValidationError as error:
         problems = describe_errors(error, SweepPlan)
         raise InputError(f"{path} has {len(problems)} problem(s):\n" + "\n".join(f"  {p}" for p in problems)) from None
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One tried learning rate; ``val_top1`` (percent) and ``val_loss`` (nats) are None unless the trial completed."""
-
-    lr: float
-    val_top1: float | None
-    val_loss: float | None
-
-    @classmethod
-    def from_record(cls, record: RunRecord) -> Trial:
-        """Reads the last-epoch validation scores of a trial."""
-        top1, loss = record.metrics.val_top1, record.metrics.val_loss
-        done = record.status == "completed"
-        return cls(
-            lr=record.identity.optimizer.lr,
-            val_top1=top1.last if done and top1 else None,
-            val_loss=loss.last if done and loss else None,
-        )
-
-
-def grid(centre: float, tuning: Tuning) -> list[float]:
-    """Learning rates of the grid in rising order, to 4 significant digits so that they read well."""
-    half = tuning.points // 2
-    return [_round(centre * tuning.factor**k) for k in range(-half, half + 1)]
-
-
-def best_trial(trials: Sequence[Trial]) -> Trial:
-    """Picks the winner: highest validation top-1, ties by lower validation loss, then by lower learning rate.
-
-    A diverged trial loses to any other. If all diverged, the lowest rate wins, so that a grid extends downwards.
-    """
-
-    def order(trial: Trial) -> tuple[float, float, float]:
-        if trial.val_top1 is None or trial.val_loss is None:
-            return (float("inf"), float("inf"), trial.lr)
-        return (-trial.val_top1, trial.val_loss, trial.lr)
-
-    return min(trials, key=order)
-
-
-def next_rates(centre: float, tuning: Tuning, trials: Sequence[Trial]) -> list[float]:
-    """Learning rates that are still to be tried, given the finished trials of a cell; none when the cell is tuned.
-
-    The grid comes first. Then, while the winner is at the edge of the tried rates, one point beyond it is added, at
-    most ``max_extensions`` times.
-    """
-    tried = {trial.lr for trial in trials}
-    missing = [lr for lr in grid(centre, tuning) if lr not in tried]
-    if missing:
-        return missing
-    if len(tried) - tuning.points >= tuning.max_extensions:
-        return []
-    winner = best_trial(trials).lr
-    if winner == min(tried):
-        return [_round(winner / tuning.factor)]
-    if winner == max(tried):
-        return [_round(winner * tuning.factor)]
-    return []
-
-
-def _round(lr: float) -> float:
-    return float(f"{lr:.4g}")

@@ -10,20 +10,18 @@ from pathlib import Path
 
 from bocb_hf.backbones.definition import check_backbone
 from bocb_hf.errors import InputError
-from bocb_hf.optim import OPTIMIZERS
 from bocb_hf.resources import find_config
-from bocb_hf.runs.config import RunConfig
-from bocb_hf.runs.load_config import load_run_config
-from bocb_hf.runs.naming import repository_name
 from bocb_hf.runs.record import RunRecord
 from bocb_hf.schema import HUB_SCHEME
 from bocb_hf.store import open_store
 from bocb_hf.store.read import read_repository
+from bocb_hf.sweep.cells import Cell, floor_cells, plan_cells
 from bocb_hf.sweep.done import check_done
 from bocb_hf.sweep.executors.protocol import Executor, WorkerDiedError
-from bocb_hf.sweep.job import Cell, Job
+from bocb_hf.sweep.job import Job
 from bocb_hf.sweep.loop import MAX_DEATHS, Loop, SweepOutcome
-from bocb_hf.sweep.plan import SweepPlan, Trial, best_trial, next_rates
+from bocb_hf.sweep.plan import SweepPlan
+from bocb_hf.sweep.protocols import Place, Trial
 from bocb_hf.sweep.shard import Shard
 from bocb_hf.sweep.view import View, open_view
 
@@ -56,60 +54,39 @@ class Sweep:
             check_done(done)
         for name in plan.backbones:
             check_backbone(name)
-        self._path = find_config(plan.config, "recipes/configs")
         # no tracker, since it would take as long as the training of a short trial
         grid = f"optimizer.grid={plan.tuning.grid}"
-        self._overrides = [
-            "runtime.tracker=none",
-            grid,
-            *plan.overrides,
-            f"runtime.threads={executor.threads}",
-            *overrides,
-        ]
-        self.cells = [
-            Cell(backbone, optimizer, self._centre(backbone, optimizer))
-            for backbone in plan.backbones
-            for optimizer in plan.optimizers
-            if self._in_shard(backbone, optimizer)
-        ]
+        threads = f"runtime.threads={executor.threads}"
+        every = plan_cells(plan, ["runtime.tracker=none", grid, *plan.overrides, threads, *overrides])
+        self.cells = [cell for cell in every if self._holds(cell)]
+        # a floor belongs to the part of the first cell that needs it, so that no part holds a floor alone
+        floors = floor_cells(every).items() if plan.baselines else ()
+        self._floors = [Job(None, c.config(), floor) for floor, cells in floors for c in cells if self._holds(c)]
+        self._failed: set[int] = set()  # cells of which a trial failed, by their id
         if not self.cells:
             raise InputError(f"--shard: no cell of {plan.name} lies in part {shard}; there is nothing to run in it")
 
-    def _in_shard(self, backbone: str, optimizer: str) -> bool:
+    def _holds(self, cell: Cell) -> bool:
+        """Whether a cell lies in the part."""
         if self.shard is None:
             return True
-        config = self._config(backbone, optimizer, [])
-        return self.shard.holds(config.data.name, config.setting, backbone, optimizer)
+        config = cell.config()
+        return self.shard.holds(config.data.name, config.setting, cell.place.backbone, cell.place.optimizer)
 
-    def _centre(self, backbone: str, optimizer: str) -> float:
-        config, row = self._config(backbone, optimizer, []), OPTIMIZERS.get(optimizer)
-        return row.centre(config.setting, config.data.name, config.training.batch_size, config.optimizer.grid).lr
-
-    def _config(self, backbone: str, optimizer: str, more: list[str]) -> RunConfig:
-        names = [f"backbone.name={backbone}", f"optimizer.name={optimizer}"]
-        return load_run_config(self._path, [*names, *self._overrides, *more])
-
-    def _trial(self, cell: Cell, lr: float, is_extension: bool = False) -> Job:
-        more = ["role=trial", f"seed={self.plan.tuning.seed}", f"optimizer.lr={lr!r}"]
-        return Job(cell, self._config(cell.backbone, cell.optimizer, more), is_extension=is_extension)
-
-    def _finals(self, cell: Cell) -> Iterator[Job]:
-        lr = best_trial(list(cell.trials.values())).lr
-        for seed in self.plan.final_seeds:
-            more = ["role=final", f"seed={seed}", f"optimizer.lr={lr!r}"]
-            yield Job(cell, self._config(cell.backbone, cell.optimizer, more))
+    def _trial(self, cell: Cell, place: Place, is_extension: bool = False) -> Job:
+        return Job(cell, cell.trial(place), place=place, is_extension=is_extension)
 
     def planned_runs(self) -> int:
         """Number of runs of the plan, without extensions of a grid."""
-        return len(self.cells) * (self.plan.tuning.points + len(self.plan.final_seeds))
+        trials = sum(self.plan.tuning.trials(cell.place.optimizer) for cell in self.cells)
+        return trials + len(self.cells) * len(self.plan.final_seeds)
 
     def stored(self) -> Iterator[tuple[Cell, str, list[RunRecord]]]:
         """Each cell with its repository, and the records there of runs that have ended."""
-        config = self._config(self.cells[0].backbone, self.cells[0].optimizer, [])
         store = open_store(self.store)
         for cell in self.cells:
-            name = repository_name(config.data.name, config.setting, cell.backbone, cell.optimizer)
-            repository = f"{config.runtime.namespace}/{name}"
+            config = cell.config()
+            repository = f"{config.runtime.namespace}/{cell.repository(config)}"
             contents = read_repository(store, repository)
             records = [*contents.finals.values(), *contents.trials.values()]
             yield cell, repository, [record for record in records if record.status != "interrupted"]
@@ -117,7 +94,7 @@ class Sweep:
     @property
     def store(self) -> str:
         """Folder of the store that runs are trained into."""
-        runtime = self._config(self.cells[0].backbone, self.cells[0].optimizer, []).runtime
+        runtime = self.cells[0].config().runtime
         return runtime.local_store if runtime.store.startswith(HUB_SCHEME) else runtime.store
 
     def stored_runs(self) -> int:
@@ -130,10 +107,9 @@ class Sweep:
         Raises:
             InputError: Workers died again and again.
         """
-        probes = [
-            self._config(backbone, self.plan.optimizers[0], [])
-            for backbone in dict.fromkeys(cell.backbone for cell in self.cells)
-        ]
+        first = {cell.place.backbone: cell for cell in reversed(self.cells)}
+        backbones = [backbone for backbone in self.plan.backbones if backbone in first]
+        probes = [first[backbone].config() for backbone in backbones]
         runs, deaths = list[float](), 0
         while not runs:
             timed = [self.executor.time_step(config) for config in probes]
@@ -151,9 +127,7 @@ class Sweep:
         # evaluation, saving, and optimizers that are slower than the first add about a third
         minutes = 1.35 * statistics.mean(runs) * left / self.executor.workers / 60
         extra = self.plan.tuning.max_extensions * len(self.cells)
-        each = ", ".join(
-            f"{b} {s:.0f} s" for b, s in zip((config.backbone.name for config in probes), runs, strict=True)
-        )
+        each = ", ".join(f"{b} {s:.0f} s" for b, s in zip(backbones, runs, strict=True))
         return (
             f"{left} of {self.planned_runs()} runs to do, up to {extra} more where a grid must be extended; "
             f"about {minutes:.0f} min on {self.executor.workers} workers (training of one run: {each})"
@@ -171,20 +145,14 @@ class Sweep:
         return Loop(self, self.executor, view or open_view()).run()
 
     def first(self) -> Iterator[Job]:
-        """The floors, and the trials of every grid."""
-        if self.plan.baselines:  # in the part of the first cell that needs them, so that no part holds a floor alone
-            optimizer = self.plan.optimizers[0]
-            if self._in_shard(self.plan.backbones[0], optimizer):
-                yield Job(None, self._config(self.plan.backbones[0], optimizer, []))
-            for backbone in self.plan.backbones:
-                if self._in_shard(backbone, optimizer):
-                    yield Job(None, self._config(backbone, optimizer, []), "frozen_backbone")
+        """The floors, and the trials that wait for no other."""
+        yield from self._floors
         for cell in self.cells:
-            for lr in next_rates(cell.centre, self.plan.tuning, []):
-                yield self._trial(cell, lr)
+            for place in cell.next_trials():
+                yield self._trial(cell, place)
 
     def follow(self, job: Job, record: RunRecord, waiting: Iterable[Job]) -> list[Job]:
-        """The jobs that follow from a run that has ended: an extension of the grid, or the final runs of its cell.
+        """The jobs that follow from a run that has ended: further trials, or the final runs of its cell.
 
         Args:
             job: The run.
@@ -192,20 +160,30 @@ class Sweep:
             waiting: The jobs that have not ended.
         """
         cell = job.cell
-        if cell is None or record.role == "final" or record.status == "interrupted":
+        if cell is None or job.place is None or record.role == "final" or record.status == "interrupted":
             return []
-        trial = Trial.from_record(record)
-        cell.trials[trial.lr] = trial
-        if cell.failed or any(other.cell is cell for other in waiting):
+        cell.trials[job.place] = Trial.from_record(record)
+        if id(cell) in self._failed or any(other.cell is cell for other in waiting):
             return []  # what was chosen without a trial that failed would not be what the plan's rule chooses
-        rates = next_rates(cell.centre, self.plan.tuning, list(cell.trials.values()))
-        return [self._trial(cell, lr, is_extension=True) for lr in rates] or list(self._finals(cell))
+        places = cell.next_trials()
+        left = self.plan.tuning.trials(cell.place.optimizer) - len(cell.trials)  # of those that the plan counts
+        trials = [self._trial(cell, place, is_extension=k >= left) for k, place in enumerate(places)]
+        return trials or [Job(cell, config) for config in cell.finals()]
+
+    def fail(self, job: Job) -> None:
+        """Notes that a job failed: without one of its trials, a cell has no final runs."""
+        if job.cell is not None and job.place is not None:
+            self._failed.add(id(job.cell))
 
     def command(self, job: Job) -> str:
         """The command that repeats a job by itself."""
-        config = job.config
-        if job.cell is None:
+        cell = job.cell
+        if cell is None:
             return "run the same sweep again"
-        names = [f"backbone.name={config.backbone.name}", f"optimizer.name={config.optimizer.name}"]
+        config = job.config
+        path = find_config(cell.place.config, "recipes/configs")
         own = [f"role={config.role}", f"seed={config.seed}", f"optimizer.lr={config.optimizer.lr!r}"]
-        return shlex.join(["bocb", "train", "--config", str(self._path), *names, *self._overrides, *own])
+        if config.optimizer.weight_decay is not None:
+            own.append(f"optimizer.weight_decay={config.optimizer.weight_decay!r}")
+        own += [f"optimizer.hyperparameters.{key}={value}" for key, value in config.optimizer.hyperparameters.items()]
+        return shlex.join(["bocb", "train", "--config", str(path), *cell.base, *own])

@@ -23,6 +23,7 @@ class CellStatus:
 
     Attributes:
         name: The cell.
+        planned: Trials of the plan, without extensions.
         trials: Trials that have ended.
         finals: Final runs that have ended.
         diverged: How many of both diverged.
@@ -30,6 +31,7 @@ class CellStatus:
     """
 
     name: str
+    planned: int
     trials: int
     finals: int
     diverged: int
@@ -42,14 +44,12 @@ class SweepStatus:
 
     Attributes:
         planned: Number of runs of the plan, without extensions of a grid.
-        points: Trials of a cell, without extensions.
         seeds: Final runs of a cell.
         cells: Every cell of the plan.
         records: Records of the runs that have ended.
     """
 
     planned: int
-    points: int
     seeds: int
     cells: list[CellStatus]
     records: list[RunRecord]
@@ -59,7 +59,7 @@ class SweepStatus:
         ended = sum(cell.trials + cell.finals for cell in self.cells)
         now = sum(len(cell.running) for cell in self.cells)
         whole = sum(cell.finals >= self.seeds for cell in self.cells)
-        extra = sum(max(0, cell.trials - self.points) for cell in self.cells)
+        extra = sum(max(0, cell.trials - cell.planned) for cell in self.cells)
         first = f"{ended - extra} of {self.planned} planned runs done"
         first += f", and {extra} that extend a grid" if extra else ""
         lines = [f"{first}; {now} running; {whole} of {len(self.cells)} cells complete"]
@@ -90,8 +90,10 @@ def read_status(plan: SweepPlan, overrides: list[str]) -> SweepStatus:
         found += records
         trials = sum(record.role == "trial" for record in records)
         diverged = sum(record.status == "diverged" for record in records)
-        cells.append(CellStatus(str(cell), trials, len(records) - trials, diverged, held.get(repository, [])))
-    return SweepStatus(sweep.planned_runs(), plan.tuning.points, len(plan.final_seeds), cells, found)
+        planned = plan.tuning.trials(cell.place.optimizer)
+        finals = len(records) - trials
+        cells.append(CellStatus(str(cell), planned, trials, finals, diverged, held.get(repository, [])))
+    return SweepStatus(sweep.planned_runs(), len(plan.final_seeds), cells, found)
 
 
 class _Nobody(Executor):

@@ -29,7 +29,8 @@ from bocb_hf.optim import OPTIMIZERS
 from bocb_hf.resources import find_config
 from bocb_hf.runs.config import AugmentationConfig, TrainingConfig
 from bocb_hf.runs.identity import Identity
-from bocb_hf.sweep.plan import grid, load_plan
+from bocb_hf.sweep.plan import load_plan
+from bocb_hf.sweep.protocols import grid
 
 SHARES = [0.4, 0.3, 0.2, 0.1]
 

@@ -1,21 +1,20 @@
-"""The tuning rule as a function of finished trials, and what a plan must not hold."""
+"""What a plan may hold, the defaults of its edition, its cells, and what it must not hold."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 import yaml
-from builders import make_record
 
 from bocb_hf.errors import InputError
 from bocb_hf.optim import OPTIMIZERS
 from bocb_hf.schema import parse_strict
-from bocb_hf.sweep.plan import SweepPlan, Trial, Tuning, best_trial, grid, load_plan, next_rates
+from bocb_hf.sweep.plan import EDITION_2, CellPlan, SweepPlan, load_plan
 from bocb_hf.sweep.run import Sweep
+from bocb_hf.sweep.tuning import Tuning
 
 PLAN: dict[str, Any] = {
     "name": "mine",
@@ -24,134 +23,6 @@ PLAN: dict[str, Any] = {
     "optimizers": ["sgdm", "adamw"],
     "final_seeds": [1, 2],
 }
-
-
-def trial(lr: float, top1: float | None = 50.0, loss: float | None = 1.0) -> Trial:
-    return Trial(lr, top1, loss if top1 is not None else None)
-
-
-def tune(centre: float, tuning: Tuning, score: Callable[[float], float | None]) -> list[float]:
-    """Runs the whole loop and returns every tried rate, in the order in which they were tried."""
-    trials: list[Trial] = []
-    for _ in range(50):
-        rates = next_rates(centre, tuning, trials)
-        if not rates:
-            return [t.lr for t in trials]
-        assert not {t.lr for t in trials} & set(rates), "no rate is tried twice"
-        trials += [trial(lr, score(lr)) for lr in rates]
-    raise AssertionError("tuning does not end")
-
-
-# grid
-
-
-def test_the_grid_lies_around_the_centre() -> None:
-    assert grid(0.1, Tuning()) == [0.03333, 0.1, 0.3]
-    assert grid(1e-3, Tuning(points=5, factor=10)) == [1e-5, 1e-4, 1e-3, 1e-2, 1e-1]
-    assert grid(0.2, Tuning(points=1)) == [0.2]
-
-
-@pytest.mark.parametrize("row", OPTIMIZERS, ids=lambda row: row.id)
-def test_every_centre_of_the_registry_is_on_its_grid(row: Any) -> None:
-    for centre in row.centres.values():
-        low, middle, high = grid(centre.lr, Tuning())
-        assert middle == centre.lr
-        assert low < middle < high
-        assert middle / low == pytest.approx(3, rel=1e-3) == high / middle
-
-
-def test_the_winner_has_the_highest_validation_accuracy() -> None:
-    assert best_trial([trial(0.1, 50), trial(0.2, 60), trial(0.3, 55)]).lr == 0.2
-
-
-def test_ties_go_to_the_lower_loss_and_then_to_the_lower_rate() -> None:
-    assert best_trial([trial(0.1, 60, 0.9), trial(0.2, 60, 0.8), trial(0.3, 59, 0.1)]).lr == 0.2
-    assert best_trial([trial(0.3, 60, 0.8), trial(0.2, 60, 0.8)]).lr == 0.2
-
-
-def test_a_diverged_trial_loses_to_any_other() -> None:
-    assert best_trial([trial(0.1, None), trial(0.2, 0.0, 99.0)]).lr == 0.2
-    assert best_trial([trial(0.2, None), trial(0.1, None)]).lr == 0.1
-
-
-def test_a_trial_is_read_from_its_record() -> None:
-    done = make_record(role="trial", lr=0.3, val_top1=71.0, val_loss=0.7)
-    assert Trial.from_record(done) == Trial(0.3, 71.0, 0.7)
-    for status in ("diverged", "interrupted"):
-        assert Trial.from_record(make_record(role="trial", lr=0.3, status=status)) == Trial(0.3, None, None)
-
-
-# the loop
-
-
-def test_nothing_is_tuned_before_the_whole_grid_is_tried() -> None:
-    tuning = Tuning()
-    assert next_rates(0.1, tuning, []) == [0.03333, 0.1, 0.3]
-    assert next_rates(0.1, tuning, [trial(0.3)]) == [0.03333, 0.1]
-    assert next_rates(0.1, tuning, [trial(0.3), trial(0.03333)]) == [0.1]
-
-
-def test_a_winner_in_the_middle_ends_the_tuning() -> None:
-    assert tune(0.1, Tuning(), lambda lr: 60 if lr == 0.1 else 50) == [0.03333, 0.1, 0.3]
-    assert tune(0.1, Tuning(points=5), lambda lr: -abs(lr - 0.3)) == grid(0.1, Tuning(points=5))
-
-
-def test_a_winner_at_the_upper_edge_extends_upwards_at_most_so_often() -> None:
-    for most, expected in ((0, []), (1, [0.9]), (2, [0.9, 2.7]), (3, [0.9, 2.7, 8.1])):
-        assert tune(0.1, Tuning(max_extensions=most), lambda lr: lr)[3:] == expected
-
-
-def test_a_winner_at_the_lower_edge_extends_downwards_at_most_so_often() -> None:
-    for most, expected in ((0, []), (1, [0.01111]), (2, [0.01111, 0.003703])):
-        assert tune(0.1, Tuning(max_extensions=most), lambda lr: -lr)[3:] == expected
-
-
-def test_an_extension_ends_when_the_new_point_loses() -> None:
-    assert tune(0.1, Tuning(max_extensions=5), lambda lr: -abs(lr - 0.31)) == [0.03333, 0.1, 0.3, 0.9]
-
-
-def test_extensions_in_both_directions_are_counted_together() -> None:
-    # the winner is first at the upper edge; what is tried there diverges, and so on: the sum stays bounded
-    scores = {0.03333: 60.0, 0.1: 50.0, 0.3: 60.0, 0.9: None, 0.01111: 70.0}
-    losses = {0.03333: 0.9, 0.3: 0.8}
-
-    def loop(most: int) -> list[float]:
-        trials: list[Trial] = []
-        while rates := next_rates(0.1, Tuning(max_extensions=most), trials):
-            for lr in rates:
-                # after the upper edge failed, the lower one counts
-                loss = losses.get(lr, 1.0)
-                trials.append(Trial(lr, scores.get(lr), loss if scores.get(lr) is not None else None))
-            if 0.9 in {t.lr for t in trials}:
-                trials = [t if t.lr != 0.3 else Trial(0.3, 55.0, 1.0) for t in trials]
-        return [t.lr for t in trials][3:]
-
-    assert loop(0) == []
-    assert loop(1) == [0.9]
-    assert loop(2) == [0.9, 0.01111]
-    # the next point, 0.003703, has no score here: it diverged, so 0.01111 is in the middle and wins
-    assert loop(3) == loop(9) == [0.9, 0.01111, 0.003703]
-
-
-@pytest.mark.parametrize("most", range(4))
-def test_when_all_diverge_the_grid_extends_downwards_and_stops(most: int) -> None:
-    tried = tune(0.1, Tuning(max_extensions=most), lambda lr: None)
-    assert tried == [0.03333, 0.1, 0.3, 0.01111, 0.003703, 0.001234][: 3 + most]
-
-
-def test_one_finite_trial_in_the_middle_of_diverged_ones_is_the_result() -> None:
-    assert tune(0.1, Tuning(), lambda lr: 10 if lr == 0.1 else None) == [0.03333, 0.1, 0.3]
-
-
-@pytest.mark.parametrize("points", [1, 3, 5])
-@pytest.mark.parametrize("most", [0, 1, 2, 5])
-def test_any_landscape_ends_within_the_budget(points: int, most: int) -> None:
-    tuning = Tuning(points=points, max_extensions=most)
-    for seed in range(40):
-        tried = tune(1e-3, tuning, lambda lr, seed=seed: hash((seed, lr)) % 97 if hash((lr, seed)) % 5 else None)
-        assert points <= len(tried) <= points + most
-        assert len(set(tried)) == len(tried)
-        assert all(lr > 0 for lr in tried)
 
 
 @pytest.mark.parametrize(
@@ -163,6 +34,12 @@ def test_any_landscape_ends_within_the_budget(points: int, most: int) -> None:
         ({"factor": float("nan")}, "finite number"),
         ({"max_extensions": -1}, "greater than or equal to 0"),
         ({"max_extension": 1}, "Extra inputs"),
+        ({"seeds": []}, "at least 1 item"),
+        ({"seeds": [1, 1]}, "holds a seed twice"),
+        ({"seed": 1, "seeds": [1, 2]}, "seed and seeds say the same"),
+        ({"protocol": "halving"}, "halving tries fewer configurations with each further seed"),
+        ({"selection": "worst"}, "one_standard_error"),
+        ({"grid_of": {"sgdm": {"momentum": [0.9]}}}, "at least 2 items"),
     ],
 )
 def test_an_unusable_tuning_is_refused(changes: dict[str, Any], message: str) -> None:
@@ -185,8 +62,10 @@ def test_a_plan_names_the_grid_of_its_runs(tmp_path: Path, of: str, decay: float
     assert plan.tuning.grid == of
     sweep = Sweep(plan, cast(Any, SimpleNamespace(threads=1)), ["training.batch_size=256"])
     # four times the batch of the demo: the root of it for ours, while the study's values are never scaled
-    assert [cell.centre for cell in sweep.cells] == ([2e-3, 6e-3] if of == "ours" else [1e-3, 3e-3]) * 2
-    config = sweep._config("tiny_vit", "adamp", [])
+    assert [cell.space.axes[0].tuned.centre for cell in sweep.cells] == (
+        [2e-3, 6e-3] if of == "ours" else [1e-3, 3e-3]
+    ) * 2
+    (config, *_) = (cell.config() for cell in sweep.cells if cell.place.optimizer == "adamp")
     assert config.optimizer.grid == of
     centre = OPTIMIZERS.get("adamp").centre(config.setting, grid=config.optimizer.grid)
     assert centre.weight_decay == decay
@@ -197,8 +76,59 @@ def test_a_plan_names_the_grid_of_its_runs(tmp_path: Path, of: str, decay: float
 def test_a_plan_is_read_with_its_defaults(tmp_path: Path) -> None:
     plan = load(tmp_path)
     assert plan == SweepPlan(**PLAN)
-    assert plan.tuning == Tuning(points=3, factor=3.0, seed=0, max_extensions=2)
+    assert plan.tuning == Tuning(points=3, factor=3.0, seeds=[0], max_extensions=2, selection="best", protocol="grid")
     assert (plan.overrides, plan.baselines) == ([], True)
+
+
+def test_the_edition_of_a_plan_decides_about_its_defaults(tmp_path: Path) -> None:
+    plan = load(tmp_path, edition=2)
+    assert plan.tuning == Tuning(**EDITION_2 | {"seeds": [100, 101]})
+    given = load(tmp_path, edition=2, tuning={"seeds": [4, 5, 6], "points": 3})
+    assert (given.tuning.seeds, given.tuning.points) == ([4, 5, 6], 3)
+    assert given.tuning.selection == "one_standard_error"
+    assert load(tmp_path, edition=2, tuning={"seed": 4, "protocol": "grid"}).tuning.seeds == [4]
+    assert load(tmp_path, tuning={"seed": 4}).tuning == Tuning(seeds=[4])
+    for data in ({"tuning": 3}, {"edition": 3}):
+        with pytest.raises(InputError, match=r"1 problem\(s\)"):
+            load(tmp_path, **({"edition": 2} | data))
+
+
+def test_settings_and_variants_are_further_axes(tmp_path: Path) -> None:
+    plan = load(
+        tmp_path,
+        config=["fashion_mnist_subset/demo", "cifar100/deit"],
+        variants={"a": [], "b256": ["training.batch_size=256"]},
+        optimizers=["sgdm"],
+    )
+    assert len(list(plan.cells())) == 8
+    assert next(plan.cells()) == CellPlan("fashion_mnist_subset/demo", "a", "tiny_resnet", "sgdm", ())
+    sweep = Sweep(plan, cast(Any, SimpleNamespace(threads=1)), [])
+    configs = [cell.config() for cell in sweep.cells]
+    assert len({(c.data.name, c.setting, c.backbone.name) for c in configs}) == 8
+    assert [(c.setting, c.training.batch_size) for c in configs[::2]] == [
+        ("demo_a", 64),
+        ("demo_b256", 256),
+        ("deit_a", 100),
+        ("deit_b256", 256),
+    ]
+    row = OPTIMIZERS.get("sgdm")
+    for cell, config in zip(sweep.cells, configs, strict=True):
+        setting = config.setting.partition("_")[0]
+        centre = row.centre(setting, config.data.name, config.training.batch_size)
+        assert cell.space.axes[0].tuned.centre == centre.lr, "the centre of the setting, scaled to the batch"
+        assert config.optimizer.weight_decay == centre.weight_decay
+    assert str(sweep.cells[0]) == "tiny_resnet × sgdm (fashion_mnist_subset/demo a)"
+
+
+def test_unequal_budgets_are_refused_unless_the_plan_says_so(tmp_path: Path) -> None:
+    tuning = {"grid_of": {"sgdm": {"momentum": [0.8, 0.9]}}}
+    with pytest.raises(InputError, match="sgdm would get 6 trials a cell and adamw 3; give each optimizer as many"):
+        load(tmp_path, tuning=tuning)
+    assert load(tmp_path, tuning=tuning, budget="free").budget == "free"
+    equal = {"grid_of": {"sgdm": {"momentum": [0.8, 0.9]}, "adamw": {"beta1": [0.9, 0.8]}}}
+    assert load(tmp_path, tuning=equal).tuning.trials("adamw") == 6
+    with pytest.raises(InputError, match="grid_of names lamb, which is none of the optimizers"):
+        load(tmp_path, tuning={"grid_of": {"lamb": {"beta1": [0.9, 0.8]}}}, budget="free")
 
 
 @pytest.mark.parametrize(

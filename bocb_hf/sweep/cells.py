@@ -1,0 +1,107 @@
+"""The cells of a plan with their configurations: which trials and final runs each needs, given what has ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from bocb_hf.optim import OPTIMIZERS
+from bocb_hf.resources import find_config
+from bocb_hf.runs.config import RunConfig
+from bocb_hf.runs.load_config import load_run_config
+from bocb_hf.runs.naming import repository_name
+from bocb_hf.sweep.executors.work import Floor
+from bocb_hf.sweep.plan import CellPlan, SweepPlan
+from bocb_hf.sweep.protocols import Place, Space, Trial, choose, describe_choice, make_space, next_trials
+
+
+@dataclass
+class Cell:
+    """One cell of a plan and its ended trials.
+
+    Attributes:
+        plan: The plan that the cell is of.
+        place: Its setting, variant, backbone and optimizer.
+        base: Pairs ``section.key=value`` of all its runs.
+        space: What is tuned.
+        label: The name that messages have for it.
+        trials: Ended trials, by configuration and seed.
+    """
+
+    plan: SweepPlan
+    place: CellPlan
+    base: tuple[str, ...]
+    space: Space
+    label: str
+    trials: dict[Place, Trial] = field(default_factory=dict[Place, Trial])
+
+    def __str__(self) -> str:
+        return self.label
+
+    def config(self, more: Sequence[str] = ()) -> RunConfig:
+        """The configuration of the cell, with further pairs ``section.key=value``."""
+        return load_run_config(find_config(self.place.config, "recipes/configs"), [*self.base, *more])
+
+    def repository(self, config: RunConfig) -> str:
+        """Name of the repository of the cell."""
+        return repository_name(config.data.name, config.setting, self.place.backbone, self.place.optimizer)
+
+    def next_trials(self) -> list[Place]:
+        """Trials that are still to be run; none when the cell is tuned."""
+        return next_trials(self.space, self.plan.tuning, self.trials)
+
+    def trial(self, place: Place) -> RunConfig:
+        """The configuration of one trial."""
+        values, seed = place
+        return self.config(["role=trial", f"seed={seed}", *self.space.overrides(values)])
+
+    def finals(self) -> Iterator[RunConfig]:
+        """The configurations of the final runs of a tuned cell."""
+        chosen = self.space.overrides(choose(self.space, self.plan.tuning, self.trials))
+        tuned = describe_choice(self.space, self.plan.tuning)
+        for seed in self.plan.final_seeds:
+            config = self.config(["role=final", f"seed={seed}", *chosen])
+            yield config.model_copy(update={"tuned": tuned})
+
+
+def plan_cells(plan: SweepPlan, overrides: Sequence[str]) -> list[Cell]:
+    """Makes the cells of a plan.
+
+    Args:
+        plan: The plan.
+        overrides: Pairs ``section.key=value`` of all runs, the plan's own included.
+
+    Raises:
+        InputError: A setting or an override is wrong, or the values of a hyper-parameter do not fit an optimizer.
+    """
+    return [_make_cell(plan, place, overrides) for place in plan.cells()]
+
+
+def floor_cells(cells: Sequence[Cell]) -> dict[Floor, list[Cell]]:
+    """The cells whose configurations the floors of a plan are computed from: one a setting and one a backbone.
+
+    Variants of a setting share its data, and so its floors.
+    """
+    settings: dict[str, Cell] = {}
+    backbones: dict[tuple[str, str], Cell] = {}
+    for cell in cells:
+        settings.setdefault(cell.place.config, cell)
+        backbones.setdefault((cell.place.config, cell.place.backbone), cell)
+    return {"logistic_regression": list(settings.values()), "frozen_backbone": list(backbones.values())}
+
+
+def _make_cell(plan: SweepPlan, place: CellPlan, overrides: Sequence[str]) -> Cell:
+    path, row = find_config(place.config, "recipes/configs"), OPTIMIZERS.get(place.optimizer)
+    base = [f"backbone.name={place.backbone}", f"optimizer.name={place.optimizer}", *overrides]
+    plain = load_run_config(path, base)
+    base += place.changes
+    config = load_run_config(path, base)
+    # a variant is a setting of another name, but its centres are those of the setting that it varies
+    centre = row.centre(plain.setting, config.data.name, config.training.batch_size, config.optimizer.grid)
+    if place.variant:
+        decay = [] if config.optimizer.weight_decay is not None else [f"optimizer.weight_decay={centre.weight_decay!r}"]
+        base += [f"setting={plain.setting}_{place.variant}", *decay]
+    label = f"{place.backbone} × {place.optimizer}"
+    if len(plan.configs) > 1 or plan.variants:
+        label += f" ({' '.join(filter(None, (place.config, place.variant)))})"
+    return Cell(plan, place, tuple(base), make_space(row, centre, plan.tuning), label)
