@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from bocb_hf.backbones.definition import check_backbone
+from bocb_hf.data.load import public_name
 from bocb_hf.errors import InputError
 from bocb_hf.resources import find_config
 from bocb_hf.runs.record import RunRecord
@@ -71,7 +72,9 @@ class Sweep:
         if self.shard is None:
             return True
         config = cell.config()
-        return self.shard.holds(config.data.name, config.setting, cell.place.backbone, cell.place.optimizer)
+        return self.shard.holds(
+            public_name(config.data.name), config.setting, cell.place.backbone, cell.place.optimizer
+        )
 
     def _trial(self, cell: Cell, place: Place, is_extension: bool = False) -> Job:
         return Job(cell, cell.trial(place), place=place, is_extension=is_extension)
