@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 from typing import Any
 
@@ -12,6 +13,7 @@ import psutil
 from ray.cluster_utils import Cluster
 
 _ATTEMPTS = 4
+_ACTOR = re.compile(r"ray::Worker(\.(?!__init__).*)?\s*")
 
 
 def free_port() -> int:
@@ -66,11 +68,11 @@ class TwoNodes:
             node.kill_all_processes(check_alive=False, allow_graceful=False)
 
     def actors(self) -> list[psutil.Process]:
-        """The processes of the actors that work for a sweep, on any node."""
+        """The processes of the actors that are ready to work for a sweep, on any node."""
         return [
             each
             for each in psutil.process_iter(["cmdline"])
-            if " ".join(each.info["cmdline"] or ()).startswith("ray::Worker") and self._ours(each)
+            if _ACTOR.fullmatch(" ".join(each.info["cmdline"] or ())) and self._ours(each)
         ]
 
     def _ours(self, process: psutil.Process) -> bool:

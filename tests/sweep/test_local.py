@@ -74,12 +74,15 @@ def refuse(context: Context, config: RunConfig) -> None:
 def test_workers_see_one_gpu_each_and_outlive_the_death_of_others() -> None:
     """A worker that is killed while it starts is replaced; one that is killed at work loses that work and no other."""
     executor = LocalExecutor(2, gpus=["3", "5"])
-    both = [executor.start(visible, 0.5) for _ in range(2)]
+    early = [executor.start(visible, 0.2) for _ in range(2)]
     wait_for(lambda: len(pids(executor)) == 2, 60)
     starting = pids(executor).pop()
     assert starting is not None
     os.kill(starting, signal.SIGKILL)
-    assert sorted(future.result(timeout=60)[0] for future in both) == ["3", "5"]
+    seen = {future.result(timeout=60)[0] for future in early}
+    while len(seen) < 2:  # on a busy machine the second worker may start when the first has done both
+        seen |= {future.result(timeout=60)[0] for future in [executor.start(visible, 0.2) for _ in range(2)]}
+    assert seen == {"3", "5"}
     assert starting not in pids(executor)
 
     long, short = executor.start(work.sleep, 300.0), executor.start(visible, 0.0)
