@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import statistics
 import sys
@@ -188,5 +189,8 @@ class Sweep:
         own = [f"role={config.role}", f"seed={config.seed}", f"optimizer.lr={config.optimizer.lr!r}"]
         if config.optimizer.weight_decay is not None:
             own.append(f"optimizer.weight_decay={config.optimizer.weight_decay!r}")
-        own += [f"optimizer.hyperparameters.{key}={value}" for key, value in config.optimizer.hyperparameters.items()]
+        named = config.optimizer.hyperparameters.items()
+        own += [f"optimizer.hyperparameters.{name}={json.dumps(value)}" for name, value in named]
+        if config.tuned is not None:
+            own.append(f"tuned={config.tuned.model_dump_json(exclude_unset=True)}")
         return shlex.join(["bocb", "train", "--config", str(path), *cell.base, *own])

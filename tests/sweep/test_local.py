@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import shlex
 import signal
 import time
 from collections.abc import Sequence
@@ -23,12 +24,14 @@ from bocb_hf.errors import InputError
 from bocb_hf.plugins import load_plugins
 from bocb_hf.resources import find_config
 from bocb_hf.runs.config import RunConfig
+from bocb_hf.runs.load_config import load_run_config
 from bocb_hf.store.lease import LeaseHeldError
 from bocb_hf.sweep import loop
 from bocb_hf.sweep.executors import local, work
 from bocb_hf.sweep.executors.local import LocalExecutor, answer
 from bocb_hf.sweep.executors.protocol import Executor, NoWorkersError, Task, WorkerDiedError
 from bocb_hf.sweep.executors.work import Context, WorkFailedError, log_path
+from bocb_hf.sweep.job import Job
 from bocb_hf.sweep.plan import SweepPlan, load_plan
 from bocb_hf.sweep.run import Sweep
 
@@ -210,6 +213,18 @@ def test_a_run_whose_worker_dies_goes_on_and_is_given_up_when_it_makes_no_progre
     assert f"repeat: bocb train --config {SETTING} backbone.name=tiny_vit optimizer.name=sgdm" in text
     assert "role=trial seed=0 optimizer.lr=" in text
     assert "failed: tiny_vit × sgdm seed 0" in capsys.readouterr().err
+
+
+def test_the_command_that_repeats_a_job_is_of_exactly_that_run(plan: SweepPlan, tmp_path: Path) -> None:
+    tuning = {"points": 3, "decay_points": 3, "grid_of": {"sgdm": {"momentum": [0.8, 0.9]}}, "max_extensions": 0}
+    plan = plan.model_copy(update={"tuning": plan.tuning.model_validate(tuning), "baselines": False})
+    made, executor = sweep(plan, tmp_path)
+    assert made.run().statuses == {"completed": 20} and len(executor.asked) == 20
+    for config in executor.asked:
+        command = shlex.split(made.command(Job(made.cells[0], config)))
+        assert command[:4] == ["bocb", "train", "--config", str(SETTING)]
+        assert load_run_config(SETTING, command[4:]) == config
+    assert {config.tuned is not None for config in executor.asked} == {False, True}
 
 
 def test_a_run_in_progress_elsewhere_is_asked_for_again(
