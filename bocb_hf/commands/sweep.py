@@ -20,6 +20,8 @@ from bocb_hf.errors import InputError, missing_extra
 if TYPE_CHECKING:
     from bocb_hf.sweep.executors.local import LocalExecutor
     from bocb_hf.sweep.executors.protocol import Executor
+    from bocb_hf.sweep.plan import SweepPlan
+    from bocb_hf.sweep.shard import Shard
 
 
 def _cores() -> int:
@@ -83,6 +85,13 @@ def _cores() -> int:
     help="a file of records, such as data/records.parquet of a results data set; runs that it holds are not repeated",
 )
 @options.store(None, shown="outputs/store")
+@options.dry_run("what is left to do, with its time, memory, disk and price")
+@click.option(
+    "--price-per-hour",
+    type=click.FloatRange(min=0),
+    metavar="PRICE",
+    help="price of one device for an hour, for --dry-run",
+)
 @click.pass_context
 def command(
     context: click.Context,
@@ -95,6 +104,8 @@ def command(
     shard: str | None,
     done: Path | None,
     store: str | None,
+    dry_run: bool,
+    price_per_hour: float | None,
 ) -> int:
     """Runs what is missing and prints how it ended.
 
@@ -120,6 +131,13 @@ def command(
     loaded = load_plan(find_config(plan, "recipes/sweeps"))
     changes = [*overrides, *([f"runtime.store={store}"] if store else [])]
     plugins, cpu_only = load_plugins(named_plugins(context)), loaded.device == "cpu"
+    part = Shard.parse(shard) if shard is not None else None
+    if dry_run:
+        local = _local(workers, per_gpu, plugins, cpu_only) if executor == "local" else None
+        count = local.workers if local is not None else workers or _cores()
+        return _print_forecast(loaded, count, changes, price_per_hour, part)
+    if price_per_hour is not None:
+        raise click.UsageError("--price-per-hour belongs to --dry-run", context)
     opened: Executor
     if executor == "ray":
         from bocb_hf.sweep.executors.ray import RayExecutor
@@ -128,7 +146,7 @@ def command(
     else:
         opened = _local(workers, per_gpu, plugins, cpu_only)
     try:
-        sweep = Sweep(loaded, opened, changes, Shard.parse(shard) if shard is not None else None, done)
+        sweep = Sweep(loaded, opened, changes, part, done)
         print(f"sweep {loaded.name}: starting {opened.workers} workers ...", flush=True)
         print(sweep.estimate(), flush=True)
         outcome = sweep.run()
@@ -159,3 +177,28 @@ def _local(workers: int | None, per_gpu: int, plugins: Sequence[str], cpu_only: 
             f"--workers {len(gpus) * per_gpu}, or a larger --per-gpu"
         )
     return LocalExecutor(count, plugins=plugins, cpu_only=cpu_only, gpus=gpus)
+
+
+def _print_forecast(
+    plan: SweepPlan, workers: int, changes: list[str], price_per_hour: float | None, part: Shard | None
+) -> int:
+    """Prints what a sweep, or a part of it, would do and take.
+
+    Raises:
+        InputError: The plan or an override is wrong, or the runs do not fit into memory or on the disk.
+    """
+    if plan.device == "cpu":  # torch and accelerate read the variables when they start
+        os.environ |= {"CUDA_VISIBLE_DEVICES": "", "ACCELERATE_USE_CPU": "true"}
+    from bocb_hf.engine.environment import describe_environment
+    from bocb_hf.sweep.cells import plan_cells
+    from bocb_hf.sweep.forecast import check_fits, describe, forecast
+    from bocb_hf.sweep.run import cells_in, run_overrides
+    from bocb_hf.sweep.timing import free_memory, this_device
+
+    free = free_memory()
+    cells = cells_in(part, plan_cells(plan, run_overrides(plan, 1, changes)), plan.name)
+    found = forecast(plan, cells, workers, describe_environment(this_device(), 1, 1).device)
+    where = cells[0].config().runtime.store
+    print(describe(found, price_per_hour, free, where))
+    check_fits(found, free, where)
+    return 0

@@ -130,11 +130,15 @@ def best_offset(row: Row) -> Offset | str:
 def best_configuration(trials: Sequence[RunRecord]) -> tuple[float, float] | None:
     """Returns (lr, weight decay) of the best trial by ``validation_score``; None when no trial completed.
 
-    In a tie the smaller learning rate wins, then the smaller weight decay.
+    Only configurations that completed with as many seeds as any other count, for halving gives up the others after
+    fewer. In a tie the smaller learning rate wins, then the smaller weight decay.
     """
     groups: dict[str, list[RunRecord]] = {}
     for trial in trials:
-        groups.setdefault(trial.config_hash, []).append(trial)
+        if trial.status == "completed":
+            groups.setdefault(trial.config_hash, []).append(trial)
+    most = max(map(len, groups.values()), default=0)
+    groups = {config_hash: group for config_hash, group in groups.items() if len(group) == most}
     ranked = [
         (*score, group[0].identity.optimizer.lr, group[0].identity.optimizer.weight_decay)
         for group in groups.values()

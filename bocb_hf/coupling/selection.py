@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bocb_hf.runs.identity import OptimizerIdentity
 from bocb_hf.runs.record import RunRecord
 from bocb_hf.runs.tuned import LR, WEIGHT_DECAY, SelectionRule, Tuned, TunedAxis
 from bocb_hf.schema import Scalar
@@ -92,9 +91,9 @@ def select(
     leader = np.take_along_axis(mean, winner[..., None], axis=-1)
     own = np.take_along_axis(top1, winner[..., None, None], axis=-2)[..., 0, :]
     margin = standard_error(own, images)
+    near: NDArray[np.bool_] = full & np.isfinite(mean) & (mean >= leader - margin[..., None])
     # where none has a score, the winner is the only one to take
-    is_winner: NDArray[np.bool_] = np.arange(mean.shape[-1]) == winner[..., None]
-    near: NDArray[np.bool_] = is_winner | (full & np.isfinite(mean) & (mean >= leader - margin[..., None]))
+    np.put_along_axis(near, winner[..., None], True, axis=-1)
     return np.argmin(np.where(near, distance, np.inf), axis=-1)
 
 
@@ -140,8 +139,10 @@ def candidates_of(trials: Sequence[RunRecord], final: RunRecord) -> list[Candida
         raise ValueError(f"run {final.run_id} does not say how it was tuned")
     axes, found = final.tuned.axes, dict[Values, dict[int, RunRecord]]()
     for trial in trials:
-        if trial.role == "trial" and trial.seed in final.tuned.seeds and _differs_only_on(axes, trial, final):
-            found.setdefault(_values(trial, axes), {})[trial.seed] = trial
+        values = values_of(trial, axes)
+        ours = trial.role == "trial" and trial.seed in final.tuned.seeds
+        if ours and values is not None and _differs_only_on(axes, trial, final):
+            found.setdefault(values, {})[trial.seed] = trial
     return [_candidate(values, found[values], final.tuned) for values in sorted(found, key=order)]
 
 
@@ -157,17 +158,16 @@ def chosen_configuration(trials: Sequence[RunRecord], final: RunRecord) -> str |
     return choose_candidate(candidates, final.tuned.selection).config_hash
 
 
+def values_of(record: RunRecord, axes: Sequence[TunedAxis]) -> Values | None:
+    """Returns the values of a run on the axes; None where its optimizer has no hyper-parameter of such a name."""
+    optimizer = record.identity.optimizer
+    known = {LR: optimizer.lr, WEIGHT_DECAY: optimizer.weight_decay, **optimizer.hyperparameters}
+    return tuple(known[axis.name] for axis in axes) if all(axis.name in known for axis in axes) else None
+
+
 def order(values: Values) -> tuple[tuple[bool, float | str], ...]:
     """The key that sorts configurations: numbers by size, texts after them."""
     return tuple((isinstance(v, str), v if isinstance(v, str) else float(v)) for v in values)
-
-
-def _values(record: RunRecord, axes: Sequence[TunedAxis]) -> Values:
-    return tuple(_read(record.identity.optimizer, axis.name) for axis in axes)
-
-
-def _read(optimizer: OptimizerIdentity, name: str) -> Scalar:
-    return {LR: optimizer.lr, WEIGHT_DECAY: optimizer.weight_decay, **optimizer.hyperparameters}[name]
 
 
 def _differs_only_on(axes: Sequence[TunedAxis], trial: RunRecord, final: RunRecord) -> bool:

@@ -10,7 +10,7 @@ from bocb_hf.errors import InputError
 from bocb_hf.files import replacing
 from bocb_hf.recommend.answer import Answer
 from bocb_hf.resources import find_config
-from bocb_hf.sweep.plan import load_plan
+from bocb_hf.sweep.plan import EDITION_2, NEWEST_EDITION, load_plan
 
 
 def write_plan(path: Path, config: str, given: Answer) -> None:
@@ -22,11 +22,12 @@ def write_plan(path: Path, config: str, given: Answer) -> None:
     find_config(config, "recipes/configs")
     optimizers = [*given.names(given.chosen), *(name for name, _ in given.probes[:1])]
     plan = {
+        "edition": NEWEST_EDITION,
         "name": "recommended",
         "config": config,
         "backbones": [given.target.name],
         "optimizers": optimizers,
-        "tuning": {"points": 3, "factor": 3.0, "seed": 0, "max_extensions": 2},
+        "tuning": EDITION_2,
         "final_seeds": [1, 2, 3],
     }
     head = (

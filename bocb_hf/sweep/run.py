@@ -6,7 +6,7 @@ import json
 import shlex
 import statistics
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from bocb_hf.backbones.definition import check_backbone
@@ -26,6 +26,33 @@ from bocb_hf.sweep.plan import SweepPlan
 from bocb_hf.sweep.protocols import Place, Trial
 from bocb_hf.sweep.shard import Shard
 from bocb_hf.sweep.view import View, open_view
+
+
+def run_overrides(plan: SweepPlan, threads: int, overrides: Sequence[str]) -> list[str]:
+    """The pairs ``section.key=value`` of every run of a plan; those of the user win."""
+    # no tracker, since it would take as long as the training of a short trial
+    grid = f"optimizer.grid={plan.tuning.grid}"
+    return ["runtime.tracker=none", grid, *plan.overrides, f"runtime.threads={threads}", *overrides]
+
+
+def cells_in(part: Shard | None, cells: Sequence[Cell], plan: str) -> list[Cell]:
+    """The cells that lie in a part of a plan; all of them without a part.
+
+    Raises:
+        InputError: There are none.
+    """
+    found = [cell for cell in cells if _holds(part, cell)]
+    if not found:
+        raise InputError(f"--shard: no cell of {plan} lies in part {part}; there is nothing to run in it")
+    return found
+
+
+def _holds(part: Shard | None, cell: Cell) -> bool:
+    if part is None:
+        return True
+    config = cell.config()
+    names = public_name(config.data.name), config.setting, cell.place.backbone, cell.place.optimizer
+    return part.holds(*names)
 
 
 class Sweep:
@@ -50,32 +77,18 @@ class Sweep:
         shard: Shard | None = None,
         done: Path | None = None,
     ) -> None:
-        self.plan, self.executor, self.shard = plan, executor, shard
+        self.plan, self.executor = plan, executor
         self.done = str(done.resolve()) if done is not None else None
         if done is not None:
             check_done(done)
         for name in plan.backbones:
             check_backbone(name)
-        # no tracker, since it would take as long as the training of a short trial
-        grid = f"optimizer.grid={plan.tuning.grid}"
-        threads = f"runtime.threads={executor.threads}"
-        every = plan_cells(plan, ["runtime.tracker=none", grid, *plan.overrides, threads, *overrides])
-        self.cells = [cell for cell in every if self._holds(cell)]
+        every = plan_cells(plan, run_overrides(plan, executor.threads, overrides))
+        self.cells = cells_in(shard, every, plan.name)
         # a floor belongs to the part of the first cell that needs it, so that no part holds a floor alone
         floors = floor_cells(every).items() if plan.baselines else ()
-        self._floors = [Job(None, c.config(), floor) for floor, cells in floors for c in cells if self._holds(c)]
+        self._floors = [Job(None, c.config(), floor) for floor, cells in floors for c in cells if _holds(shard, c)]
         self._failed: set[int] = set()  # cells of which a trial failed, by their id
-        if not self.cells:
-            raise InputError(f"--shard: no cell of {plan.name} lies in part {shard}; there is nothing to run in it")
-
-    def _holds(self, cell: Cell) -> bool:
-        """Whether a cell lies in the part."""
-        if self.shard is None:
-            return True
-        config = cell.config()
-        return self.shard.holds(
-            public_name(config.data.name), config.setting, cell.place.backbone, cell.place.optimizer
-        )
 
     def _trial(self, cell: Cell, place: Place, is_extension: bool = False) -> Job:
         return Job(cell, cell.trial(place), place=place, is_extension=is_extension)

@@ -111,6 +111,12 @@ def test_a_tie_goes_to_the_lower_loss_and_then_to_the_lower_rate():
     assert best_configuration(equal) == (0.1, 1e-4)
 
 
+def test_a_configuration_that_halving_gave_up_is_not_the_best():
+    tried = [(0.1, 0, 71), (0.3, 0, 72), (0.9, 0, 70.5), (0.1, 1, 69), (0.3, 1, 68)]
+    trials = [make_record(role="trial", seed=seed, lr=lr, val_top1=top1) for lr, seed, top1 in tried]
+    assert best_configuration(trials) == (0.1, 1e-4)
+
+
 def test_pairs_without_an_offset_are_listed_with_the_reason():
     diverged = [
         make_record("tiny_vit", "adamw", role="trial", seed=0, lr=lr, status="diverged") for lr in (0.003, 0.01)

@@ -40,8 +40,8 @@ def demo_records(**changes: object) -> list[RunRecord]:
     """The runs of the whole demo, of which each ended with other weights; one final run diverged."""
     plan, found = load_plan(PLAN), []
     for i, (backbone, optimizer) in enumerate(itertools.product(plan.backbones, plan.optimizers)):
-        for lr in (0.03, 0.1, 0.3):
-            found.append(make_record(backbone, optimizer, seed=0, role="trial", lr=lr))
+        for seed, rates in zip(plan.tuning.seeds, ((0.03, 0.1, 0.3), (0.1, 0.3)), strict=True):  # the better half of 3
+            found += [make_record(backbone, optimizer, seed=seed, role="trial", lr=lr) for lr in rates]
         for seed in plan.final_seeds:
             status = "diverged" if (backbone, optimizer, seed) == ("tiny_vit", "lars", 2) else "completed"
             record = make_record(backbone, optimizer, seed=seed, correct=1500 + 10 * i + seed, status=status)
@@ -67,7 +67,7 @@ def found(store: Path) -> PlanFigures:
 
 
 def test_the_figures_of_a_store(found: PlanFigures) -> None:
-    assert found.runs == {"final completed": 39, "final diverged": 1, "trial completed": 60}
+    assert found.runs == {"final completed": 39, "final diverged": 1, "trial completed": 100}
     assert (len(found.cells), len(found.weights), found.extensions) == (20, 39, 0)
     assert found.weights[1].sha256 == "0" * 63 + "2"
     # cell i has the mean (1500 + 10 i + 1.5) / 2000; the floor is 1600: cells 0 to 9 lie below it
@@ -80,7 +80,7 @@ def test_the_figures_of_a_store(found: PlanFigures) -> None:
 
 
 def test_an_incomplete_store_is_refused(tmp_path: Path) -> None:
-    publish(LocalStore(tmp_path), demo_records()[:5])
+    publish(LocalStore(tmp_path), demo_records()[:7])
     with pytest.raises(InputError, match="2 of 40 final runs; run `make demo` to its end"):
         SCRIPT.collect(str(tmp_path))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -12,6 +14,7 @@ import yaml
 from bocb_hf.errors import InputError
 from bocb_hf.optim import OPTIMIZERS
 from bocb_hf.schema import parse_strict
+from bocb_hf.sweep.json_schema import plan_schema
 from bocb_hf.sweep.plan import EDITION_2, CellPlan, SweepPlan, load_plan
 from bocb_hf.sweep.run import Sweep
 from bocb_hf.sweep.tuning import Tuning
@@ -82,7 +85,7 @@ def test_a_plan_is_read_with_its_defaults(tmp_path: Path) -> None:
 
 def test_the_edition_of_a_plan_decides_about_its_defaults(tmp_path: Path) -> None:
     plan = load(tmp_path, edition=2)
-    assert plan.tuning == Tuning(**EDITION_2 | {"seeds": [100, 101]})
+    assert plan.tuning == Tuning.model_validate(EDITION_2)
     given = load(tmp_path, edition=2, tuning={"seeds": [4, 5, 6], "points": 3})
     assert (given.tuning.seeds, given.tuning.points) == ([4, 5, 6], 3)
     assert given.tuning.selection == "one_standard_error"
@@ -171,3 +174,40 @@ def test_a_file_that_is_no_plan_is_an_input_error(tmp_path: Path, text: str) -> 
     path.write_text(text)
     with pytest.raises(InputError, match=r"plan\.yaml has 1 problem"):
         load_plan(path)
+
+
+# documents about plans
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/plans.md").read_text(encoding="utf-8"), re.DOTALL)
+
+
+@pytest.mark.parametrize("text", EXAMPLES, ids=[str(yaml.safe_load(text)["name"]) for text in EXAMPLES])
+def test_every_example_of_the_documentation_is_a_plan(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "plan.yaml"
+    path.write_text(text)
+    plan = load_plan(path)
+    sweep = Sweep(plan, cast(Any, SimpleNamespace(threads=1)), [])
+    assert len(sweep.cells) == len(list(plan.cells()))
+    assert all(len(set(cell.next_trials())) >= 5 for cell in sweep.cells)
+
+
+def test_the_documentation_has_an_example_of_each_use() -> None:
+    plans = [yaml.safe_load(text) for text in EXAMPLES]
+    assert {plan.get("tuning", {}).get("protocol") for plan in plans} == {None, "grid", "random", "halving"}
+    assert {key for plan in plans for key in plan.get("tuning", {})} >= {"decay_points", "grid_of", "selection"}
+    assert any("variants" in plan and isinstance(plan["config"], list) for plan in plans)
+
+
+def test_the_schema_for_editors_is_that_of_the_code() -> None:
+    """``python -m bocb_hf.sweep.json_schema > recipes/sweeps/plan.schema.json`` writes it anew."""
+    committed = json.loads((ROOT / "recipes/sweeps/plan.schema.json").read_text(encoding="utf-8"))
+    assert committed == plan_schema()
+    for model, properties in (
+        (SweepPlan, committed["properties"]),
+        (Tuning, committed["$defs"]["Tuning"]["properties"]),
+    ):
+        assert set(properties) - {"seed"} == set(model.model_fields)
+        assert {name for name in properties if "description" not in properties[name]} <= {
+            *("name", "backbones", "optimizers", "final_seeds", "seed")
+        }
