@@ -313,7 +313,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=20, help="after which no new kill is made")
     parser.add_argument("--faults", default="disk,read-only,hub", help="which other faults, separated by commas")
     arguments = parser.parse_args()
-    until, draw = time.monotonic() + 60 * arguments.minutes, random.Random(arguments.seed)
+    draw = random.Random(arguments.seed)
     hub = HubServer()
     hub.tokens = {"hf_writer": Token("ada", organisations={"lab": "write"})}
     os.environ |= {"HF_ENDPOINT": hub.url, "HF_TOKEN": "hf_writer", "OMP_NUM_THREADS": "1"}
@@ -343,6 +343,7 @@ def main() -> int:
         calm.finish()
         expected |= results(list(read_store(LocalStore(calm.store)).records))
         print(f"undisturbed: {len(expected)} runs in {time.monotonic() - started:.0f} s", flush=True)
+        until = time.monotonic() + 60 * arguments.minutes
         try:
             if arguments.kills:
                 started = time.monotonic()
