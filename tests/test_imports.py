@@ -25,6 +25,8 @@ IMPORT_NAMES = {
     "evaluate": "evaluate",
     "nvidia-ml-py": "pynvml",
     "pillow": None,
+    "psutil": None,
+    "rich": None,
     "safetensors": "safetensors",
     "scikit-learn": "sklearn",
     "timm": "timm",

@@ -285,3 +285,11 @@ def wait_until(what: Any, process: WarmProcess | subprocess.Popen[Any], seconds:
         assert process.poll() is None, "the process ended before that"
         assert time.monotonic() < deadline
         time.sleep(0.002)
+
+
+def wait_for(what: Any, seconds: float = 120) -> None:
+    """Waits until a function is true."""
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

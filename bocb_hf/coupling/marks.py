@@ -37,6 +37,8 @@ class Marks:
         failed: Cells that a failure rule flags, shape (B, O); None flags none.
         failure_rule: The rule that ``failed`` follows, in words.
         best: The best sets that ``signs`` follow; None without noise, or where they were not computed here.
+        halved: Cells with a run whose batch norm saw fewer images at once because memory ran out, shape (B, O); None
+            marks none.
     """
 
     halves: NDArray[np.float64]
@@ -45,6 +47,7 @@ class Marks:
     failed: NDArray[np.bool_] | None = None
     failure_rule: str = ""
     best: BestSets | None = None
+    halved: NDArray[np.bool_] | None = None
 
     @classmethod
     def of(cls, scores: ScoreTable, table: Table | None = None, draws: int = DRAWS) -> Marks:
@@ -55,13 +58,14 @@ class Marks:
             table: The same table as records; None for a table that was published as scores.
             draws: Simulated draws of the best sets.
         """
-        halves = np.full(scores.means.shape, np.nan)
+        halves, halved = np.full(scores.means.shape, np.nan), None
         if table is not None:
             rows = [table.column(b) for b in table.backbones]
             halves = np.array([[row.interval.half_width if row.interval else np.nan for row in c] for c in rows])
+            halved = np.array([[row.halved for row in c] for c in rows], np.bool_)
         best = best_sets(scores, draws=draws)
         rule = "highest_mean" if best is None else "hsu"
-        return cls(halves, mark_best(scores, best), rule, find_failures(scores).failed, RULE, best)
+        return cls(halves, mark_best(scores, best), rule, find_failures(scores).failed, RULE, best, halved)
 
     @classmethod
     def none(cls, scores: ScoreTable) -> Marks:

@@ -90,6 +90,11 @@ class Row:
         return tuple(r for r in self.finals if r.status == "completed")
 
     @property
+    def halved(self) -> bool:
+        """Whether batch norm of a completed run saw fewer images at once than in others, because memory ran out."""
+        return any(r.environment.batch_norm_halved for r in self.completed)
+
+    @property
     def diverged(self) -> int:
         return sum(r.status == "diverged" for r in self.finals)
 

@@ -21,6 +21,19 @@ from bocb_hf.schema import one_line
 log = logging.getLogger(__name__)
 
 
+def public_name(name: str) -> str:
+    """The name that records have for a data set that a user named.
+
+    For a folder it is the last part of its path, without characters that a name may not hold.
+    """
+    row = find_row(name)
+    if row is not None:
+        return row.id
+    if not Path(name).is_dir():
+        return name
+    return "local/" + (re.sub(r"[^A-Za-z0-9._-]+", "-", Path(name).resolve().name)[:150].strip("-.") or "data")
+
+
 @dataclass(frozen=True, eq=False)
 class OpenData:
     """An open data set. It equals only itself, so that it can be the key of cached results.
@@ -44,12 +57,8 @@ class OpenData:
 
     @property
     def public_name(self) -> str:
-        """The name in records; for a folder, the last part of its path without characters that a name may not hold."""
-        if self.row is not None:
-            return self.row.id
-        if not Path(self.name).is_dir():
-            return self.name
-        return "local/" + (re.sub(r"[^A-Za-z0-9._-]+", "-", Path(self.name).resolve().name)[:150].strip("-.") or "data")
+        """The name in records, see ``public_name``."""
+        return public_name(self.name)
 
     @property
     def features(self) -> Mapping[str, Any]:

@@ -17,6 +17,7 @@ from bocb_hf.engine.environment import describe_environment
 from bocb_hf.engine.evaluation import Evaluation
 from bocb_hf.engine.export import export_model
 from bocb_hf.engine.loop import Trainer
+from bocb_hf.engine.out_of_memory import memory_facts
 from bocb_hf.engine.prepare import PreparedRun
 from bocb_hf.engine.processes import all_finite
 from bocb_hf.engine.sharding import is_sharded
@@ -163,7 +164,7 @@ def _make_record(
         ),
         environment=describe_environment(
             trainer.accelerator.device, trainer.accelerator.num_processes, trainer.plan.micro_batch, config.runtime
-        ),
+        ).model_copy(update=memory_facts(prepared, trainer.bare_model)),
         curve=progress.curve(),
         patterns=patterns,
         starting_weights=starting_weights(trainer.bare_model),

@@ -34,6 +34,7 @@ class PreparedRun:
     source: BackboneSource
     data: ImageData
     optimizer: ResolvedOptimizer
+    halvings: int = 0  # of the micro-batch, because memory ran out: see ``out_of_memory``
 
     @property
     def run_id(self) -> str:

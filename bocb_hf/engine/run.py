@@ -7,13 +7,12 @@ import logging
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import parse_flag_from_env
-from filelock import FileLock, Timeout
 from timm.layers.norm_act import convert_sync_batchnorm
 from torch import nn
 
@@ -21,6 +20,7 @@ from bocb_hf.engine.environment import count_flops, set_numerics
 from bocb_hf.engine.finish import finish_run, from_main
 from bocb_hf.engine.interrupt import StopSignal
 from bocb_hf.engine.loop import OnStep, Trainer
+from bocb_hf.engine.out_of_memory import within_memory
 from bocb_hf.engine.portable import check_limited
 from bocb_hf.engine.prepare import PreparedRun, prepare_run
 from bocb_hf.errors import InputError, missing_extra
@@ -28,6 +28,8 @@ from bocb_hf.runs.config import RunConfig, RuntimeConfig
 from bocb_hf.runs.identity import flatten
 from bocb_hf.runs.record import RunRecord
 from bocb_hf.store import Store, open_training_store
+from bocb_hf.store.lease import Lease, run_lease
+from bocb_hf.store.local import LocalStore
 from bocb_hf.store.write import check_free, find_place, find_run
 
 log = logging.getLogger(__name__)
@@ -85,10 +87,13 @@ def train_run(config: RunConfig, stop: StopSignal | None = None, on_step: OnStep
             log_with=choose_tracker(config.runtime),
             project_dir=trackers,
         )
-        with _locked(prepared, accelerator):
+        with _locked(prepared, store, accelerator):
             finished = from_main(accelerator, lambda: _find_anywhere(prepared, store, hub))
             if finished is None:
-                return _train(prepared, store, accelerator, stop or StopSignal(), on_step)
+                signals = stop or StopSignal()
+                return within_memory(
+                    prepared, accelerator, lambda fitted: _train(fitted, store, accelerator, signals, on_step)
+                )
             log.info("run %s is %s already", finished.run_id, finished.status)
             if accelerator.is_main_process:
                 shutil.rmtree(prepared.state_dir, ignore_errors=True)
@@ -136,29 +141,32 @@ def check_runtime(config: RunConfig) -> None:
 
 
 @contextmanager
-def _locked(prepared: PreparedRun, accelerator: Accelerator) -> Iterator[None]:
-    """Keeps another launch from the same run; all processes of this one share the lock of the main process.
+def _locked(prepared: PreparedRun, store: Store, accelerator: Accelerator) -> Iterator[None]:
+    """Keeps another launch from the same run; all processes of this one share the leases of the main process.
+
+    One lease lies beside the resume state. Another lies in a store that is a folder, so that machines that share the
+    store, but no folder of states, share the work.
 
     Raises:
-        InputError: The run is in progress elsewhere, or the folder cannot be written.
+        LeaseHeldError: The run is in progress elsewhere.
+        InputError: A folder cannot be written.
     """
     if not accelerator.is_main_process:
         accelerator.wait_for_everyone()
         yield
         return
-    lock = FileLock(prepared.state_dir.with_suffix(".lock"))
-    try:
-        prepared.state_dir.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise InputError(f"run {prepared.run_id} is in progress in another process; wait for it to end") from None
-    except OSError as error:
-        raise InputError(f"runtime.state_dir: cannot write {prepared.state_dir.parent}: {error.strerror}") from error
-    try:
+    leases = [("runtime.state_dir", Lease(prepared.state_dir.with_suffix(".lease"), f"run {prepared.run_id}"))]
+    if isinstance(store, LocalStore):
+        lease = run_lease(store.root, prepared.repository, prepared.run_id, prepared.config.role)
+        leases.append(("runtime.store", lease))
+    with ExitStack() as held:
+        for name, lease in leases:
+            try:
+                held.enter_context(lease)
+            except OSError as error:
+                raise InputError(f"{name}: cannot write {lease.path.parent}: {error.strerror}") from error
         accelerator.wait_for_everyone()
         yield
-    finally:
-        lock.release()
 
 
 def _train(

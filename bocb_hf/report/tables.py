@@ -28,6 +28,7 @@ from bocb_hf.report.words.tables import backbone_label, optimizer_label
 from bocb_hf.schema import one_line
 
 DIGITS = 2
+HALVED = "°"
 ACROSS = 6  # backbones beside each other in Markdown and LaTeX; the others follow in a table of their own
 _TEX = str.maketrans(
     {
@@ -40,7 +41,7 @@ _TEX = str.maketrans(
 )
 _SIGNS = {
     **{"±": "$\\pm$", "–": "--", "κ": "$\\kappa$", "α": "$\\alpha$", "‖w‖₂": "$\\Vert w\\Vert_2$", "−": "$-$"},
-    **{"★ ": "", "☆ ": "$\\star$ ", "…": "\\ldots{}", "×": "$\\times$"},
+    **{"★ ": "", "☆ ": "$\\star$ ", "°": "$^\\circ$", "…": "\\ldots{}", "×": "$\\times$"},
 }
 _MARKUP = re.compile(r"[\\`*|<>\[\]$~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -230,7 +231,8 @@ def cell_text(scores: ScoreTable, marks: Marks, b: int, o: int) -> str:
     if status == "completed":
         half = float(marks.halves[b, o])
         interval = f" ± {half:.{DIGITS}f}" if math.isfinite(half) else ""
-        return f"{scores.means[b, o]:.{DIGITS}f}{interval} ({n})"
+        sign = HALVED if marks.halved is not None and marks.halved[b, o] else ""
+        return f"{scores.means[b, o]:.{DIGITS}f}{interval} ({n}){sign}"
     if status == "partial":
         return f"{diverged} of {n + diverged} diverged"
     return {"diverged": "diverged", "interrupted": "interrupted"}.get(status, "–")
@@ -244,11 +246,13 @@ def caption(scores: ScoreTable, marks: Marks) -> str:
     if not pd.notna(marks.halves).any():
         interval = "mean (n); no interval, for noise cannot be separated"
     told = lacking(scores)
+    halved = marks.halved is not None and bool(marks.halved.any())
+    note = f" {HALVED}: memory ran out, and batch norm saw fewer images at once than elsewhere." if halved else ""
     averaged = f", each the mean of {scores.trials_per_value} trials" if scores.trials_per_value > 1 else ""
     return (
         f"{scores.metric} in points, {interval}; {marks.sign_rule}; n = {n}{averaged}; "
         f"{scores.dataset}, setting {scores.setting}{', from ' + scores.start if scores.start else ''}, revision "
-        f"{scores.revision}; source: {scores.source}."
+        f"{scores.revision}; source: {scores.source}.{note}"
         + (f" {int((~scores.ranked).sum())} of {scores.ranked.size} cells have no mean: {told}." if told else "")
     )
 

@@ -230,6 +230,8 @@ class Environment(Frozen):
         cpu_capability: Instructions that ATen used on a CPU, such as ``AVX2`` or ``AVX512``. Older records do not say.
         onednn_isa: The newest instructions that oneDNN could use on a CPU, by its own names, where torch tells.
         portable: Whether ATen, oneDNN and MKL were limited to AVX2 (``runtime.portable``).
+        memory_halvings: How often the micro-batch was halved because memory ran out.
+        batch_norm_halved: Whether that made another network of it, since batch norm then saw fewer images at once.
     """
 
     device: Text
@@ -243,6 +245,8 @@ class Environment(Frozen):
     cpu_capability: Text | None = later(None)
     onednn_isa: Text | None = later(None)
     portable: bool = later(False)
+    memory_halvings: Annotated[int, Field(ge=0, le=30)] = later(0)
+    batch_norm_halved: bool = later(False)
     python: Text
     platform: Text
     libraries: dict[Annotated[Printable, Field(max_length=60)], Annotated[Printable, Field(max_length=60)]]

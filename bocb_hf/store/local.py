@@ -1,8 +1,9 @@
 """A folder with the Hub's layout: ``<root>/models/<namespace>/<name>/...``, byte for byte.
 
-Every file is replaced atomically and commits to one repository are serialised by a lock file outside it, so that
-neither a crash nor a second process leaves half a file. A crash between two files can leave a card or weights without
-their record, which ``write_run`` writes last: the run counts as not published, and publishing it again mends all.
+Every file is replaced atomically and commits to one repository are serialised by a lease outside it, so that neither a
+crash nor a second process, here or on another machine that shares the folder, leaves half a file. A crash between two
+files can leave a card or weights without their record, which ``write_run`` writes last: the run counts as not
+published, and publishing it again mends all.
 """
 
 from __future__ import annotations
@@ -12,15 +13,17 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-
-from filelock import FileLock
 
 from bocb_hf.errors import InputError
 from bocb_hf.files import link_on_the_way, read_plain, refuse_links
 from bocb_hf.runs.record import MAX_BYTES
+from bocb_hf.store.lease import Lease
 from bocb_hf.store.protocol import EVAL_RESULTS, ConflictError, CopyOf, check_path, check_plain, check_repository
+
+_PATIENCE = 600.0  # seconds that a commit waits for those before it
 
 
 class LocalStore:
@@ -164,16 +167,15 @@ class LocalStore:
         try:
             locks.mkdir(parents=True, exist_ok=True)
             staging.mkdir(exist_ok=True)
-            with (
-                tempfile.TemporaryDirectory(dir=staging) as folder,
-                FileLock(locks / f"{repository.replace('/', '__')}.lock"),
-            ):
+            lease = Lease(locks / f"{repository.replace('/', '__')}.lease", f"a commit to {repository}")
+            with tempfile.TemporaryDirectory(dir=staging) as folder, _held(lease):
                 if self.revision(repository) != parent:
                     raise ConflictError(f"{repository} changed since {parent}")
                 # Everything is staged first, so that a full disk is found before the repository is touched.
                 contents = (self.plain(repository, c.path) if isinstance(c, CopyOf) else c for c in add.values())
                 staged = [_stage(content, Path(folder) / str(i)) for i, content in enumerate(contents)]
                 _sync(staged)
+                lease.check()
                 # Files are added last and in order, so that the last file of ``add`` marks a commit as whole.
                 for target in removed:
                     target.unlink(missing_ok=True)
@@ -194,6 +196,16 @@ class LocalStore:
             raise
         assert revision is not None
         return revision
+
+
+@contextmanager
+def _held(lease: Lease) -> Generator[None]:
+    """Waits for a lease, holds it inside, and gives it back."""
+    lease.acquire(timeout=_PATIENCE)
+    try:
+        yield
+    finally:
+        lease.release()
 
 
 def _folders(parent: Path) -> list[Path]:

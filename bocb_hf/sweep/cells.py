@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from bocb_hf.data.load import public_name
 from bocb_hf.optim import OPTIMIZERS
 from bocb_hf.resources import find_config
 from bocb_hf.runs.config import RunConfig
 from bocb_hf.runs.load_config import load_run_config
 from bocb_hf.runs.naming import repository_name
-from bocb_hf.sweep.local import Floor
+from bocb_hf.sweep.executors.work import Floor
 from bocb_hf.sweep.plan import CellPlan, SweepPlan
 from bocb_hf.sweep.protocols import Place, Space, Trial, choose, describe_choice, make_space, next_trials
 
@@ -44,7 +45,7 @@ class Cell:
 
     def repository(self, config: RunConfig) -> str:
         """Name of the repository of the cell."""
-        return repository_name(config.data.name, config.setting, self.place.backbone, self.place.optimizer)
+        return repository_name(public_name(config.data.name), config.setting, self.place.backbone, self.place.optimizer)
 
     def next_trials(self) -> list[Place]:
         """Trials that are still to be run; none when the cell is tuned."""

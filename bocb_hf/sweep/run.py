@@ -2,55 +2,50 @@
 
 from __future__ import annotations
 
-import signal
+import json
+import shlex
 import statistics
 import sys
-from concurrent.futures import FIRST_COMPLETED, Future, wait
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
-from types import FrameType
-from typing import Any
-
-from tqdm import tqdm
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
 from bocb_hf.backbones.definition import check_backbone
+from bocb_hf.data.load import public_name
 from bocb_hf.errors import InputError
-from bocb_hf.runs.config import RunConfig
+from bocb_hf.resources import find_config
 from bocb_hf.runs.record import RunRecord
-from bocb_hf.store import open_training_store
+from bocb_hf.schema import HUB_SCHEME
+from bocb_hf.store import open_store
 from bocb_hf.store.read import read_repository
 from bocb_hf.sweep.cells import Cell, floor_cells, plan_cells, run_overrides
-from bocb_hf.sweep.local import Floor, LocalExecutor
+from bocb_hf.sweep.done import check_done
+from bocb_hf.sweep.executors.protocol import Executor, WorkerDiedError
+from bocb_hf.sweep.job import Job
+from bocb_hf.sweep.loop import MAX_DEATHS, Loop, SweepOutcome
 from bocb_hf.sweep.plan import SweepPlan
 from bocb_hf.sweep.protocols import Place, Trial
+from bocb_hf.sweep.shard import Shard
+from bocb_hf.sweep.view import View, open_view
 
-_MAX_RESTARTS = 3
 
+def cells_in(part: Shard | None, cells: Sequence[Cell], plan: str) -> list[Cell]:
+    """The cells that lie in a part of a plan; all of them without a part.
 
-@dataclass(frozen=True)
-class Job:
-    """One run of a cell; a job without a cell is a floor of the data, from pixels or from features of a backbone.
-
-    Attributes:
-        place: Of a trial, its configuration and seed.
+    Raises:
+        InputError: There are none.
     """
-
-    cell: Cell | None
-    config: RunConfig
-    floor: Floor = "logistic_regression"
-    place: Place | None = None
-
-    def __str__(self) -> str:
-        return f"{self.cell} seed {self.config.seed}" if self.cell else f"floor {self.floor}"
+    found = [cell for cell in cells if _holds(part, cell)]
+    if not found:
+        raise InputError(f"--shard: no cell of {plan} lies in part {part}; there is nothing to run in it")
+    return found
 
 
-@dataclass(frozen=True)
-class SweepOutcome:
-    """Outcome of a sweep: number of runs that ended in this session, by status, and failed runs with their reason."""
-
-    statuses: dict[str, int]
-    failures: list[str]
-    stopped: bool
+def _holds(part: Shard | None, cell: Cell) -> bool:
+    if part is None:
+        return True
+    config = cell.config()
+    names = public_name(config.data.name), config.setting, cell.place.backbone, cell.place.optimizer
+    return part.holds(*names)
 
 
 class Sweep:
@@ -60,38 +55,61 @@ class Sweep:
         plan: The plan that says which cells are run.
         executor: The executor that the runs are queued at.
         overrides: Further pairs ``section.key=value``, such as ``runtime.store=...``.
+        shard: The part of the cells and floors that is run; None runs all.
+        done: A Parquet file of records of runs that need not be run again, see ``sweep.done``.
 
     Raises:
-        InputError: A backbone, the setting or an override is wrong.
+        InputError: A backbone, the setting, an override or the file is wrong, or no cell lies in the part.
     """
 
-    def __init__(self, plan: SweepPlan, executor: LocalExecutor, overrides: list[str]) -> None:
+    def __init__(
+        self,
+        plan: SweepPlan,
+        executor: Executor,
+        overrides: list[str],
+        shard: Shard | None = None,
+        done: Path | None = None,
+    ) -> None:
         self.plan, self.executor = plan, executor
+        self.done = str(done.resolve()) if done is not None else None
+        if done is not None:
+            check_done(done)
         for name in plan.backbones:
             check_backbone(name)
-        self.cells = plan_cells(plan, run_overrides(plan, executor.threads, overrides))
-        self._jobs: dict[Future[Any], Job] = {}
-        self._statuses: dict[str, int] = {}
-        self._failures: list[str] = []
-        self._restarts = 0
+        every = plan_cells(plan, run_overrides(plan, executor.threads, overrides))
+        self.cells = cells_in(shard, every, plan.name)
+        # a floor belongs to the part of the first cell that needs it, so that no part holds a floor alone
+        floors = floor_cells(every).items() if plan.baselines else ()
+        self._floors = [Job(None, c.config(), floor) for floor, cells in floors for c in cells if _holds(shard, c)]
+        self._failed: set[int] = set()  # cells of which a trial failed, by their id
 
-    def _trial(self, cell: Cell, place: Place) -> Job:
-        return Job(cell, cell.trial(place), place=place)
+    def _trial(self, cell: Cell, place: Place, is_extension: bool = False) -> Job:
+        return Job(cell, cell.trial(place), place=place, is_extension=is_extension)
 
     def planned_runs(self) -> int:
         """Number of runs of the plan, without extensions of a grid."""
         trials = sum(self.plan.tuning.trials(cell.place.optimizer) for cell in self.cells)
         return trials + len(self.cells) * len(self.plan.final_seeds)
 
+    def stored(self) -> Iterator[tuple[Cell, str, list[RunRecord]]]:
+        """Each cell with its repository, and the records there of runs that have ended."""
+        store = open_store(self.store)
+        for cell in self.cells:
+            config = cell.config()
+            repository = f"{config.runtime.namespace}/{cell.repository(config)}"
+            contents = read_repository(store, repository)
+            records = [*contents.finals.values(), *contents.trials.values()]
+            yield cell, repository, [record for record in records if record.status != "interrupted"]
+
+    @property
+    def store(self) -> str:
+        """Folder of the store that runs are trained into."""
+        runtime = self.cells[0].config().runtime
+        return runtime.local_store if runtime.store.startswith(HUB_SCHEME) else runtime.store
+
     def stored_runs(self) -> int:
         """Number of runs of these cells that have ended and are in the store."""
-        config = self.cells[0].config()
-        (store, _), count = open_training_store(config.runtime.store, config.runtime.local_store), 0
-        for cell in self.cells:
-            contents = read_repository(store, f"{config.runtime.namespace}/{cell.repository(cell.config())}")
-            records = [*contents.finals.values(), *contents.trials.values()]
-            count += sum(record.status != "interrupted" for record in records)
-        return count
+        return sum(len(records) for _, _, records in self.stored())
 
     def estimate(self) -> str:
         """Times a few steps of each backbone in the workers and says how long the rest will take.
@@ -100,120 +118,85 @@ class Sweep:
             InputError: Workers died again and again.
         """
         first = {cell.place.backbone: cell for cell in reversed(self.cells)}
-        probes = [first[backbone].config() for backbone in self.plan.backbones]
-        runs: list[float] = []
+        backbones = [backbone for backbone in self.plan.backbones if backbone in first]
+        probes = [first[backbone].config() for backbone in backbones]
+        runs, deaths = list[float](), 0
         while not runs:
             timed = [self.executor.time_step(config) for config in probes]
             try:
                 runs = [seconds * steps for seconds, steps in (future.result() for future in timed)]
-            except BrokenProcessPool:
-                print(self._restart_workers(), file=sys.stderr)
+            except WorkerDiedError as error:
+                deaths += 1
+                if deaths > MAX_DEATHS:
+                    raise InputError(
+                        f"while the first steps were timed, {error.reason} {deaths} times, most likely for lack of "
+                        "memory; use fewer --workers and run the same command again"
+                    ) from error
+                print(f"while the first steps were timed, {error.reason}; starting again", file=sys.stderr)
         left = max(0, self.planned_runs() - self.stored_runs())
         # evaluation, saving, and optimizers that are slower than the first add about a third
         minutes = 1.35 * statistics.mean(runs) * left / self.executor.workers / 60
         extra = self.plan.tuning.max_extensions * len(self.cells)
-        each = ", ".join(f"{b} {s:.0f} s" for b, s in zip(self.plan.backbones, runs, strict=True))
+        each = ", ".join(f"{b} {s:.0f} s" for b, s in zip(backbones, runs, strict=True))
         return (
             f"{left} of {self.planned_runs()} runs to do, up to {extra} more where a grid must be extended; "
             f"about {minutes:.0f} min on {self.executor.workers} workers (training of one run: {each})"
         )
 
-    def run(self) -> SweepOutcome:
+    def run(self, view: View | None = None) -> SweepOutcome:
         """Runs everything that is missing. Ctrl-C and SIGTERM save the runs in progress and return.
 
-        Raises:
-            InputError: Workers died again and again.
-        """
-        previous = signal.signal(signal.SIGTERM, _raise_interrupt)
-        stopped = False
-        try:
-            with tqdm(total=self.planned_runs(), unit="run", file=sys.stderr, smoothing=0.05) as bar:
-                try:
-                    self._loop(bar)
-                except KeyboardInterrupt:
-                    stopped = True
-                    bar.write("stopping: the runs in progress save their state ...", file=sys.stderr)
-                    self.executor.stop()
-        finally:
-            signal.signal(signal.SIGTERM, previous)
-        return SweepOutcome(self._statuses, self._failures, stopped)
+        Args:
+            view: What shows the progress; by default one on standard error.
 
-    def _loop(self, bar: tqdm[Any]) -> None:
-        if self.plan.baselines:
-            for floor, cells in floor_cells(self.cells).items():
-                for cell in cells:
-                    self._submit(Job(None, cell.config(), floor))
+        Raises:
+            InputError: No worker can be started.
+        """
+        return Loop(self, self.executor, view or open_view()).run()
+
+    def first(self) -> Iterator[Job]:
+        """The floors, and the trials that wait for no other."""
+        yield from self._floors
         for cell in self.cells:
             for place in cell.next_trials():
-                self._submit(self._trial(cell, place))
-        while self._jobs:
-            done, _ = wait(self._jobs, return_when=FIRST_COMPLETED)
-            for future in done:
-                job = self._jobs.pop(future)
-                try:
-                    record = future.result()
-                except BrokenProcessPool:
-                    self._revive(job, bar)
-                    break
-                except Exception as error:  # one bad run must not end the others; all are listed at the end
-                    kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
-                    self._failures.append(f"{job}: {kind}{error}")
-                    bar.write(f"failed: {self._failures[-1]}", file=sys.stderr)
-                    continue
-                if job.cell is not None:
-                    self._advance(job, job.cell, record, bar)
+                yield self._trial(cell, place)
 
-    def _submit(self, job: Job) -> None:
-        config = job.config
-        if job.cell is not None:
-            self._jobs[self.executor.submit(config)] = job
-        else:
-            self._jobs[self.executor.submit_floor(config, job.floor)] = job
+    def follow(self, job: Job, record: RunRecord, waiting: Iterable[Job]) -> list[Job]:
+        """The jobs that follow from a run that has ended: further trials, or the final runs of its cell.
 
-    def _revive(self, job: Job, bar: tqdm[Any]) -> None:
-        """Starts new workers after one died and queues all open jobs again; finished runs return at once."""
-        lost = [job, *self._jobs.values()]
-        self._jobs = {}
-        bar.write(self._restart_workers(), file=sys.stderr)
-        for each in lost:
-            self._submit(each)
-
-    def _restart_workers(self) -> str:
-        """Replaces the workers after one died, and returns a message about it.
-
-        Raises:
-            InputError: The workers died too often.
+        Args:
+            job: The run.
+            record: Its record.
+            waiting: The jobs that have not ended.
         """
-        self._restarts += 1
-        if self._restarts > _MAX_RESTARTS:
-            raise InputError(
-                f"worker processes died {self._restarts} times, most likely for lack of memory; use fewer --workers "
-                "and run the same command again: it continues where it stopped"
-            )
-        self.executor.restart()
-        return "a worker process died; starting new ones"
-
-    def _advance(self, job: Job, cell: Cell, record: RunRecord, bar: tqdm[Any]) -> None:
-        """Counts a finished run and queues what follows from it."""
-        self._statuses[record.status] = self._statuses.get(record.status, 0) + 1
-        bar.update()
-        bar.set_postfix_str(f"{cell} {record.role} {record.status}")
-        if record.role == "final" or record.status == "interrupted":
-            return
-        assert job.place is not None
+        cell = job.cell
+        if cell is None or job.place is None or record.role == "final" or record.status == "interrupted":
+            return []
         cell.trials[job.place] = Trial.from_record(record)
-        if any(other.cell is cell for other in self._jobs.values()):
-            return
+        if id(cell) in self._failed or any(other.cell is cell for other in waiting):
+            return []  # what was chosen without a trial that failed would not be what the plan's rule chooses
         places = cell.next_trials()
-        # a grid that was extended, beyond what the plan counts
-        bar.total += max(0, len(cell.trials) + len(places) - self.plan.tuning.trials(cell.place.optimizer))
-        for place in places:
-            self._submit(self._trial(cell, place))
-        if not places:
-            for config in cell.finals():
-                self._submit(Job(cell, config))
+        left = self.plan.tuning.trials(cell.place.optimizer) - len(cell.trials)  # of those that the plan counts
+        trials = [self._trial(cell, place, is_extension=k >= left) for k, place in enumerate(places)]
+        return trials or [Job(cell, config) for config in cell.finals()]
 
+    def fail(self, job: Job) -> None:
+        """Notes that a job failed: without one of its trials, a cell has no final runs."""
+        if job.cell is not None and job.place is not None:
+            self._failed.add(id(job.cell))
 
-def _raise_interrupt(number: int, frame: FrameType | None) -> None:
-    del number, frame
-    raise KeyboardInterrupt
+    def command(self, job: Job) -> str:
+        """The command that repeats a job by itself."""
+        cell = job.cell
+        if cell is None:
+            return "run the same sweep again"
+        config = job.config
+        path = find_config(cell.place.config, "recipes/configs")
+        own = [f"role={config.role}", f"seed={config.seed}", f"optimizer.lr={config.optimizer.lr!r}"]
+        if config.optimizer.weight_decay is not None:
+            own.append(f"optimizer.weight_decay={config.optimizer.weight_decay!r}")
+        named = config.optimizer.hyperparameters.items()
+        own += [f"optimizer.hyperparameters.{name}={json.dumps(value)}" for name, value in named]
+        if config.tuned is not None:
+            own.append(f"tuned={config.tuned.model_dump_json(exclude_unset=True)}")
+        return shlex.join(["bocb", "train", "--config", str(path), *cell.base, *own])

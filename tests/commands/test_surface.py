@@ -19,6 +19,7 @@ WORDS: dict[str, list[str]] = {
     "list": ["optimizers"],
     "train": ["--config", "fashion_mnist_subset/demo"],
     "sweep": ["demo"],
+    "status": ["demo"],
     "aggregate": [],
     "figures": [],
     "recommend": ["resnet101"],

@@ -27,6 +27,7 @@ from bocb_hf.engine.run import train_run
 from bocb_hf.errors import InputError
 from bocb_hf.runs.patterns import weight_patterns
 from bocb_hf.store import open_store
+from bocb_hf.store.lease import Lease, LeaseHeldError, run_lease
 from bocb_hf.sweep.floors import store_logistic_regression
 
 
@@ -185,16 +186,15 @@ def test_a_seed_of_another_configuration_is_not_overwritten(sections: dict[str, 
 
 
 def test_the_same_run_twice_at_once_is_refused(sections: dict[str, Any]) -> None:
-    from filelock import FileLock
-
+    """By the folder of states, or by the store: machines may share either without the other."""
     config = make(sections)
     prepared = prepare_run(config)
-    prepared.state_dir.parent.mkdir(parents=True)
-    with (
-        FileLock(prepared.state_dir.with_suffix(".lock")),
-        pytest.raises(InputError, match="in progress in another process"),
-    ):
-        train_run(config)
+    beside_state = Lease(prepared.state_dir.with_suffix(".lease"), "it")
+    in_store = run_lease(Path(config.runtime.store), prepared.repository, prepared.run_id, config.role)
+    for lease in (beside_state, in_store):
+        with lease, pytest.raises(LeaseHeldError, match="in progress in another process"):
+            train_run(config)
+    assert list(Path(config.runtime.store).rglob("*.json")) == []
 
 
 def test_corrupted_record_in_the_way_is_named(sections: dict[str, Any]) -> None:

@@ -103,7 +103,7 @@ def test_a_sweep_tunes_runs_and_is_not_run_twice(plan: Path, tmp_path: Path) -> 
     }
     again = sweep(plan)
     assert again.returncode == 0, again.stderr
-    assert "0 of 20 runs to do" in again.stdout
+    assert "\n0 of 20 runs to do" in again.stdout
     assert {p: p.stat().st_mtime_ns for p in files} == files  # nothing was written again
     assert check_complete(tmp_path) == before
 

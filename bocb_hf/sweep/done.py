@@ -1,0 +1,68 @@
+"""Runs that others have done: a Parquet file of records, as ``bocb publish`` writes it, in place of training again."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bocb_hf.errors import InputError
+from bocb_hf.runs.record import RunRecord, parse_record
+
+_COLUMNS = ("run_id", "role", "record")
+
+
+def check_done(path: Path) -> int:
+    """Checks that a file is one of records; returns how many it holds.
+
+    Raises:
+        InputError: There is no such file, or it is not one of records.
+    """
+    return len(_places(str(path)))
+
+
+def find_done(path: Path, role: str, run_id: str) -> RunRecord | None:
+    """The finished record of a run, of exactly this configuration, seed and role, or None.
+
+    Args:
+        path: The Parquet file.
+        role: ``trial`` or ``final``.
+        run_id: Id of the run: hash of its configuration, and seed.
+
+    Raises:
+        InputError: The file is not one of records, or the record in it is not valid.
+    """
+    place = _places(str(path)).get((role, run_id))
+    if place is None:
+        return None
+    group, row = place
+    with pq.ParquetFile(path) as file:
+        text = file.read_row_group(group, columns=["record"]).column("record")[row].as_py()
+    record = parse_record(str(text).encode(), f"--done: {path}, run {run_id}")
+    if (record.role, record.run_id) != (role, run_id):
+        raise InputError(f"--done: {path} holds run {record.run_id} ({record.role}) in the row of {run_id} ({role})")
+    return record if record.status != "interrupted" else None
+
+
+@lru_cache(maxsize=4)
+def _places(path: str) -> dict[tuple[str, str], tuple[int, int]]:
+    """Row group and row of every record, by role and run id; of two records of one run, the first counts."""
+    found: dict[tuple[str, str], tuple[int, int]] = {}
+    try:
+        with pq.ParquetFile(path) as file:
+            missing = [name for name in _COLUMNS if name not in file.schema_arrow.names]
+            if missing:
+                raise InputError(
+                    f"--done: {path} has no column {', '.join(missing)}; give the data/records.parquet of a results "
+                    "data set, which `bocb publish` writes"
+                )
+            for group in range(file.num_row_groups):
+                table = file.read_row_group(group, columns=["run_id", "role"])
+                pairs = zip(table.column("role").to_pylist(), table.column("run_id").to_pylist(), strict=True)
+                for row, key in enumerate(pairs):
+                    found.setdefault(key, (group, row))
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"--done: cannot read {path} as a Parquet file of records: {error}") from None
+    return found

@@ -1,0 +1,215 @@
+"""The loop of a sweep: hands jobs to an executor, follows what becomes of them, and keeps the view up to date."""
+
+from __future__ import annotations
+
+import queue
+import signal
+import time
+from collections.abc import Iterable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any, Protocol
+
+from bocb_hf.runs.record import RunRecord
+from bocb_hf.store.lease import LeaseHeldError
+from bocb_hf.sweep.executors.protocol import Executor, NoWorkersError, WorkerDiedError
+from bocb_hf.sweep.executors.work import WorkFailedError, log_path
+from bocb_hf.sweep.job import Job
+from bocb_hf.sweep.view import Progress, View
+
+MAX_DEATHS = 3  # of the workers of one run, without progress between them
+_TICK = 1.0  # seconds between two updates of the view while nothing ends
+_RETRY = 5.0  # seconds until a run that somebody else trains is asked for again
+
+
+class Jobs(Protocol):
+    """What is to be done, as ``run.Sweep`` knows it."""
+
+    done: str | None
+
+    def planned_runs(self) -> int:
+        """Number of runs of the plan, without extensions of a grid."""
+        ...
+
+    def first(self) -> Iterable[Job]:
+        """The jobs that wait for no other."""
+        ...
+
+    def follow(self, job: Job, record: RunRecord, waiting: Iterable[Job]) -> list[Job]:
+        """The jobs that follow from a run that has ended; ``waiting`` are the jobs that have not."""
+        ...
+
+    def fail(self, job: Job) -> None:
+        """Notes that a job failed."""
+        ...
+
+    def command(self, job: Job) -> str:
+        """The command that repeats a job by itself."""
+        ...
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A job that failed: its name, the reason, the file of its log, and the command that repeats it by itself."""
+
+    name: str
+    reason: str
+    log: str | None
+    command: str
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.reason}"
+
+    def lines(self) -> list[str]:
+        """The failure in lines: what and why, where its log is, and how to repeat it."""
+        more = [f"  log: {self.log}"] * (self.log is not None)
+        return [f"failed: {self}", *more, f"  repeat: {self.command}"]
+
+
+@dataclass(frozen=True)
+class SweepOutcome:
+    """Outcome of a sweep: number of runs that ended in this session, by status, and the jobs that failed."""
+
+    statuses: dict[str, int]
+    failures: list[Failure]
+    stopped: bool
+
+
+@dataclass
+class _Attempts:
+    """How often the worker of a job died since it made progress, and the step that it had reached then."""
+
+    deaths: int = 0
+    reached: int = 0
+
+
+@dataclass
+class Loop:
+    """One session of a sweep."""
+
+    jobs: Jobs
+    executor: Executor
+    view: View
+    statuses: dict[str, int] = field(default_factory=dict[str, int])
+    failures: list[Failure] = field(default_factory=list[Failure])
+
+    def __post_init__(self) -> None:
+        self._open: dict[int, Job] = {}
+        self._attempts: dict[int, _Attempts] = {}
+        self._ended: queue.SimpleQueue[tuple[Job, Future[Any]]] = queue.SimpleQueue()
+        self._postponed: list[tuple[float, Job]] = []
+        self._names: dict[int, str] = {}
+        self.progress = Progress(self.jobs.planned_runs())
+
+    def run(self) -> SweepOutcome:
+        """Runs everything that is missing. Ctrl-C and SIGTERM save the runs in progress and return.
+
+        Raises:
+            NoWorkersError: No worker can be started.
+        """
+        previous = signal.signal(signal.SIGTERM, _raise_interrupt)
+        stopped = False
+        try:
+            with self.view:
+                try:
+                    for job in self.jobs.first():
+                        self._submit(job)
+                    self._follow_all()
+                except KeyboardInterrupt:
+                    stopped = True
+                    self.view.say("stopping: the runs in progress save their state ...")
+                    self.executor.stop()
+        finally:
+            signal.signal(signal.SIGTERM, previous)
+        return SweepOutcome(self.statuses, self.failures, stopped)
+
+    def _follow_all(self) -> None:
+        while self._open:
+            try:
+                ended = [self._ended.get(timeout=_TICK)]
+                while not self._ended.empty():
+                    ended.append(self._ended.get())
+            except queue.Empty:
+                ended = []
+            for job, future in ended:
+                self._take(job, future)
+            now = time.monotonic()
+            due = [job for when, job in self._postponed if when <= now]
+            self._postponed = [(when, job) for when, job in self._postponed if when > now]
+            for job in due:
+                self._submit(job)
+            self._show()
+
+    def _submit(self, job: Job) -> None:
+        if job.cell is not None:
+            future = self.executor.submit(job.config, self.jobs.done)
+        else:
+            future = self.executor.submit_floor(job.config, job.floor)
+        self._open[id(job)] = job
+        self._names[id(future)] = str(job)
+        future.add_done_callback(lambda done: self._ended.put((job, done)))
+
+    def _take(self, job: Job, future: Future[Any]) -> None:
+        """Counts a job that has ended and queues what follows from it."""
+        self._names.pop(id(future), None)
+        if future.cancelled():
+            return
+        error = future.exception()
+        if isinstance(error, NoWorkersError):
+            raise error
+        if isinstance(error, LeaseHeldError):
+            if not self._postponed:
+                self.view.say(f"{job} is in progress elsewhere; it is asked for again later")
+            self._postponed.append((time.monotonic() + _RETRY, job))
+            return
+        if isinstance(error, WorkerDiedError):
+            self._bury(job, error)
+            return
+        del self._open[id(job)]
+        self._attempts.pop(id(job), None)
+        if error is not None:
+            self._fail(job, str(error), error.log if isinstance(error, WorkFailedError) else None)
+        elif job.cell is not None:
+            record: RunRecord = future.result()
+            self.statuses[record.status] = self.statuses.get(record.status, 0) + 1
+            self.progress.add(job.cell.place.backbone, job.cell.place.optimizer, record)
+            more = self.jobs.follow(job, record, self._open.values())
+            self.progress.planned += sum(each.is_extension for each in more)
+            for each in more:
+                self._submit(each)
+
+    def _bury(self, job: Job, error: WorkerDiedError) -> None:
+        """Queues a job again after its worker died, unless that goes on happening at the same place."""
+        attempts = self._attempts.setdefault(id(job), _Attempts())
+        if error.reached > attempts.reached:
+            attempts.deaths, attempts.reached = 0, error.reached
+        attempts.deaths += not error.lost_place
+        if attempts.deaths > MAX_DEATHS:
+            del self._open[id(job)], self._attempts[id(job)]
+            reason = (
+                f"{error.reason}, {attempts.deaths} times without progress between them, most likely for lack of "
+                "memory; use fewer --workers"
+            )
+            kept = log_path(job.config)
+            self._fail(job, reason, str(kept) if kept.is_file() else None)
+            return
+        self.view.say(f"{job}: {error.reason}; it goes on from its saved state")
+        self._submit(job)
+
+    def _fail(self, job: Job, reason: str, log: str | None) -> None:
+        failure = Failure(str(job), reason, log, self.jobs.command(job))
+        self.failures.append(failure)
+        self.progress.failed += 1
+        self.jobs.fail(job)
+        self.view.say(f"failed: {failure}")
+
+    def _show(self) -> None:
+        tasks = self.executor.tasks()
+        self.progress.running = [(self._names.get(id(t.future), "?"), t.step, t.total) for t in tasks]
+        self.view.update(self.progress)
+
+
+def _raise_interrupt(number: int, frame: FrameType | None) -> None:
+    del number, frame
+    raise KeyboardInterrupt
