@@ -38,5 +38,6 @@ def find_primaries(plan: str | None, statistic: PrimaryStatistic | None = None) 
     if statistic not in (None, loaded.primary):
         raise InputError(f"--primary: the plan {loaded.name} named {loaded.primary!r} before its runs; leave it out")
     names = [f"backbone.name={loaded.backbones[0]}", f"optimizer.name={loaded.optimizers[0]}"]
-    setting = load_run_config(find_config(loaded.config, "recipes/configs"), [*names, *loaded.overrides]).setting
-    return {setting: Primary(loaded.primary, f"named by the plan {loaded.name}")}
+    paths = [find_config(config, "recipes/configs") for config in loaded.configs]
+    settings = [load_run_config(path, [*names, *loaded.overrides]).setting for path in paths]
+    return dict.fromkeys(settings, Primary(loaded.primary, f"named by the plan {loaded.name}"))
