@@ -20,6 +20,7 @@ from typing import Any, cast
 
 # coverage_columns comes first: it puts tests/ onto the path
 from coverage_columns import ERRORS, LABEL, MORE, Block, Figures, cell_text, print_block
+from coverage_kinds import print_kinds, print_winners
 from covered import (
     DRAWS,
     coverage,
@@ -160,6 +161,8 @@ def _tests(tables: int, jobs: int) -> None:
 # each prints its blocks for so many tables a column and so many processes
 PARTS: dict[str, Callable[[int, int], None]] = {
     "intervals": _intervals,
+    "kinds": print_kinds,
+    "winners": print_winners,
     "images": _images,
     "logit": _logit,
     "population": _population,

@@ -13,6 +13,7 @@ from simulated import IMAGES, Regime, scores_around, simulate, simulate_images, 
 from bocb_hf.coupling.additive import fit_additive
 from bocb_hf.coupling.analysis import PARTS
 from bocb_hf.coupling.bootstrap import Bootstrap, bootstrap, standard_statistics
+from bocb_hf.coupling.cells import half_widths, moderate_table
 from bocb_hf.coupling.combination import combine
 from bocb_hf.coupling.contrast import contrast_weights, image_error, with_images
 from bocb_hf.coupling.family_test import compare_families, permute, welch
@@ -21,7 +22,6 @@ from bocb_hf.coupling.interaction_tests import interaction_test, tukey_one_df
 from bocb_hf.coupling.population import population_bootstrap
 from bocb_hf.coupling.ranks import best_sets, rank_optimizers
 from bocb_hf.coupling.scores import Scale, ScoreTable
-from bocb_hf.coupling.statistics import moderate, t_quantile
 from bocb_hf.coupling.world import Kind
 
 DRAWS = 400  # of each bootstrap
@@ -55,9 +55,10 @@ def coverage(backbones: int, optimizers: int, seeds: int, regime: Regime, tables
         _count(hits, found, _truths(truth, table))
         if kind == "residual":
             continue
-        variance, df = moderate(table.values)
-        half = np.array([t_quantile(0.975, d) for d in df.ravel()]).reshape(df.shape) * np.sqrt(variance / seeds)
-        hits["cell"].append(float((np.abs(table.means - truth) <= half).mean()))
+        noise = moderate_table(table.values, table.ranked)
+        half = half_widths(noise, table.n)
+        held = (table.means - half - noise.below <= truth) & (truth <= table.means + half)
+        hits["cell"].append(float(held.mean()))
         weights = contrast_weights(table)
         assert weights is not None
         primary = combine(table, weights, draws=DRAWS, seed=i).interval
@@ -98,7 +99,7 @@ def logit_coverage(backbones: int, optimizers: int, seeds: int, regime: Regime, 
     z, weight = np.polynomial.hermite_e.hermegauss(60)  # a normal's quadrature
     hits: dict[str, list[float]] = defaultdict(list)
     for i in range(tables):
-        means, sigma = world(generator, backbones, optimizers, regime)
+        means, sigma, _ = world(generator, backbones, optimizers, regime)
         sigma = np.minimum(sigma, np.minimum(means, 100 - means) / 6)
         table = table_of(scores_around(generator, means, sigma, seeds), 10 * IMAGES)
         k = np.clip(means[..., None] + sigma[..., None] * z, 0, 100) / 10 * IMAGES

@@ -38,7 +38,7 @@ def simulate(
         same: Optimizers do not differ at all.
         effects: Of the optimizers, where several tables share them, shape (O,).
     """
-    truth, sigma = world(generator, backbones, optimizers, regime, interaction, same, effects)
+    truth, sigma, _ = world(generator, backbones, optimizers, regime, interaction, same, effects)
     return truth, table_of(scores_around(generator, truth, sigma, seeds))
 
 
@@ -52,7 +52,7 @@ def simulate_images(
     seeds alone no cell spreads more than a sixth of its distance from 0 and 100: with a third, scores near 0 are so
     skewed that intervals of the variance of the interaction hold the truth in 91 % of 10 × 8 tables.
     """
-    truth, sigma = world(generator, backbones, optimizers, regime)
+    truth, sigma, _ = world(generator, backbones, optimizers, regime)
     truth = np.clip(truth, 2, 98)
     sigma = np.minimum(sigma, np.minimum(truth, 100 - truth) / 6)
     of_cell, of_run = 0.4, 0.5
@@ -78,8 +78,8 @@ def world(
     interaction: float = 1.0,
     same: bool = False,
     effects: NDArray[np.float64] | None = None,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """True means and standard deviations over seeds, both (B, O)."""
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+    """True means, standard deviations over seeds, and which cells collapsed, all (B, O)."""
     shape = (backbones, optimizers)
     truth = 70 + 3 * generator.normal(size=(backbones, 1))
     truth = truth + ((0 if same else 1.5) * generator.normal(size=optimizers) if effects is None else effects)
@@ -88,11 +88,12 @@ def world(
     if regime != "equal":
         factor = 5 if regime == "factor 5" else 50
         sigma = 0.6 * np.exp(generator.uniform(0, np.log(factor), shape)) / np.sqrt(factor)
+    low = np.zeros(shape, np.bool_)
     if regime == "collapsed":
         low = generator.random(shape) < 0.1
         truth = np.where(low, truth - generator.uniform(10, 50, shape), truth)
         sigma = np.where(low, 4 * sigma, sigma)
-    return truth, sigma
+    return truth, sigma, low
 
 
 def scores_around(

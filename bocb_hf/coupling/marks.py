@@ -24,6 +24,7 @@ class Marks:
         failed: Cells that a failure rule flags, shape (B, O); None flags none.
         rule: The rule that ``failed`` follows, in words.
         near_rule: The rule that ``near`` follows, in words.
+        below: Points by which intervals reach further down, for rare losses, shape (B, O); None: nowhere.
     """
 
     halves: NDArray[np.float64]
@@ -31,17 +32,26 @@ class Marks:
     failed: NDArray[np.bool_] | None = None
     rule: str = ""
     near_rule: str = "inside the interval of the best"
+    below: NDArray[np.float64] | None = None
 
     @classmethod
     def of(cls, scores: ScoreTable, table: Table | None = None) -> Marks:
         """Returns the flags of the default failure rule, and the intervals of the records where there are any."""
         blank = np.full(scores.means.shape, np.nan)
         near = np.zeros(scores.means.shape, np.bool_)
+        below = None
         if table is not None:
             rows = [table.column(b) for b in table.backbones]
-            blank = np.array([[row.interval.half_width if row.interval else np.nan for row in c] for c in rows])
+            blank = np.array([[row.reach[1] if row.reach else np.nan for row in c] for c in rows])
             near = np.array([[table.near_best(row) for row in c] for c in rows])
-        return cls(blank, near, find_failures(scores).failed, RULE)
+            if table.rare is not None:
+                below = np.array([[row.estimate.below if row.estimate else 0.0 for row in c] for c in rows])
+        return cls(blank, near, find_failures(scores).failed, RULE, below=below)
+
+    def ends(self, b: int, o: int) -> tuple[float, float]:
+        """Returns how far the interval of a cell reaches down and up from the mean, in points; NaN without one."""
+        half = float(self.halves[b, o])
+        return half + (0.0 if self.below is None else float(self.below[b, o])), half
 
     @classmethod
     def none(cls, scores: ScoreTable) -> Marks:

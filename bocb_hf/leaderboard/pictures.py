@@ -44,9 +44,9 @@ def visible(chosen: Selection) -> tuple[ScoreTable, Marks]:
         diverged=np.where(hidden, 0, part.diverged),
     )
     failed = marks.failed[grid] & ~hidden if marks.failed is not None else None
-    return part, Marks(
-        np.where(hidden, np.nan, marks.halves[grid]), marks.near[grid] & ~hidden, failed, marks.rule, marks.near_rule
-    )
+    below = None if marks.below is None else marks.below[grid]
+    halves, near = np.where(hidden, np.nan, marks.halves[grid]), marks.near[grid] & ~hidden
+    return part, Marks(halves, near, failed, marks.rule, marks.near_rule, below)
 
 
 def _heatmap(chosen: Selection, state: State) -> Figure | None:

@@ -74,6 +74,13 @@ class CellRow:
         """(backbone, optimizer)."""
         return (self.backbone, self.optimizer)
 
+    @property
+    def reach(self) -> tuple[float, float] | None:
+        """How far the interval reaches down and up from the mean, in points; None without one."""
+        if self.mean is None or self.low is None or self.high is None:
+            return None
+        return self.mean - self.low, self.high - self.mean
+
 
 @dataclass(frozen=True)
 class RunRow:
@@ -181,9 +188,10 @@ class Board:
             rows = [[value(self.cells[b, o]) for o in self.info.optimizers] for b in self.info.backbones]
             return np.array(rows, kind)
 
-        halves = grid(lambda c: np.nan if c.low is None or c.high is None else (c.high - c.low) / 2, np.float64)
+        down, up = np.moveaxis(grid(lambda c: c.reach or (np.nan, np.nan), np.float64), 2, 0)
+        below = np.where(down - up > 1e-9, down - up, 0.0)
         near = grid(lambda c: c.near_best if c.candidate is None else c.candidate and c.rank != 1, np.bool_)
-        return Marks(halves, near, grid(lambda c: c.failed, np.bool_), RULE, NEAR)
+        return Marks(up, near, grid(lambda c: c.failed, np.bool_), RULE, NEAR, below if below.any() else None)
 
     @cached_property
     def robustness(self) -> Robustness | None:

@@ -43,12 +43,19 @@ def span(values: Iterable[int]) -> str:
 def cell_text(row: Row) -> str:
     """Returns a cell: ``84.4 ± 1.2 (2)``, survivors ``71.2 (1/2)``, ``diverged 2/2``, ``interrupted``, or ``–``."""
     if row.mean is not None:
-        half = f" ± {row.interval.half_width:.1f}" if row.interval is not None else ""
-        return f"{row.mean:.1f}{half} ({row.n})"
+        reach = f" {reach_text(*row.reach)}" if row.reach is not None else ""
+        return f"{row.mean:.1f}{reach} ({row.n})"
     ended = row.n + row.diverged
     if row.survivor_mean is not None:
         return f"{row.survivor_mean:.1f} ({row.n}/{ended})"
     return {"diverged": f"diverged {row.diverged}/{ended}", "interrupted": "interrupted"}.get(row.status, "–")
+
+
+def reach_text(down: float, up: float, digits: int = 1) -> str:
+    """Returns how far an interval reaches from its mean: ``± 1.2``, or ``−2.4/+1.2`` where the sides differ."""
+    if f"{down:.{digits}f}" == f"{up:.{digits}f}":
+        return f"± {up:.{digits}f}"
+    return f"−{down:.{digits}f}/+{up:.{digits}f}"
 
 
 def mark(table: Table, row: Row) -> str:
