@@ -63,7 +63,7 @@ def simulate_kinds(generator: np.random.Generator, backbones: int, optimizers: i
     z = generator.standard_t(3, size) / 3**0.5 if noise == "t3" else generator.normal(size=size)
     values = truth[..., None] + sigma[..., None] * z
     flaky = np.zeros(truth.shape, np.bool_)
-    diverges = np.zeros(truth.shape)
+    diverges: NDArray[np.float64] = np.zeros(truth.shape)
     if noise.startswith("flaky"):
         flaky = generator.random(truth.shape) < FLAKY
         values -= LOSS * ((generator.random(size) < RATE) & flaky[..., None])
@@ -72,7 +72,7 @@ def simulate_kinds(generator: np.random.Generator, backbones: int, optimizers: i
         n = generator.integers(2, runs + 1, truth.shape)
         values[np.arange(runs) >= n[..., None]] = np.nan
     if noise == "divergence":
-        diverges = DIVERGES * (generator.random(truth.shape) < UNSTABLE)
+        diverges = np.where(generator.random(truth.shape) < UNSTABLE, DIVERGES, 0.0)
         values[generator.random(size) < diverges[..., None]] = np.nan
     return Known(_with_status(np.clip(values, 0, 100), noise), truth, collapsed, flaky, diverges)
 

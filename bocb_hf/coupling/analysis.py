@@ -23,6 +23,7 @@ from bocb_hf.coupling.interaction_tests import Test, Tukey, interaction_test, tu
 from bocb_hf.coupling.population import population_bootstrap
 from bocb_hf.coupling.ranks import BestSets, Ranking, best_sets, rank_optimizers
 from bocb_hf.coupling.scores import Floats, Scale, ScoreTable
+from bocb_hf.coupling.winners import Winner, winners
 from bocb_hf.coupling.world import image_shifts
 from bocb_hf.errors import InputError
 
@@ -46,6 +47,7 @@ class ScaleAnalysis:
         bootstrap: Intervals over seeds, and over test images where the correctness bits are there.
         population: Intervals for further backbones; None with fewer than five CNNs or modern ones.
         best: Sets of optimizers that are not told apart from the best of each backbone.
+        winners: The best of each backbone, corrected for having been chosen; None where noise is unknown.
     """
 
     scale: Scale
@@ -60,6 +62,7 @@ class ScaleAnalysis:
     bootstrap: Bootstrap | None
     population: Bootstrap | None
     best: BestSets | None
+    winners: tuple[Winner | None, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,6 +146,7 @@ def _analyse_scale(
         bootstrap(scores, scale, draws=draws, seed=seed, shifts=shifts),
         population,
         best_sets(scores, scale, 2 * draws, seed),
+        winners(scores, scale),
     )
 
 
@@ -224,6 +228,17 @@ def _plain_scale(scores: ScoreTable, analysis: ScaleAnalysis | str) -> dict[str,
         "intervals": _plain_bootstrap(analysis.bootstrap),
         "population_intervals": _plain_bootstrap(analysis.population),
         "candidates_for_best": None if best is None else _grid(scores, best.candidates),
+        "winners": {
+            b: w
+            and {
+                "optimizer": scores.optimizers[w.place],
+                "mean": w.mean,
+                "estimate": w.estimate,
+                "low": w.interval.low,
+                "high": w.interval.high,
+            }
+            for b, w in zip(scores.backbones, analysis.winners, strict=True)
+        },
     }
 
 

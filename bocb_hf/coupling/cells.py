@@ -135,7 +135,7 @@ def moderate_table(values: Floats, ranked: NDArray[np.bool_], resolution: float 
     """
     shape = ranked.shape
     kept = np.where(ranked[:, :, None], values, np.nan).reshape(-1, values.shape[2])
-    places = np.repeat(np.arange(shape[0]), shape[1])
+    places: NDArray[np.int64] = np.repeat(np.arange(shape[0], dtype=np.int64), shape[1])
     steps = np.broadcast_to(np.asarray(resolution, np.float64), shape).ravel()
     found = moderate(kept, places, ranked.ravel(), steps)
     arrays = {name: getattr(found, name).reshape(shape) for name in ("variance", "df", "below")}

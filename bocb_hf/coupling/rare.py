@@ -127,6 +127,7 @@ def _tails(variances: Floats, df: Floats) -> Floats:
     density = density + df / 2 * np.log(df / d0) + (df / 2 - 1) * np.log(u) - np.log(location)
     density -= (df + d0) / 2 * np.log1p(df * u / d0)
     beyond = np.log(np.maximum(_special.fdtrc(df, d0, limit / location), 1e-300))
-    evidence = np.where(variances > limit, beyond, density).sum(axis=1)
+    terms: Floats = np.where(variances > limit, beyond, density)
+    evidence = terms.sum(axis=1)
     weights = np.exp(evidence - evidence.max())
     return (weights / weights.sum()) @ _special.fdtrc(df, d0, u)

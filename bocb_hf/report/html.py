@@ -15,6 +15,7 @@ from bocb_hf.coupling.ledger import unequal
 from bocb_hf.coupling.row import Row
 from bocb_hf.coupling.table import Table
 from bocb_hf.report.tabulate import TableResults
+from bocb_hf.report.words.rare import rare_text
 from bocb_hf.report.words.tables import (
     backbone_label,
     cell_text,
@@ -106,7 +107,7 @@ def _section(section: Section) -> dict[str, Any]:
         "floors": [floor for floor in floors if floor.backbone is None],
         "frozen": {floor.backbone: floor for floor in floors if floor.backbone is not None},
         "contrast": contrast_text(section.results.contrast),
-        "notes": notes(table, floors),
+        "notes": [*rare_text(table, section.results.scores), *notes(table, floors)],
         "figure": _inline(section.figure),
         "tuning": {title: _inline(svg) for title, svg in section.tuning.items()},
         "ledger": entries,

@@ -24,6 +24,7 @@ from bocb_hf.report.html import Section, render_report
 from bocb_hf.report.tables import csv_bytes, json_rows, latex_table, markdown_table
 from bocb_hf.report.tabulate import Tabulated
 from bocb_hf.report.words.ledger import ledger_text
+from bocb_hf.report.words.rare import rare_text
 from bocb_hf.report.words.tables import contrast_text, notes, terminal_text
 
 
@@ -99,7 +100,11 @@ def _text(tabulated: Tabulated) -> str:
     """Returns the text for a terminal: every table with its ledger and notes, then what was quarantined."""
     blocks: list[str] = []
     for found in tabulated.results:
-        sentences = [*contrast_text(found.contrast), *notes(found.table, found.floors)]
+        sentences = [
+            *contrast_text(found.contrast),
+            *rare_text(found.table, found.scores),
+            *notes(found.table, found.floors),
+        ]
         fairness = "\n".join(ledger_text(found.ledger))
         blocks += [terminal_text(found.table, found.floors), fairness, "\n".join(map(wrap, sentences))]
     if quarantined := tabulated.contents.quarantined:

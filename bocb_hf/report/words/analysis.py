@@ -10,6 +10,7 @@ from bocb_hf.coupling.contrast_variants import Variant
 from bocb_hf.coupling.decomposition import Decomposition
 from bocb_hf.coupling.failure import GAMMA
 from bocb_hf.coupling.scores import ScoreTable
+from bocb_hf.report.words.rare import winner_text
 from bocb_hf.report.words.tables import backbone_label, family_test_text, fixed, optimizer_label, signed, span
 
 SHOWN = 5  # number of entries that are printed of a list that is ordered by importance
@@ -38,6 +39,7 @@ def analysis_text(analysis: Analysis) -> list[str]:
         else f"On the logit scale: {_shares(analysis.logit.decompositions['observed'])}."
     )
     lines += [*_structure(points), *_indices(scores, points), *_best(scores, points)]
+    lines += winner_text(scores, points.winners)
     lines += [*_ranking(analysis), *map(variant_text, analysis.variants)]
     return [*lines, *scores.notes]
 

@@ -195,6 +195,8 @@ def _noise(table: Table, shown: Sequence[Row]) -> list[str]:
     if prior is None:
         return ["The spread over seeds cannot be estimated: too few cells have two completed runs that differ."]
     agreement = "d₀ = ∞, the cells differ no more than chance makes them" if isinf(prior.df) else f"d₀ = {prior.df:.1f}"
+    if prior.slope > 0:
+        agreement += ", s₀ larger the deeper a cell lies below its backbone's median"
     found = [
         f"Intervals of cells: moderated variances (Smyth 2004) of {prior.cells} cells, s₀ = "
         f"{prior.variance**0.5:.2f} points, {agreement}; that of the contrast takes the spread of each cell from its "
