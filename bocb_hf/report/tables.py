@@ -22,6 +22,7 @@ from bocb_hf.coupling.robustness import robustness
 from bocb_hf.coupling.scores import ScoreTable
 from bocb_hf.coupling.table import Table
 from bocb_hf.coupling.trials import expected_best, trial_curves, trial_scores
+from bocb_hf.report.columns import winner_columns
 from bocb_hf.report.words.tables import backbone_label, optimizer_label, reach_text
 from bocb_hf.schema import one_line
 
@@ -46,7 +47,8 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 def table_files(scores: ScoreTable, marks: Marks, name: str = "scores") -> dict[str, bytes]:
     """Renders a table of scores in all five formats, by file name; equal tables give equal bytes."""
-    frame = score_frame(scores, marks)
+    winning = {name: pd.array(values, dtype="Float64") for name, values in winner_columns(scores).items()}
+    frame = score_frame(scores, marks).assign(**winning)
     return {
         f"{name}.csv": csv_bytes(frame),
         f"{name}.parquet": frame.to_parquet(index=False),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from builders import CNNS, MODERN, make_grid, make_record
@@ -10,7 +12,7 @@ from bocb_hf.coupling.marks import Marks
 from bocb_hf.coupling.scores import scores_of
 from bocb_hf.coupling.table import Table, build_tables
 from bocb_hf.report.tables import cell_text as table_cell_text
-from bocb_hf.report.tables import score_frame
+from bocb_hf.report.tables import score_frame, table_files
 from bocb_hf.report.words.rare import failure_text, loss_text, rare_text, winner_text
 from bocb_hf.report.words.tables import cell_text, reach_text
 
@@ -70,6 +72,18 @@ def test_the_best_is_given_without_its_luck():
     assert rare_text(table, scores_of(table))[0] == sentence
     single = build_tables(make_grid({(b, o): (1600,) for b in CNNS for o in OPTIMIZERS}))[0]
     assert winner_text(scores_of(single)) == []
+
+
+def test_the_files_of_a_table_hold_its_winners():
+    scores = scores_of(grid())
+    rows = json.loads(table_files(scores, Marks.none(scores))["scores.json"])
+    best = [row for row in rows if row["winner_estimate"] is not None]
+    assert [row["backbone"] for row in best] == list(scores.backbones)
+    for row in best:
+        others = [r["mean"] for r in rows if r["backbone"] == row["backbone"]]
+        assert row["mean"] == max(others) and row["winner_low"] < row["winner_estimate"] < row["winner_high"]
+    single = scores_of(build_tables(make_grid({(b, o): (1600,) for b in CNNS for o in OPTIMIZERS}))[0])
+    assert "winner" not in table_files(single, Marks.none(single))["scores.json"].decode()
 
 
 @pytest.mark.parametrize(("down", "up", "text"), [(1.2, 1.2, "± 1.2"), (1.24, 1.21, "± 1.2"), (2.4, 1.2, "−2.4/+1.2")])
