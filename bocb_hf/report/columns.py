@@ -1,4 +1,4 @@
-"""The columns of ``coupling.csv`` and ``coupling.parquet``, one row for each configuration of a cell, and of winners."""
+"""The columns of ``coupling.csv`` and ``coupling.parquet``, one row for each configuration of a cell; and winners."""
 
 from __future__ import annotations
 
