@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -228,18 +228,24 @@ def _plain_scale(scores: ScoreTable, analysis: ScaleAnalysis | str) -> dict[str,
         "intervals": _plain_bootstrap(analysis.bootstrap),
         "population_intervals": _plain_bootstrap(analysis.population),
         "candidates_for_best": None if best is None else _grid(scores, best.candidates),
-        "winners": {
-            b: w
-            and {
-                "optimizer": scores.optimizers[w.place],
-                "mean": w.mean,
-                "estimate": w.estimate,
-                "low": w.interval.low,
-                "high": w.interval.high,
-            }
-            for b, w in zip(scores.backbones, analysis.winners, strict=True)
-        },
+        **_plain_winners(scores, analysis.winners),
     }
+
+
+def _plain_winners(scores: ScoreTable, found: Sequence[Winner | None]) -> dict[str, Any]:
+    """Returns the entry ``winners`` by backbone; no entry where no backbone has one, as in earlier files."""
+    named = {b: w for b, w in zip(scores.backbones, found, strict=True) if w is not None}
+    entries = {
+        b: {
+            "optimizer": scores.optimizers[w.place],
+            "mean": w.mean,
+            "estimate": w.estimate,
+            "low": w.interval.low,
+            "high": w.interval.high,
+        }
+        for b, w in named.items()
+    }
+    return {"winners": entries} if entries else {}
 
 
 def _plain_bootstrap(found: Bootstrap | None) -> dict[str, Any] | None:

@@ -15,7 +15,9 @@ MANY_WINNERS = 20  # largest number of backbones whose winners are listed
 
 
 def rare_text(table: Table, scores: ScoreTable) -> list[str]:
-    """Returns the sentences about a table of records that this module has."""
+    """Returns the sentences about a table of records; none about luck or failures where nothing can be chosen."""
+    if len(table.optimizers) < 2:
+        return loss_text(table)
     return [*winner_text(scores), *loss_text(table), *failure_text([row for row in table.rows if row.shown])]
 
 
