@@ -14,6 +14,10 @@ reaches further down. Nothing changes where spreads are what the others of the t
 - *How much.* The lower end of a cell whose n runs lost nothing is ȳ − t·s̃/√n − p·L, with p the upper end of what its
   n runs and the rates of the table leave possible, and L the mean loss of lost runs. A quantile of the sum would hold
   the truth as often over all cells, but less often in just those cells that do lose runs.
+
+A limit: where the spreads of cells themselves differ by a factor of 5 or more, a lost run can hardly be told from a
+loud cell, so most such tables show no rare losses; intervals of cells that lose 10 points in one run of ten then hold
+the mean over all runs in about 60 to 80 %.
 """
 
 from __future__ import annotations
