@@ -129,9 +129,8 @@ def _tails(variances: Floats, df: Floats) -> Floats:
     u = variances / location
     density = _special.gammaln((df + d0) / 2) - _special.gammaln(df / 2) - _special.gammaln(d0 / 2)
     density = density + df / 2 * np.log(df / d0) + (df / 2 - 1) * np.log(u) - np.log(location)
-    density -= (df + d0) / 2 * np.log1p(df * u / d0)
-    beyond = np.log(np.maximum(_special.fdtrc(df, d0, limit / location), 1e-300))
-    terms: Floats = np.where(variances > limit, beyond, density)
-    evidence = terms.sum(axis=1)
+    density = np.asarray(density - (df + d0) / 2 * np.log1p(df * u / d0), np.float64)
+    beyond: Floats = np.log(np.maximum(np.asarray(_special.fdtrc(df, d0, limit / location), np.float64), 1e-300))
+    evidence: Floats = np.asarray(np.where(variances > limit, beyond, density).sum(axis=1), np.float64)
     weights = np.exp(evidence - evidence.max())
     return (weights / weights.sum()) @ _special.fdtrc(df, d0, u)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -29,7 +31,8 @@ def hybrid(x: float, second: float, sigma: float, cells: int, probability: float
         a, b = max(second - mu, -c) / sigma, c / sigma
         return float(scipy.stats.truncnorm.cdf((x - mu) / sigma, a, b)) - probability
 
-    return float(brentq(above, x - c + 1e-9, x + c - 1e-9))
+    solution: Any = brentq(above, x - c + 1e-9, x + c - 1e-9)
+    return float(solution)
 
 
 @pytest.mark.parametrize("gap", [0.02, 0.3, 1.0, 4.0])
