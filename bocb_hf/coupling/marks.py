@@ -31,12 +31,13 @@ class Marks:
     """The intervals and flags that a table shows beside its means.
 
     Attributes:
-        halves: Half widths of 95 % intervals in points, shape (B, O); NaN where there is none.
+        halves: How far 95 % intervals reach up from the mean in points, shape (B, O); NaN where there is none.
         signs: ``★``, ``☆`` or an empty string for each cell, shape (B, O), by ``rule``.
         rule: The rule of ``signs``: Hsu's best sets, or the highest mean alone.
         failed: Cells that a failure rule flags, shape (B, O); None flags none.
         failure_rule: The rule that ``failed`` follows, in words.
         best: The best sets that ``signs`` follow; None without noise, or where they were not computed here.
+        below: Points by which intervals reach further down, for rare losses, shape (B, O); None: nowhere.
     """
 
     halves: NDArray[np.float64]
@@ -45,6 +46,7 @@ class Marks:
     failed: NDArray[np.bool_] | None = None
     failure_rule: str = ""
     best: BestSets | None = None
+    below: NDArray[np.float64] | None = None
 
     @classmethod
     def of(cls, scores: ScoreTable, table: Table | None = None, draws: int = DRAWS) -> Marks:
@@ -55,13 +57,20 @@ class Marks:
             table: The same table as records; None for a table that was published as scores.
             draws: Simulated draws of the best sets.
         """
-        halves = np.full(scores.means.shape, np.nan)
+        halves, below = np.full(scores.means.shape, np.nan), None
         if table is not None:
             rows = [table.column(b) for b in table.backbones]
-            halves = np.array([[row.interval.half_width if row.interval else np.nan for row in c] for c in rows])
+            halves = np.array([[row.reach[1] if row.reach else np.nan for row in c] for c in rows])
+            if table.rare is not None:
+                below = np.array([[row.estimate.below if row.estimate else 0.0 for row in c] for c in rows])
         best = best_sets(scores, draws=draws)
         rule = "highest_mean" if best is None else "hsu"
-        return cls(halves, mark_best(scores, best), rule, find_failures(scores).failed, RULE, best)
+        return cls(halves, mark_best(scores, best), rule, find_failures(scores).failed, RULE, best, below)
+
+    def ends(self, b: int, o: int) -> tuple[float, float]:
+        """Returns how far the interval of a cell reaches down and up from the mean, in points; NaN without one."""
+        half = float(self.halves[b, o])
+        return half + (0.0 if self.below is None else float(self.below[b, o])), half
 
     @classmethod
     def none(cls, scores: ScoreTable) -> Marks:
