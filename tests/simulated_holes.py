@@ -10,11 +10,13 @@ from collections import defaultdict
 from typing import Literal
 
 import numpy as np
+from covered import DRAWS, Share
 from numpy.typing import NDArray
-from simulated import DRAWS, Regime, Share, simulate
+from simulated import Regime, simulate
 
 from bocb_hf.coupling.additive import fit_additive
 from bocb_hf.coupling.bootstrap import bootstrap
+from bocb_hf.coupling.cells import half_widths, moderate_table
 from bocb_hf.coupling.combination import combine
 from bocb_hf.coupling.contrast_design import Design, design, unseen
 from bocb_hf.coupling.decomposition import decompose
@@ -23,7 +25,6 @@ from bocb_hf.coupling.indices import naive_cost, residuals
 from bocb_hf.coupling.interaction_tests import interaction_test, tukey_one_df
 from bocb_hf.coupling.ranks import best_sets, rank_optimizers
 from bocb_hf.coupling.scores import ScoreTable, make_scores
-from bocb_hf.coupling.statistics import moderate, t_quantile
 
 # one: a single cell; 10 and 30 %: at random; by column: each optimizer lacks up to 60 %, some backbones too; low: cells
 # below the middle of their backbone are missing three times as often, 20 % of all; seeds: every fourth score is missing
@@ -70,11 +71,11 @@ def holes_coverage(
         truth, whole = simulate(generator, backbones, optimizers, seeds, regime)
         table = lose(generator, truth, whole, why)
         kept = table.ranked
-        variance, df = moderate(table.values)
-        quantile = np.array([t_quantile(0.975, d) if d > 1 else np.nan for d in df.ravel()]).reshape(df.shape)
-        half = quantile * np.sqrt(variance / np.maximum(table.n, 1))
+        noise = moderate_table(table.values, kept)
+        half = half_widths(noise, table.n)
         known = kept & np.isfinite(half)
-        hits["cell"].append(float((np.abs(table.means - truth) <= half)[known].mean()))
+        held = (table.means - half - noise.below <= truth) & (truth <= table.means + half)
+        hits["cell"].append(float(held[known].mean()))
         found = bootstrap(table, draws=DRAWS, seed=i)
         assert found is not None
         part, cost = cost_part(table), found.intervals.get("cost")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +26,7 @@ from bocb_hf.coupling.marks import Marks
 from bocb_hf.coupling.population import population_bootstrap
 from bocb_hf.coupling.ranks import BestSets, Ranking, best_sets, try_ranking
 from bocb_hf.coupling.scores import Floats, Scale, ScoreTable
+from bocb_hf.coupling.winners import Winner, winners
 from bocb_hf.coupling.world import image_shifts
 from bocb_hf.errors import InputError
 
@@ -49,6 +50,7 @@ class ScaleAnalysis:
         bootstrap: Intervals over seeds, and over test images where the correctness bits are there.
         population: Intervals for further backbones; None with fewer than five CNNs or modern ones.
         best: Sets of optimizers that are not told apart from the best of each backbone.
+        winners: The best of each backbone, corrected for having been chosen; None where noise is unknown.
         absent: Why a test or the cost is not there and what would allow it, by its name in ``to_plain``.
     """
 
@@ -64,6 +66,7 @@ class ScaleAnalysis:
     bootstrap: Bootstrap | None
     population: Bootstrap | None
     best: BestSets | None
+    winners: tuple[Winner | None, ...]
     absent: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
@@ -109,7 +112,7 @@ def analyse(scores: ScoreTable, draws: int = 2000, seed: int = 0, marks: Marks |
     def attempt(scale: Scale) -> ScaleAnalysis | str:
         try:
             best = shown if scale == "points" else best_sets(scores, scale, 2 * draws, seed)
-            return _analyse_scale(together, scale, failures, shifts, draws, seed, best)
+            return _analyse_scale(together, scale, failures, shifts, draws, seed, best, winners(scores, scale))
         except InputError as error:
             return str(error)
 
@@ -132,6 +135,7 @@ def _analyse_scale(
     draws: int,
     seed: int,
     best: BestSets | None,
+    won: tuple[Winner | None, ...],
 ) -> ScaleAnalysis:
     # the cells below the median by γ and more, which the study's page greys, hold most of its interaction
     versions = decompose_all(scores, scale, failures.below | failures.collapsed)
@@ -169,6 +173,7 @@ def _analyse_scale(
         bootstrap(scores, scale, draws=draws, seed=seed, shifts=shifts),
         population,
         best,
+        won,
         absent,
     )
 
@@ -252,6 +257,7 @@ def _plain_scale(scores: ScoreTable, analysis: ScaleAnalysis | str) -> dict[str,
         "intervals": _plain_bootstrap(analysis.bootstrap),
         "population_intervals": _plain_bootstrap(analysis.population),
         "candidates_for_best": None if best is None else _grid(scores, best.candidates),
+        **_plain_winners(scores, analysis.winners),
     }
 
 
@@ -286,6 +292,22 @@ def plain_holes(analysis: Analysis) -> dict[str, Any]:
         "contrast": {variant.name: variant.holes for variant in analysis.variants},
         "ranking": ranking and {"cells": ranking.cells, "apart": [list(pair) for pair in ranking.apart]},
     }
+
+
+def _plain_winners(scores: ScoreTable, found: Sequence[Winner | None]) -> dict[str, Any]:
+    """Returns the entry ``winners`` by backbone; no entry where no backbone has one, as in earlier files."""
+    named = {b: w for b, w in zip(scores.backbones, found, strict=True) if w is not None}
+    entries = {
+        b: {
+            "optimizer": scores.optimizers[w.place],
+            "mean": w.mean,
+            "estimate": w.estimate,
+            "low": w.interval.low,
+            "high": w.interval.high,
+        }
+        for b, w in named.items()
+    }
+    return {"winners": entries} if entries else {}
 
 
 def _plain_bootstrap(found: Bootstrap | None) -> dict[str, Any] | None:

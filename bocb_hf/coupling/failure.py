@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bocb_hf.coupling.cells import half_widths, moderate_table
 from bocb_hf.coupling.scores import Floats, ScoreTable, resolution
-from bocb_hf.coupling.statistics import moderate, t_quantile
 
 GAMMA = 2.0  # points below the median from which a cell fails
 STUDY_GAMMA = {"cifar100": 3.0, "imagenet1k": 1.0, "coco_pose": 3.0, "coco_detection": 3.0}
@@ -51,10 +51,8 @@ def find_failures(scores: ScoreTable, gamma: float = GAMMA) -> Failures:
     """
     means, ranked = scores.means, scores.ranked
     median, best = column_statistics(scores)
-    variance, df = moderate(np.where(ranked[:, :, None], scores.values, np.nan), resolution(scores, "points"), ranked)
-    known = np.isfinite(variance) & (scores.n > 1)
-    quantile = np.array([t_quantile(0.975, d) if d > 1 else 0.0 for d in df.ravel().tolist()]).reshape(df.shape)
-    half = np.where(known, quantile * np.sqrt(np.where(known, variance, 0.0) / np.maximum(scores.n, 1)), 0.0)
+    noise = moderate_table(scores.values, ranked, resolution(scores, "points"))
+    half = np.where(scores.n > 1, np.nan_to_num(half_widths(noise, scores.n)), 0.0)
     with np.errstate(invalid="ignore"):  # comparisons with NaN are false, so a cell without a mean is below nothing
         below = means < (median - gamma)[:, None]
         failed = means + half < (median - gamma)[:, None]

@@ -31,7 +31,7 @@ class Marks:
     """The intervals and flags that a table shows beside its means.
 
     Attributes:
-        halves: Half widths of 95 % intervals in points, shape (B, O); NaN where there is none.
+        halves: How far 95 % intervals reach up from the mean in points, shape (B, O); NaN where there is none.
         signs: ``★``, ``☆`` or an empty string for each cell, shape (B, O), by ``rule``.
         rule: The rule of ``signs``: Hsu's best sets, or the highest mean alone.
         failed: Cells that a failure rule flags, shape (B, O); None flags none.
@@ -39,6 +39,7 @@ class Marks:
         best: The best sets that ``signs`` follow; None without noise, or where they were not computed here.
         halved: Cells with a run whose batch norm saw fewer images at once because memory ran out, shape (B, O); None
             marks none.
+        below: Points by which intervals reach further down, for rare losses, shape (B, O); None: nowhere.
     """
 
     halves: NDArray[np.float64]
@@ -48,6 +49,7 @@ class Marks:
     failure_rule: str = ""
     best: BestSets | None = None
     halved: NDArray[np.bool_] | None = None
+    below: NDArray[np.float64] | None = None
 
     @classmethod
     def of(cls, scores: ScoreTable, table: Table | None = None, draws: int = DRAWS) -> Marks:
@@ -58,14 +60,21 @@ class Marks:
             table: The same table as records; None for a table that was published as scores.
             draws: Simulated draws of the best sets.
         """
-        halves, halved = np.full(scores.means.shape, np.nan), None
+        halves, halved, below = np.full(scores.means.shape, np.nan), None, None
         if table is not None:
             rows = [table.column(b) for b in table.backbones]
-            halves = np.array([[row.interval.half_width if row.interval else np.nan for row in c] for c in rows])
+            halves = np.array([[row.reach[1] if row.reach else np.nan for row in c] for c in rows])
             halved = np.array([[row.halved for row in c] for c in rows], np.bool_)
+            if table.rare is not None:
+                below = np.array([[row.estimate.below if row.estimate else 0.0 for row in c] for c in rows])
         best = best_sets(scores, draws=draws)
         rule = "highest_mean" if best is None else "hsu"
-        return cls(halves, mark_best(scores, best), rule, find_failures(scores).failed, RULE, best, halved)
+        return cls(halves, mark_best(scores, best), rule, find_failures(scores).failed, RULE, best, halved, below)
+
+    def ends(self, b: int, o: int) -> tuple[float, float]:
+        """Returns how far the interval of a cell reaches down and up from the mean, in points; NaN without one."""
+        half = float(self.halves[b, o])
+        return half + (0.0 if self.below is None else float(self.below[b, o])), half
 
     @classmethod
     def none(cls, scores: ScoreTable) -> Marks:

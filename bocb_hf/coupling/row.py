@@ -137,6 +137,13 @@ class Row:
         return self.estimate.interval() if self.estimate is not None and self.ranked else None
 
     @property
+    def reach(self) -> tuple[float, float] | None:
+        """How far ``interval`` reaches down and up from ``mean``, in points: alike, unless rare losses lengthen it."""
+        if self.interval is None or self.mean is None:
+            return None
+        return self.mean - self.interval.low, self.interval.high - self.mean
+
+    @property
     def standard_error(self) -> float | None:
         """s̃/√n, the standard error of the mean over seeds in points; None where noise cannot be separated."""
         found = self.estimate

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bocb_hf.coupling.additive import fit_additive, leverages
+from bocb_hf.coupling.depth import depths, slope
 from bocb_hf.coupling.scores import Floats, Scale, ScoreTable, resolution
 from bocb_hf.coupling.statistics import digamma, trigamma
 from bocb_hf.errors import InputError
@@ -32,7 +33,6 @@ POINTS = 96  # points of the grid of log σ²
 LEVELS = 128  # quantiles in which each cell's posterior is tabulated for drawing
 HYPER = 24  # draws of location and width
 MIN_CELLS = 4  # fewest cells that a distribution is estimated from: a table of two backbones and two optimizers
-MIN_TREND = 20  # fewest cells that a slope is estimated from
 EQUAL = 0.5  # the prior probability that all cells spread alike, but for their depth
 NARROW = 0.25  # where cells do not spread alike, the prior density of a width w of log σ² is 1/(w + NARROW)
 CHI2_MEDIAN = 0.455  # median of χ² with one degree of freedom
@@ -93,7 +93,7 @@ def fit_spread(
     """Estimates the distribution of σ² over the kept cells, and each cell's posterior.
 
     Collapsed cells spread more than others and rule many statistics; so the location of log σ² follows how deep a cell
-    lies below its backbone's median (``_depth``), with a slope that the cells decide, as in limma's trend for
+    lies below its backbone's median (``depth.py``), with a slope that the cells decide, as in limma's trend for
     intensity. A cell with one score has what the others say as its posterior. Variances are raised to that of rounding
     to a countable score, resolution²/12, as in ``fit_prior``.
 
@@ -119,13 +119,13 @@ def fit_spread(
     unbiased = np.log(own[informing]) - digamma(d) + np.log(d)  # grid of log σ²
     means = np.full(kept.shape, np.nan)
     means[kept] = mean
-    depth = _depth(means)[kept]
-    slope, error = _slope(depth[informing], unbiased)
+    depth = depths(means)[kept]
+    trend_slope, error = slope(depth[informing], unbiased)
     residual = _Residual.of(means, kept, n) if residuals else None
     drawn: list[NDArray[np.float32]] = []
     # three-point quadrature of a normal distribution
     for part, z in ((HYPER // 4, -1.22), (HYPER // 2, 0.0), (HYPER // 4, 1.22)):
-        trend = (slope + z * error) * depth
+        trend = (trend_slope + z * error) * depth
         sigma = _posterior(np.log(own), unbiased, n, informing, trend, residual, part)
         drawn.append(sigma.astype(np.float32))
     return Spread(np.concatenate(drawn), kept)
@@ -165,26 +165,6 @@ class _Residual:
             variance = scale**2 * self.typical + noise
             density += np.exp(-self.square[:, None] / (2 * variance)) / np.sqrt(variance)
         return np.log(np.maximum(density, 1e-300))
-
-
-def _depth(means: Floats) -> Floats:
-    """Returns log(1 + points below the backbone's median, in typical distances), shape (B, O); 0 above the median."""
-    empty: NDArray[np.bool_] = np.asarray(~np.isfinite(means).any(axis=1), np.bool_)
-    median = np.nanmedian(np.where(empty[:, None], 0.0, means), axis=1)[:, None]
-    below = np.maximum(median - means, 0.0)
-    typical = float(np.nanmedian(np.abs(means - median)))
-    return np.log1p(below / typical) if typical > 0 else np.zeros_like(means)
-
-
-def _slope(depth: Floats, log_variance: Floats) -> tuple[float, float]:
-    """Returns the slope of a line and its standard error; (0, 0) from too few cells to tell."""
-    centred = depth - depth.mean()
-    square = float(np.square(centred).sum())
-    if len(depth) < MIN_TREND or square <= 0:
-        return 0.0, 0.0
-    slope = float(centred @ log_variance) / square
-    rest = log_variance - log_variance.mean() - slope * centred
-    return slope, float(np.square(rest).sum() / (len(depth) - 2) / square) ** 0.5
 
 
 def _posterior(

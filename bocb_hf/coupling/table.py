@@ -11,10 +11,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import fmean
 
+import numpy as np
+
 from bocb_hf.backbones import CNN_FAMILIES
+from bocb_hf.coupling.cells import CellNoise, moderate
+from bocb_hf.coupling.rare import RareLosses
 from bocb_hf.coupling.row import Cell, Row, Selection
 from bocb_hf.coupling.selection import chosen_configuration
-from bocb_hf.coupling.statistics import Interval, Prior, estimate, pool
+from bocb_hf.coupling.statistics import Interval, Prior
 from bocb_hf.runs.record import FloorRecord, RunRecord, wilson_interval
 
 
@@ -31,6 +35,7 @@ class Table:
         optimizers: Rows: by category, then by name.
         rows: Every configuration of every cell of backbones × optimizers; missing cells included.
         prior: Prior of the variance over seeds from all shown cells, in points².
+        rare: Runs that lost far more than the noise of the table; None when it shows none.
     """
 
     dataset: str
@@ -42,6 +47,7 @@ class Table:
     rows: tuple[Row, ...]
     prior: Prior | None
     start: str = ""
+    rare: RareLosses | None = None
 
     def shown(self, backbone: str, optimizer: str) -> Row:
         """The row that the table shows for a cell.
@@ -172,8 +178,9 @@ def _build_table(key: tuple[str, str, str, str], records: list[RunRecord]) -> Ta
         for cell in [Cell(dataset, setting, backbone, optimizer)]
         for row in _cell_rows(cell, revision, cells.get(cell, []), families[backbone], categories[optimizer])
     ]
-    rows, prior = _with_estimates(rows)
-    return Table(dataset, setting, revision, split, tuple(backbones), tuple(optimizers), tuple(rows), prior)
+    rows, noise = _with_estimates(rows)
+    names = (tuple(backbones), tuple(optimizers))
+    return Table(dataset, setting, revision, split, *names, tuple(rows), noise.prior, rare=noise.rare)
 
 
 def _cell_rows(cell: Cell, revision: str, records: list[RunRecord], family: str, category: str) -> list[Row]:
@@ -235,10 +242,15 @@ def validation_score(trials: Sequence[RunRecord]) -> tuple[float, float] | None:
     return (-fmean(top1), fmean(loss) if loss else float("inf")) if top1 else None
 
 
-def _with_estimates(rows: Sequence[Row]) -> tuple[list[Row], Prior | None]:
+def _with_estimates(rows: Sequence[Row]) -> tuple[list[Row], CellNoise]:
     """Adds means and variances: the shown cells without a failure inform the prior, which moderates every row."""
-    informing = [row.scores for row in rows if row.shown and row.ranked]
-    prior = pool([[s.top1 for s in scores] for scores in informing], [max(s.top1_step for s in x) for x in informing])
-    return [
-        replace(row, estimate=estimate([s.top1 for s in row.scores], prior)) if row.n else row for row in rows
-    ], prior
+    scored = [row for row in rows if row.n]
+    most = max((row.n for row in scored), default=1)
+    values = np.array([[*(s.top1 for s in row.scores), *[np.nan] * (most - len(row.scores))] for row in scored])
+    names = {row.cell.backbone: place for place, row in reversed(list(enumerate(scored)))}
+    places = np.unique([names[row.cell.backbone] for row in scored], return_inverse=True)[1]
+    inform = np.array([row.shown and row.ranked for row in scored], np.bool_)
+    steps = np.array([max(s.top1_step for s in row.scores) for row in scored])
+    noise = moderate(values.reshape(-1, most), places, inform, steps)
+    estimates = {id(row): noise.estimate(i, values[i][np.isfinite(values[i])]) for i, row in enumerate(scored)}
+    return [replace(row, estimate=estimates.get(id(row))) for row in rows], noise

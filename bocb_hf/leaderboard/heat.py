@@ -14,7 +14,7 @@ from bocb_hf.leaderboard.layout import FAMILIES
 from bocb_hf.leaderboard.markup import address, join
 from bocb_hf.leaderboard.state import Selection, State
 from bocb_hf.optim import CATEGORIES
-from bocb_hf.report.words.tables import optimizer_label
+from bocb_hf.report.words.tables import optimizer_label, reach_text
 
 SHADES = 12  # classes g0 (the best) to g11 of the style sheet
 
@@ -87,7 +87,7 @@ def _heat_cell(chosen: Selection, backbone: str, optimizer: str, shade: Mapping[
         return "<td class=hid><b>·</b><i>filtered</i>"
     runs = f"n{cell.n}"
     if cell.mean is not None:
-        half = f"±{(cell.high - cell.low) / 2:.1f} " if cell.low is not None and cell.high is not None else ""
+        half = reach_text(*cell.reach).replace("± ", "±") + " " if cell.reach is not None else ""
         mark, said = (" x", "<s>failed</s>") if cell.failed else ("", "")  # the corner, and for those who cannot see it
         return f'<td class="g{shade[cell.key]}{mark}"><b>{cell.sign}{cell.mean:.1f}</b><i>{half}{runs}</i>{said}'
     if cell.status == "diverged":

@@ -50,6 +50,7 @@ def visible(chosen: Selection) -> tuple[ScoreTable, Marks]:
         marks.rule,
         failed,
         marks.failure_rule,
+        below=None if marks.below is None else marks.below[grid],
     )
 
 

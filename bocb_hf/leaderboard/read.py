@@ -78,6 +78,13 @@ class CellRow:
         """``★``, ``☆`` or nothing, by the rule of ``coupling/marks.py`` as it was applied when the file was made."""
         return BEST if self.rank == 1 else NEAR if self.candidate else ""
 
+    @property
+    def reach(self) -> tuple[float, float] | None:
+        """How far the interval reaches down and up from the mean, in points; None without one."""
+        if self.mean is None or self.low is None or self.high is None:
+            return None
+        return self.mean - self.low, self.high - self.mean
+
 
 @dataclass(frozen=True)
 class RunRow:
@@ -185,10 +192,12 @@ class Board:
             rows = [[value(self.cells[b, o]) for o in self.info.optimizers] for b in self.info.backbones]
             return np.array(rows, kind)
 
-        halves = grid(lambda c: np.nan if c.low is None or c.high is None else (c.high - c.low) / 2, np.float64)
+        down, up = np.moveaxis(grid(lambda c: c.reach or (np.nan, np.nan), np.float64), 2, 0)
+        below = np.where(down - up > 1e-9, down - up, 0.0)
         signs = grid(lambda c: c.sign, np.str_)
         rule: MarkRule = "highest_mean" if all(c.candidate is None for c in self.cells.values()) else "hsu"
-        return Marks(halves, signs, rule, grid(lambda c: c.failed, np.bool_), RULE)
+        failed = grid(lambda c: c.failed, np.bool_)
+        return Marks(up, signs, rule, failed, RULE, below=below if below.any() else None)
 
     @cached_property
     def robustness(self) -> Robustness | None:

@@ -203,7 +203,7 @@ def _cells(
     points = analysis.points if not isinstance(analysis.points, str) else None
     for b, backbone in enumerate(scores.backbones):
         for o, optimizer in enumerate(scores.optimizers):
-            mean, half = float(scores.means[b, o]), float(marks.halves[b, o])
+            mean, (down, up) = float(scores.means[b, o]), marks.ends(b, o)
             values = [float(v) for v in scores.values[b, o] if np.isfinite(v)]
             seeds = [s for s, v in zip(scores.seeds, scores.values[b, o], strict=True) if np.isfinite(v)]
             residual: _Row = {}
@@ -226,8 +226,8 @@ def _cells(
                 "diverged": int(scores.diverged[b, o]),
                 "rank": int(place[b, o]) or None,
                 "mean": _number(mean),
-                "low": _number(mean - half),
-                "high": _number(mean + half),
+                "low": _number(mean - down),
+                "high": _number(mean + up),
                 "near_best": bool(marks.near[b, o]),
                 "failed": bool(analysis.failures.failed[b, o]),
                 "collapsed": bool(analysis.failures.collapsed[b, o]),

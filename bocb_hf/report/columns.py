@@ -1,4 +1,4 @@
-"""The columns of ``coupling.csv`` and ``coupling.parquet``: one row for each configuration of each cell."""
+"""The columns of ``coupling.csv`` and ``coupling.parquet``, one row for each configuration of a cell; and winners."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 from bocb_hf.coupling.row import Row
+from bocb_hf.coupling.scores import ScoreTable
+from bocb_hf.coupling.winners import winners
 
 Kind = Literal["string", "boolean", "Int64", "Float64"]  # names of pandas types, all of which can hold a missing value
 
@@ -53,3 +55,21 @@ COLUMNS: Mapping[str, tuple[Kind, Callable[[Row], object]]] = {
     "images_per_second": ("Float64", lambda r: r.images_per_second),
     "wall_seconds": ("Float64", lambda r: r.wall_seconds),
 }
+
+
+def winner_columns(scores: ScoreTable) -> dict[str, list[float | None]]:
+    """Returns what the best cell of each backbone has without the luck of having been chosen, in points.
+
+    Returns:
+        Columns with one value for each cell, optimizers of a backbone after each other, None in cells that are not the
+        best; no columns where noise cannot be separated.
+    """
+    best = {(b, w.place): w for b, w in enumerate(winners(scores)) if w is not None}
+    cells = [best.get((b, o)) for b in range(len(scores.backbones)) for o in range(len(scores.optimizers))]
+    if not best:
+        return {}
+    return {
+        "winner_estimate": [w and w.estimate for w in cells],
+        "winner_low": [w and w.interval.low for w in cells],
+        "winner_high": [w and w.interval.high for w in cells],
+    }

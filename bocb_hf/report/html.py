@@ -19,6 +19,7 @@ from bocb_hf.report.words.analysis import analysis_text
 from bocb_hf.report.words.answer import answer_text, primary_text
 from bocb_hf.report.words.comparisons import comparison_text
 from bocb_hf.report.words.ledger import grid_text
+from bocb_hf.report.words.rare import rare_text
 from bocb_hf.report.words.tables import (
     backbone_label,
     cell_text,
@@ -119,7 +120,7 @@ def _section(section: Section) -> dict[str, Any]:
         "contrast": contrast_text(section.results.contrast, "Family contrast"),
         "analysis": analysis_text(found.analysis),
         "comparisons": comparison_text(found.comparisons, table.optimizers, found.profiles, found.times),
-        "notes": notes(table, floors),
+        "notes": [*rare_text(table), *notes(table, floors)],
         "figure": _inline(section.figure),
         "tuning": {title: _inline(svg) for title, svg in section.tuning.items()},
         "profiles": {title: _inline(svg) for title, svg in section.profiles.items()},

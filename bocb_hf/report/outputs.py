@@ -26,6 +26,7 @@ from bocb_hf.report.html import Section, render_report
 from bocb_hf.report.tables import csv_bytes, json_rows, latex_table, markdown_table
 from bocb_hf.report.tabulate import TableResults, Tabulated
 from bocb_hf.report.words.ledger import ledger_text
+from bocb_hf.report.words.rare import rare_text
 from bocb_hf.report.words.tables import contrast_text, notes, sign_of, terminal_text
 
 
@@ -120,7 +121,11 @@ def _text(tabulated: Tabulated) -> str:
     blocks: list[str] = []
     for found in tabulated.results:
         name = "Primary contrast" if found.wanted.primary(found.table).statistic == "contrast" else "Family contrast"
-        sentences = [*contrast_text(found.contrast, name), *notes(found.table, found.floors)]
+        sentences = [
+            *contrast_text(found.contrast, name),
+            *rare_text(found.table),
+            *notes(found.table, found.floors),
+        ]
         fairness = "\n".join(ledger_text(found.ledger))
         blocks += [terminal_text(found.table, found.floors, found.marks), fairness, "\n".join(map(wrap, sentences))]
     if quarantined := tabulated.contents.quarantined:

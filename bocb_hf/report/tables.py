@@ -23,8 +23,9 @@ from bocb_hf.coupling.robustness import robustness
 from bocb_hf.coupling.scores import ScoreTable
 from bocb_hf.coupling.table import Table
 from bocb_hf.coupling.trials import expected_best, trial_curves, trial_scores
+from bocb_hf.report.columns import winner_columns
 from bocb_hf.report.words.holes import lacking
-from bocb_hf.report.words.tables import backbone_label, optimizer_label
+from bocb_hf.report.words.tables import backbone_label, optimizer_label, reach_text
 from bocb_hf.schema import one_line
 
 DIGITS = 2
@@ -49,7 +50,8 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 def table_files(scores: ScoreTable, marks: Marks, name: str = "scores") -> dict[str, bytes]:
     """Renders a table of scores in all five formats, by file name; equal tables give equal bytes."""
-    frame = score_frame(scores, marks)
+    winning = {name: pd.array(values, dtype="Float64") for name, values in winner_columns(scores).items()}
+    frame = score_frame(scores, marks).assign(**winning)
     return {
         f"{name}.csv": csv_bytes(frame),
         f"{name}.parquet": frame.to_parquet(index=False),
@@ -64,7 +66,7 @@ def score_frame(scores: ScoreTable, marks: Marks) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for b, backbone in enumerate(scores.backbones):
         for o, optimizer in enumerate(scores.optimizers):
-            mean, half = float(scores.means[b, o]), float(marks.halves[b, o])
+            mean, (down, up) = float(scores.means[b, o]), marks.ends(b, o)
             known = math.isfinite(mean)
             rows.append(
                 {
@@ -83,8 +85,8 @@ def score_frame(scores: ScoreTable, marks: Marks) -> pd.DataFrame:
                     "diverged": int(scores.diverged[b, o]),
                     "seeds": _seeds(scores, b, o),
                     "mean": mean if known else None,
-                    "low": mean - half if known and math.isfinite(half) else None,
-                    "high": mean + half if known and math.isfinite(half) else None,
+                    "low": mean - down if known and math.isfinite(down) else None,
+                    "high": mean + up if known and math.isfinite(up) else None,
                     "failed": bool(marks.failed[b, o]) if marks.failed is not None else None,
                     "mark": str(marks.signs[b, o]) or None,
                     "mark_rule": marks.rule,
@@ -229,8 +231,8 @@ def cell_text(scores: ScoreTable, marks: Marks, b: int, o: int) -> str:
     """Returns a cell as text: ``84.40 ± 1.20 (2)``, ``84.40 (1)`` without an interval, or why there is no number."""
     status, n, diverged = str(scores.status[b, o]), int(scores.n[b, o]), int(scores.diverged[b, o])
     if status == "completed":
-        half = float(marks.halves[b, o])
-        interval = f" ± {half:.{DIGITS}f}" if math.isfinite(half) else ""
+        down, up = marks.ends(b, o)
+        interval = f" {reach_text(down, up, DIGITS)}" if math.isfinite(up) else ""
         sign = HALVED if marks.halved is not None and marks.halved[b, o] else ""
         return f"{scores.means[b, o]:.{DIGITS}f}{interval} ({n}){sign}"
     if status == "partial":

@@ -13,7 +13,6 @@ from bocb_hf.coupling.statistics import (
     Prior,
     estimate,
     fit_prior,
-    pool,
     t_quantile,
     trigamma_inverse,
 )
@@ -143,10 +142,6 @@ def test_coverage(n, spread):
         cell = estimate(y[t, 0], prior).interval()
         assert cell is not None and cell.half_width == pytest.approx(half[0], rel=1e-6)
     assert 0.92 <= covered.mean() <= 0.98
-
-
-def test_pool_ignores_single_scores():
-    assert pool([[70.0], [71.0, 72.0], [73.0, 75.0]], [0.05] * 3) == pool([[71.0, 72.0], [73.0, 75.0]], [0.05] * 2)
 
 
 def test_interval_holds_its_ends():

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from bocb_hf.coupling.marks import BEST, NEAR, Marks
 from bocb_hf.coupling.scores import ScoreTable
 from bocb_hf.report.figures.style import COLUMN, DPI, INK, MISSING, PAGE, SMALL, SOFT, TEXT, TITLE, WARN, short, wrap
-from bocb_hf.report.words.tables import backbone_label, optimizer_label
+from bocb_hf.report.words.tables import backbone_label, optimizer_label, reach_text
 
 ROOMY = 8  # largest number of backbones with which a cell holds its interval and n
 ACROSS = 20  # largest number of backbones beside each other on a page; the others come below
@@ -129,8 +129,8 @@ def _texts(scores: ScoreTable, marks: Marks, b: int, y: int, rank: str, roomy: b
         mean = f"{scores.means[b, y]:.1f}"
         if not roomy:
             return f"{rank}{mean}" if rank in (BEST, NEAR) else f"{mean}{rank}", ""
-        half = marks.halves[b, y]
-        value = mean + (f" ± {half:.1f}" if math.isfinite(half) else "")
+        down, up = marks.ends(b, y)
+        value = mean + (f" {reach_text(down, up)}" if math.isfinite(up) else "")
         return value, "  ".join(part for part in (rank, f"n = {n}") if part)
     if status == "diverged":
         return ("diverged", f"{diverged}/{diverged}") if roomy else ("div", "")

@@ -19,6 +19,7 @@ from bocb_hf.report.words.holes import (
     stood_in,
     test_basis,
 )
+from bocb_hf.report.words.rare import winner_text
 from bocb_hf.report.words.tables import backbone_label, family_test_text, fixed, optimizer_label, signed, span
 
 SHOWN = 5  # number of entries that are printed of a list that is ordered by importance
@@ -38,7 +39,8 @@ def analysis_text(analysis: Analysis) -> list[str]:
             "No coupling can be seen: it takes two backbones and two optimizers with scores, and here are "
             f"{backbones} and {optimizers}."
         )
-        return [*lines, *_failures(analysis), *(_best(scores, points) if optimizers > 1 else []), *scores.notes]
+        best = [*_best(scores, points), *winner_text(scores, points.winners)] if optimizers > 1 else []
+        return [*lines, *_failures(analysis), *best, *scores.notes]
     lines += [cost_sentence(scores, points), *_failures(analysis)]
     lines += _decompositions(scores, points)
     lines.append(
@@ -47,6 +49,7 @@ def analysis_text(analysis: Analysis) -> list[str]:
         else f"On the logit scale: {_shares(analysis.logit.decompositions['observed'], analysis.logit)}."
     )
     lines += [*_structure(points), *_indices(scores, points), *_best(scores, points)]
+    lines += winner_text(scores, points.winners)
     lines += [*_ranking(analysis), *map(variant_text, analysis.variants)]
     if "contrast" in analysis.absent and not scores.ranked.all():
         lines.append(f"No family contrast: {analysis.absent['contrast']}.")

@@ -42,12 +42,19 @@ def span(values: Iterable[int]) -> str:
 def cell_text(row: Row) -> str:
     """Returns a cell: ``84.4 ± 1.2 (2)``, survivors ``71.2 (1/2)``, ``diverged 2/2``, ``interrupted``, or ``–``."""
     if row.mean is not None:
-        half = f" ± {row.interval.half_width:.1f}" if row.interval is not None else ""
-        return f"{row.mean:.1f}{half} ({row.n})"
+        reach = f" {reach_text(*row.reach)}" if row.reach is not None else ""
+        return f"{row.mean:.1f}{reach} ({row.n})"
     ended = row.n + row.diverged
     if row.survivor_mean is not None:
         return f"{row.survivor_mean:.1f} ({row.n}/{ended})"
     return {"diverged": f"diverged {row.diverged}/{ended}", "interrupted": "interrupted"}.get(row.status, "–")
+
+
+def reach_text(down: float, up: float, digits: int = 1) -> str:
+    """Returns how far an interval reaches from its mean: ``± 1.2``, or ``−2.4/+1.2`` where the sides differ."""
+    if f"{down:.{digits}f}" == f"{up:.{digits}f}":
+        return f"± {up:.{digits}f}"
+    return f"−{down:.{digits}f}/+{up:.{digits}f}"
 
 
 def sign_of(table: Table, marks: Marks, row: Row) -> str:
@@ -193,6 +200,8 @@ def _noise(table: Table, shown: Sequence[Row]) -> list[str]:
     if prior is None:
         return ["The spread over seeds cannot be estimated: too few cells have two completed runs that differ."]
     agreement = "d₀ = ∞, the cells differ no more than chance makes them" if isinf(prior.df) else f"d₀ = {prior.df:.1f}"
+    if prior.slope > 0:
+        agreement += ", s₀ larger the deeper a cell lies below its backbone's median"
     found = [
         f"Intervals of cells: moderated variances (Smyth 2004) of {prior.cells} cells, s₀ = "
         f"{prior.variance**0.5:.2f} points, {agreement}; that of the contrast takes the spread of each cell from its "
