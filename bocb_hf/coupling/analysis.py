@@ -72,6 +72,7 @@ class Analysis:
         failures: Failed and collapsed cells by the default rule.
         variants: Variants of the family contrast.
         ranking: Friedman's test with Nemenyi's critical difference.
+        given: Results in points given the tuned rates, where ``points`` are of tuning and training; None otherwise.
     """
 
     scores: ScoreTable
@@ -80,6 +81,7 @@ class Analysis:
     failures: Failures
     variants: tuple[Variant, ...]
     ranking: Ranking | None
+    given: ScaleAnalysis | None = None
 
 
 def analyse(scores: ScoreTable, draws: int = 2000, seed: int = 0) -> Analysis:
@@ -93,14 +95,23 @@ def analyse(scores: ScoreTable, draws: int = 2000, seed: int = 0) -> Analysis:
     failures = find_failures(scores)
     shifts = image_shifts(scores, draws, seed)
 
-    def attempt(scale: Scale) -> ScaleAnalysis | str:
+    def attempt(scale: Scale, table: ScoreTable = scores) -> ScaleAnalysis | str:
         try:
-            return _analyse_scale(scores, scale, failures, shifts, draws, seed)
+            return _analyse_scale(table, scale, failures, shifts, draws, seed)
         except InputError as error:
             return str(error)
 
     variants = tuple(contrast_variants(scores))
-    return Analysis(scores, attempt("points"), attempt("logit"), failures, variants, rank_optimizers(scores))
+    given = attempt("points", scores.given) if scores.reading.both else None
+    return Analysis(
+        scores,
+        attempt("points"),
+        attempt("logit"),
+        failures,
+        variants,
+        rank_optimizers(scores),
+        None if isinstance(given, str) else given,
+    )
 
 
 def _analyse_scale(
@@ -165,8 +176,11 @@ def to_plain(analysis: Analysis) -> dict[str, Any]:
         "config_hashes": _grid(scores, scores.config_hashes),
         "failed": _grid(scores, analysis.failures.failed),
         "collapsed": _grid(scores, analysis.failures.collapsed),
+        "reading": scores.reading.text,
+        "tuning_unknown": scores.reading.reason,
         "points": _plain_scale(scores, analysis.points),
         "logit": _plain_scale(scores, analysis.logit),
+        "points_given_the_tuned_rates": analysis.given and _plain_scale(scores, analysis.given),
         "contrast": [
             {
                 "variant": v.name,
@@ -203,6 +217,7 @@ def _plain_scale(scores: ScoreTable, analysis: ScaleAnalysis | str) -> dict[str,
             "cells": version.cells,
             "shares": version.shares and dict(zip(PARTS, version.shares, strict=True)),
             "noise_sd": None if version.noise is None else version.noise**0.5,
+            "tuning_sd": None if version.tuning is None else version.tuning**0.5,
             "sigma_interaction": version.sigma_int,
         }
         for name, version in analysis.decompositions.items()

@@ -28,10 +28,10 @@ from bocb_hf.coupling.additive import fit_additive, noise_coefficients
 from bocb_hf.coupling.contrast import contrast_weights
 from bocb_hf.coupling.indices import complete_part, kappa_squares, naive_cost
 from bocb_hf.coupling.noise import block_noise
-from bocb_hf.coupling.scores import Floats, Scale, ScoreTable
+from bocb_hf.coupling.scores import Floats, Scale, ScoreTable, image_slope
 from bocb_hf.coupling.spread import chunks
 from bocb_hf.coupling.statistics import LEVEL
-from bocb_hf.coupling.world import Kind, World, image_shifts, image_slope
+from bocb_hf.coupling.world import Kind, World, image_shifts
 
 BOUNDS = {  # bounds of the truth; estimates without bias may lie beyond them
     "variances": (0.0, np.inf),

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from bocb_hf.backbones import CNN_FAMILIES
 from bocb_hf.coupling.combination import Combination, combine
 from bocb_hf.coupling.family_test import ENOUGH_BACKBONES, FamilyTest, compare_families
+from bocb_hf.coupling.reading import BOTH, GIVEN
 from bocb_hf.coupling.row import Row
 from bocb_hf.coupling.scores import Floats, ScoreTable, scores_of
 from bocb_hf.coupling.statistics import Interval, t_quantile
@@ -36,6 +37,7 @@ class Contrast:
         points: C in points, with the error that the spread over seeds gives it.
         logit: C on the logit scale, with its error over seeds; None where runs of the table were tested on different
             numbers of images.
+        given: C in points given the tuned rates, where ``points`` is of tuning and training; None otherwise.
         image_error: Standard error of C in points from the choice of test images, beyond what ``points`` holds of it;
             None where runs of the table were tested on different numbers of images.
         sgd: Optimizers of S that the table has.
@@ -57,10 +59,16 @@ class Contrast:
     modern: Mapping[str, float]
     left_out: Mapping[str, str]
     test: FamilyTest
+    given: Combination | None = None
+
+    @property
+    def reading(self) -> str:
+        """What the intervals are over, in words."""
+        return GIVEN if self.given is None else BOTH
 
     @property
     def interval(self) -> Interval | None:
-        """The primary 95 % interval, which is over seeds only."""
+        """The primary 95 % interval, over seeds only, and over the choice of the rates where that is known."""
         return self.points.interval
 
     @property
@@ -121,6 +129,7 @@ def family_contrast(table: Table) -> Contrast | NotAvailable:
         modern={b: d[b] for b in groups[False]},
         left_out=left_out,
         test=compare_families([d[b] for b in groups[True]], [d[b] for b in groups[False]]),
+        given=combine(scores.given, weights) if scores.reading.both else None,
     )
 
 

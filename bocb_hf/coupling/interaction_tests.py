@@ -9,7 +9,7 @@ import numpy as np
 import scipy.stats as _scipy_stats  # pyright: ignore[reportMissingTypeStubs]
 
 from bocb_hf.coupling.additive import Additive, fit_additive
-from bocb_hf.coupling.noise import cell_noise
+from bocb_hf.coupling.noise import cell_noise, tuning_part
 from bocb_hf.coupling.scores import Scale, ScoreTable
 from bocb_hf.coupling.spread import cell_spread, chunks
 
@@ -22,7 +22,7 @@ class Test:
     """F test of no interaction at all, against the noise between seeds.
 
     Attributes:
-        f: MS_int / MSE.
+        f: MS_int / MSE, where MSE also holds S·τ² of tuning if that is known (``tuning_noise.py``).
         df1: Degrees of freedom of MS_int: (B−1)(O−1).
         df2: Degrees of freedom of MSE, B(O−1)(S−1).
         p: p-value by simulation with spreads as unequal as they are, not by the F distribution (``interaction_test``).
@@ -64,11 +64,15 @@ def interaction_test(scores: ScoreTable, scale: Scale = "points", seed: int = 0)
         return None
     interaction = fit_additive(values.mean(axis=2)).interaction
     df1, df2 = (backbones - 1) * (optimizers - 1), backbones * (optimizers - 1) * (seeds - 1)
-    f = seeds * float(np.square(interaction).sum()) / df1 / float(noise.mean())
+    tuning = tuning_part(scores, scale)
+    mse = float(noise.mean()) + (0.0 if tuning is None else seeds * float(tuning.variance.mean()))
+    f = seeds * float(np.square(interaction).sum()) / df1 / mse
     generator = np.random.default_rng(seed)
     larger = 0
     for chunk in chunks(DRAWS, backbones * optimizers):
         e = generator.standard_normal((chunk, backbones, optimizers)) * spread.draw_table(generator, chunk) / seeds**0.5
+        if tuning is not None:
+            e += tuning.draw(generator, chunk)[0]
         squares = np.square(fit_additive(e).interaction).sum(axis=(-2, -1))
         larger += int((squares >= float(np.square(interaction).sum())).sum())
     return Test(f, df1, df2, (1 + larger) / (1 + DRAWS), DRAWS)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bocb_hf.coupling.failure import GAMMA, find_failures
+from bocb_hf.coupling.reading import GIVEN
 from bocb_hf.coupling.scores import ScoreTable
 from bocb_hf.coupling.table import Table
 
@@ -24,6 +25,7 @@ class Marks:
         failed: Cells that a failure rule flags, shape (B, O); None flags none.
         rule: The rule that ``failed`` follows, in words.
         near_rule: The rule that ``near`` follows, in words.
+        reading: What the intervals are over, in words (``reading.py``).
     """
 
     halves: NDArray[np.float64]
@@ -31,6 +33,7 @@ class Marks:
     failed: NDArray[np.bool_] | None = None
     rule: str = ""
     near_rule: str = "inside the interval of the best"
+    reading: str = GIVEN
 
     @classmethod
     def of(cls, scores: ScoreTable, table: Table | None = None) -> Marks:
@@ -41,7 +44,7 @@ class Marks:
             rows = [table.column(b) for b in table.backbones]
             blank = np.array([[row.interval.half_width if row.interval else np.nan for row in c] for c in rows])
             near = np.array([[table.near_best(row) for row in c] for c in rows])
-        return cls(blank, near, find_failures(scores).failed, RULE)
+        return cls(blank, near, find_failures(scores).failed, RULE, reading=scores.reading.text)
 
     @classmethod
     def none(cls, scores: ScoreTable) -> Marks:

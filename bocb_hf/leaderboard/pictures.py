@@ -44,9 +44,8 @@ def visible(chosen: Selection) -> tuple[ScoreTable, Marks]:
         diverged=np.where(hidden, 0, part.diverged),
     )
     failed = marks.failed[grid] & ~hidden if marks.failed is not None else None
-    return part, Marks(
-        np.where(hidden, np.nan, marks.halves[grid]), marks.near[grid] & ~hidden, failed, marks.rule, marks.near_rule
-    )
+    halves, near = np.where(hidden, np.nan, marks.halves[grid]), marks.near[grid] & ~hidden
+    return part, Marks(halves, near, failed, marks.rule, marks.near_rule, marks.reading)
 
 
 def _heatmap(chosen: Selection, state: State) -> Figure | None:
@@ -87,7 +86,9 @@ def _interaction(chosen: Selection, state: State) -> Figure | None:
     if not np.isfinite(r).any() or min(r.shape) < 2:
         return None
     known = bool(np.isfinite(low).any())
-    note = f"Simultaneous 95 % over all {int(np.isfinite(r).sum())} cells, over seeds." if known else ""
+    note = (
+        f"Simultaneous 95 % over all {int(np.isfinite(r).sum())} cells, over seeds, {board.reading}." if known else ""
+    )
     return interaction(
         r, info.backbones, info.optimizers, (low > 0) | (high < 0) if known else None, note, info.dataset
     )

@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from bocb_hf.coupling.marks import RULE, Marks
 from bocb_hf.coupling.pareto import Axis, Front
+from bocb_hf.coupling.reading import GIVEN
 from bocb_hf.coupling.robustness import Robustness
 from bocb_hf.coupling.scores import ScoreTable
 from bocb_hf.coupling.trials import TrialCurve
@@ -117,6 +118,11 @@ class Board:
         """Whether no cell has two scores, so that there is no interval."""
         return all(cell.n < 2 for cell in self.cells.values())
 
+    @property
+    def reading(self) -> str:
+        """What intervals are over, in words. Older files do not say, and theirs are given the tuned rates."""
+        return str(self.info.analysis.get("reading", GIVEN))
+
     @cached_property
     def best(self) -> Mapping[str, float]:
         """The highest mean of each backbone that has one, over all optimizers."""
@@ -183,7 +189,7 @@ class Board:
 
         halves = grid(lambda c: np.nan if c.low is None or c.high is None else (c.high - c.low) / 2, np.float64)
         near = grid(lambda c: c.near_best if c.candidate is None else c.candidate and c.rank != 1, np.bool_)
-        return Marks(halves, near, grid(lambda c: c.failed, np.bool_), RULE, NEAR)
+        return Marks(halves, near, grid(lambda c: c.failed, np.bool_), RULE, NEAR, self.reading)
 
     @cached_property
     def robustness(self) -> Robustness | None:

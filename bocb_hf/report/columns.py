@@ -52,4 +52,8 @@ COLUMNS: Mapping[str, tuple[Kind, Callable[[Row], object]]] = {
     "grid_extensions": ("Int64", lambda r: r.extensions),
     "images_per_second": ("Float64", lambda r: r.images_per_second),
     "wall_seconds": ("Float64", lambda r: r.wall_seconds),
+    # test_top1_low and test_top1_high are of tuning and training where there is a tuning_sd, else given the tuned rates
+    "tuning_sd": ("Float64", lambda r: r.estimate.tuning[0] ** 0.5 if r.estimate and r.estimate.tuning else None),
+    "given_rates_low": ("Float64", lambda r: r.given_interval.low if r.given_interval else None),
+    "given_rates_high": ("Float64", lambda r: r.given_interval.high if r.given_interval else None),
 }

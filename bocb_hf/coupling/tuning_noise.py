@@ -1,0 +1,306 @@
+"""Tuning is part of the noise: what the choice of every cell's configuration adds to the spread of its mean.
+
+Whoever tunes and trains a cell again may choose another configuration. A cell's final runs tell what the chosen one
+scores, and no number of them tells what the *procedure* gives on average, θ = Σ P(c is chosen)·μ_c: their mean
+holds the same μ_chosen − θ in every seed. Tests that leave this out find interaction in most additive tables where the
+best configuration and the second differ by 0.4 points, and the more often the more final seeds there are
+(``benchmarks/tuning.txt``).
+
+The choice is drawn again by the plan's own rule (``selection.py``) from what the trials leave possible:
+
+- *Trial noise* is drawn from a normal distribution, since two or three tuning seeds cannot be resampled. It has the
+  variance over seeds of the candidates near the best one, without what a cell's trials share in a seed, for that moves
+  no choice; it is moderated over the table like that of final runs (``statistics.py``).
+- *Validation images* are resampled, the same for all trials of all cells, where the trials keep their correctness bits;
+  what runs owe to their own luck with images is then left out of the trial noise, which holds it already.
+- *True means* of the candidates are not the observed ones, which hold noise themselves: they are drawn from their
+  posterior (``losses.py``), so the noise of μ̂ is not counted as a spread of μ.
+
+Then τ² = E (μ_chosen − θ)², averaged over the posterior, is an independent component of each cell's mean.
+
+It is that of the candidates which were tried: that a grid might have been extended otherwise is left out. What diverged
+with a seed, or was dropped by halving, is never chosen in a draw. In points, test and validation are supposed to differ
+by a constant in each cell.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bocb_hf.coupling.losses import NUMBERS, Floats, Losses, Observed
+from bocb_hf.coupling.selection import select
+from bocb_hf.coupling.statistics import fit_prior
+from bocb_hf.coupling.tuning import CellTuning, Tuning
+from bocb_hf.runs.tuned import SelectionRule
+
+FITS = 6  # fits of the distribution of losses
+DRAWS, FEWEST = 48, 16  # draws of true means for each fit; in large tables fewer
+AGAIN = 6  # choices drawn again for each of these
+MOST = 60_000_000  # about how many random numbers a table may take
+CANDIDATES = 8  # most configurations of a cell that are drawn among: those of the highest means
+NEAR = 6.0  # those further below the best one, in standard errors of a difference, are never chosen
+IMAGE_DRAWS = 256  # sets of validation images
+
+
+@dataclass(frozen=True, eq=False)
+class TuningNoise:
+    """What tuning adds to the cell means of one table, in points.
+
+    Attributes:
+        variances: τ² of each cell by each fit, shape (FITS, B, O); 0 where nothing was chosen.
+        drawn: Draws of μ_chosen − θ, shape (FITS, draws, B, O).
+        together: Whether the cells of one draw share their validation images, so that they must be drawn together.
+        df: Degrees of freedom of the table's mean τ².
+    """
+
+    variances: Floats
+    drawn: NDArray[np.float32]
+    together: bool
+    df: float
+
+    @property
+    def variance(self) -> Floats:
+        """τ² of each cell, shape (B, O)."""
+        return self.variances.mean(axis=0)
+
+    def draw(self, generator: np.random.Generator, draws: int) -> tuple[Floats, Floats]:
+        """Draws μ_chosen − θ of each cell, and τ² as a table like this would estimate it; both (draws, B, O).
+
+        The true τ² is that of one fit; the estimate errs from it as another fit's mean does from that of all.
+        """
+        fits, kept, backbones, optimizers = self.drawn.shape
+        fit = generator.integers(0, fits, draws)
+        total = self.variances.mean(axis=(1, 2))
+        error = total[generator.integers(0, fits, draws)] / max(float(total.mean()), 1e-300)
+        estimate = self.variances[fit] * error[:, None, None]
+        if self.together:
+            return self.drawn[fit, generator.integers(0, kept, draws)].astype(np.float64), estimate
+        place = generator.integers(0, kept, (draws, backbones, optimizers))
+        cell = np.arange(backbones)[:, None], np.arange(optimizers)
+        return self.drawn[fit[:, None, None], place, *cell].astype(np.float64), estimate
+
+    def on(self, slope: Floats | float) -> TuningNoise:
+        """Returns the same on a scale on which a point is worth ``slope``, shape (B, O) or one number for all."""
+        drawn = (self.drawn * np.nan_to_num(slope)).astype(np.float32)
+        return replace(self, variances=self.variances * np.square(np.nan_to_num(slope)), drawn=drawn)
+
+    def of_sum(self, weights: Floats) -> Floats:
+        """Returns the variance of Σ c·ȳ from tuning by each fit, shape (FITS,)."""
+        if not self.together:
+            return (np.square(weights) * self.variances).sum(axis=(1, 2))
+        return np.square(np.einsum("fdbo,bo->fd", self.drawn, weights)).mean(axis=1)
+
+
+def tuning_noise(tuning: Tuning | None, needed: NDArray[np.bool_], seed: int = 0) -> TuningNoise | None:
+    """Computes what tuning adds to the means of a table.
+
+    Args:
+        tuning: The trials.
+        needed: The cells whose part must be known, shape (B, O).
+        seed: Seed of the draws.
+
+    Returns:
+        The part; None where that of a needed cell cannot be known, as with one tuning seed (``Tuning.reason``).
+    """
+    if tuning is None or not needed.any() or tuning.reason(needed) is not None:
+        return None
+    top, rows, columns = tuning.whole or (tuning, None, None)
+    found = _tuning_noise(top, seed)
+    if rows is None or columns is None:
+        return found
+    grid = np.ix_(rows, columns)
+    return replace(found, variances=found.variances[:, *grid], drawn=found.drawn[:, :, *grid])
+
+
+@lru_cache(maxsize=4)
+def _tuning_noise(tuning: Tuning, seed: int) -> TuningNoise:
+    """Computes the part of every cell that is known."""
+    shape, places = tuning.shape, sorted(tuning.cells)
+    trials = [tuning.cells[place] for place in places]
+    generator = np.random.default_rng((seed, len(places)))
+    error = _trial_errors(trials)
+    chosen = [_candidates(cell, e) for cell, e in zip(trials, error, strict=True)]
+    several = [i for i, some in enumerate(chosen) if len(some) > 1 and error[i] > 0]
+    variances, drawn = np.zeros((FITS, *shape)), np.zeros((FITS, 1, *shape), np.float32)
+    images = _image_shifts([trials[i] for i in several], [chosen[i] for i in several], generator)
+    if several:
+        rows, columns = np.array([places[i] for i in several]).T
+        found = _draw([trials[i] for i in several], [chosen[i] for i in several], error[several], images, generator)
+        variances[:, rows, columns] = found[0]
+        drawn = np.zeros((FITS, found[1].shape[1], *shape), np.float32)
+        drawn[:, :, rows, columns] = found[1]
+    freedom = sum((len(some) - 1) * (t.top1.shape[1] - 1) for t, some in zip(trials, chosen, strict=True))
+    total = variances.mean(axis=(1, 2))
+    spread = float(total.var(ddof=1))
+    df = min(2 * float(total.mean()) ** 2 / spread if spread > 0 else math.inf, float(max(freedom, 1)))
+    return TuningNoise(variances, drawn, images is not None, df)
+
+
+def _trial_errors(trials: Sequence[CellTuning]) -> Floats:
+    """Standard deviation of one trial beside what a cell's trials share in a seed, in points, moderated; (cells,).
+
+    First of the two best configurations, then of all that are near the best by this measure.
+    """
+    error = np.zeros(len(trials))
+    for first in (True, False):
+        squares, df = np.zeros(len(trials)), np.zeros(len(trials))
+        for i, cell in enumerate(trials):
+            some = _best(cell, 2) if first else _candidates(cell, error[i])
+            values = cell.top1[some]
+            values = values[:, np.isfinite(values).all(axis=0)]
+            if min(values.shape, default=0) < 2:
+                continue
+            rest = values - values.mean(axis=1, keepdims=True)
+            rest = rest - rest.mean(axis=0)
+            df[i] = (values.shape[0] - 1) * (values.shape[1] - 1)
+            squares[i] = float(np.square(rest).sum())
+        known = df > 0
+        own = squares / np.maximum(df, 1)
+        steps = np.array([100 / max(cell.images, 1) for cell in trials])
+        prior = fit_prior(own[known], df[known], steps[known])
+        if prior is None:
+            variance = own
+        elif math.isinf(prior.df):
+            variance = np.full(len(trials), prior.variance)
+        else:
+            variance = (prior.df * prior.variance + squares) / (prior.df + df)
+        error = np.sqrt(variance)
+    return error
+
+
+def _best(cell: CellTuning, most: int) -> NDArray[np.intp]:
+    """Places of the configurations with the highest means, at most so many, in rising order."""
+    means = np.where(cell.full, np.nan_to_num(cell.top1, nan=0.0).sum(axis=1), -np.inf)
+    order = np.argsort(-means, kind="stable")[: min(most, int(cell.full.sum()))]
+    return np.sort(order)
+
+
+def _candidates(cell: CellTuning, error: float) -> NDArray[np.intp]:
+    """Places of the configurations that could be chosen, in rising order."""
+    some = _best(cell, CANDIDATES)
+    means = np.nanmean(cell.top1[some], axis=1)
+    seeds = int(np.isfinite(cell.top1[some[0]]).sum())
+    return some[means >= means.max() - NEAR * error * math.sqrt(2 / seeds) - 1e-9]
+
+
+@dataclass(frozen=True, eq=False)
+class _Images:
+    """How candidates' validation scores move when the images are drawn again.
+
+    Attributes:
+        shifts: Of each candidate's mean in points, shape (IMAGE_DRAWS, cells, C).
+        luck: Variance of one score from its own luck with images, in points², shape (cells,).
+        apart: Variance of a candidate's shift beside what the cell's candidates share, shape (cells,).
+    """
+
+    shifts: NDArray[np.float32]
+    luck: Floats
+    apart: Floats
+
+
+def _image_shifts(
+    trials: Sequence[CellTuning], chosen: Sequence[NDArray[np.intp]], generator: np.random.Generator
+) -> _Images | None:
+    """Draws validation images again; None unless every trial of one validation split tells its bits."""
+    sizes = {cell.images for cell in trials}
+    if len(sizes) != 1 or any(cell.bits is None for cell in trials):
+        return None
+    n = sizes.pop()
+    counts = np.stack([np.bincount(generator.integers(0, n, n), minlength=n) for _ in range(IMAGE_DRAWS)])
+    counts = (counts - 1).astype(np.float32)
+    width = max(map(len, chosen))
+    shifts = np.zeros((IMAGE_DRAWS, len(trials), width), np.float32)
+    luck, apart = np.zeros(len(trials)), np.zeros(len(trials))
+    for i, (cell, some) in enumerate(zip(trials, chosen, strict=True)):
+        assert cell.bits is not None
+        done = np.isfinite(cell.top1[some])
+        seeds = int(done[0].sum())
+        right = (cell.bits[some] * done[..., None]).sum(axis=1, dtype=np.float32) / seeds  # (C, images)
+        shifts[:, i, : len(some)] = 100 / n * (counts @ right.T)
+        luck[i] = 1e4 * float((right * (1 - right)).mean()) * seeds / (seeds - 1) / n
+        own = right - right.mean(axis=0)
+        apart[i] = 1e4 * float(own.var(axis=1).sum()) / (len(some) - 1) / n
+    return _Images(shifts, luck, apart)
+
+
+def _draw(
+    trials: Sequence[CellTuning],
+    chosen: Sequence[NDArray[np.intp]],
+    error: Floats,
+    images: _Images | None,
+    generator: np.random.Generator,
+) -> tuple[Floats, NDArray[np.float32]]:
+    """Draws true means and choices: τ² by each fit, (FITS, cells), and μ_chosen − θ, (FITS, draws, cells)."""
+    width = max(map(len, chosen))
+    means, distance = np.full((len(trials), width), np.nan), np.full((len(trials), width), np.inf)
+    for i, (cell, some) in enumerate(zip(trials, chosen, strict=True)):
+        means[i, : len(some)] = np.nanmean(cell.top1[some], axis=1)
+        distance[i, : len(some)] = cell.distance[some]
+    seeds = np.array([int(np.isfinite(cell.top1[some[0]]).sum()) for cell, some in zip(trials, chosen, strict=True)])
+    own = np.square(error)
+    if images is not None:
+        own = np.maximum(own - images.luck, 0.0)
+    of_means = own / seeds + (0.0 if images is None else images.apart)
+    if images is None or not (of_means > 0).all():
+        of_means = np.maximum(of_means, np.square(error) / seeds)
+    observed = Observed(means, np.sqrt(of_means))
+    losses = Losses.fit(observed, FITS, generator)
+    draws = int(np.clip(MOST / (FITS * AGAIN * len(trials) * width * int(seeds.max())), FEWEST, DRAWS))
+    truth = losses.draw(observed, draws, generator)  # (FITS, draws, cells, C)
+    set_of = generator.integers(0, IMAGE_DRAWS, (FITS, AGAIN, draws))
+    variances, drawn = np.zeros((FITS, len(trials))), np.zeros((FITS, draws, len(trials)), np.float32)
+    groups = {(cell.rule, int(s), cell.images) for cell, s in zip(trials, seeds, strict=True)}
+    for rule, s, n in sorted(groups):
+        own_group = [i for i, cell in enumerate(trials) if (cell.rule, int(seeds[i]), cell.images) == (rule, s, n)]
+        part = max(1, NUMBERS // (AGAIN * draws * width * s))
+        for start in range(0, len(own_group), part):
+            some = np.array(own_group[start : start + part])
+            for fit in range(FITS):
+                shift = 0.0 if images is None else images.shifts[set_of[fit]][:, :, some]
+                got = _choose(truth[fit][:, some], np.sqrt(own[some]), s, shift, distance[some], n, rule, generator)
+                centred = got - got.mean(axis=0)
+                variances[fit, some] = np.square(centred).sum(axis=0).mean(axis=0) / (AGAIN - 1)
+                drawn[fit][:, some] = centred[0] * math.sqrt(AGAIN / (AGAIN - 1))
+    return variances, drawn
+
+
+def _choose(
+    truth: Floats,
+    error: Floats,
+    seeds: int,
+    shift: NDArray[np.float32] | float,
+    distance: Floats,
+    images: int,
+    rule: SelectionRule,
+    generator: np.random.Generator,
+) -> Floats:
+    """Draws trials and chooses among them: the true mean of the choice, shape (AGAIN, draws, cells).
+
+    Args:
+        truth: True means of the candidates, shape (draws, cells, C); −∞ where there is none.
+        error: Standard deviation of one trial, shape (cells,).
+        seeds: Tuning seeds.
+        shift: What the images of each draw add, shape (AGAIN, draws, cells, C).
+        distance: Steps from the centre, shape (cells, C).
+        images: Number of validation images.
+        rule: The rule that chooses.
+        generator: Source of the random draws.
+    """
+    truths = np.broadcast_to(truth, (AGAIN, *truth.shape))
+    if rule == "best":  # means alone decide, as in ``selection.best``
+        top1 = truths + shift + (error / math.sqrt(seeds))[:, None] * generator.standard_normal(truths.shape)
+        place = top1.argmax(axis=-1)
+    else:
+        top1 = error[:, None, None] * generator.standard_normal((*truths.shape, seeds))
+        top1 += (truths + shift)[..., None]
+        top1[~np.isfinite(top1)] = np.nan
+        # the level is left out, and ``select`` also computes an error that needs it but is used with one seed only
+        with np.errstate(invalid="ignore"):
+            place = select(top1, distance, images, rule)
+    return np.take_along_axis(truths, place[..., None], axis=-1)[..., 0]

@@ -1,0 +1,159 @@
+"""Tables that were tuned, then trained, with known truth: what this procedure gives on average.
+
+Every cell has configurations whose means lie below its best one's by known losses. Its trials choose among them, and
+its final runs have the mean of the chosen one. The truth of a cell is Σ P(chosen)·mean.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from simulated import DRAWS, Share, _count, _shares, _table, _truths
+
+from bocb_hf.coupling.additive import fit_additive
+from bocb_hf.coupling.bootstrap import bootstrap
+from bocb_hf.coupling.combination import combine
+from bocb_hf.coupling.contrast import contrast_weights
+from bocb_hf.coupling.indices import residuals
+from bocb_hf.coupling.interaction_tests import interaction_test
+from bocb_hf.coupling.noise import tuning_part
+from bocb_hf.coupling.ranks import best_sets
+from bocb_hf.coupling.scores import ScoreTable
+from bocb_hf.coupling.selection import select
+from bocb_hf.coupling.statistics import moderate, t_quantile
+from bocb_hf.coupling.tuning import CellTuning, Tuning
+from bocb_hf.runs.tuned import SelectionRule
+
+NOISE = 0.6  # standard deviation of one run over seeds, in points
+VALIDATION = 10_000  # images, when they are not drawn
+GIVEN, BOTH = "given the tuned rates", "of tuning and training"
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How cells are tuned.
+
+    Attributes:
+        gap: Points between the best configuration and the second.
+        seeds: Tuning seeds.
+        rule: The rule that chooses.
+        losses: Losses of the configurations in gaps, from the lowest learning rate up; the middle one is the centre.
+    """
+
+    gap: float
+    seeds: int
+    rule: SelectionRule = "best"
+    losses: tuple[float, ...] = (2.0, 0.0, 1.0)
+
+    @property
+    def distance(self) -> NDArray[np.float64]:
+        return np.abs(np.arange(len(self.losses)) - len(self.losses) // 2).astype(np.float64)
+
+
+@lru_cache(maxsize=64)
+def expected_loss(protocol: Protocol, noise: float = NOISE, draws: int = 400_000) -> tuple[float, float]:
+    """What the procedure loses against the best configuration on average, and the variance of this loss."""
+    generator = np.random.default_rng(0)
+    means = -protocol.gap * np.array(protocol.losses)
+    trials = 70 + means[:, None] + noise * generator.standard_normal((draws, len(means), protocol.seeds))
+    got = means[select(trials, protocol.distance, VALIDATION, protocol.rule)]
+    return -float(got.mean()), float(got.var())
+
+
+def simulate_tuned(
+    generator: np.random.Generator,
+    backbones: int,
+    optimizers: int,
+    seeds: int,
+    protocol: Protocol,
+    interaction: float = 0.0,
+) -> tuple[NDArray[np.float64], ScoreTable]:
+    """Draws what the procedure gives on average, shape (B, O), and a table with its trials."""
+    shape = (backbones, optimizers)
+    best = 70 + 3 * generator.normal(size=(backbones, 1)) + 1.5 * generator.normal(size=optimizers)
+    best = best + interaction * generator.normal(size=shape)
+    means = best[..., None] - protocol.gap * np.array(protocol.losses)  # (B, O, C)
+    trials = means[..., None] + NOISE * generator.normal(size=(*means.shape, protocol.seeds))
+    chosen = select(trials, protocol.distance, VALIDATION, protocol.rule)
+    got = np.take_along_axis(means, chosen[..., None], axis=2)
+    table = _table(got + NOISE * generator.normal(size=(*shape, seeds)))
+    cells = {
+        (b, o): CellTuning(trials[b, o], protocol.distance, VALIDATION, protocol.rule)
+        for b in range(backbones)
+        for o in range(optimizers)
+    }
+    return best - expected_loss(protocol)[0], replace(table, tuning=Tuning(cells, {}, shape))
+
+
+def fewer(table: ScoreTable, seeds: int) -> ScoreTable:
+    """The table of its first final seeds, which was tuned in the same way."""
+    return replace(table, values=table.values[:, :, :seeds].copy(), seeds=table.seeds[:seeds])
+
+
+def tuned_errors(
+    backbones: int, optimizers: int, seeds: Sequence[int], protocol: Protocol, tables: int
+) -> dict[tuple[str, int], Share]:
+    """How often F finds interaction in additive tables, by reading and number of final seeds."""
+    generator = np.random.default_rng(8)
+    wrong: dict[tuple[str, int], list[bool]] = defaultdict(list)
+    for i in range(tables):
+        _, whole = simulate_tuned(generator, backbones, optimizers, max(seeds), protocol)
+        for n in seeds:
+            table = fewer(whole, n)
+            for name, some in ((GIVEN, table.given), (BOTH, table)):
+                if name == BOTH and protocol.seeds == 1:
+                    continue
+                test = interaction_test(some, seed=i)
+                assert test is not None
+                wrong[name, n].append(test.p <= 0.05)
+    return _shares(wrong)
+
+
+def tuned_coverage(
+    backbones: int, optimizers: int, seeds: Sequence[int], protocol: Protocol, tables: int, given: bool = False
+) -> dict[tuple[str, int], Share]:
+    """How often intervals hold what the procedure gives, by statistic and number of final seeds.
+
+    With ``given``, the intervals given the tuned rates.
+    """
+    generator = np.random.default_rng(9)
+    hits: dict[tuple[str, int], list[float]] = defaultdict(list)
+    for i in range(tables):
+        truth, whole = simulate_tuned(generator, backbones, optimizers, max(seeds), protocol, interaction=1.0)
+        for n in seeds:
+            table = fewer(whole, n)
+            for name, hit in _held(truth, table.given if given else table, i).items():
+                hits[name, n].append(hit)
+    return _shares(hits)
+
+
+def _held(truth: NDArray[np.float64], table: ScoreTable, seed: int) -> dict[str, float]:
+    """Which intervals of one table hold the truth."""
+    hits: dict[str, list[float]] = defaultdict(list)
+    found = bootstrap(table, draws=DRAWS, seed=seed)
+    assert found is not None
+    _count(hits, found, _truths(truth, table.given))
+    variance, df = moderate(table.values)
+    part = tuning_part(table, "points")
+    of_mean, more = variance / len(table.seeds), np.zeros(truth.shape) if part is None else part.variance
+    if part is not None:
+        df = (of_mean + more) ** 2 / (of_mean**2 / df + more**2 / part.df)
+    half = np.array([t_quantile(0.975, d) for d in df.ravel()]).reshape(df.shape) * np.sqrt(of_mean + more)
+    hits["cell"].append(float((np.abs(table.means - truth) <= half).mean()))
+    weights = contrast_weights(table)
+    assert weights is not None
+    primary = combine(table, weights, draws=DRAWS, seed=seed).interval
+    hits["primary"].append(float(primary is not None and primary.holds(float((weights * truth).sum()))))
+    r, true = residuals(table, draws=DRAWS, seed=seed), fit_additive(truth).interaction
+    hits["residuals"].append(float(((r.low <= true) & (true <= r.high)).all()))
+    best = best_sets(table, draws=DRAWS, seed=seed)
+    assert best is not None
+    others = np.stack([np.delete(truth, o, axis=1).max(axis=1) for o in range(truth.shape[1])], axis=1)
+    inside = (best.low <= truth - others) & (truth - others <= best.high)
+    hits["best"].append(float(inside.all(axis=1).mean()))
+    return {name: values[0] for name, values in hits.items()}
