@@ -15,6 +15,7 @@ from bocb_hf.runs.measurements import Correctness, Cost, Curve, Environment, Mea
 from bocb_hf.runs.naming import make_run_id
 from bocb_hf.runs.patterns import LayerPattern, WeightPatterns
 from bocb_hf.runs.record import FloorRecord, RunRecord, Status
+from bocb_hf.runs.tuned import Tuned
 from bocb_hf.schema import Role, Scalar
 
 IMAGES = 2000
@@ -70,6 +71,7 @@ def make_record(
     weight_decay: float = 1e-4,
     val_top1: float = 80.0,
     val_loss: float = 0.5,
+    val_correct: Sequence[bool] | np.ndarray | None = None,
     family: Family | None = None,
     category: Literal["a", "b", "c", "d"] | None = None,
     setting: str = "demo",
@@ -77,12 +79,14 @@ def make_record(
     epochs: int = 4,
     wall_seconds: float = 20.0,
     supersedes: str | None = None,
+    tuned: Tuned | None = None,
 ) -> RunRecord:
     """One valid record.
 
     Args:
         correct: Number of correct test images, of 2,000, or which ones; used by a completed final run.
         val_top1: Last validation top-1 in percent; used by a completed trial.
+        val_correct: Which validation images are right, in place of ``val_top1``; used by a completed trial.
         family: Taken from the registry when None, ``unknown`` where it has no row.
         category: Taken from the registry when None, ``a`` where it has no row.
     """
@@ -105,7 +109,11 @@ def make_record(
     bits = make_bits(correct) if isinstance(correct, int) else np.asarray(correct, np.bool_)
     done, final = status == "completed", role == "final"
     right = Correctness.from_bits(bits)
-    tested = done and final
+    tested, validated = done and final, done and not final
+    val = Correctness.from_bits(np.asarray(val_correct, np.bool_)) if val_correct is not None and validated else None
+    val_n = 1000
+    if val is not None:
+        val_n, val_top1 = val.n, 100 * val.k / val.n
     return RunRecord(
         schema_version=1,
         run_id=make_run_id(identity.config_hash(), seed),
@@ -122,13 +130,14 @@ def make_record(
         total_steps=100,
         metrics=Metrics(
             train_loss=Measurement(unit="nats", n=64, last=0.6),
-            val_loss=Measurement(unit="nats", n=1000, last=val_loss) if done and not final else None,
-            val_top1=Measurement(unit="percent", n=1000, last=val_top1) if done and not final else None,
+            val_loss=Measurement(unit="nats", n=val_n, last=val_loss) if validated else None,
+            val_top1=Measurement(unit="percent", n=val_n, last=val_top1) if validated else None,
             test_loss=Measurement(unit="nats", n=right.n, last=0.55) if tested else None,
             test_top1=Measurement(unit="percent", n=right.n, last=100 * right.k / right.n) if tested else None,
         ),
         test_split=identity.data.evaluation_split if tested else None,
         correctness=right if tested else None,
+        val_correctness=val,
         weights_sha256="0" * 64 if tested else None,
         cost=Cost(
             wall_seconds=wall_seconds,
@@ -150,6 +159,7 @@ def make_record(
             val_loss=[],
             val_top1=[],
         ),
+        tuned=tuned,
         supersedes=supersedes,
         finished_at="2026-01-02T03:04:05Z",
     )

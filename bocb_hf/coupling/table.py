@@ -16,6 +16,7 @@ import numpy as np
 from bocb_hf.backbones import CNN_FAMILIES
 from bocb_hf.coupling.reading import Reading, reading_of
 from bocb_hf.coupling.row import Cell, Row, Selection
+from bocb_hf.coupling.selection import chosen_configuration
 from bocb_hf.coupling.statistics import Interval, Prior, estimate, pool
 from bocb_hf.coupling.tuning import Tuning, tuning_of
 from bocb_hf.coupling.tuning_noise import tuning_noise
@@ -220,8 +221,9 @@ def _cell_rows(cell: Cell, revision: str, records: list[RunRecord], family: str,
 def choose(finals: Mapping[str, list[RunRecord]], trials: Sequence[RunRecord]) -> tuple[list[str], Selection]:
     """Orders the configurations of a cell, the one to show first; test metrics play no part.
 
-    Validation decides: the highest last-epoch top-1 of a configuration's completed trials (their mean, where several
-    seeds were tried), ties by lower validation loss. Without trials: most completed final runs. Last, the smaller hash.
+    Validation decides: what the rule that a final run states chooses (``RunRecord.tuned``). Where none states one: the
+    highest last-epoch top-1 of a configuration's completed trials (their mean, where several seeds were tried), ties by
+    lower validation loss. Without trials: most completed final runs. Last, the smaller hash.
 
     Args:
         finals: Final runs by configuration hash; not empty.
@@ -238,6 +240,11 @@ def choose(finals: Mapping[str, list[RunRecord]], trials: Sequence[RunRecord]) -
         return (score is None, *(score or (0.0, 0.0)), -done, config_hash)
 
     order = sorted(finals, key=rank)
+    for final in (record for config_hash in order for record in finals[config_hash] if record.tuned is not None):
+        # what a stated rule chooses is shown, even where another configuration has the highest mean
+        chosen = chosen_configuration(trials, final)
+        if chosen is not None and chosen in finals:
+            return [chosen, *(config_hash for config_hash in order if config_hash != chosen)], "validation"
     shown = scores.get(order[0])
     if shown is None:
         return order, "untuned"

@@ -140,6 +140,8 @@ def _make_record(
         reference_loss=trainer.rule.reference,
         test_split=identity.data.evaluation_split if test is not None else None,
         correctness=Correctness.from_bits(test.correct.numpy()) if test is not None else None,
+        # the choice is among trials; a final run would carry as many bytes again that nothing reads
+        val_correctness=progress.validation_correctness() if (config.role, status) == ("trial", "completed") else None,
         weights_sha256=weights_sha256,
         cost=Cost(
             wall_seconds=round(progress.wall_seconds, 3),
@@ -166,6 +168,7 @@ def _make_record(
         patterns=patterns,
         starting_weights=starting_weights(trainer.bare_model),
         data_notes=prepared.data.notes,
+        tuned=config.tuned,
         supersedes=None,
         grid=config.optimizer.grid,
         finished_at=utc_now(),

@@ -354,10 +354,7 @@ class Trainer:
             progress.diverged_at = progress.step
             progress.reason = f"the validation loss was {result.loss} at step {progress.step}"
             return
-        progress.val_step.append(progress.step)
-        progress.val_loss.append(result.loss)
-        progress.val_top1.append(result.top1)
-        progress.val_top5.append(result.top5)
+        progress.validate(result.loss, result.top1, result.top5, result.correct.numpy())
         if self.accelerator.trackers:
             self.accelerator.log({"val/loss": result.loss, "val/top1": result.top1}, step=progress.step)
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from bocb_hf.engine.divergence import DIVERGED_ABOVE, DivergenceRule, is_hopeless, judge_end
-from bocb_hf.runs.measurements import Curve, Measurement
+from bocb_hf.runs.measurements import Correctness, Curve, Measurement
 
 
 @dataclass
@@ -23,6 +27,8 @@ class Progress:
         start_loss: Loss of the first step.
         diverged_at: Step of divergence, with its reason in ``reason``.
         validation_n: Number of images in the validation split, 0 without one.
+        validation_packed: Which validation images the last evaluation classified correctly, packed as in
+            ``Correctness``; None before the first.
         train_seconds: Time in the loop, over all sessions.
         seconds: The share of ``train_seconds`` that each part of a step took, over all sessions.
         waited_seconds: Time in which the loop waited for images, over all sessions.
@@ -50,6 +56,7 @@ class Progress:
     val_top1: list[float] = field(default_factory=list)
     val_top5: list[float | None] = field(default_factory=list)
     validation_n: int = 0
+    validation_packed: str | None = None
     wall_seconds: float = 0.0
     train_seconds: float = 0.0
     evaluation_seconds: float = 0.0
@@ -130,6 +137,28 @@ class Progress:
                 )
                 return True
         return False
+
+    def validate(self, loss: float, top1: float, top5: float | None, correct: NDArray[np.bool_]) -> None:
+        """Adds an evaluation of the validation split to the curve.
+
+        Args:
+            loss: Mean loss in nats.
+            top1: Top-1 in percent.
+            top5: Top-5 in percent; None with fewer than 6 classes.
+            correct: Which images are classified correctly, shape (N,).
+        """
+        self.val_step.append(self.step)
+        self.val_loss.append(loss)
+        self.val_top1.append(top1)
+        self.val_top5.append(top5)
+        self.validation_packed = Correctness.from_bits(correct).packed
+
+    def validation_correctness(self) -> Correctness | None:
+        """Which validation images the last evaluation classified correctly; None where a saved state holds none."""
+        if self.validation_packed is None:
+            return None
+        bits = np.unpackbits(np.frombuffer(base64.b64decode(self.validation_packed), np.uint8))
+        return Correctness(n=self.validation_n, k=int(bits.sum()), packed=self.validation_packed)
 
     def curve(self) -> Curve:
         """The logged points."""

@@ -12,6 +12,7 @@ from bocb_hf.optim import OPTIMIZERS
 from bocb_hf.optim.resolve import resolve_hyperparameters
 from bocb_hf.optim.row import Grid
 from bocb_hf.runs.preprocessing import Normalization
+from bocb_hf.runs.tuned import Tuned
 from bocb_hf.schema import HUB_SCHEME, Arguments, Frozen, Name, Role, Scalar, Seed, Slug, later
 
 # Arguments of timm.create_model that would load weights past our checks, or that another field sets here.
@@ -358,7 +359,11 @@ class RuntimeConfig(Frozen):
 
 
 class RunConfig(Frozen):
-    """One run as a user writes it."""
+    """One run as a user writes it.
+
+    Attributes:
+        tuned: How a final run was chosen among trials, which its record repeats; a sweep says so, and so may you.
+    """
 
     setting: Slug
     backbone: BackboneConfig
@@ -368,4 +373,11 @@ class RunConfig(Frozen):
     augmentation: AugmentationConfig = AugmentationConfig()
     seed: Seed = 0
     role: Role = "final"
+    tuned: Tuned | None = None
     runtime: RuntimeConfig = RuntimeConfig()
+
+    @model_validator(mode="after")
+    def _chosen(self) -> RunConfig:
+        if self.tuned is not None and self.role != "final":
+            raise ValueError("tuned belongs to role=final: a trial was chosen by nobody")
+        return self

@@ -79,10 +79,10 @@ class Metrics(Frozen):
 
 
 class Correctness(Frozen):
-    """Which test images the last weights classify correctly, in the order of the split.
+    """Which images of a split, test or validation, the last weights classify correctly, in the order of the split.
 
     Attributes:
-        n: Images of the test split.
+        n: Images of the split.
         k: How many of these images are classified correctly.
         packed: Base64 of ``numpy.packbits`` over the n booleans, padded with zeros.
     """

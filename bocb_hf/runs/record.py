@@ -23,6 +23,7 @@ from bocb_hf.runs.naming import (
     repository_name,
 )
 from bocb_hf.runs.patterns import WeightPatterns
+from bocb_hf.runs.tuned import Tuned
 from bocb_hf.schema import (
     ConfigHash,
     Count,
@@ -83,10 +84,14 @@ class RunRecord(Document):
         reference_loss: Training loss in nats of a predictor that knows only the class frequencies. A run that ends
             above it has not trained. Older records have none.
         test_split: Name of the split that the test metrics were read on (ImageNet: ``validation``).
+        val_correctness: Which validation images the last weights of a completed trial classify correctly, so that the
+            choice among trials can be drawn again over these images. Final runs, among which nothing is chosen, hold
+            none, and neither do older trials.
         weights_sha256: SHA-256 of ``model.safetensors`` beside the record of a completed final run.
         patterns: Weight patterns of the last weights of a completed final run, layer by layer; older records have none.
         starting_weights: The tensors that a fine-tuned run took of the weights that it names; older records do not say.
         data_notes: The facts about the images that a reader of the score must know; None where there are none.
+        tuned: How the hyper-parameters of a final run were chosen among the trials of its cell; None where nobody said.
         supersedes: SHA-256 of the finished record that this one replaced on purpose.
         grid: The grid whose centres learning rate and weight decay were taken from or tuned around; older records have
             none, and theirs were the study's (``released``).
@@ -110,6 +115,7 @@ class RunRecord(Document):
     reference_loss: Annotated[float, Field(ge=0, le=1e6)] | None = later(None)
     test_split: Text | None
     correctness: Correctness | None
+    val_correctness: Correctness | None = later(None)
     weights_sha256: Sha256 | None
     cost: Cost
     environment: Environment
@@ -117,6 +123,7 @@ class RunRecord(Document):
     patterns: WeightPatterns | None = later(None)
     starting_weights: StartingWeights | None = later(None)
     data_notes: DataNotes | None = later(None)
+    tuned: Tuned | None = later(None)
     supersedes: Sha256 | None
     grid: Grid | None = later(None)
     finished_at: UtcTime
@@ -161,7 +168,21 @@ class RunRecord(Document):
         val = self.metrics.val_top1
         if self.role == "trial" and self.status == "completed" and (val is None or val.last is None):
             raise ValueError("a completed trial needs val_top1")
+        if self.tuned is not None and self.role != "final":
+            raise ValueError("a trial must not say how it was tuned: it was chosen by nobody")
+        self._check_validation()
         return self
+
+    def _check_validation(self) -> None:
+        """Checks that the bits of the validation images belong to a completed trial and agree with its score."""
+        bits, top1 = self.val_correctness, self.metrics.val_top1
+        if bits is None:
+            return
+        if self.role != "trial" or self.status != "completed":
+            raise ValueError(f"a {self.status} {self.role} run must hold no val_correctness")
+        if top1 is None or top1.last is None or top1.n != bits.n or abs(top1.last - 100 * bits.k / bits.n) > 1e-9:
+            stated = "missing" if top1 is None else f"{top1.last} of {top1.n}"
+            raise ValueError(f"val_top1 is {stated}, but val_correctness gives {100 * bits.k / bits.n} of {bits.n}")
 
     def repository(self) -> str:
         """Name of the repository that this record belongs to, unless another cell of that name was there first."""

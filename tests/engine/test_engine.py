@@ -21,7 +21,7 @@ from torch.nn import functional
 from bocb_hf.data.augment import normalize
 from bocb_hf.data.sampling import epoch_order
 from bocb_hf.engine import loop
-from bocb_hf.engine.evaluation import evaluate
+from bocb_hf.engine.evaluation import Evaluation, evaluate
 from bocb_hf.engine.prepare import PreparedRun, prepare_run
 from bocb_hf.engine.run import train_run
 from bocb_hf.errors import InputError
@@ -128,12 +128,17 @@ def test_runs_are_paired_across_optimizers(sections: dict[str, Any], monkeypatch
 
 def test_trial_reads_validation_and_never_test(sections: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     config = make(sections, "role=trial")
-    sizes: list[int] = []
-    monkeypatch.setattr(
-        loop, "evaluate", lambda m, images, *rest: sizes.append(len(images)) or evaluate(m, images, *rest)
-    )
+    found: list[Evaluation] = []
+
+    def watched(*arguments: Any) -> Evaluation:
+        found.append(evaluate(*arguments))
+        return found[-1]
+
+    monkeypatch.setattr(loop, "evaluate", watched)
     record = train_run(config)
-    assert sizes == [90, 90, 90]
+    assert [evaluation.n for evaluation in found] == [90, 90, 90]
+    assert record.val_correctness is not None
+    assert (record.val_correctness.bits() == found[-1].correct.numpy()).all(), "those of the last weights"
     assert record.metrics.test_top1 is None
     assert record.metrics.val_top1 is not None and record.metrics.val_top1.last is not None
     folder = folder_of(config, record)
@@ -145,8 +150,9 @@ def test_final_run_reads_test_once_after_training(sections: dict[str, Any], monk
     monkeypatch.setattr(
         loop, "evaluate", lambda m, images, *rest: sizes.append(len(images)) or evaluate(m, images, *rest)
     )
-    train_run(make(sections))
+    record = train_run(make(sections))
     assert sizes == [90, 90, 90, 101]
+    assert record.val_correctness is None
 
 
 # bad input

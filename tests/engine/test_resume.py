@@ -10,10 +10,11 @@ import torch
 from accelerate import Accelerator
 from runs import StopAfter, assert_identical, make, weights_of
 
-from bocb_hf.engine import checkpoint
+from bocb_hf.engine import checkpoint, run
 from bocb_hf.engine.prepare import prepare_run
 from bocb_hf.engine.run import train_run
 from bocb_hf.errors import InputError
+from bocb_hf.runs.record import RunRecord
 
 
 @pytest.mark.parametrize("backbone", ["tiny_resnet", "tiny_vit"])
@@ -36,6 +37,23 @@ def test_stopped_and_continued_run_is_bit_identical(sections: dict[str, Any], ba
     assert record.metrics == reference.metrics
     assert record.correctness == reference.correctness
     assert record.run_id == reference.run_id
+
+
+def test_a_trial_that_is_killed_after_its_last_step_keeps_its_validation_bits(
+    sections: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reference = train_run(make(sections, "role=trial", "runtime.namespace=whole"))
+    config = make(sections, "role=trial", "runtime.namespace=parts")
+
+    def killed(*_: Any) -> RunRecord:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(run, "finish_run", killed)
+        train_run(config)
+    record = train_run(config)
+    assert (record.status, record.cost.resumed) == ("completed", 1)
+    assert record.val_correctness is not None and record.val_correctness == reference.val_correctness
 
 
 def test_damaged_resume_state_is_passed_over(sections: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:

@@ -28,6 +28,7 @@ from bocb_hf.runs.config import (
 )
 from bocb_hf.runs.identity import DataIdentity, Identity
 from bocb_hf.runs.load_config import build_run_config, load_run_config
+from bocb_hf.runs.tuned import Tuned, TunedAxis
 from bocb_hf.schema import Frozen, parse_strict
 from bocb_hf.sweep.plan import load_plan
 
@@ -278,6 +279,10 @@ OVERRIDES: dict[str, tuple[str, Any]] = {  # text and value of each field
     "augmentation.horizontal_flip": ("true", True),
     "seed": ("11", 11),
     "role": ("trial", "trial"),
+    "tuned": (
+        "{protocol: grid, selection: best, seeds: [0], axes: [{name: lr, centre: 0.1, factor: 3}]}",
+        Tuned(protocol="grid", selection="best", seeds=(0,), axes=(TunedAxis(name="lr", centre=0.1, factor=3.0),)),
+    ),
     "runtime.store": ("elsewhere", "elsewhere"),
     "runtime.local_store": ("nearby", "nearby"),
     "runtime.namespace": ("me", "me"),
@@ -519,8 +524,13 @@ def test_an_integer_for_a_float_gives_the_same_hash() -> None:
     assert parse_strict(Identity, a).config_hash() == parse_strict(Identity, b).config_hash()
 
 
-def test_only_seed_role_and_runtime_are_outside_the_identity() -> None:
-    assert set(RunConfig.model_fields) - set(Identity.model_fields) == {"seed", "role", "runtime"}
+def test_a_trial_was_chosen_by_nobody(minimal: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="tuned belongs to role=final"):
+        build_run_config(minimal, ["role=trial", f"tuned={OVERRIDES['tuned'][0]}"])
+
+
+def test_only_what_does_not_change_a_result_is_outside_the_identity() -> None:
+    assert set(RunConfig.model_fields) - set(Identity.model_fields) == {"seed", "role", "tuned", "runtime"}
     assert set(BackboneConfig.model_fields) <= set(Identity.model_fields["backbone"].annotation.model_fields)  # type: ignore[union-attr]
     assert set(DataConfig.model_fields) <= set(DataIdentity.model_fields)
     assert set(TrainingSection.model_fields) == set(TrainingConfig.model_fields)

@@ -27,6 +27,7 @@ from bocb_hf.runs.identity import Identity
 from bocb_hf.runs.measurements import Correctness, Curve, Measurement, StartingWeights
 from bocb_hf.runs.naming import floor_repository_name, repository_name
 from bocb_hf.runs.record import MAX_BYTES, FloorRecord, RunRecord, parse_record, wilson_interval
+from bocb_hf.runs.tuned import Tuned, TunedAxis
 from bocb_hf.schema import parse_strict
 from bocb_hf.store import check_repository
 
@@ -190,6 +191,59 @@ def test_a_completed_trial_needs_its_validation_score() -> None:
         read(put(json.loads(SHAPES["trial"].to_json()), "metrics.val_top1", None))
 
 
+def test_the_validation_bits_of_a_trial_agree_with_its_score() -> None:
+    bits = np.arange(600) % 5 != 0
+    trial = make_record(role="trial", val_correct=bits)
+    assert trial.val_correctness is not None and (trial.val_correctness.bits() == bits).all()
+    assert parse_record(trial.to_json().encode(), "t.json") == trial
+    data = json.loads(trial.to_json())
+    for path, value, message in (
+        ("metrics.val_top1.last", 80.1, "val_top1 is 80.1 of 600, but val_correctness gives 80.0 of 600"),
+        ("metrics.val_top1.n", 500, "val_top1 is 80.0 of 500, but val_correctness gives 80.0 of 600"),
+        ("val_correctness.k", 479, "packed holds 480 correct images, but k is 479"),
+    ):
+        with pytest.raises(InputError, match=message):
+            read(put(data, path, value))
+    held = data["val_correctness"]
+    for shape in ("final", "diverged_trial", "interrupted"):
+        other = json.loads(SHAPES[shape].to_json())
+        with pytest.raises(InputError, match="must hold no val_correctness"):
+            read({**other, "val_correctness": held})
+    # an older trial has no bits, and keeps its bytes
+    assert "val_correctness" not in SHAPES["trial"].to_json()
+
+
+def test_a_final_run_says_how_it_was_tuned() -> None:
+    axes = (TunedAxis(name="lr", centre=0.1, factor=3.0), TunedAxis(name="nesterov", centre=True))
+    tuned = Tuned(protocol="grid", selection="one_standard_error", seeds=(0, 3), axes=axes)
+    record = make_record(tuned=tuned)
+    assert parse_record(record.to_json().encode(), "r.json") == record
+    with pytest.raises(InputError, match="a trial must not say how it was tuned"):
+        read({**json.loads(SHAPES["trial"].to_json()), "tuned": tuned.model_dump(mode="json")})
+    with pytest.raises(InputError, match="holds a seed twice"):
+        read(put(json.loads(record.to_json()), "tuned.seeds", [3, 3]))
+    assert "tuned" not in FINAL
+
+
+@pytest.mark.parametrize(
+    ("name", "centre", "factor", "value", "steps"),
+    [
+        ("lr", 0.1, 3.0, 0.1, 0.0),
+        ("lr", 0.1, 3.0, 0.3, 1.0),
+        ("lr", 0.1, 3.0, 0.03333, 1.0),
+        ("lr", 0.1, 3.0, 0.2, 0.63),
+        ("weight_decay", 0.0, 3.0, 0.0, 0.0),
+        ("weight_decay", 0.0, 3.0, 1e-5, 1.0),
+        ("weight_decay", 0.0, 3.0, 9e-5, 3.0),
+        ("weight_decay", 0.05, 3.0, 0.0, 3.0),
+        ("nesterov", True, None, False, 1.0),
+        ("mode", "a", None, "a", 0.0),
+    ],
+)
+def test_steps_from_the_centre(name: str, centre: Any, factor: float | None, value: Any, steps: float) -> None:
+    assert TunedAxis(name=name, centre=centre, factor=factor).steps(value) == steps
+
+
 def test_starting_weights_belong_to_a_fine_tuned_run() -> None:
     found = {"taken": 45, "drawn": ["fc.bias", "fc.weight"]}
     with pytest.raises(InputError, match="a run from scratch must hold no starting weights"):
@@ -203,10 +257,10 @@ def test_starting_weights_belong_to_a_fine_tuned_run() -> None:
     assert read(json.loads(held.to_json())) == held and held.config_hash == record.config_hash
 
 
-@pytest.mark.parametrize(
-    "field",
-    sorted(set(RunRecord.model_fields) - {"patterns", "data_notes", "starting_weights", "grid", "reference_loss"}),
-)  # which came later
+LATER = {"patterns", "data_notes", "starting_weights", "grid", "reference_loss", "val_correctness", "tuned"}
+
+
+@pytest.mark.parametrize("field", sorted(set(RunRecord.model_fields) - LATER))
 def test_every_field_must_be_there(field: str) -> None:
     data = copy.deepcopy(FINAL)
     del data[field]
