@@ -145,13 +145,16 @@ def _tuning_noise(tuning: Tuning, seed: int) -> TuningNoise:
 def _trial_errors(trials: Sequence[CellTuning]) -> Floats:
     """Standard deviation of one trial beside what a cell's trials share in a seed, in points, moderated; (cells,).
 
-    First of the two best configurations, then of all that are near the best by this measure.
+    First of the two best configurations, then of all that are near the best by this measure. The two best are in both:
+    cells that happen to vary little would otherwise drop out.
     """
     error = np.zeros(len(trials))
     for first in (True, False):
         squares, df = np.zeros(len(trials)), np.zeros(len(trials))
         for i, cell in enumerate(trials):
-            some = _best(cell, 2) if first else _candidates(cell, error[i])
+            some = _best(cell, 2)
+            if not first:
+                some = np.union1d(some, _candidates(cell, error[i]))
             values = cell.top1[some]
             values = values[:, np.isfinite(values).all(axis=0)]
             if min(values.shape, default=0) < 2:

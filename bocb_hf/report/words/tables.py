@@ -265,7 +265,7 @@ def contrast_text(contrast: Contrast | NotAvailable) -> list[str]:
     sentences = [
         f"Primary contrast, SGD ({sgd}) minus adaptive ({adaptive}), CNNs minus modern backbones: "
         f"{signed(contrast.points.mean)} points, {interval_text(interval)}"
-        + (f" {contrast.reading}" if interval else "")
+        + (f" over seeds, {contrast.reading}" if interval else "")
         + f", n = {span(contrast.runs)} per cell.",
     ]
     if interval is None:
