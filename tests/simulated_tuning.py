@@ -7,16 +7,18 @@ its final runs have the mean of the chosen one. The truth of a cell is Σ P(chos
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
+from covered import DRAWS, Share
 from numpy.typing import NDArray
-from simulated import DRAWS, Share, _count, _shares, _table, _truths
+from simulated import table_of
 
 from bocb_hf.coupling.additive import fit_additive
-from bocb_hf.coupling.bootstrap import bootstrap
+from bocb_hf.coupling.analysis import PARTS
+from bocb_hf.coupling.bootstrap import bootstrap, standard_statistics
 from bocb_hf.coupling.combination import combine
 from bocb_hf.coupling.contrast import contrast_weights
 from bocb_hf.coupling.indices import residuals
@@ -81,7 +83,7 @@ def simulate_tuned(
     trials = means[..., None] + NOISE * generator.normal(size=(*means.shape, protocol.seeds))
     chosen = select(trials, protocol.distance, VALIDATION, protocol.rule)
     got = np.take_along_axis(means, chosen[..., None], axis=2)
-    table = _table(got + NOISE * generator.normal(size=(*shape, seeds)))
+    table = table_of(got + NOISE * generator.normal(size=(*shape, seeds)))
     cells = {
         (b, o): CellTuning(trials[b, o], protocol.distance, VALIDATION, protocol.rule)
         for b in range(backbones)
@@ -137,7 +139,14 @@ def _held(truth: NDArray[np.float64], table: ScoreTable, seed: int) -> dict[str,
     hits: dict[str, list[float]] = defaultdict(list)
     found = bootstrap(table, draws=DRAWS, seed=seed)
     assert found is not None
-    _count(hits, found, _truths(truth, table.given))
+    for name, statistic in standard_statistics(table, "points").items():
+        true, interval = statistic(truth[None], None)[0], found.intervals[name]
+        inside = (interval.low <= true) & (true <= interval.high)
+        if name in ("variances", "shares"):
+            for part_of, hit in zip(PARTS, inside.tolist(), strict=True):
+                hits[f"{name} {part_of}"].append(hit)
+        else:
+            hits[name].append(float(inside.mean()))
     variance, df = moderate(table.values)
     part = tuning_part(table, "points")
     of_mean, more = variance / len(table.seeds), np.zeros(truth.shape) if part is None else part.variance
@@ -157,3 +166,11 @@ def _held(truth: NDArray[np.float64], table: ScoreTable, seed: int) -> dict[str,
     inside = (best.low <= truth - others) & (truth - others <= best.high)
     hits["best"].append(float(inside.all(axis=1).mean()))
     return {name: values[0] for name, values in hits.items()}
+
+
+def _shares(trials: Mapping[tuple[str, int], Sequence[float]]) -> dict[tuple[str, int], Share]:
+    """Means with their errors; where all tables agree, the error of one more that does not."""
+    return {
+        name: Share(100 * float(np.mean(x)), 100 * (float(np.std(x)) / len(x) ** 0.5 or 1 / len(x)))
+        for name, x in trials.items()
+    }

@@ -27,15 +27,15 @@ class CellTuning:
         distance: Steps of each configuration from the centre of its grid, shape (C,).
         images: Number of validation images.
         rule: The rule that chose.
-        bits: Which validation images each trial classifies correctly, shape (C, S, images); None where any completed
-            trial does not tell.
+        packed: Which validation images each trial classifies correctly, shape (C, S, ⌈images/8⌉) as ``numpy.packbits``
+            gives them, zeros where a trial did not complete; None where any completed trial does not tell.
     """
 
     top1: NDArray[np.float64]
     distance: NDArray[np.float64]
     images: int
     rule: SelectionRule
-    bits: NDArray[np.bool_] | None = None
+    packed: NDArray[np.uint8] | None = None
 
     @property
     def full(self) -> NDArray[np.bool_]:
@@ -138,10 +138,10 @@ def _supposed(row: Row) -> Tuned:
 
 def _bits(
     candidates: Sequence[Candidate], trials: Sequence[RunRecord], seeds: Sequence[int], images: int
-) -> NDArray[np.bool_] | None:
+) -> NDArray[np.uint8] | None:
     """Returns which images each trial classifies correctly, in the order of the candidates; None where any lacks it."""
     right = {(t.config_hash, t.seed): t.val_correctness for t in trials}
-    found = np.zeros((len(candidates), len(seeds), images), np.bool_)
+    found = np.zeros((len(candidates), len(seeds), (images + 7) // 8), np.uint8)
     for c, candidate in enumerate(candidates):
         for s, seed in enumerate(seeds):
             if candidate.top1[s] is None:
@@ -149,5 +149,5 @@ def _bits(
             own = right[candidate.config_hash, seed]
             if own is None or own.n != images:
                 return None
-            found[c, s] = own.bits()
+            found[c, s] = np.packbits(own.bits())
     return found

@@ -212,7 +212,7 @@ def _image_shifts(
 ) -> _Images | None:
     """Draws validation images again; None unless every trial of one validation split tells its bits."""
     sizes = {cell.images for cell in trials}
-    if len(sizes) != 1 or any(cell.bits is None for cell in trials):
+    if len(sizes) != 1 or any(cell.packed is None for cell in trials):
         return None
     n = sizes.pop()
     counts = np.stack([np.bincount(generator.integers(0, n, n), minlength=n) for _ in range(IMAGE_DRAWS)])
@@ -220,15 +220,20 @@ def _image_shifts(
     width = max(map(len, chosen))
     shifts = np.zeros((IMAGE_DRAWS, len(trials), width), np.float32)
     luck, apart = np.zeros(len(trials)), np.zeros(len(trials))
-    for i, (cell, some) in enumerate(zip(trials, chosen, strict=True)):
-        assert cell.bits is not None
-        done = np.isfinite(cell.top1[some])
-        seeds = int(done[0].sum())
-        right = (cell.bits[some] * done[..., None]).sum(axis=1, dtype=np.float32) / seeds  # (C, images)
-        shifts[:, i, : len(some)] = 100 / n * (counts @ right.T)
-        luck[i] = 1e4 * float((right * (1 - right)).mean()) * seeds / (seeds - 1) / n
-        own = right - right.mean(axis=0)
-        apart[i] = 1e4 * float(own.var(axis=1).sum()) / (len(some) - 1) / n
+    part = max(1, NUMBERS // (4 * n * width))
+    for start in range(0, len(trials), part):
+        block = np.zeros((len(trials[start : start + part]), width, n), np.float32)
+        for i, (cell, some) in enumerate(zip(trials[start : start + part], chosen[start : start + part], strict=True)):
+            assert cell.packed is not None
+            seeds = int(np.isfinite(cell.top1[some[0]]).sum())
+            # trials that did not complete have no bit set
+            right = np.unpackbits(cell.packed[some], axis=2, count=n).sum(axis=1, dtype=np.float32) / seeds
+            block[i, : len(some)] = right
+            luck[start + i] = 1e4 * float((right * (1 - right)).mean()) * seeds / (seeds - 1) / n
+            own = right - right.mean(axis=0)
+            apart[start + i] = 1e4 * float(own.var(axis=1).sum()) / (len(some) - 1) / n
+        moved = counts @ block.reshape(-1, n).T
+        shifts[:, start : start + part] = (100 / n * moved).reshape(IMAGE_DRAWS, -1, width)
     return _Images(shifts, luck, apart)
 
 
