@@ -14,7 +14,8 @@ The choice is drawn again by the plan's own rule (``selection.py``) from what th
 - *Validation images* are resampled, the same for all trials of all cells, where the trials keep their correctness bits;
   what runs owe to their own luck with images is then left out of the trial noise, which holds it already.
 - *True means* of the candidates are not the observed ones, which hold noise themselves: they are drawn from their
-  posterior (``losses.py``), so the noise of μ̂ is not counted as a spread of μ.
+  posterior (``losses.py``), so the noise of μ̂ is not counted as a spread of μ. How large the trial noise is, and how
+  the losses are distributed, is drawn as well: τ² hangs on both, most of all where one configuration is clearly better.
 
 Then τ² = E (μ_chosen − θ)², averaged over the posterior, is an independent component of each cell's mean.
 
@@ -39,7 +40,9 @@ from bocb_hf.coupling.statistics import fit_prior
 from bocb_hf.coupling.tuning import CellTuning, Tuning
 from bocb_hf.runs.tuned import SelectionRule
 
-FITS = 6  # fits of the distribution of losses
+LEVELS = (-1.2247, 0.0, 1.2247)  # three-point quadrature of a normal distribution, of equal weights
+EACH = 2  # fits of the distribution of losses for each level of the trial noise
+FITS = len(LEVELS) * EACH
 DRAWS, FEWEST = 48, 16  # draws of true means for each fit; in large tables fewer
 AGAIN = 6  # choices drawn again for each of these
 MOST = 60_000_000  # about how many random numbers a table may take
@@ -124,31 +127,31 @@ def _tuning_noise(tuning: Tuning, seed: int) -> TuningNoise:
     shape, places = tuning.shape, sorted(tuning.cells)
     trials = [tuning.cells[place] for place in places]
     generator = np.random.default_rng((seed, len(places)))
-    error = _trial_errors(trials)
+    error, freedom = _trial_errors(trials)
     chosen = [_candidates(cell, e) for cell, e in zip(trials, error, strict=True)]
     several = [i for i, some in enumerate(chosen) if len(some) > 1 and error[i] > 0]
     variances, drawn = np.zeros((FITS, *shape)), np.zeros((FITS, 1, *shape), np.float32)
     images = _image_shifts([trials[i] for i in several], [chosen[i] for i in several], generator)
     if several:
         rows, columns = np.array([places[i] for i in several]).T
-        found = _draw([trials[i] for i in several], [chosen[i] for i in several], error[several], images, generator)
+        some = [trials[i] for i in several], [chosen[i] for i in several]
+        found = _draw(*some, error[several], freedom, images, generator)
         variances[:, rows, columns] = found[0]
         drawn = np.zeros((FITS, found[1].shape[1], *shape), np.float32)
         drawn[:, :, rows, columns] = found[1]
-    freedom = sum((len(some) - 1) * (t.top1.shape[1] - 1) for t, some in zip(trials, chosen, strict=True))
     total = variances.mean(axis=(1, 2))
     spread = float(total.var(ddof=1))
-    df = min(2 * float(total.mean()) ** 2 / spread if spread > 0 else math.inf, float(max(freedom, 1)))
+    df = min(2 * float(total.mean()) ** 2 / spread if spread > 0 else math.inf, max(freedom, 1.0))
     return TuningNoise(variances, drawn, images is not None, df)
 
 
-def _trial_errors(trials: Sequence[CellTuning]) -> Floats:
+def _trial_errors(trials: Sequence[CellTuning]) -> tuple[Floats, float]:
     """Standard deviation of one trial beside what a cell's trials share in a seed, in points, moderated; (cells,).
 
     First of the two best configurations, then of all that are near the best by this measure. The two best are in both:
-    cells that happen to vary little would otherwise drop out.
+    cells that happen to vary little would otherwise drop out. The second result is the degrees of freedom of all cells.
     """
-    error = np.zeros(len(trials))
+    error, freedom = np.zeros(len(trials)), 0.0
     for first in (True, False):
         squares, df = np.zeros(len(trials)), np.zeros(len(trials))
         for i, cell in enumerate(trials):
@@ -173,8 +176,8 @@ def _trial_errors(trials: Sequence[CellTuning]) -> Floats:
             variance = np.full(len(trials), prior.variance)
         else:
             variance = (prior.df * prior.variance + squares) / (prior.df + df)
-        error = np.sqrt(variance)
-    return error
+        error, freedom = np.sqrt(variance), float(df.sum())
+    return error, freedom
 
 
 def _best(cell: CellTuning, most: int) -> NDArray[np.intp]:
@@ -241,6 +244,7 @@ def _draw(
     trials: Sequence[CellTuning],
     chosen: Sequence[NDArray[np.intp]],
     error: Floats,
+    freedom: float,
     images: _Images | None,
     generator: np.random.Generator,
 ) -> tuple[Floats, NDArray[np.float32]]:
@@ -251,30 +255,31 @@ def _draw(
         means[i, : len(some)] = np.nanmean(cell.top1[some], axis=1)
         distance[i, : len(some)] = cell.distance[some]
     seeds = np.array([int(np.isfinite(cell.top1[some[0]]).sum()) for cell, some in zip(trials, chosen, strict=True)])
-    own = np.square(error)
-    if images is not None:
-        own = np.maximum(own - images.luck, 0.0)
-    of_means = own / seeds + (0.0 if images is None else images.apart)
-    if images is None or not (of_means > 0).all():
-        of_means = np.maximum(of_means, np.square(error) / seeds)
-    observed = Observed(means, np.sqrt(of_means))
-    losses = Losses.fit(observed, FITS, generator)
     draws = int(np.clip(MOST / (FITS * AGAIN * len(trials) * width * int(seeds.max())), FEWEST, DRAWS))
-    truth = losses.draw(observed, draws, generator)  # (FITS, draws, cells, C)
-    set_of = generator.integers(0, IMAGE_DRAWS, (FITS, AGAIN, draws))
     variances, drawn = np.zeros((FITS, len(trials))), np.zeros((FITS, draws, len(trials)), np.float32)
-    groups = {(cell.rule, int(s), cell.images) for cell, s in zip(trials, seeds, strict=True)}
-    for rule, s, n in sorted(groups):
-        own_group = [i for i, cell in enumerate(trials) if (cell.rule, int(seeds[i]), cell.images) == (rule, s, n)]
-        part = max(1, NUMBERS // (AGAIN * draws * width * s))
-        for start in range(0, len(own_group), part):
-            some = np.array(own_group[start : start + part])
-            for fit in range(FITS):
-                shift = 0.0 if images is None else images.shifts[set_of[fit]][:, :, some]
-                got = _choose(truth[fit][:, some], np.sqrt(own[some]), s, shift, distance[some], n, rule, generator)
-                centred = got - got.mean(axis=0)
-                variances[fit, some] = np.square(centred).sum(axis=0).mean(axis=0) / (AGAIN - 1)
-                drawn[fit][:, some] = centred[0] * math.sqrt(AGAIN / (AGAIN - 1))
+    kinds = [(cell.rule, int(s), cell.images) for cell, s in zip(trials, seeds, strict=True)]
+    for level, z in enumerate(LEVELS):
+        # the noise of all cells is known as well as a variance with so many degrees of freedom
+        factor = math.exp(z / math.sqrt(2 * max(freedom, 1.0)) + 1 / (2 * max(freedom, 1.0)))
+        noise = np.square(factor * error)
+        own = noise if images is None else np.maximum(noise - images.luck, 0.0)
+        of_means = own / seeds + (0.0 if images is None else images.apart)
+        observed = Observed(means, np.sqrt(np.maximum(of_means, 1e-6 * noise / seeds)))
+        truth = Losses.fit(observed, EACH, generator).draw(observed, draws, generator)  # (EACH, draws, cells, C)
+        set_of = generator.integers(0, IMAGE_DRAWS, (EACH, AGAIN, draws))
+        for rule, s, n in sorted(set(kinds)):
+            group = [i for i, kind in enumerate(kinds) if kind == (rule, s, n)]
+            part = max(1, NUMBERS // (AGAIN * draws * width * s))
+            for start in range(0, len(group), part):
+                some = np.array(group[start : start + part])
+                for fit in range(EACH):
+                    shift = 0.0 if images is None else images.shifts[set_of[fit]][:, :, some]
+                    error_of = np.sqrt(own[some])
+                    got = _choose(truth[fit][:, some], error_of, s, shift, distance[some], n, rule, generator)
+                    centred = got - got.mean(axis=0)
+                    place = level * EACH + fit
+                    variances[place, some] = np.square(centred).sum(axis=0).mean(axis=0) / (AGAIN - 1)
+                    drawn[place][:, some] = centred[0] * math.sqrt(AGAIN / (AGAIN - 1))
     return variances, drawn
 
 
