@@ -99,7 +99,12 @@ def make_tuning(mean: NDArray[np.float64], seeds: int, generator: np.random.Gene
         right = luck <= np.quantile(luck, 0.5, axis=2, keepdims=True) + (k - 0.5)
         top1 = 100 * right.mean(axis=2)
         cells[place[0], place[1]] = CellTuning(
-            top1, np.array([1.0, 0.0, 1.0]), VALIDATION, "best", np.packbits(right, axis=2)
+            top1,
+            np.array([1.0, 0.0, 1.0]),
+            VALIDATION,
+            "best",
+            int(top1.mean(axis=1).argmax()),
+            np.packbits(right, axis=2),
         )
     return Tuning(cells, {}, (mean.shape[0], mean.shape[1]))
 

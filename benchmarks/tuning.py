@@ -4,8 +4,8 @@
 
 Tables of 10 backbones × 8 optimizers; three rates, of which the best lies a gap above the second and twice the gap
 above the third; noise of one run 0.6 points, in trials and final runs alike. Errors: tables without any interaction.
-Coverage: tables with an interaction of 1 point. The truth is what the procedure gives on average. ``--only`` prints one
-part; tables are drawn and counted by tests/simulated_tuning.py, which the tests share. With 1,000 tables each part takes
+Coverage: tables with an interaction of 1 point. The truth is what the procedure gives on average. ``--only`` prints a
+part; tables are drawn and counted by tests/simulated_tuning.py, which the tests share. With 1,000 tables a part takes
 about half an hour of one core.
 """
 

@@ -85,7 +85,7 @@ def simulate_tuned(
     got = np.take_along_axis(means, chosen[..., None], axis=2)
     table = table_of(got + NOISE * generator.normal(size=(*shape, seeds)))
     cells = {
-        (b, o): CellTuning(trials[b, o], protocol.distance, VALIDATION, protocol.rule)
+        (b, o): CellTuning(trials[b, o], protocol.distance, VALIDATION, protocol.rule, int(chosen[b, o]))
         for b in range(backbones)
         for o in range(optimizers)
     }

@@ -27,6 +27,7 @@ class CellTuning:
         distance: Steps of each configuration from the centre of its grid, shape (C,).
         images: Number of validation images.
         rule: The rule that chose.
+        chosen: Place of the configuration that it chose.
         packed: Which validation images each trial classifies correctly, shape (C, S, ⌈images/8⌉) as ``numpy.packbits``
             gives them, zeros where a trial did not complete; None where any completed trial does not tell.
     """
@@ -35,6 +36,7 @@ class CellTuning:
     distance: NDArray[np.float64]
     images: int
     rule: SelectionRule
+    chosen: int
     packed: NDArray[np.uint8] | None = None
 
     @property
@@ -119,14 +121,16 @@ def _cell(row: Row) -> CellTuning | str:
     candidates = candidates_of(row.trials, final.model_copy(update={"tuned": tuned}))
     if not any(value is not None for c in candidates for value in c.top1):
         return "no trial that differs from the final runs in the tuned values alone completed"
-    if choose_candidate(candidates, tuned.selection).config_hash != final.config_hash:
+    chosen = choose_candidate(candidates, tuned.selection)
+    if chosen.config_hash != final.config_hash:
         return "the trials do not choose the configuration of the final runs"
     top1 = np.array([[np.nan if v is None else v for v in c.top1] for c in candidates], np.float64)
     if int(np.isfinite(top1).sum(axis=1).max()) < 2:
         return ONE_SEED
     distance = np.array([c.distance for c in candidates])
     images = max(c.images for c in candidates)
-    return CellTuning(top1, distance, images, tuned.selection, _bits(candidates, row.trials, tuned.seeds, images))
+    packed = _bits(candidates, row.trials, tuned.seeds, images)
+    return CellTuning(top1, distance, images, tuned.selection, candidates.index(chosen), packed)
 
 
 def _supposed(row: Row) -> Tuned:

@@ -17,7 +17,9 @@ The choice is drawn again by the plan's own rule (``selection.py``) from what th
   posterior (``losses.py``), so the noise of μ̂ is not counted as a spread of μ. How large the trial noise is, and how
   the losses are distributed, is drawn as well: τ² hangs on both, most of all where one configuration is clearly better.
 
-Then τ² = E (μ_chosen − θ)², averaged over the posterior, is an independent component of each cell's mean.
+Then τ² = E (μ_chosen − θ)² is an independent component of a cell's mean. Its sum over a table is that over choices drawn
+again, which hardly hangs on single cells. Cells share it by what their own choice has of it given their trials: almost
+nothing where one candidate wins clearly, and the more the closer others come.
 
 It is that of the candidates which were tried: that a grid might have been extended otherwise is left out. What diverged
 with a seed, or was dropped by halving, is never chosen in a draw. In points, test and validation are supposed to differ
@@ -40,8 +42,8 @@ from bocb_hf.coupling.statistics import fit_prior
 from bocb_hf.coupling.tuning import CellTuning, Tuning
 from bocb_hf.runs.tuned import SelectionRule
 
-# The three-point quadrature of a normal distribution has ±1.22. These are wider, since τ² of tables that are tuned alike
-# spreads more than fits to one table do: with ±1.22, F errs in 10 % of tables where the gap is 1 and n = 5.
+# The three-point quadrature of a normal distribution has ±1.22. These are wider, since τ² of tables tuned alike spreads
+# more than fits to one table do: with ±1.22, F errs in 10 % of tables where the gap is 1 and n = 5.
 LEVELS = (-1.8, 0.0, 1.8)
 EACH = 2  # fits of the distribution of losses for each level of the trial noise
 FITS = len(LEVELS) * EACH
@@ -58,8 +60,8 @@ class TuningNoise:
     """What tuning adds to the cell means of one table, in points.
 
     Attributes:
-        variances: τ² of each cell by each fit, shape (FITS, B, O); 0 where nothing was chosen.
-        drawn: Draws of μ_chosen − θ, shape (FITS, draws, B, O).
+        variances: τ² = E (μ_chosen − θ)² of each cell by each fit, shape (FITS, B, O); 0 where nothing was chosen.
+        drawn: Draws of μ_chosen − θ, with mean 0, shape (FITS, draws, B, O).
         together: Whether the cells of one draw share their validation images, so that they must be drawn together.
         df: Degrees of freedom of the table's mean τ².
     """
@@ -194,7 +196,8 @@ def _candidates(cell: CellTuning, error: float) -> NDArray[np.intp]:
     some = _best(cell, CANDIDATES)
     means = np.nanmean(cell.top1[some], axis=1)
     seeds = int(np.isfinite(cell.top1[some[0]]).sum())
-    return some[means >= means.max() - NEAR * error * math.sqrt(2 / seeds) - 1e-9]
+    near = some[means >= means.max() - NEAR * error * math.sqrt(2 / seeds) - 1e-9]
+    return np.union1d(near, [cell.chosen]).astype(np.intp)
 
 
 @dataclass(frozen=True, eq=False)
@@ -250,15 +253,17 @@ def _draw(
     images: _Images | None,
     generator: np.random.Generator,
 ) -> tuple[Floats, NDArray[np.float32]]:
-    """Draws true means and choices: τ² by each fit, (FITS, cells), and μ_chosen − θ, (FITS, draws, cells)."""
+    """Draws true means and choices: τ² by each fit, (FITS, cells), and moves of this variance, (FITS, draws, cells)."""
     width = max(map(len, chosen))
     means, distance = np.full((len(trials), width), np.nan), np.full((len(trials), width), np.inf)
+    chosen_at = np.array([int(np.searchsorted(some, cell.chosen)) for cell, some in zip(trials, chosen, strict=True)])
     for i, (cell, some) in enumerate(zip(trials, chosen, strict=True)):
         means[i, : len(some)] = np.nanmean(cell.top1[some], axis=1)
         distance[i, : len(some)] = cell.distance[some]
     seeds = np.array([int(np.isfinite(cell.top1[some[0]]).sum()) for cell, some in zip(trials, chosen, strict=True)])
     draws = int(np.clip(MOST / (FITS * AGAIN * len(trials) * width * int(seeds.max())), FEWEST, DRAWS))
     variances, drawn = np.zeros((FITS, len(trials))), np.zeros((FITS, draws, len(trials)), np.float32)
+    own_part = np.zeros_like(variances)
     kinds = [(cell.rule, int(s), cell.images) for cell, s in zip(trials, seeds, strict=True)]
     for level, z in enumerate(LEVELS):
         # the noise of all cells is known as well as a variance with so many degrees of freedom
@@ -278,11 +283,34 @@ def _draw(
                     shift = 0.0 if images is None else images.shifts[set_of[fit]][:, :, some]
                     error_of = np.sqrt(own[some])
                     got = _choose(truth[fit][:, some], error_of, s, shift, distance[some], n, rule, generator)
-                    centred = got - got.mean(axis=0)
                     place = level * EACH + fit
-                    variances[place, some] = np.square(centred).sum(axis=0).mean(axis=0) / (AGAIN - 1)
-                    drawn[place][:, some] = centred[0] * math.sqrt(AGAIN / (AGAIN - 1))
-    return variances, drawn
+                    ours = truth[fit][:, some, chosen_at[some]]
+                    own_part[place, some], variances[place, some], drawn[place][:, some] = _moves(got, ours)
+    # the table's total is that of choices drawn again; cells share it by how close their own choice was
+    total, known = variances.sum(axis=1), own_part.sum(axis=1)
+    shared = own_part * (total / np.where(known > 0, known, 1.0))[:, None]
+    shared[(variances == 0) | (known == 0)[:, None]] = 0.0
+    ratio = np.sqrt(shared / np.where(variances > 0, variances, 1.0))
+    return shared, (drawn * ratio[:, None]).astype(np.float32)
+
+
+def _moves(again: Floats, ours: Floats) -> tuple[Floats, Floats, Floats]:
+    """Computes how far the chosen configuration lies from what the procedure gives.
+
+    Args:
+        again: True means of the choices that were drawn again, shape (AGAIN, draws, cells).
+        ours: True mean of the configuration that was chosen, shape (draws, cells).
+
+    Returns:
+        (μ_chosen − θ)² of the choice that was made, and of those drawn again, each averaged over the draws, shape
+        (cells,); and μ_chosen − θ of choices drawn again, shape (draws, cells).
+    """
+    expected = again.mean(axis=0)
+    moves = again - expected
+    spread = np.square(moves).sum(axis=0).mean(axis=0) / (AGAIN - 1)
+    # less what the mean of so few choices adds
+    own = np.maximum(np.square(ours - expected).mean(axis=0) - spread / AGAIN, 0.0)
+    return own, spread, moves[0] * math.sqrt(AGAIN / (AGAIN - 1))
 
 
 def _choose(
