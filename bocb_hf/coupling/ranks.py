@@ -135,7 +135,7 @@ def best_sets(scores: ScoreTable, scale: Scale = "points", draws: int = 4000, se
             sigma = spread.draw_cells(generator, chunk, row)
             e = generator.standard_normal((chunk, len(places))) * sigma / np.sqrt(scores.n[b, places])
             if tuning is not None:
-                e += tuning.draw(generator, chunk)[0][:, b, places]
+                e += tuning.part([b], places.tolist()).draw(generator, chunk)[0][:, 0]
             t = (e[:, None, :] - e[:, :, None]) / s  # [draw, i, j]: (e_j − e_i)/s_ij
             t[:, range(len(places)), range(len(places))] = -np.inf
             largest.append(t.max(axis=2))

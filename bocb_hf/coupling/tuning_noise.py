@@ -17,9 +17,9 @@ The choice is drawn again by the plan's own rule (``selection.py``) from what th
   posterior (``losses.py``), so the noise of μ̂ is not counted as a spread of μ. How large the trial noise is, and how
   the losses are distributed, is drawn as well: τ² hangs on both, most of all where one configuration is clearly better.
 
-Then τ² = E (μ_chosen − θ)² is an independent component of a cell's mean. Its sum over a table is that over choices drawn
-again, which hardly hangs on single cells. Cells share it by what their own choice has of it given their trials: almost
-nothing where one candidate wins clearly, and the more the closer others come.
+Then τ² = E (μ_chosen − θ)² is an independent component of a cell's mean. Its sum over a table is that over choices
+drawn again, which hardly hangs on single cells. Cells share it by what their own choice has of it given their trials:
+almost nothing where one candidate wins clearly, and the more the closer others come.
 
 It is that of the candidates which were tried: that a grid might have been extended otherwise is left out. What diverged
 with a seed, or was dropped by halving, is never chosen in a draw. In points, test and validation are supposed to differ
@@ -89,8 +89,14 @@ class TuningNoise:
         if self.together:
             return self.drawn[fit, generator.integers(0, kept, draws)].astype(np.float64), estimate
         place = generator.integers(0, kept, (draws, backbones, optimizers))
-        cell = np.arange(backbones)[:, None], np.arange(optimizers)
-        return self.drawn[fit[:, None, None], place, *cell].astype(np.float64), estimate
+        row: NDArray[np.int64] = np.arange(backbones)[:, None]
+        column: NDArray[np.int64] = np.arange(optimizers)
+        return self.drawn[fit[:, None, None], place, row, column].astype(np.float64), estimate
+
+    def part(self, rows: Sequence[int], columns: Sequence[int]) -> TuningNoise:
+        """Returns the same of some backbones and optimizers, given by their places."""
+        grid = np.ix_(rows, columns)
+        return replace(self, variances=self.variances[:, *grid], drawn=self.drawn[:, :, *grid])
 
     def on(self, slope: Floats | float) -> TuningNoise:
         """Returns the same on a scale on which a point is worth ``slope``, shape (B, O) or one number for all."""
@@ -117,12 +123,10 @@ def tuning_noise(tuning: Tuning | None, needed: NDArray[np.bool_], seed: int = 0
     """
     if tuning is None or not needed.any() or tuning.reason(needed) is not None:
         return None
-    top, rows, columns = tuning.whole or (tuning, None, None)
-    found = _tuning_noise(top, seed)
-    if rows is None or columns is None:
-        return found
-    grid = np.ix_(rows, columns)
-    return replace(found, variances=found.variances[:, *grid], drawn=found.drawn[:, :, *grid])
+    if tuning.whole is None:
+        return _tuning_noise(tuning, seed)
+    top, rows, columns = tuning.whole
+    return _tuning_noise(top, seed).part(rows, columns)
 
 
 @lru_cache(maxsize=4)
@@ -264,7 +268,9 @@ def _draw(
     draws = int(np.clip(MOST / (FITS * AGAIN * len(trials) * width * int(seeds.max())), FEWEST, DRAWS))
     variances, drawn = np.zeros((FITS, len(trials))), np.zeros((FITS, draws, len(trials)), np.float32)
     own_part = np.zeros_like(variances)
-    kinds = [(cell.rule, int(s), cell.images) for cell, s in zip(trials, seeds, strict=True)]
+    kinds: list[tuple[SelectionRule, int, int]] = [
+        (cell.rule, int(s), cell.images) for cell, s in zip(trials, seeds, strict=True)
+    ]
     for level, z in enumerate(LEVELS):
         # the noise of all cells is known as well as a variance with so many degrees of freedom
         factor = math.exp(z / math.sqrt(2 * max(freedom, 1.0)) + 1 / (2 * max(freedom, 1.0)))
@@ -317,7 +323,7 @@ def _choose(
     truth: Floats,
     error: Floats,
     seeds: int,
-    shift: NDArray[np.float32] | float,
+    shift: NDArray[np.float32] | Floats | float,
     distance: Floats,
     images: int,
     rule: SelectionRule,
