@@ -38,8 +38,8 @@ from numpy.typing import NDArray
 
 from bocb_hf.coupling.losses import NUMBERS, Floats, Losses, Observed
 from bocb_hf.coupling.selection import select
-from bocb_hf.coupling.statistics import fit_prior
 from bocb_hf.coupling.tuning import CellTuning, Tuning
+from bocb_hf.coupling.tuning_trials import IMAGE_DRAWS, ValidationShifts, near_best, trial_errors, validation_shifts
 from bocb_hf.runs.tuned import SelectionRule
 
 # The three-point quadrature of a normal distribution has ±1.22. These are wider, since τ² of tables tuned alike spreads
@@ -50,9 +50,6 @@ FITS = len(LEVELS) * EACH
 DRAWS, FEWEST = 48, 16  # draws of true means for each fit; in large tables fewer
 AGAIN = 6  # choices drawn again for each of these
 MOST = 60_000_000  # about how many random numbers a table may take
-CANDIDATES = 8  # most configurations of a cell that are drawn among: those of the highest means
-NEAR = 6.0  # those further below the best one, in standard errors of a difference, are never chosen
-IMAGE_DRAWS = 256  # sets of validation images
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,11 +132,11 @@ def _tuning_noise(tuning: Tuning, seed: int) -> TuningNoise:
     shape, places = tuning.shape, sorted(tuning.cells)
     trials = [tuning.cells[place] for place in places]
     generator = np.random.default_rng((seed, len(places)))
-    error, freedom = _trial_errors(trials)
-    chosen = [_candidates(cell, e) for cell, e in zip(trials, error, strict=True)]
+    error, freedom = trial_errors(trials)
+    chosen = [near_best(cell, e) for cell, e in zip(trials, error, strict=True)]
     several = [i for i, some in enumerate(chosen) if len(some) > 1 and error[i] > 0]
     variances, drawn = np.zeros((FITS, *shape)), np.zeros((FITS, 1, *shape), np.float32)
-    images = _image_shifts([trials[i] for i in several], [chosen[i] for i in several], generator)
+    images = validation_shifts([trials[i] for i in several], [chosen[i] for i in several], generator)
     if several:
         rows, columns = np.array([places[i] for i in several]).T
         some = [trials[i] for i in several], [chosen[i] for i in several]
@@ -153,108 +150,12 @@ def _tuning_noise(tuning: Tuning, seed: int) -> TuningNoise:
     return TuningNoise(variances, drawn, images is not None, df)
 
 
-def _trial_errors(trials: Sequence[CellTuning]) -> tuple[Floats, float]:
-    """Standard deviation of one trial beside what a cell's trials share in a seed, in points, moderated; (cells,).
-
-    First of the two best configurations, then of all that are near the best by this measure. The two best are in both:
-    cells that happen to vary little would otherwise drop out. The second result is the degrees of freedom of all cells.
-    """
-    error, freedom = np.zeros(len(trials)), 0.0
-    for first in (True, False):
-        squares, df = np.zeros(len(trials)), np.zeros(len(trials))
-        for i, cell in enumerate(trials):
-            some = _best(cell, 2)
-            if not first:
-                some = np.union1d(some, _candidates(cell, error[i]))
-            values = cell.top1[some]
-            values = values[:, np.isfinite(values).all(axis=0)]
-            if min(values.shape, default=0) < 2:
-                continue
-            rest = values - values.mean(axis=1, keepdims=True)
-            rest = rest - rest.mean(axis=0)
-            df[i] = (values.shape[0] - 1) * (values.shape[1] - 1)
-            squares[i] = float(np.square(rest).sum())
-        known = df > 0
-        own = squares / np.maximum(df, 1)
-        steps = np.array([100 / max(cell.images, 1) for cell in trials])
-        prior = fit_prior(own[known], df[known], steps[known])
-        if prior is None:
-            variance = own
-        elif math.isinf(prior.df):
-            variance = np.full(len(trials), prior.variance)
-        else:
-            variance = (prior.df * prior.variance + squares) / (prior.df + df)
-        error, freedom = np.sqrt(variance), float(df.sum())
-    return error, freedom
-
-
-def _best(cell: CellTuning, most: int) -> NDArray[np.intp]:
-    """Places of the configurations with the highest means, at most so many, in rising order."""
-    means = np.where(cell.full, np.nan_to_num(cell.top1, nan=0.0).sum(axis=1), -np.inf)
-    order = np.argsort(-means, kind="stable")[: min(most, int(cell.full.sum()))]
-    return np.sort(order)
-
-
-def _candidates(cell: CellTuning, error: float) -> NDArray[np.intp]:
-    """Places of the configurations that could be chosen, in rising order."""
-    some = _best(cell, CANDIDATES)
-    means = np.nanmean(cell.top1[some], axis=1)
-    seeds = int(np.isfinite(cell.top1[some[0]]).sum())
-    near = some[means >= means.max() - NEAR * error * math.sqrt(2 / seeds) - 1e-9]
-    return np.union1d(near, [cell.chosen]).astype(np.intp)
-
-
-@dataclass(frozen=True, eq=False)
-class _Images:
-    """How candidates' validation scores move when the images are drawn again.
-
-    Attributes:
-        shifts: Of each candidate's mean in points, shape (IMAGE_DRAWS, cells, C).
-        luck: Variance of one score from its own luck with images, in points², shape (cells,).
-        apart: Variance of a candidate's shift beside what the cell's candidates share, shape (cells,).
-    """
-
-    shifts: NDArray[np.float32]
-    luck: Floats
-    apart: Floats
-
-
-def _image_shifts(
-    trials: Sequence[CellTuning], chosen: Sequence[NDArray[np.intp]], generator: np.random.Generator
-) -> _Images | None:
-    """Draws validation images again; None unless every trial of one validation split tells its bits."""
-    sizes = {cell.images for cell in trials}
-    if len(sizes) != 1 or any(cell.packed is None for cell in trials):
-        return None
-    n = sizes.pop()
-    counts = np.stack([np.bincount(generator.integers(0, n, n), minlength=n) for _ in range(IMAGE_DRAWS)])
-    counts = (counts - 1).astype(np.float32)
-    width = max(map(len, chosen))
-    shifts = np.zeros((IMAGE_DRAWS, len(trials), width), np.float32)
-    luck, apart = np.zeros(len(trials)), np.zeros(len(trials))
-    part = max(1, NUMBERS // (4 * n * width))
-    for start in range(0, len(trials), part):
-        block = np.zeros((len(trials[start : start + part]), width, n), np.float32)
-        for i, (cell, some) in enumerate(zip(trials[start : start + part], chosen[start : start + part], strict=True)):
-            assert cell.packed is not None
-            seeds = int(np.isfinite(cell.top1[some[0]]).sum())
-            # trials that did not complete have no bit set
-            right = np.unpackbits(cell.packed[some], axis=2, count=n).sum(axis=1, dtype=np.float32) / seeds
-            block[i, : len(some)] = right
-            luck[start + i] = 1e4 * float((right * (1 - right)).mean()) * seeds / (seeds - 1) / n
-            own = right - right.mean(axis=0)
-            apart[start + i] = 1e4 * float(own.var(axis=1).sum()) / (len(some) - 1) / n
-        moved = counts @ block.reshape(-1, n).T
-        shifts[:, start : start + part] = (100 / n * moved).reshape(IMAGE_DRAWS, -1, width)
-    return _Images(shifts, luck, apart)
-
-
 def _draw(
     trials: Sequence[CellTuning],
     chosen: Sequence[NDArray[np.intp]],
     error: Floats,
     freedom: float,
-    images: _Images | None,
+    images: ValidationShifts | None,
     generator: np.random.Generator,
 ) -> tuple[Floats, NDArray[np.float32]]:
     """Draws true means and choices: τ² by each fit, (FITS, cells), and moves of this variance, (FITS, draws, cells)."""

@@ -30,6 +30,7 @@ from bocb_hf.coupling.statistics import Estimate
 from bocb_hf.coupling.table import Table, build_tables
 from bocb_hf.coupling.tuning import CellTuning, Tuning
 from bocb_hf.coupling.tuning_noise import tuning_noise
+from bocb_hf.coupling.tuning_trials import validation_shifts
 from bocb_hf.report.tables import caption
 from bocb_hf.report.words.analysis import analysis_text
 from bocb_hf.report.words.tables import contrast_text, notes, terminal_text
@@ -183,7 +184,7 @@ def test_how_candidates_move_with_the_images() -> None:
     generator = np.random.default_rng(2)
     bits = generator.random((3, 2, 1000)) < 0.7
     cell = CellTuning(100 * bits.mean(axis=2), np.arange(3.0), 1000, "best", 0, np.packbits(bits, axis=2))
-    found = module._image_shifts([cell], [np.arange(3)], np.random.default_rng(0))
+    found = validation_shifts([cell], [np.arange(3)], np.random.default_rng(0))
     assert found is not None
     right = bits.mean(axis=1)
     expected = 1e4 * np.cov(right, ddof=0) / 1000
