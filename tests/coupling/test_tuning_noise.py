@@ -167,17 +167,17 @@ def test_validation_images_are_shared_by_all_trials_and_cells() -> None:
     images = 400
     bits = np.zeros((2, 2, images), np.bool_)
     bits[:, :, :200] = True
-    bits[0, :, 200:216], bits[1, :, 216:231] = True, True
+    bits[0, :, 200:224], bits[1, :, 224:238] = True, True
     bits[:, 1, :2] = False  # trials differ between seeds as well, both configurations alike and then a little apart
     bits[0, 1, 2:4] = False
     top1 = 100 * bits.mean(axis=2)
     cell = CellTuning(top1, np.array([0.0, 1.0]), images, "best", 0, np.packbits(bits, axis=2))
     found = tuning_noise(Tuning(dict.fromkeys(product(range(4), range(5)), cell), {}, (4, 5)), ALL)
     assert found is not None and found.together
-    # all cells choose alike in a draw up to their true means, so their moves are correlated
+    # all cells meet the same images in a draw, so they often choose wrongly together
     shift, _ = found.draw(np.random.default_rng(0), 2000)
     assert np.corrcoef(shift[:, 0, 0], shift[:, 3, 4])[0, 1] > 0.2
-    assert 0 < found.variance.mean() < (100 * 31 / images / 2) ** 2
+    assert 0 < found.variance.mean() < (100 * 38 / images / 2) ** 2
 
 
 def test_how_candidates_move_with_the_images() -> None:
