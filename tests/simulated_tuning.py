@@ -134,6 +134,14 @@ def tuned_coverage(
     return _shares(hits)
 
 
+def gap_coverage(gap: str, seeds: int, tables: int) -> dict[str, Share]:
+    """``tuned_coverage`` of 10 × 8 tables that were tuned with two seeds, and the errors of F, for one column."""
+    protocol = Protocol(float(gap.removeprefix("gap ")), 2)
+    found = {name: share for (name, _), share in tuned_coverage(10, 8, (seeds,), protocol, tables).items()}
+    errors = tuned_errors(10, 8, (seeds,), protocol, tables)
+    return {**found, "F": errors[BOTH, seeds], "F given": errors[GIVEN, seeds]}
+
+
 def _held(truth: NDArray[np.float64], table: ScoreTable, seed: int) -> dict[str, float]:
     """Which intervals of one table hold the truth."""
     hits: dict[str, list[float]] = defaultdict(list)
