@@ -118,10 +118,8 @@ def _logit(tables: int, jobs: int) -> None:
 
 def _tuned(tables: int, jobs: int) -> None:
     fewer = max(1, tables // 4)
-    print(
-        f"\nThe same of tuning and training, for what 'tune, then train' gives, {fewer} tables a column: 3 rates, 2 tuning"
-    )
-    print("seeds, so many points between the best rate and the second; F in tables without interaction, limit 6")
+    print(f"\nThe same of tuning and training, for what 'tune, then train' gives, {fewer} tables a column: 3 rates, 2")
+    print("tuning seeds, so many points between the best rate and the second; F in tables without interaction, limit 6")
     lines = {**NAMES, "F": "F finds interaction", "F given": "the same, given the tuned rates"}
     groups = ("gap 0.2", "gap 0.4", "gap 1.0")
     free = frozenset(("F", "F given"))

@@ -33,7 +33,8 @@ class Observed:
 
     Attributes:
         means: Mean validation score of each candidate in points, shape (cells, C); NaN where there is none.
-        error: Standard error of these means beside what a cell's candidates share, shape (cells,).
+        error: Standard error of these means beside what a cell's candidates share, shape (cells, C); of any positive
+            value where there is no candidate.
     """
 
     means: Floats
@@ -128,9 +129,11 @@ def _density(observed: Observed, grid: Floats) -> tuple[Floats, NDArray[np.bool_
     """
     there: NDArray[np.bool_] = np.isfinite(observed.means)
     means = np.where(there, observed.means, 0.0)
-    apart = (means[:, None, :] - means[:, :, None]) / observed.error[:, None, None]
-    z = apart[..., None, None] - _T[:, None] + grid / observed.error[:, None, None, None, None]
-    density = np.exp(-np.square(z) / 2)
+    apart = (means[:, None, :] - means[:, :, None])[..., None, None]  # (cells, C as best, C, 1, 1)
+    best, own = (observed.error[:, :, None], observed.error[:, None, :])
+    z = (apart - best[..., None, None] * _T[:, None] + grid) / own[..., None, None]
+    typical = np.median(observed.error, axis=1)[:, None, None]
+    density = np.exp(-np.square(z) / 2) * (typical / own)[..., None, None]
     density[:, np.eye(means.shape[1], dtype=np.bool_)] = 1.0
     density.swapaxes(1, 2)[~there] = 1.0
     return density, there

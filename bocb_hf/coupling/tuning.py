@@ -28,6 +28,7 @@ class CellTuning:
         images: Number of validation images.
         rule: The rule that chose.
         chosen: Place of the configuration that it chose.
+        halving: Whether only the better half, rounded up, of the configurations got each further seed.
         packed: Which validation images each trial classifies correctly, shape (C, S, ⌈images/8⌉) as ``numpy.packbits``
             gives them, zeros where a trial did not complete; None where any completed trial does not tell.
     """
@@ -38,12 +39,18 @@ class CellTuning:
     rule: SelectionRule
     chosen: int
     packed: NDArray[np.uint8] | None = None
+    halving: bool = False
 
     @property
     def full(self) -> NDArray[np.bool_]:
         """Configurations with a score for as many seeds as any: only these can be chosen; shape (C,)."""
         done = np.isfinite(self.top1).sum(axis=1)
         return (done == done.max()) & (done > 0)
+
+    @property
+    def possible(self) -> NDArray[np.bool_]:
+        """Configurations that other noise might have chosen: with halving, all that have the first seed; shape (C,)."""
+        return np.isfinite(self.top1[:, 0]) if self.halving else self.full
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +137,8 @@ def _cell(row: Row) -> CellTuning | str:
     distance = np.array([c.distance for c in candidates])
     images = max(c.images for c in candidates)
     packed = _bits(candidates, row.trials, tuned.seeds, images)
-    return CellTuning(top1, distance, images, tuned.selection, candidates.index(chosen), packed)
+    place = candidates.index(chosen)
+    return CellTuning(top1, distance, images, tuned.selection, place, packed, tuned.protocol == "halving")
 
 
 def _supposed(row: Row) -> Tuned:

@@ -21,9 +21,9 @@ Then τ² = E (μ_chosen − θ)² is an independent component of a cell's mean.
 drawn again, which hardly hangs on single cells. Cells share it by what their own choice has of it given their trials:
 almost nothing where one candidate wins clearly, and the more the closer others come.
 
-It is that of the candidates which were tried: that a grid might have been extended otherwise is left out. What diverged
-with a seed, or was dropped by halving, is never chosen in a draw. In points, test and validation are supposed to differ
-by a constant in each cell.
+It is that of the candidates which were tried: that a grid might have been extended otherwise is left out, and what
+diverged with a seed is never chosen in a draw. Successive halving is drawn again from its first seed on. In points, test
+and validation are supposed to differ by a constant in each cell.
 """
 
 from __future__ import annotations
@@ -39,7 +39,15 @@ from numpy.typing import NDArray
 from bocb_hf.coupling.losses import NUMBERS, Floats, Losses, Observed
 from bocb_hf.coupling.selection import select
 from bocb_hf.coupling.tuning import CellTuning, Tuning
-from bocb_hf.coupling.tuning_trials import IMAGE_DRAWS, ValidationShifts, near_best, trial_errors, validation_shifts
+from bocb_hf.coupling.tuning_trials import (
+    IMAGE_DRAWS,
+    ValidationShifts,
+    means_of,
+    near_best,
+    seeds_of,
+    trial_errors,
+    validation_shifts,
+)
 from bocb_hf.runs.tuned import SelectionRule
 
 # The three-point quadrature of a normal distribution has ±1.22. These are wider, since τ² of tables tuned alike spreads
@@ -161,35 +169,38 @@ def _draw(
     """Draws true means and choices: τ² by each fit, (FITS, cells), and moves of this variance, (FITS, draws, cells)."""
     width = max(map(len, chosen))
     means, distance = np.full((len(trials), width), np.nan), np.full((len(trials), width), np.inf)
+    tries = np.ones((len(trials), width), np.int64)
     chosen_at = np.array([int(np.searchsorted(some, cell.chosen)) for cell, some in zip(trials, chosen, strict=True)])
     for i, (cell, some) in enumerate(zip(trials, chosen, strict=True)):
-        means[i, : len(some)] = np.nanmean(cell.top1[some], axis=1)
+        means[i, : len(some)] = means_of(cell)[some]
+        tries[i, : len(some)] = seeds_of(cell)[some]
         distance[i, : len(some)] = cell.distance[some]
-    seeds = np.array([int(np.isfinite(cell.top1[some[0]]).sum()) for cell, some in zip(trials, chosen, strict=True)])
-    draws = int(np.clip(MOST / (FITS * AGAIN * len(trials) * width * int(seeds.max())), FEWEST, DRAWS))
+    seeds = [int(seeds_of(cell).max()) for cell in trials]
+    draws = int(np.clip(MOST / (FITS * AGAIN * len(trials) * width * max(seeds)), FEWEST, DRAWS))
     variances, drawn = np.zeros((FITS, len(trials))), np.zeros((FITS, draws, len(trials)), np.float32)
     own_part = np.zeros_like(variances)
-    kinds: list[tuple[SelectionRule, int, int]] = [
-        (cell.rule, int(s), cell.images) for cell, s in zip(trials, seeds, strict=True)
+    rules = [
+        _Rule(cell.rule, s, cell.images, int(cell.possible.sum()) if cell.halving else 0)
+        for cell, s in zip(trials, seeds, strict=True)
     ]
     for level, z in enumerate(LEVELS):
         # the noise of all cells is known as well as a variance with so many degrees of freedom
         factor = math.exp(z / math.sqrt(2 * max(freedom, 1.0)) + 1 / (2 * max(freedom, 1.0)))
         noise = np.square(factor * error)
         own = noise if images is None else np.maximum(noise - images.luck, 0.0)
-        of_means = own / seeds + (0.0 if images is None else images.apart)
-        observed = Observed(means, np.sqrt(np.maximum(of_means, 1e-6 * noise / seeds)))
+        of_means = own[:, None] / tries + (0.0 if images is None else images.apart[:, None])
+        observed = Observed(means, np.sqrt(np.maximum(of_means, 1e-6 * noise[:, None])))
         truth = Losses.fit(observed, EACH, generator).draw(observed, draws, generator)  # (EACH, draws, cells, C)
         set_of = generator.integers(0, IMAGE_DRAWS, (EACH, AGAIN, draws))
-        for rule, s, n in sorted(set(kinds)):
-            group = [i for i, kind in enumerate(kinds) if kind == (rule, s, n)]
-            part = max(1, NUMBERS // (AGAIN * draws * width * s))
+        for rule in dict.fromkeys(rules):
+            group = [i for i, other in enumerate(rules) if other == rule]
+            part = max(1, NUMBERS // (AGAIN * draws * width * rule.seeds))
             for start in range(0, len(group), part):
                 some = np.array(group[start : start + part])
                 for fit in range(EACH):
                     shift = 0.0 if images is None else images.shifts[set_of[fit]][:, :, some]
                     error_of = np.sqrt(own[some])
-                    got = _choose(truth[fit][:, some], error_of, s, shift, distance[some], n, rule, generator)
+                    got = _choose(truth[fit][:, some], error_of, shift, distance[some], rule, generator)
                     place = level * EACH + fit
                     ours = truth[fit][:, some, chosen_at[some]]
                     own_part[place, some], variances[place, some], drawn[place][:, some] = _moves(got, ours)
@@ -220,14 +231,29 @@ def _moves(again: Floats, ours: Floats) -> tuple[Floats, Floats, Floats]:
     return own, spread, moves[0] * math.sqrt(AGAIN / (AGAIN - 1))
 
 
+@dataclass(frozen=True)
+class _Rule:
+    """How a cell's configuration is chosen.
+
+    Attributes:
+        select: The rule.
+        seeds: Tuning seeds.
+        images: Number of validation images.
+        halved: Number of configurations that successive halving began with; 0 where all got every seed.
+    """
+
+    select: SelectionRule
+    seeds: int
+    images: int
+    halved: int = 0
+
+
 def _choose(
     truth: Floats,
     error: Floats,
-    seeds: int,
     shift: NDArray[np.float32] | Floats | float,
     distance: Floats,
-    images: int,
-    rule: SelectionRule,
+    rule: _Rule,
     generator: np.random.Generator,
 ) -> Floats:
     """Draws trials and chooses among them: the true mean of the choice, shape (AGAIN, draws, cells).
@@ -235,22 +261,28 @@ def _choose(
     Args:
         truth: True means of the candidates, shape (draws, cells, C); −∞ where there is none.
         error: Standard deviation of one trial, shape (cells,).
-        seeds: Tuning seeds.
         shift: What the images of each draw add, shape (AGAIN, draws, cells, C).
         distance: Steps from the centre, shape (cells, C).
-        images: Number of validation images.
-        rule: The rule that chooses.
+        rule: How it is chosen.
         generator: Source of the random draws.
     """
     truths = np.broadcast_to(truth, (AGAIN, *truth.shape))
-    if rule == "best":  # means alone decide, as in ``selection.best``
-        top1 = truths + shift + (error / math.sqrt(seeds))[:, None] * generator.standard_normal(truths.shape)
+    if rule.select == "best" and not rule.halved:  # means alone decide, as in ``selection.best``
+        error = error / math.sqrt(rule.seeds)
+        top1 = truths + shift + error[:, None] * generator.standard_normal(truths.shape)
         place = top1.argmax(axis=-1)
     else:
-        top1 = error[:, None, None] * generator.standard_normal((*truths.shape, seeds))
+        top1 = error[:, None, None] * generator.standard_normal((*truths.shape, rule.seeds))
         top1 += (truths + shift)[..., None]
+        left = rule.halved
+        for done in range(1, rule.seeds if rule.halved else 0):
+            left = -(-left // 2)
+            # candidates that were left out lie below all of these, so the better half of all is among them
+            mean = top1[..., :done].mean(axis=-1)
+            rank = np.argsort(np.argsort(-mean, axis=-1, kind="stable"), axis=-1, kind="stable")
+            top1[..., done:][rank >= left] = -np.inf
         top1[~np.isfinite(top1)] = np.nan
         # the level is left out, and ``select`` also computes an error that needs it but is used with one seed only
         with np.errstate(invalid="ignore"):
-            place = select(top1, distance, images, rule)
+            place = select(top1, distance, rule.images, rule.select)
     return np.take_along_axis(truths, place[..., None], axis=-1)[..., 0]

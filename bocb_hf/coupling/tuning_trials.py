@@ -28,9 +28,9 @@ def trial_errors(trials: Sequence[CellTuning]) -> tuple[Floats, float]:
     for first in (True, False):
         squares, df = np.zeros(len(trials)), np.zeros(len(trials))
         for i, cell in enumerate(trials):
-            some = highest(cell, 2)
+            some = highest(cell, 2, cell.full)
             if not first:
-                some = np.union1d(some, near_best(cell, error[i]))
+                some = np.union1d(some, [c for c in near_best(cell, error[i]) if cell.full[c]]).astype(np.intp)
             values = cell.top1[some]
             values = values[:, np.isfinite(values).all(axis=0)]
             if min(values.shape, default=0) < 2:
@@ -53,20 +53,29 @@ def trial_errors(trials: Sequence[CellTuning]) -> tuple[Floats, float]:
     return error, freedom
 
 
-def highest(cell: CellTuning, most: int) -> NDArray[np.intp]:
-    """Places of the configurations with the highest means, at most so many, in rising order."""
-    means = np.where(cell.full, np.nan_to_num(cell.top1, nan=0.0).sum(axis=1), -np.inf)
-    order = np.argsort(-means, kind="stable")[: min(most, int(cell.full.sum()))]
+def highest(cell: CellTuning, most: int, among: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Places of the configurations with the highest means among some, at most so many, in rising order."""
+    means = np.where(among, means_of(cell), -np.inf)
+    order = np.argsort(-means, kind="stable")[: min(most, int(among.sum()))]
     return np.sort(order)
 
 
 def near_best(cell: CellTuning, error: float) -> NDArray[np.intp]:
     """Places of the configurations that could be chosen, in rising order."""
-    some = highest(cell, CANDIDATES)
-    means = np.nanmean(cell.top1[some], axis=1)
-    seeds = int(np.isfinite(cell.top1[some[0]]).sum())
+    some = highest(cell, CANDIDATES, cell.possible)
+    means, seeds = means_of(cell)[some], int(seeds_of(cell)[some].min())
     near = some[means >= means.max() - NEAR * error * math.sqrt(2 / seeds) - 1e-9]
     return np.union1d(near, [cell.chosen]).astype(np.intp)
+
+
+def seeds_of(cell: CellTuning) -> NDArray[np.int64]:
+    """Number of scores of each configuration, shape (C,)."""
+    return np.isfinite(cell.top1).sum(axis=1)
+
+
+def means_of(cell: CellTuning) -> Floats:
+    """Mean score of each configuration, shape (C,); 0 where it has none."""
+    return np.nan_to_num(cell.top1).sum(axis=1) / np.maximum(seeds_of(cell), 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,11 +111,13 @@ def validation_shifts(
         block = np.zeros((len(trials[start : start + part]), width, n), np.float32)
         for i, (cell, some) in enumerate(zip(trials[start : start + part], chosen[start : start + part], strict=True)):
             assert cell.packed is not None
-            seeds = int(np.isfinite(cell.top1[some[0]]).sum())
+            seeds = seeds_of(cell)[some][:, None]
             # trials that did not complete have no bit set
             right = np.unpackbits(cell.packed[some], axis=2, count=n).sum(axis=1, dtype=np.float32) / seeds
             block[i, : len(some)] = right
-            luck[start + i] = 1e4 * float((right * (1 - right)).mean()) * seeds / (seeds - 1) / n
+            several = seeds[:, 0] > 1
+            each = (right * (1 - right)).mean(axis=1)[several] / (1 - 1 / seeds[several, 0])
+            luck[start + i] = 1e4 * float(each.mean()) / n
             own = right - right.mean(axis=0)
             apart[start + i] = 1e4 * float(own.var(axis=1).sum()) / (len(some) - 1) / n
         moved = counts @ block.reshape(-1, n).T

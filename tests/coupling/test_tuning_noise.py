@@ -133,7 +133,7 @@ def test_the_choice_that_is_drawn_again_is_the_choice_of_the_rule(rule: Selectio
     truth[:, 3, 2:] = -np.inf  # cells of fewer configurations
     distance = np.array([1.0, 0.0, 1.0, 2.0])[None] + np.zeros((11, 1))
     shift = np.round(generator.normal(size=(module.AGAIN, 7, 11, 4)), 1)
-    got = module._choose(truth, np.full(11, 1e-6), 2, shift, distance, 1000, rule, generator)
+    got = module._choose(truth, np.full(11, 1e-6), shift, distance, module._Rule(rule, 2, 1000), generator)
     scores = np.where(np.isfinite(truth), truth + shift, np.nan)
     means = np.take_along_axis(
         np.broadcast_to(truth, shift.shape), select(scores[..., None], distance, 1000, "best")[..., None], axis=-1
@@ -150,13 +150,43 @@ def test_the_one_standard_error_rule_is_drawn_with_its_own_standard_error() -> N
     truth = np.broadcast_to(np.array([0.0, -0.2]), (400, 1, 2))
     distance = np.array([[1.0, 0.0]])
     draw = [
-        float(module._choose(truth, np.ones(1), 2, 0.0, distance, 1000, rule, generator).mean())
+        float(module._choose(truth, np.ones(1), 0.0, distance, module._Rule(rule, 2, 1000), generator).mean())
         for rule in ("best", "one_standard_error")
     ]
     trials = truth[..., None] + generator.normal(size=(400, 1, 2, 2))
     expected = -0.2 * float((select(trials, distance, 1000, "one_standard_error") == 1).mean())
     assert draw[1] == pytest.approx(expected, abs=0.012)
     assert draw[1] < draw[0] - 0.02
+
+
+def test_halving_is_drawn_again_from_its_first_seed() -> None:
+    """Of three configurations the worst of the first seed is out, and no second seed brings it back."""
+    generator = np.random.default_rng(0)
+    truth = np.broadcast_to(np.array([0.0, -0.4, -0.6]), (3000, 1, 3))
+    distance = np.zeros((1, 3))
+    got = module._choose(truth, np.ones(1), 0.0, distance, module._Rule("best", 2, 1000, halved=3), generator)
+    trials = truth[:, 0, :, None] + generator.normal(size=(3000, 3, 2))
+    trials[np.arange(3000), trials[:, :, 0].argmin(axis=1), 1] = np.nan
+    expected = np.array([0.0, -0.4, -0.6])[select(trials, distance[0], 1000, "best")].mean()
+    assert float(got.mean()) == pytest.approx(float(expected), abs=0.02)
+    # among five of which two were left out, the better half is three
+    all_kept = module._choose(truth, np.ones(1), 0.0, distance, module._Rule("best", 2, 1000, halved=5), generator)
+    both = module._choose(truth, np.ones(1), 0.0, distance, module._Rule("best", 2, 1000), generator)
+    assert float(all_kept.mean()) == pytest.approx(float(both.mean()), abs=0.02)
+
+
+def test_a_configuration_that_halving_dropped_may_be_chosen_in_a_draw() -> None:
+    plain = tuning_with((0.0, 0.3, 0.6))
+    halved: dict[tuple[int, int], CellTuning] = {}
+    for place, cell in plain.cells.items():
+        top1 = cell.top1.copy()
+        top1[top1[:, 0].argmin(), 1] = np.nan
+        chosen = int(select(top1, cell.distance, 5000, "best"))
+        halved[place] = replace(cell, top1=top1, chosen=chosen, halving=True)
+        assert halved[place].possible.all() and halved[place].full.sum() == 2
+    found, whole = tuning_noise(Tuning(halved, {}, (4, 5)), ALL), tuning_noise(plain, ALL)
+    assert found is not None and whole is not None
+    assert 0.5 < float(found.variance.mean() / whole.variance.mean()) < 2.5
 
 
 # validation images
