@@ -22,8 +22,8 @@ drawn again, which hardly hangs on single cells. Cells share it by what their ow
 almost nothing where one candidate wins clearly, and the more the closer others come.
 
 It is that of the candidates which were tried: that a grid might have been extended otherwise is left out, and what
-diverged with a seed is never chosen in a draw. Successive halving is drawn again from its first seed on. In points, test
-and validation are supposed to differ by a constant in each cell.
+diverged with a seed is never chosen in a draw. Successive halving is drawn again from its first seed on. In points,
+test and validation are supposed to differ by a constant in each cell.
 """
 
 from __future__ import annotations
