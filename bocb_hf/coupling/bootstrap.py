@@ -84,7 +84,7 @@ class Bootstrap:
     Attributes:
         scale: Points or logit.
         draws: Number of tables that were drawn.
-        sources: The sources of variation that were drawn: ``seeds``, ``test images``, ``backbones``.
+        sources: The sources of variation that were drawn: ``seeds``, ``tuning``, ``test images``, ``backbones``.
         conditional: Whether statements hold for these backbones only.
         intervals: Intervals by the name of the statistic.
     """
@@ -158,7 +158,7 @@ def bootstrap(
         if name in MAXIMA:
             deviations = np.concatenate(apart[name]) - f(world.means[None], None)[0]
             intervals[name] = intervals[name].hull(make_interval(deviations, plain[name], symmetric=True))
-    varied = {"seeds": world.has_seeds, "test images": shifts is not None}
+    varied = {"seeds": world.has_seeds, "tuning": world.has_tuning, "test images": shifts is not None}
     return Bootstrap(scale, draws, tuple(k for k, v in varied.items() if v), True, within_bounds(intervals))
 
 

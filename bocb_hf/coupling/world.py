@@ -34,6 +34,7 @@ class World:
         noise: Estimated noise variance of each mean, shape (1, B, O); None when n = 1 everywhere.
         truth: Cell means of the draws, their interaction shrunk; shape (B, O).
         has_seeds: Whether scores vary over seeds.
+        has_tuning: Whether the choice of the rates is drawn again.
     """
 
     def __init__(self, scores: ScoreTable, scale: Scale, kind: Kind, *, images: bool = False) -> None:
@@ -48,12 +49,14 @@ class World:
         tuning = 0.0 if self._tuning is None else self._tuning.variance
         self.noise = None if noise is None else (noise / self._n + tuning)[None]
         self.has_seeds = self._spread is not None
+        self.has_tuning = False
         self.truth = self.means
         self._block, self._luck = 0.0, np.zeros(kept.shape)
         if images and (luck := image_luck(scores)) is not None:
             self._luck = np.nan_to_num(luck * np.square(image_slope(scores, scale)))
         if self._spread is None or self.noise is None:
             return
+        self.has_tuning = self._tuning is not None
         fit = fit_additive(self.means, kept)
         v = self._spread.mean_square / self._n + tuning
         left = np.nansum(np.square(fit.interaction)) / kept.sum()
