@@ -20,6 +20,7 @@ from bocb_hf.coupling.contrast import Contrast, contrast_weights, family_contras
 from bocb_hf.coupling.decomposition import decompose
 from bocb_hf.coupling.indices import kappa, residuals
 from bocb_hf.coupling.interaction_tests import interaction_test
+from bocb_hf.coupling.losses import Losses, Observed
 from bocb_hf.coupling.marks import Marks
 from bocb_hf.coupling.noise import tuning_part
 from bocb_hf.coupling.ranks import best_sets
@@ -121,6 +122,32 @@ def test_equal_input_gives_equal_output() -> None:
     first, second = (tuning_noise(tuning_with((0.0, 0.5)), ALL) for _ in range(2))
     assert first is not None and second is not None
     assert np.array_equal(first.drawn, second.drawn) and np.array_equal(first.variances, second.variances)
+
+
+# losses
+
+
+def test_losses_that_trials_show_clearly_are_found_and_what_is_not_there_stays_away() -> None:
+    generator = np.random.default_rng(4)
+    true = np.array([0.0, 2.0, 5.0])
+    means = 70 - true + 0.3 * generator.normal(size=(40, 3))
+    means[::4, 2] = np.nan
+    observed = Observed(means, np.full((40, 3), 0.3))
+    drawn = Losses.fit(observed, 2, generator).draw(observed, 50, generator)
+    assert drawn.shape == (2, 50, 40, 3)
+    assert (drawn.max(axis=3) == 0).all() and np.isneginf(drawn[:, :, ::4, 2]).all()
+    assert -drawn[..., 1].mean() == pytest.approx(2.0, abs=0.15)
+    assert -drawn[:, :, 1::4, 2].mean() == pytest.approx(5.0, abs=0.3)
+    assert (drawn[..., 0] == 0).mean() > 0.99
+
+
+def test_losses_that_noise_hides_are_smaller_than_the_observed_ones() -> None:
+    """All candidates are equal: the best of noisy means looks 1.1 standard errors better than the next, and is not."""
+    generator = np.random.default_rng(4)
+    means = 70 + generator.normal(size=(200, 2))
+    observed = Observed(means, np.ones((200, 2)))
+    drawn = Losses.fit(observed, 2, generator).draw(observed, 20, generator)
+    assert -drawn.min(axis=3).mean() < 0.5 * np.abs(np.diff(means, axis=1)).mean()
 
 
 # the rule
