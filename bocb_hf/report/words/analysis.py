@@ -116,8 +116,8 @@ def _given(analysis: Analysis) -> list[str]:
         found.append(f"interaction of {int(given.residuals.clear.sum())} cells differs from 0")
     if given.best is not None:
         sets = given.best.candidates.sum(axis=1)[scores.ranked.any(axis=1)]
-        found.append(f"{span(sets.tolist())} optimizers a backbone not told apart from its best")
-    return [scores.reading.sentence, f"The same {GIVEN}, which no further tuning could move: {'; '.join(found)}."]
+        found.append(f"not told apart from a backbone's best: {span(sets.tolist())} optimizer(s)")
+    return [scores.reading.sentence, f"The same {GIVEN}: {'; '.join(found)}."]
 
 
 def _failures(analysis: Analysis) -> list[str]:
@@ -243,7 +243,9 @@ def _shares(version: Decomposition | str) -> str:
 
 
 def _varied(found: Bootstrap) -> str:
-    return " and ".join(found.sources) + (", conditional on these backbones" if found.conditional else "")
+    *first, last = found.sources
+    listed = f"{', '.join(first)} and {last}" if first else last
+    return listed + (", conditional on these backbones" if found.conditional else "")
 
 
 def _range(found: Bootstrap, name: str, place: int | None = None, digits: int = 2) -> str:
