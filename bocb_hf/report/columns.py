@@ -36,7 +36,10 @@ COLUMNS: Mapping[str, tuple[Kind, Callable[[Row], object]]] = {
     "test_top1": ("Float64", lambda r: r.mean),
     "test_top1_low": ("Float64", lambda r: r.interval.low if r.interval else None),
     "test_top1_high": ("Float64", lambda r: r.interval.high if r.interval else None),
-    "test_top1_df": ("Float64", lambda r: r.estimate.df if r.interval and r.estimate else None),
+    "test_top1_df": (
+        "Float64",
+        lambda r: r.estimate.error[1] if r.interval and r.estimate and r.estimate.error else None,
+    ),
     "survivor_top1": ("Float64", lambda r: r.survivor_mean),
     "failure_low": ("Float64", lambda r: r.failure[0] if r.failure else None),
     "failure_high": ("Float64", lambda r: r.failure[1] if r.failure else None),
