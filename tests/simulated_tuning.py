@@ -27,7 +27,7 @@ from bocb_hf.coupling.noise import tuning_part
 from bocb_hf.coupling.ranks import best_sets
 from bocb_hf.coupling.scores import ScoreTable
 from bocb_hf.coupling.selection import select
-from bocb_hf.coupling.statistics import moderate, t_quantile
+from bocb_hf.coupling.statistics import estimate, fit_prior
 from bocb_hf.coupling.tuning import CellTuning, Tuning
 from bocb_hf.runs.tuned import SelectionRule
 
@@ -155,13 +155,7 @@ def _held(truth: NDArray[np.float64], table: ScoreTable, seed: int) -> dict[str,
                 hits[f"{name} {part_of}"].append(hit)
         else:
             hits[name].append(float(inside.mean()))
-    variance, df = moderate(table.values)
-    part = tuning_part(table, "points")
-    of_mean, more = variance / len(table.seeds), np.zeros(truth.shape) if part is None else part.variance
-    if part is not None:
-        df = (of_mean + more) ** 2 / (of_mean**2 / df + more**2 / part.df)
-    half = np.array([t_quantile(0.975, d) for d in df.ravel()]).reshape(df.shape) * np.sqrt(of_mean + more)
-    hits["cell"].append(float((np.abs(table.means - truth) <= half).mean()))
+    hits["cell"].append(_cells(truth, table))
     weights = contrast_weights(table)
     assert weights is not None
     primary = combine(table, weights, draws=DRAWS, seed=seed).interval
@@ -174,6 +168,21 @@ def _held(truth: NDArray[np.float64], table: ScoreTable, seed: int) -> dict[str,
     inside = (best.low <= truth - others) & (truth - others <= best.high)
     hits["best"].append(float(inside.all(axis=1).mean()))
     return {name: values[0] for name, values in hits.items()}
+
+
+def _cells(truth: NDArray[np.float64], table: ScoreTable) -> float:
+    """Share of the cells whose interval holds the truth."""
+    seeds = table.values.shape[2]
+    spread = table.values.var(axis=2, ddof=1).ravel()
+    prior, part = fit_prior(spread, np.full(spread.shape, seeds - 1.0)), tuning_part(table, "points")
+    inside: list[bool] = []
+    for b, o in np.ndindex(*truth.shape):
+        found = estimate(table.values[b, o], prior)
+        if part is not None:
+            found = replace(found, tuning=(float(part.variance[b, o]), part.df))
+        interval = found.interval()
+        inside.append(interval is not None and interval.holds(float(truth[b, o])))
+    return float(np.mean(inside))
 
 
 def _shares(trials: Mapping[tuple[str, int], Sequence[float]]) -> dict[tuple[str, int], Share]:
