@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bocb_hf.coupling.noise import tuning_part
 from bocb_hf.coupling.scores import Floats, ScoreTable, resolution
 from bocb_hf.coupling.statistics import moderate, t_quantile
 
@@ -53,8 +54,14 @@ def find_failures(scores: ScoreTable, gamma: float = GAMMA) -> Failures:
     median, best = column_statistics(scores)
     variance, df = moderate(np.where(ranked[:, :, None], scores.values, np.nan), resolution(scores, "points"), ranked)
     known = np.isfinite(variance) & (scores.n > 1)
+    own = np.where(known, variance, 0.0) / np.maximum(scores.n, 1)
+    tuning = tuning_part(scores, "points")
+    if tuning is not None:  # as in ``Estimate.error``
+        both = own + np.where(known, tuning.variance, 0.0)
+        parts = np.square(own) / np.maximum(df, 1) + np.square(both - own) / tuning.df
+        own, df = both, np.where(known, np.square(both) / np.maximum(parts, 1e-300), df)
     quantile = np.array([t_quantile(0.975, d) if d > 1 else 0.0 for d in df.ravel().tolist()]).reshape(df.shape)
-    half = np.where(known, quantile * np.sqrt(np.where(known, variance, 0.0) / np.maximum(scores.n, 1)), 0.0)
+    half = np.where(known, quantile * np.sqrt(own), 0.0)
     with np.errstate(invalid="ignore"):  # comparisons with NaN are false, so a cell without a mean is below nothing
         below = means < (median - gamma)[:, None]
         failed = means + half < (median - gamma)[:, None]

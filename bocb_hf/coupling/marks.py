@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from bocb_hf.coupling.failure import GAMMA, find_failures
 from bocb_hf.coupling.ranks import BestSets, best_sets
+from bocb_hf.coupling.reading import GIVEN
 from bocb_hf.coupling.scores import ScoreTable
 from bocb_hf.coupling.table import Table
 
@@ -37,6 +38,7 @@ class Marks:
         failed: Cells that a failure rule flags, shape (B, O); None flags none.
         failure_rule: The rule that ``failed`` follows, in words.
         best: The best sets that ``signs`` follow; None without noise, or where they were not computed here.
+        reading: What the intervals are over, in words (``reading.py``).
     """
 
     halves: NDArray[np.float64]
@@ -45,6 +47,7 @@ class Marks:
     failed: NDArray[np.bool_] | None = None
     failure_rule: str = ""
     best: BestSets | None = None
+    reading: str = GIVEN
 
     @classmethod
     def of(cls, scores: ScoreTable, table: Table | None = None, draws: int = DRAWS) -> Marks:
@@ -61,7 +64,7 @@ class Marks:
             halves = np.array([[row.interval.half_width if row.interval else np.nan for row in c] for c in rows])
         best = best_sets(scores, draws=draws)
         rule = "highest_mean" if best is None else "hsu"
-        return cls(halves, mark_best(scores, best), rule, find_failures(scores).failed, RULE, best)
+        return cls(halves, mark_best(scores, best), rule, find_failures(scores).failed, RULE, best, scores.reading.text)
 
     @classmethod
     def none(cls, scores: ScoreTable) -> Marks:

@@ -7,7 +7,8 @@ The quick versions here allow for the luck of few tables, three standard errors 
 from __future__ import annotations
 
 import pytest
-from simulated import REGIMES, coverage, false_positives, family_errors, image_coverage, population_coverage
+from covered import coverage, false_positives, family_errors, image_coverage, population_coverage
+from simulated import REGIMES
 
 TABLES = 25
 # what counts each cell, backbone or optimizer has many trials in a table
