@@ -32,6 +32,7 @@ from covered import (
 )
 from simulated import IMAGES, REGIMES, Regime
 from simulated_holes import WHYS, Why, holes_coverage, holes_errors
+from simulated_tuning import gap_coverage
 
 from bocb_hf.coupling.world import Kind
 
@@ -136,6 +137,16 @@ def _logit(tables: int, jobs: int) -> None:
     _regimes(partial(_column, logit_coverage, 10, 8), 10, 8, tables, jobs)
 
 
+def _tuned(tables: int, jobs: int) -> None:
+    fewer = max(1, tables // 4)
+    print(f"\nThe same of tuning and training, for what 'tune, then train' gives, {fewer} tables a column: 3 rates, 2")
+    print("tuning seeds, so many points between the best rate and the second; F in tables without interaction, limit 6")
+    lines = {**NAMES, "F": "F finds interaction", "F given": "the same, given the tuned rates"}
+    groups = ("gap 0.2", "gap 0.4", "gap 1.0")
+    free = frozenset(("F", "F given"))
+    print_block(Block("10 backbones × 8 optimizers", gap_coverage, groups, SEEDS, lines, free=free), fewer, jobs)
+
+
 def _population(tables: int, jobs: int) -> None:
     print("\nThe same of intervals for further backbones, half of them CNNs, with these optimizers")
     for backbones in (20, 10):
@@ -207,6 +218,7 @@ PARTS: dict[str, Callable[[int, int], None]] = {
     "winners": print_winners,
     "images": _images,
     "logit": _logit,
+    "tuned": _tuned,
     "population": _population,
     "holes": _holes,
     "alternative": _alternative,

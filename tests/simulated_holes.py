@@ -10,7 +10,7 @@ from collections import defaultdict
 from typing import Literal
 
 import numpy as np
-from covered import DRAWS, Share
+from covered import DRAWS, Share, shares_of
 from numpy.typing import NDArray
 from simulated import Regime, simulate
 
@@ -98,7 +98,7 @@ def holes_coverage(
         assert best is not None
         there = np.where(kept, truth, -np.inf)
         hits["best"] += [float(best.candidates[b, there[b].argmax()]) for b in range(backbones) if kept[b].sum() > 1]
-    return _shares(hits)
+    return shares_of(hits)
 
 
 def holes_errors(
@@ -124,12 +124,4 @@ def holes_errors(
             wrong["optimizers, Skillings and Mack"].append(float(ranking.p <= 0.05))
             if ranking.critical_difference is None:
                 wrong["any pair of optimizers"].append(float(bool(ranking.apart)))
-    return _shares(wrong)
-
-
-def _shares(trials: dict[str, list[float]]) -> dict[str, Share]:
-    """Means with their errors, in percent."""
-    return {
-        name: Share(100 * float(np.mean(x)), 100 * (float(np.std(x)) / len(x) ** 0.5 or 1 / len(x)))
-        for name, x in trials.items()
-    }
+    return shares_of(wrong)

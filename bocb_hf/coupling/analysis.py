@@ -83,6 +83,7 @@ class Analysis:
         not_joined: Ranked cells, (backbone, optimizer), that share neither backbone nor optimizer with the others, by
             steps: only the best sets of their backbones rest on them.
         absent: Why there is no ranking or contrast and what would allow it.
+        given: Results in points given the tuned rates, where ``points`` are of tuning and training; None otherwise.
     """
 
     scores: ScoreTable
@@ -93,6 +94,7 @@ class Analysis:
     ranking: Ranking | None
     not_joined: tuple[tuple[str, str], ...] = ()
     absent: Mapping[str, str] = field(default_factory=dict[str, str])
+    given: ScaleAnalysis | None = None
 
 
 def analyse(scores: ScoreTable, draws: int = 2000, seed: int = 0, marks: Marks | None = None) -> Analysis:
@@ -109,10 +111,11 @@ def analyse(scores: ScoreTable, draws: int = 2000, seed: int = 0, marks: Marks |
     together, not_joined = keep_largest_block(scores)
     shifts = image_shifts(scores, draws, seed)
 
-    def attempt(scale: Scale) -> ScaleAnalysis | str:
+    def attempt(scale: Scale, table: ScoreTable = scores) -> ScaleAnalysis | str:
         try:
-            best = shown if scale == "points" else best_sets(scores, scale, 2 * draws, seed)
-            return _analyse_scale(together, scale, failures, shifts, draws, seed, best, winners(scores, scale))
+            best = shown if scale == "points" and table is scores else best_sets(table, scale, 2 * draws, seed)
+            part = together if table is scores else together.given
+            return _analyse_scale(part, scale, failures, shifts, draws, seed, best, winners(table, scale))
         except InputError as error:
             return str(error)
 
@@ -124,7 +127,18 @@ def analyse(scores: ScoreTable, draws: int = 2000, seed: int = 0, marks: Marks |
     if isinstance(none := design(scores), NoDesign):
         absent["contrast"] = none.reason
     ranking = ranking if isinstance(ranking, Ranking) else None
-    return Analysis(scores, attempt("points"), attempt("logit"), failures, variants, ranking, not_joined, absent)
+    given = attempt("points", scores.given) if scores.reading.both else None
+    return Analysis(
+        scores,
+        attempt("points"),
+        attempt("logit"),
+        failures,
+        variants,
+        ranking,
+        not_joined,
+        absent,
+        None if isinstance(given, str) else given,
+    )
 
 
 def _analyse_scale(
@@ -197,8 +211,11 @@ def to_plain(analysis: Analysis) -> dict[str, Any]:
         "config_hashes": _grid(scores, scores.config_hashes),
         "failed": _grid(scores, analysis.failures.failed),
         "collapsed": _grid(scores, analysis.failures.collapsed),
+        "reading": scores.reading.text,
+        "tuning_unknown": scores.reading.reason,
         "points": _plain_scale(scores, analysis.points),
         "logit": _plain_scale(scores, analysis.logit),
+        "points_given_the_tuned_rates": analysis.given and _plain_scale(scores, analysis.given),
         "contrast": [
             {
                 "variant": v.name,
@@ -236,6 +253,7 @@ def _plain_scale(scores: ScoreTable, analysis: ScaleAnalysis | str) -> dict[str,
             "cells": version.cells,
             "shares": version.shares and dict(zip(PARTS, version.shares, strict=True)),
             "noise_sd": None if version.noise is None else version.noise**0.5,
+            "tuning_sd": None if version.tuning is None else version.tuning**0.5,
             "sigma_interaction": version.sigma_int,
         }
         for name, version in analysis.decompositions.items()

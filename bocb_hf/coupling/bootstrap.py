@@ -29,11 +29,11 @@ from bocb_hf.coupling.contrast import contrast_weights
 from bocb_hf.coupling.holes import fillable
 from bocb_hf.coupling.indices import kappa_squares
 from bocb_hf.coupling.noise import block_noise
-from bocb_hf.coupling.scores import Floats, Scale, ScoreTable
+from bocb_hf.coupling.scores import Floats, Scale, ScoreTable, image_slope
 from bocb_hf.coupling.spread import chunks
 from bocb_hf.coupling.statistics import LEVEL
 from bocb_hf.coupling.whole_table import Statistic, WholeTable, cost_statistic
-from bocb_hf.coupling.world import Kind, World, image_shifts, image_slope
+from bocb_hf.coupling.world import Kind, World, image_shifts
 
 BOUNDS = {  # bounds of the truth; estimates without bias may lie beyond them
     "variances": (0.0, np.inf),
@@ -83,7 +83,7 @@ class Bootstrap:
     Attributes:
         scale: Points or logit.
         draws: Number of tables that were drawn.
-        sources: The sources of variation that were drawn: ``seeds``, ``test images``, ``backbones``.
+        sources: The sources of variation that were drawn: ``seeds``, ``tuning``, ``test images``, ``backbones``.
         conditional: Whether statements hold for these backbones only.
         intervals: Intervals by the name of the statistic.
     """
@@ -159,7 +159,7 @@ def bootstrap(
         if name in MAXIMA:
             deviations = np.concatenate(apart[name])
             intervals[name] = intervals[name].hull(make_interval(deviations, plain[name], symmetric=True))
-    varied = {"seeds": world.has_seeds, "test images": shifts is not None}
+    varied = {"seeds": world.has_seeds, "tuning": world.has_tuning, "test images": shifts is not None}
     return Bootstrap(scale, draws, tuple(k for k, v in varied.items() if v), True, within_bounds(intervals))
 
 

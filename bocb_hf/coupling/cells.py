@@ -142,7 +142,19 @@ def moderate_table(values: Floats, ranked: NDArray[np.bool_], resolution: float 
     return replace(found, **arrays)
 
 
-def half_widths(noise: CellNoise, n: NDArray[np.int64]) -> Floats:
-    """Returns half of each cell's 95 % interval without rare losses, of the shape of ``n``; NaN where there is none."""
-    quantile = np.array([t_quantile(0.5 + LEVEL / 2, d) if d > 1 else np.nan for d in noise.df.ravel().tolist()])
-    return quantile.reshape(noise.df.shape) * np.sqrt(noise.variance / np.maximum(n, 1))
+def half_widths(noise: CellNoise, n: NDArray[np.int64], tuning: tuple[Floats, float] | None = None) -> Floats:
+    """Returns half of each cell's 95 % interval without rare losses; NaN where there is none.
+
+    Args:
+        noise: What is known of the cells.
+        n: Scores of each cell.
+        tuning: Variance of each mean from tuning, of the shape of ``n``, with its degrees of freedom; None leaves the
+            intervals given the tuned rates. The degrees of freedom of both together are as in ``Estimate.error``.
+    """
+    error, df = noise.variance / np.maximum(n, 1), noise.df
+    if tuning is not None:
+        more, more_df = np.nan_to_num(tuning[0]), tuning[1]
+        parts = np.square(error) / np.maximum(df, 1) + np.square(more) / more_df
+        error, df = error + more, np.where(df > 1, np.square(error + more) / np.maximum(parts, 1e-300), df)
+    quantile = np.array([t_quantile(0.5 + LEVEL / 2, d) if d > 1 else np.nan for d in df.ravel().tolist()])
+    return quantile.reshape(df.shape) * np.sqrt(error)

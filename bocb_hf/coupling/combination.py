@@ -9,6 +9,7 @@ import numpy as np
 import scipy.optimize as _scipy_optimize  # pyright: ignore[reportMissingTypeStubs]
 import scipy.special as _scipy_special  # pyright: ignore[reportMissingTypeStubs]
 
+from bocb_hf.coupling.noise import tuning_part
 from bocb_hf.coupling.scores import Floats, Scale, ScoreTable
 from bocb_hf.coupling.spread import cell_spread, chunks
 from bocb_hf.coupling.statistics import LEVEL, Interval
@@ -83,12 +84,15 @@ def combine(
     if spread is None or (scores.n[used] < 2).all():  # no cell vouches for itself
         return Combination(mean, None, None)
     root = np.sqrt(scores.n[used])
-    variance = float(np.square(c / root) @ spread.mean_square[used])
+    tuning = tuning_part(scores, scale)
+    part = np.zeros(1) if tuning is None else tuning.of_sum(np.where(used, weights, 0.0))
+    variance = float(np.square(c / root) @ spread.mean_square[used] + part.mean())
     error = float(np.sqrt(variance + (unseen.variance if unseen is not None else 0.0)))
     generator = np.random.default_rng(seed)
     sigma = (spread.draw_cells(generator, chunk, used) for chunk in chunks(draws, len(c)))
     # given every σ the sum is normal: with 95 % probability its error is below the q that solves this
     variances = np.concatenate([np.square(s) @ np.square(c / root) for s in sigma])
+    variances += part[np.arange(draws) % len(part)]
     deviations = np.sqrt(variances if unseen is None else variances + np.resize(unseen.draws, len(variances)))
 
     def beyond(q: float) -> float:

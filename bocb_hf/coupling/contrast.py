@@ -17,6 +17,7 @@ import numpy as np
 from bocb_hf.coupling.combination import Combination, combine
 from bocb_hf.coupling.contrast_design import NoDesign, design, unseen
 from bocb_hf.coupling.family_test import ENOUGH_BACKBONES, FamilyTest, compare_families
+from bocb_hf.coupling.reading import BOTH, GIVEN
 from bocb_hf.coupling.scores import Floats, Scale, ScoreTable, scores_of
 from bocb_hf.coupling.statistics import Interval, t_quantile
 from bocb_hf.coupling.table import Table
@@ -31,6 +32,7 @@ class Contrast:
         points: C in points, with the error that the spread over seeds gives it.
         logit: C on the logit scale, with its error over seeds; None where runs of the table were tested on different
             numbers of images.
+        given: C in points given the tuned rates, where ``points`` is of tuning and training; None otherwise.
         image_error: Standard error of C in points from the choice of test images, beyond what ``points`` holds of it;
             None where runs of the table were tested on different numbers of images.
         sgd: Optimizers of S that the table has.
@@ -58,10 +60,16 @@ class Contrast:
     dropped: Mapping[str, str]
     holes: tuple[tuple[str, str], ...]
     cells: int
+    given: Combination | None = None
+
+    @property
+    def reading(self) -> str:
+        """What the intervals are over, in words."""
+        return GIVEN if self.given is None else BOTH
 
     @property
     def interval(self) -> Interval | None:
-        """The primary 95 % interval, which is over seeds only."""
+        """The primary 95 % interval, over seeds only, and over the choice of the rates where that is known."""
         return self.points.interval
 
     @property
@@ -103,7 +111,7 @@ def family_contrast(table: Table) -> Contrast | NotAvailable:
         for side in (found.sgd, found.adaptive)
     )
 
-    def total(scale: Scale) -> Combination:
+    def total(scale: Scale, scores: ScoreTable = scores) -> Combination:
         return combine(scores, weights, scale, unseen=unseen(scores, found, scale))
 
     return Contrast(
@@ -120,6 +128,7 @@ def family_contrast(table: Table) -> Contrast | NotAvailable:
         dropped=found.dropped,
         holes=tuple((scores.backbones[b], scores.optimizers[o]) for b, o in np.argwhere(found.holes).tolist()),
         cells=int((weights != 0).sum()),
+        given=total("points", scores.given) if scores.reading.both else None,
     )
 
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from bocb_hf.backbones import CNN_FAMILIES
 from bocb_hf.coupling.additive import Mask, fit_additive, joined, level_weights, noise_coefficients
 from bocb_hf.coupling.combination import Unseen
-from bocb_hf.coupling.noise import cell_noise
+from bocb_hf.coupling.noise import cell_noise, tuning_part
 from bocb_hf.coupling.scores import Floats, Scale, ScoreTable
 
 SGD = ("sgdm", "sgdp")
@@ -205,6 +205,8 @@ def _left(scores: ScoreTable, found: Design, scale: Scale) -> tuple[float, float
     squares, noise, freedom = 0.0, 0.0, 0
     means = scores.cell_means(scale)
     variance = cell_noise(np.where(scores.ranked[:, :, None], scores.on(scale), np.nan))
+    tuning = tuning_part(scores, scale)
+    part = 0.0 if tuning is None else tuning.variance
     for side in (found.cnn, found.modern):
         mask = scores.ranked & side[:, None]
         mask &= _largest_block(mask)[:, None]
@@ -217,7 +219,7 @@ def _left(scores: ScoreTable, found: Design, scale: Scale) -> tuple[float, float
         squares += float(np.nansum(np.square(fit.interaction)))
         freedom += df
         if variance is not None:
-            of_means = (variance / np.maximum(scores.n, 1))[places][kept]
+            of_means = (variance / np.maximum(scores.n, 1) + part)[places][kept]
             noise += float(noise_coefficients(kept)[2] @ of_means) * int(kept.sum())
     return squares, noise, freedom
 

@@ -14,7 +14,7 @@ import numpy as np
 import scipy.optimize as _scipy_optimize  # pyright: ignore[reportMissingTypeStubs]
 
 from bocb_hf.coupling.additive import Additive, Mask, fit_additive, noise_coefficients
-from bocb_hf.coupling.noise import block_noise, cell_noise
+from bocb_hf.coupling.noise import block_noise, cell_noise, tuning_part
 from bocb_hf.coupling.scores import Floats, Scale, ScoreTable
 from bocb_hf.errors import InputError
 
@@ -33,6 +33,8 @@ class Decomposition:
             below 0.
         noise: Noise variance of one score, σ̂²; None when n = 1 everywhere, and nothing was removed.
         sigma_int: max(0, (MS_int − MSE)/S)^½: spread of the interaction in a population of cells; None without noise.
+        tuning: Variance of a cell mean from tuning, averaged over the cells, which was removed as well; None where the
+            variances are given the tuned rates.
     """
 
     scale: Scale
@@ -41,6 +43,7 @@ class Decomposition:
     variances: tuple[float, float, float]
     noise: float | None
     sigma_int: float | None
+    tuning: float | None = None
 
     @property
     def shares(self) -> tuple[float, float, float] | None:
@@ -78,19 +81,23 @@ def decompose(scores: ScoreTable, scale: Scale = "points", mask: Mask | None = N
     noise = cell_noise(values)
     if noise is None:
         return Decomposition(scale, int(kept.sum()), fit, squares, None, None)
-    removed = noise_coefficients(kept, weights) @ (noise / np.maximum(n, 1))[kept]
+    tuning = tuning_part(scores, scale)
+    part = np.zeros(kept.shape) if tuning is None else tuning.variance
+    removed = noise_coefficients(kept, weights) @ (noise / np.maximum(n, 1) + part)[kept]
     removed[1] += block_noise(values)
     variances = tuple(max(0.0, square - part) for square, part in zip(squares, removed, strict=True))
     mse = float(noise[kept].mean())
     sigma = None
     # this estimate would be biased by leaving cells out for their score
     if mask is None and (weights is not None or not kept.all()):
-        sigma = reml_sigma(values, kept, mse)
+        sigma = reml_sigma(values, kept, mse, part)
     if kept.all() and weights is None:
         freedom = max(1, (kept.shape[0] - 1) * (kept.shape[1] - 1))
-        sigma = max(0.0, float((fit.interaction**2).sum()) / freedom - mse / int(n[0, 0])) ** 0.5
+        sigma = max(0.0, float((fit.interaction**2).sum()) / freedom - mse / int(n[0, 0]) - float(part.mean())) ** 0.5
     o, b, i = variances
-    return Decomposition(scale, int(kept.sum()), fit, (o, b, i), mse, sigma)
+    return Decomposition(
+        scale, int(kept.sum()), fit, (o, b, i), mse, sigma, None if tuning is None else float(part[kept].mean())
+    )
 
 
 def mean_squares(fit: Additive, kept: Mask) -> tuple[float, float, float]:
@@ -101,7 +108,7 @@ def mean_squares(fit: Additive, kept: Mask) -> tuple[float, float, float]:
     return optimizer, backbone, float(np.nansum(np.square(fit.interaction))) / cells
 
 
-def reml_sigma(values: Floats, kept: Mask, noise: float | None = None) -> float | None:
+def reml_sigma(values: Floats, kept: Mask, noise: float | None = None, extra: Floats | None = None) -> float | None:
     """Estimates the interaction's spread by restricted maximum likelihood, for tables that lack cells or seeds.
 
     Backbones and optimizers are fixed, cells random: y = b + o + cell + noise. Cell means are then independent with
@@ -113,10 +120,13 @@ def reml_sigma(values: Floats, kept: Mask, noise: float | None = None) -> float 
         kept: Cells to use, shape (B, O).
         noise: Noise variance of one score, where what cells of a backbone share in a seed is blocked out of it; None
             estimates it from the scores within cells.
+        extra: Known variance of each cell mean beside τ² and σ²/n, such as that of tuning, shape (B, O).
 
     Returns:
         τ, or None when no cell has two scores, nothing varies, or there are not more cells than effects.
     """
+    beside = np.zeros(kept.shape) if extra is None else extra
+    beside = beside[kept.any(axis=1)][:, kept.any(axis=0)]
     kept = kept[kept.any(axis=1)][:, kept.any(axis=0)]
     values = values[np.isfinite(values).any(axis=(1, 2))][:, np.isfinite(values).any(axis=(0, 2))]
     if kept.shape != values.shape[:2]:
@@ -134,7 +144,7 @@ def reml_sigma(values: Floats, kept: Mask, noise: float | None = None) -> float 
 
     def deviance(logs: Floats) -> float:
         sigma, tau = np.exp(2 * logs)
-        w = np.where(kept, 1 / (tau + sigma / np.maximum(n, 1)), 0.0)
+        w = np.where(kept, 1 / (tau + sigma / np.maximum(n, 1) + beside), 0.0)
         # the last optimizer has no effect of its own
         normal = np.block([[np.diag(w.sum(axis=1)), w], [w.T, np.diag(w.sum(axis=0))]])[:-1, :-1]
         right = np.concatenate([(w * means).sum(axis=1), (w * means).sum(axis=0)])[:-1]

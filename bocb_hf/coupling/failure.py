@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bocb_hf.coupling.cells import half_widths, moderate_table
+from bocb_hf.coupling.noise import tuning_part
 from bocb_hf.coupling.scores import Floats, ScoreTable, resolution
 
 GAMMA = 2.0  # points below the median from which a cell fails
@@ -51,8 +52,9 @@ def find_failures(scores: ScoreTable, gamma: float = GAMMA) -> Failures:
     """
     means, ranked = scores.means, scores.ranked
     median, best = column_statistics(scores)
-    noise = moderate_table(scores.values, ranked, resolution(scores, "points"))
-    half = np.where(scores.n > 1, np.nan_to_num(half_widths(noise, scores.n)), 0.0)
+    noise, tuning = moderate_table(scores.values, ranked, resolution(scores, "points")), tuning_part(scores, "points")
+    halves = half_widths(noise, scores.n, None if tuning is None else (tuning.variance, tuning.df))
+    half = np.where(scores.n > 1, np.nan_to_num(halves), 0.0)
     with np.errstate(invalid="ignore"):  # comparisons with NaN are false, so a cell without a mean is below nothing
         below = means < (median - gamma)[:, None]
         failed = means + half < (median - gamma)[:, None]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bocb_hf.coupling.additive import fit_additive, residual_noise
 from bocb_hf.coupling.holes import cost_part, fill, fillable
-from bocb_hf.coupling.noise import cell_noise
+from bocb_hf.coupling.noise import cell_noise, tuning_part
 from bocb_hf.coupling.scores import Floats, Scale, ScoreTable
 from bocb_hf.coupling.spread import cell_spread, chunks
 from bocb_hf.coupling.statistics import LEVEL
@@ -74,7 +74,9 @@ def residuals(scores: ScoreTable, scale: Scale = "points", draws: int = 4000, se
     if spread is None:
         return Residuals(scale, fit.interaction, blank, None)
     n = np.maximum(scores.n, 1)
-    error = _residual_errors(np.sqrt(np.nan_to_num(spread.mean_square) / n), kept)
+    tuning = tuning_part(scores, scale)
+    of_means = np.nan_to_num(spread.mean_square) / n + (0.0 if tuning is None else tuning.variance)
+    error = _residual_errors(np.sqrt(of_means), kept)
     usable = kept & (error > 1e-9 * float(np.nanmax(error)))  # a cell that is alone in its row has no residual
     if not usable.any():
         return Residuals(scale, fit.interaction, blank, None)
@@ -82,6 +84,8 @@ def residuals(scores: ScoreTable, scale: Scale = "points", draws: int = 4000, se
     largest: list[Floats] = []
     for chunk in chunks(draws, kept.size):
         noise = generator.standard_normal((chunk, *kept.shape)) * spread.draw_table(generator, chunk) / np.sqrt(n)
+        if tuning is not None:
+            noise += tuning.draw(generator, chunk)[0]
         shifted = fit_additive(np.where(kept, noise, np.nan), kept).interaction
         largest.append(np.abs(shifted[:, usable] / error[usable]).max(axis=1))
     # the quantile of (draws + 1), as in ``bootstrap.py``
@@ -119,7 +123,9 @@ def kappa(scores: ScoreTable, scale: Scale = "points") -> Kappa:
     values = np.where(kept[:, :, None], scores.on(scale), np.nan)
     fit = fit_additive(np.where(kept, scores.cell_means(scale), np.nan), kept)
     noise = cell_noise(values)
-    of_means = None if noise is None else noise / np.maximum(scores.n, 1)
+    tuning = tuning_part(scores, scale)
+    part = 0.0 if tuning is None else tuning.variance
+    of_means = None if noise is None else noise / np.maximum(scores.n, 1) + part
     backbone, optimizer = kappa_squares(fit.interaction, of_means, kept)
     return Kappa(np.sqrt(np.maximum(backbone, 0)), np.sqrt(np.maximum(optimizer, 0)), noise is None)
 

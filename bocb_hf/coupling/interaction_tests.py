@@ -9,7 +9,7 @@ import numpy as np
 import scipy.stats as _scipy_stats  # pyright: ignore[reportMissingTypeStubs]
 
 from bocb_hf.coupling.additive import Additive, Mask, fit_additive, joined
-from bocb_hf.coupling.noise import cell_noise
+from bocb_hf.coupling.noise import cell_noise, tuning_part
 from bocb_hf.coupling.scores import Scale, ScoreTable
 from bocb_hf.coupling.spread import cell_spread, chunks
 
@@ -22,7 +22,7 @@ class Test:
     """F test of no interaction at all, against the noise between seeds.
 
     Attributes:
-        f: MS_int / MSE.
+        f: MS_int / MSE, where MSE also holds n·τ² of tuning if that is known (``tuning_noise.py``).
         df1: Degrees of freedom of MS_int: cells − backbones − optimizers + 1, which is (B−1)(O−1) in a complete table.
         df2: Degrees of freedom of MSE, B(O−1)(S−1) in a complete table.
         p: p-value by simulation with spreads as unequal as they are, not by the F distribution (``interaction_test``).
@@ -88,17 +88,21 @@ def try_interaction_test(scores: ScoreTable, scale: Scale = "points", seed: int 
     spread, noise = cell_spread(scores, scale), cell_noise(values)
     if spread is None or noise is None or not float(noise[kept].mean()) > 0:
         return "too few cells have two scores that differ; run further seeds"
+    tuning = tuning_part(scores, scale)
+    mse = float((noise if tuning is None else noise + n * tuning.variance)[kept].mean())
     weights = None if np.ptp(n[kept]) == 0 else n.astype(np.float64)
     # with as many scores in each cell, n stands before the sum
     each, many = (1, int(n.max())) if weights is None else (n, 1)
     interaction = fit_additive(np.where(kept, scores.cell_means(scale), np.nan), kept, weights).interaction
     squares = float(np.nansum(each * np.square(interaction)))
-    f = many * squares / df1 / float(noise[kept].mean())
+    f = many * squares / df1 / mse
     generator = np.random.default_rng(seed)
     root = np.sqrt(np.maximum(n, 1))
     larger = 0
     for chunk in chunks(DRAWS, kept.size):
         e = generator.standard_normal((chunk, *kept.shape)) * spread.draw_table(generator, chunk) / root
+        if tuning is not None:
+            e += tuning.draw(generator, chunk)[0]
         drawn = fit_additive(np.where(kept, e, np.nan), kept, weights).interaction
         larger += int((np.nansum(each * np.square(drawn), axis=(-2, -1)) >= squares).sum())
     p = (1 + larger) / (1 + DRAWS)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from bocb_hf.coupling.failure import GAMMA, find_failures
 from bocb_hf.coupling.ranks import BestSets, best_sets
+from bocb_hf.coupling.reading import GIVEN
 from bocb_hf.coupling.scores import ScoreTable
 from bocb_hf.coupling.table import Table
 
@@ -40,6 +41,7 @@ class Marks:
         halved: Cells with a run whose batch norm saw fewer images at once because memory ran out, shape (B, O); None
             marks none.
         below: Points by which intervals reach further down, for rare losses, shape (B, O); None: nowhere.
+        reading: What the intervals are over, in words (``reading.py``).
     """
 
     halves: NDArray[np.float64]
@@ -50,6 +52,7 @@ class Marks:
     best: BestSets | None = None
     halved: NDArray[np.bool_] | None = None
     below: NDArray[np.float64] | None = None
+    reading: str = GIVEN
 
     @classmethod
     def of(cls, scores: ScoreTable, table: Table | None = None, draws: int = DRAWS) -> Marks:
@@ -69,7 +72,8 @@ class Marks:
                 below = np.array([[row.estimate.below if row.estimate else 0.0 for row in c] for c in rows])
         best = best_sets(scores, draws=draws)
         rule = "highest_mean" if best is None else "hsu"
-        return cls(halves, mark_best(scores, best), rule, find_failures(scores).failed, RULE, best, halved, below)
+        flags, text = find_failures(scores).failed, scores.reading.text
+        return cls(halves, mark_best(scores, best), rule, flags, RULE, best, halved, below, text)
 
     def ends(self, b: int, o: int) -> tuple[float, float]:
         """Returns how far the interval of a cell reaches down and up from the mean, in points; NaN without one."""

@@ -1,11 +1,14 @@
-"""The noise variance of single cells, and of what all cells of a backbone share in a seed."""
+"""The noise variance of single cells, of what all cells of a backbone share in a seed, and of tuning."""
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
-from bocb_hf.coupling.scores import Floats
+from bocb_hf.coupling.scores import Floats, Scale, ScoreTable, image_slope
 from bocb_hf.coupling.shared_seeds import incomplete_block_noise, incomplete_noise
+from bocb_hf.coupling.tuning_noise import TuningNoise, tuning_noise
 
 
 def cell_noise(values: Floats) -> Floats | None:
@@ -55,3 +58,13 @@ def block_noise(values: Floats) -> float:
         return incomplete_block_noise(values)
     shared = float(values.mean(axis=1).var(axis=1, ddof=1).mean()) - float(noise.mean()) / optimizers
     return (1 - 1 / backbones) * shared / seeds
+
+
+@lru_cache(maxsize=4)  # points and logits of one table, with and without an optimizer
+def tuning_part(scores: ScoreTable, scale: Scale) -> TuningNoise | None:
+    """Returns what tuning adds to the noise of each cell mean; None where every statement is given the tuned rates.
+
+    Cells that diverged have none; nor have they where they count as chance.
+    """
+    found = tuning_noise(scores.tuning, scores.ranked & (scores.diverged == 0))
+    return found if found is None or scale == "points" else found.on(image_slope(scores, scale))

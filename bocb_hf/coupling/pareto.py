@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from bocb_hf.coupling.reading import GIVEN
 from bocb_hf.coupling.row import Row
 from bocb_hf.coupling.statistics import Interval
 from bocb_hf.coupling.table import Table
@@ -52,6 +53,7 @@ class Front:
         points: Cells by rising cost, then falling score.
         left_out: Optimizers without a place on the front's axes, with the reason.
         caveats: Why costs may not be comparable.
+        reading: What the intervals of the points are over, in words.
     """
 
     backbone: str
@@ -59,6 +61,7 @@ class Front:
     points: tuple[Point, ...]
     left_out: Mapping[str, str]
     caveats: tuple[str, ...]
+    reading: str = GIVEN
 
 
 def pareto(table: Table, backbone: str, axis: Axis = "seconds") -> Front:
@@ -91,7 +94,8 @@ def pareto(table: Table, backbone: str, axis: Axis = "seconds") -> Front:
         )
         for (row, mean, cost), front in zip(placed, on_front, strict=True)
     ]
-    return Front(backbone, axis, tuple(points), left_out, _caveats([row for row, _, _ in placed], axis))
+    caveats = _caveats([row for row, _, _ in placed], axis)
+    return Front(backbone, axis, tuple(points), left_out, caveats, table.reading.text)
 
 
 def dominates(one: tuple[float, float], other: tuple[float, float]) -> bool:

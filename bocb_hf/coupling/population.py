@@ -26,7 +26,7 @@ from bocb_hf.coupling.additive import Mask
 from bocb_hf.coupling.bootstrap import Bootstrap, make_interval, standard_statistics, within_bounds
 from bocb_hf.coupling.family_test import ENOUGH_BACKBONES
 from bocb_hf.coupling.holes import HoleDraws, complete_part, fill, fillable
-from bocb_hf.coupling.noise import cell_noise
+from bocb_hf.coupling.noise import cell_noise, tuning_part
 from bocb_hf.coupling.scores import Floats, Scale, ScoreTable
 from bocb_hf.coupling.spread import chunks
 from bocb_hf.coupling.statistics import t_quantile
@@ -70,7 +70,9 @@ def population_bootstrap(
             f"{ENOUGH_BACKBONES} of each, resampling them says nothing: draw seeds and images only"
         )
     means, noise = scores.cell_means(scale), cell_noise(scores.on(scale))
-    noise = None if noise is None else noise / np.maximum(scores.n, 1)
+    tuning = tuning_part(scores, scale)
+    part = 0.0 if tuning is None else tuning.variance
+    noise = None if noise is None else noise / np.maximum(scores.n, 1) + part
     wanted = {name: f for name, f in standard_statistics(scores, scale).items() if name in STATISTICS}
     plain = {name: f(means[None], None if noise is None else noise[None])[0] for name, f in wanted.items()}
     centre, missing, typical = plain, HoleDraws.of(scores, scale, noise), 0.0

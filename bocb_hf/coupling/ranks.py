@@ -10,6 +10,7 @@ import scipy.stats as _scipy_stats  # pyright: ignore[reportMissingTypeStubs]
 from numpy.typing import NDArray
 
 from bocb_hf.coupling.incomplete_ranks import rankable, skillings_mack
+from bocb_hf.coupling.noise import tuning_part
 from bocb_hf.coupling.scores import Floats, Scale, ScoreTable
 from bocb_hf.coupling.spread import cell_spread, chunks
 from bocb_hf.coupling.statistics import LEVEL
@@ -153,7 +154,8 @@ def best_sets(scores: ScoreTable, scale: Scale = "points", draws: int = 4000, se
     shape = ranked.shape
     low, high = np.full(shape, np.nan), np.full(shape, np.nan)
     candidates = np.zeros(shape, np.bool_)
-    spreads = spread.mean_square / np.maximum(scores.n, 1)
+    tuning = tuning_part(scores, scale)
+    spreads = spread.mean_square / np.maximum(scores.n, 1) + (0.0 if tuning is None else tuning.variance)
     for b in range(shape[0]):
         places = np.nonzero(ranked[b])[0]
         if len(places) == 1:
@@ -169,6 +171,8 @@ def best_sets(scores: ScoreTable, scale: Scale = "points", draws: int = 4000, se
         for chunk in chunks(draws, len(places) ** 2, 2_000_000):
             sigma = spread.draw_cells(generator, chunk, row)
             e = generator.standard_normal((chunk, len(places))) * sigma / np.sqrt(scores.n[b, places])
+            if tuning is not None:
+                e += tuning.part([b], places.tolist()).draw(generator, chunk)[0][:, 0]
             t = (e[:, None, :] - e[:, :, None]) / s  # [draw, i, j]: (e_j − e_i)/s_ij
             t[:, range(len(places)), range(len(places))] = -np.inf
             largest.append(t.max(axis=2))

@@ -133,7 +133,7 @@ class Row:
 
     @property
     def interval(self) -> Interval | None:
-        """95 % interval of ``mean``."""
+        """95 % interval of ``mean``: of tuning and training where the part of tuning is known."""
         return self.estimate.interval() if self.estimate is not None and self.ranked else None
 
     @property
@@ -144,10 +144,15 @@ class Row:
         return self.mean - self.interval.low, self.interval.high - self.mean
 
     @property
+    def given_interval(self) -> Interval | None:
+        """95 % interval of ``mean`` given the tuned rates."""
+        return self.estimate.given.interval() if self.estimate is not None and self.ranked else None
+
+    @property
     def standard_error(self) -> float | None:
-        """s̃/√n, the standard error of the mean over seeds in points; None where noise cannot be separated."""
-        found = self.estimate
-        return (found.variance / found.n) ** 0.5 if found is not None and found.variance is not None else None
+        """Standard error of the mean in points, over what ``interval`` is; None where noise cannot be separated."""
+        error = self.estimate.error if self.estimate is not None else None
+        return error[0] if error is not None else None
 
     @property
     def survivor_mean(self) -> float | None:

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bocb_hf.backbones import BACKBONES
+from bocb_hf.coupling.reading import Reading, reading_of
 from bocb_hf.coupling.row import RowStatus
 from bocb_hf.coupling.table import Table
+from bocb_hf.coupling.tuning import Tuning
 from bocb_hf.coupling.units import Unit, check_unit
 from bocb_hf.errors import InputError
 from bocb_hf.optim import OPTIMIZERS
@@ -56,6 +59,8 @@ class ScoreTable:
         notes: What a reader must know about the source.
         start: The weights that runs started from, where the source has tables of other starting weights too; else
             empty.
+        tuning: The trials among which the configuration of each cell was chosen; None where the source does not tell,
+            and where statements are to be given the chosen ones.
     """
 
     source: str
@@ -79,6 +84,7 @@ class ScoreTable:
     trials_per_value: int = 1
     notes: tuple[str, ...] = ()
     start: str = ""
+    tuning: Tuning | None = None
 
     def __post_init__(self) -> None:
         shape = (len(self.backbones), len(self.optimizers))
@@ -104,6 +110,16 @@ class ScoreTable:
         scored = np.isin(self.status, ("completed", "partial"))
         if unknown or not np.array_equal(scored, finite.any(axis=2)):
             raise InputError("scores: exactly the cells that are completed or partial must hold a score")
+
+    @cached_property
+    def given(self) -> ScoreTable:
+        """The table without its trials, which gives every interval and test *given the tuned rates*."""
+        return self if self.tuning is None else replace(self, tuning=None)
+
+    @property
+    def reading(self) -> Reading:
+        """What intervals and tests of the table are over."""
+        return reading_of(self.tuning, self.ranked & (self.diverged == 0))
 
     @property
     def n(self) -> NDArray[np.int64]:
@@ -170,6 +186,7 @@ class ScoreTable:
             diverged=self.diverged[grid],
             config_hashes=self.config_hashes[grid],
             packed=None if self.packed is None else self.packed[grid],
+            tuning=None if self.tuning is None else self.tuning.select(rows, columns),
         )
 
     def without(self, optimizers: Sequence[str]) -> ScoreTable:
@@ -302,6 +319,7 @@ def scores_of(table: Table, source: str = "records") -> ScoreTable:
         packed=packed,
         notes=(mixed,) if len(schemes) > 1 else (),
         start=table.start,
+        tuning=table.tuning,
     )
 
 
@@ -318,6 +336,15 @@ def resolution(scores: ScoreTable, scale: Scale) -> float | Floats:
         return 100 / scores.n_test
     k = np.nan_to_num(scores.means, nan=50.0) / 100 * scores.n_test
     return 1 / (k + 0.5) + 1 / (scores.n_test - k + 0.5)
+
+
+def image_slope(scores: ScoreTable, scale: Scale) -> Floats | float:
+    """Returns how much one point of a cell's mean is worth on a scale, shape (B, O) or one number for all."""
+    if scale == "points":
+        return 1.0
+    assert scores.n_test is not None  # the logit scale needs the number of test images
+    share = scores.means / 100
+    return (1 / (share + 0.5 / scores.n_test) + 1 / (1 - share + 0.5 / scores.n_test)) / 100
 
 
 def _places(what: str, known: Sequence[str], wanted: Sequence[str] | None) -> list[int]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -75,6 +75,8 @@ class Estimate:
         df: Degrees of freedom of ``variance``; 0 when that is None.
         below: Points by which the interval reaches further down, for losses that rare runs of this table show and that
             these few runs need not show (``rare.py``).
+        tuning: τ² of the mean from tuning (``tuning_noise.py``), with its degrees of freedom; None where it is not
+            known, so that every statement is given the tuned rates.
     """
 
     mean: float
@@ -82,12 +84,34 @@ class Estimate:
     variance: float | None
     df: float
     below: float = 0.0
+    tuning: tuple[float, float] | None = None
 
-    def interval(self, level: float = LEVEL) -> Interval | None:
-        """95 % interval ȳ ± t · s̃/√n, longer downwards by ``below``; None when noise cannot be separated."""
+    @property
+    def given(self) -> Estimate:
+        """The same given the tuned rates."""
+        return self if self.tuning is None else replace(self, tuning=None)
+
+    @property
+    def error(self) -> tuple[float, float] | None:
+        """Standard error of the mean and its degrees of freedom; None when noise cannot be separated from the mean.
+
+        s̃/√n; with tuning √(s̃²/n + τ²), with the degrees of freedom of Satterthwaite (1946).
+        """
         if self.variance is None:
             return None
-        half = t_quantile(0.5 + level / 2, self.df) * math.sqrt(self.variance / self.n)
+        own = self.variance / self.n
+        if self.tuning is None or self.tuning[0] == 0:
+            return math.sqrt(own), self.df
+        more, df = self.tuning
+        both = own + more
+        return math.sqrt(both), both**2 / (own**2 / self.df + more**2 / df)
+
+    def interval(self, level: float = LEVEL) -> Interval | None:
+        """95 % interval ȳ ± t · error, longer downwards by ``below``; None when noise cannot be separated."""
+        if self.error is None:
+            return None
+        error, df = self.error
+        half = t_quantile(0.5 + level / 2, df) * error
         return Interval(self.mean - half - self.below, self.mean + half)
 
 

@@ -16,9 +16,12 @@ import numpy as np
 from bocb_hf.backbones import CNN_FAMILIES
 from bocb_hf.coupling.cells import CellNoise, moderate
 from bocb_hf.coupling.rare import RareLosses
+from bocb_hf.coupling.reading import Reading, reading_of
 from bocb_hf.coupling.row import Cell, Row, Selection
 from bocb_hf.coupling.selection import chosen_configuration
 from bocb_hf.coupling.statistics import Interval, Prior
+from bocb_hf.coupling.tuning import Tuning, tuning_of
+from bocb_hf.coupling.tuning_noise import tuning_noise
 from bocb_hf.runs.record import FloorRecord, RunRecord, wilson_interval
 
 
@@ -36,6 +39,7 @@ class Table:
         rows: Every configuration of every cell of backbones × optimizers; missing cells included.
         prior: Prior of the variance over seeds from all shown cells, in points².
         rare: Runs that lost far more than the noise of the table; None when it shows none.
+        tuning: The trials among which the shown configurations were chosen.
     """
 
     dataset: str
@@ -48,6 +52,7 @@ class Table:
     prior: Prior | None
     start: str = ""
     rare: RareLosses | None = None
+    tuning: Tuning | None = None
 
     def shown(self, backbone: str, optimizer: str) -> Row:
         """The row that the table shows for a cell.
@@ -60,6 +65,12 @@ class Table:
     @cached_property
     def _shown(self) -> Mapping[tuple[str, str], Row]:
         return {(row.cell.backbone, row.cell.optimizer): row for row in self.rows if row.shown}
+
+    @cached_property
+    def reading(self) -> Reading:
+        """What the intervals of the table are over."""
+        ranked = [[self.shown(b, o).ranked for o in self.optimizers] for b in self.backbones]
+        return reading_of(self.tuning, np.array(ranked, np.bool_))
 
     def column(self, backbone: str) -> list[Row]:
         """The shown rows of a backbone, in the order of ``optimizers``."""
@@ -179,8 +190,11 @@ def _build_table(key: tuple[str, str, str, str], records: list[RunRecord]) -> Ta
         for row in _cell_rows(cell, revision, cells.get(cell, []), families[backbone], categories[optimizer])
     ]
     rows, noise = _with_estimates(rows)
-    names = (tuple(backbones), tuple(optimizers))
-    return Table(dataset, setting, revision, split, *names, tuple(rows), noise.prior, rare=noise.rare)
+    shown = {(row.cell.backbone, row.cell.optimizer): row for row in rows if row.shown}
+    tuning = tuning_of([[shown[b, o] for o in optimizers] for b in backbones])
+    rows = _with_tuning(rows, tuning, backbones, optimizers)
+    names = tuple(backbones), tuple(optimizers)
+    return Table(dataset, setting, revision, split, *names, tuple(rows), noise.prior, rare=noise.rare, tuning=tuning)
 
 
 def _cell_rows(cell: Cell, revision: str, records: list[RunRecord], family: str, category: str) -> list[Row]:
@@ -254,3 +268,24 @@ def _with_estimates(rows: Sequence[Row]) -> tuple[list[Row], CellNoise]:
     noise = moderate(values.reshape(-1, most), places, inform, steps)
     estimates = {id(row): noise.estimate(i, values[i][np.isfinite(values[i])]) for i, row in enumerate(scored)}
     return [replace(row, estimate=estimates.get(id(row))) for row in rows], noise
+
+
+def _with_tuning(rows: Sequence[Row], tuning: Tuning, backbones: Sequence[str], optimizers: Sequence[str]) -> list[Row]:
+    """Adds what tuning adds to the noise of the shown means, where that is known of every ranked cell."""
+    places = {(b, o): (i, j) for i, b in enumerate(backbones) for j, o in enumerate(optimizers)}
+    needed = np.zeros((len(backbones), len(optimizers)), np.bool_)
+    for row in rows:
+        if row.shown:
+            needed[places[row.cell.backbone, row.cell.optimizer]] = row.ranked
+    part = tuning_noise(tuning, needed)
+    if part is None:
+        return list(rows)
+    variance = part.variance
+
+    def add(row: Row) -> Row:
+        if row.estimate is None or not (row.shown and row.ranked):
+            return row
+        own = float(variance[places[row.cell.backbone, row.cell.optimizer]])
+        return replace(row, estimate=replace(row.estimate, tuning=(own, part.df)))
+
+    return [add(row) for row in rows]

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bocb_hf.coupling.additive import fit_additive, noise_coefficients
-from bocb_hf.coupling.noise import block_noise, cell_noise
-from bocb_hf.coupling.scores import Floats, Scale, ScoreTable
+from bocb_hf.coupling.noise import block_noise, cell_noise, tuning_part
+from bocb_hf.coupling.scores import Floats, Scale, ScoreTable, image_slope
 from bocb_hf.coupling.spread import cell_spread, chunks
 
 Kind = Literal["parametric", "residual"]
@@ -34,6 +34,7 @@ class World:
         noise: Estimated noise variance of each mean, shape (1, B, O); None when n = 1 everywhere.
         truth: Cell means of the draws, their interaction shrunk; shape (B, O).
         has_seeds: Whether scores vary over seeds.
+        has_tuning: Whether the choice of the rates is drawn again.
     """
 
     def __init__(self, scores: ScoreTable, scale: Scale, kind: Kind, *, images: bool = False) -> None:
@@ -44,16 +45,20 @@ class World:
         self._kept, self._kind = kept, kind
         self._spread = cell_spread(scores, scale, residuals=True)
         noise = cell_noise(values)
-        self.noise = None if noise is None else (noise / self._n)[None]
+        self._tuning = tuning_part(scores, scale)
+        tuning = 0.0 if self._tuning is None else self._tuning.variance
+        self.noise = None if noise is None else (noise / self._n + tuning)[None]
         self.has_seeds = self._spread is not None
+        self.has_tuning = False
         self.truth = self.means
         self._block, self._luck = 0.0, np.zeros(kept.shape)
         if images and (luck := image_luck(scores)) is not None:
             self._luck = np.nan_to_num(luck * np.square(image_slope(scores, scale)))
         if self._spread is None or self.noise is None:
             return
+        self.has_tuning = self._tuning is not None
         fit = fit_additive(self.means, kept)
-        v = self._spread.mean_square / self._n
+        v = self._spread.mean_square / self._n + tuning
         left = np.nansum(np.square(fit.interaction)) / kept.sum()
         left = max(0.0, float(left - noise_coefficients(kept)[2] @ self.noise[0][kept]))
         shrink = np.sqrt(left / np.maximum(left + v, 1e-300))
@@ -68,6 +73,14 @@ class World:
 
     def draw(self, generator: np.random.Generator, draws: int) -> tuple[Floats, Floats | None]:
         """Draws cell means and estimated noise variances of the means, both of shape (draws, B, O)."""
+        means, noise = self._draw_seeds(generator, draws)
+        if self._tuning is None or noise is None:
+            return means, noise
+        shift, variance = self._tuning.draw(generator, draws)
+        return means + shift, noise + variance
+
+    def _draw_seeds(self, generator: np.random.Generator, draws: int) -> tuple[Floats, Floats | None]:
+        """Draws the same given the tuned rates."""
         shape = (draws, *self._kept.shape)
         if self._spread is None:
             return np.repeat(self.truth[None], draws, axis=0), None
@@ -148,12 +161,3 @@ def image_luck(scores: ScoreTable) -> Floats | None:
         found[b, o] = (right * (n - right)).mean() / (n * (n - 1))  # p(1 − p)·n/(n − 1), unbiased
     found = np.where(np.isnan(found) & scores.ranked, np.nanmean(found), found)
     return 1e4 * found / scores.n_test
-
-
-def image_slope(scores: ScoreTable, scale: Scale) -> Floats | float:
-    """Returns how much one point of a cell's mean is worth on a scale, shape (B, O) or one number for all."""
-    if scale == "points":
-        return 1.0
-    assert scores.n_test is not None  # the logit scale needs the number of test images
-    share = scores.means / 100
-    return (1 / (share + 0.5 / scores.n_test) + 1 / (1 - share + 0.5 / scores.n_test)) / 100

@@ -25,7 +25,7 @@ def cell_page(chosen: Selection, state: State) -> Markup:
     runs = board.runs(*cell.key)
     shown = [run for run in runs if run.config_hash == cell.config_hash]
     title = f"{c.backbone_name(board, cell.backbone)} × {optimizer_label(cell.optimizer)}"
-    parts = [Markup("<p class=big>{}</p>").format(_summary(cell))]
+    parts = [Markup("<p class=big>{}</p>").format(_summary(cell, board.reading))]
     if info.failure_low is not None and cell.diverged:
         parts.append(
             Markup("<p>{} of {} runs diverged; probability to diverge [{}, {}] % (95 %, Wilson).</p>").format(
@@ -63,12 +63,12 @@ def cell_page(chosen: Selection, state: State) -> Markup:
     ).format(title, address(state, cell=False, backbone="", optimizer=""), join(parts))
 
 
-def _summary(cell: CellRow) -> str:
+def _summary(cell: CellRow, reading: str) -> str:
     if cell.mean is None:
         return c.STATUS.get(cell.status, cell.status)
     text = f"{cell.mean:.2f}"
     if cell.low is not None and cell.high is not None:
-        text += f", 95 % [{cell.low:.2f}, {cell.high:.2f}] over seeds"
+        text += f", 95 % [{cell.low:.2f}, {cell.high:.2f}] over seeds, {reading}"
     seeds = f" (seeds {', '.join(map(str, cell.seeds))})" if cell.seeds else ""
     return f"{text}; n = {cell.n}{seeds}; rank {cell.rank} of its backbone"
 

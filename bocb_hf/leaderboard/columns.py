@@ -107,7 +107,7 @@ def basis(board: Board, revision: str | None = None) -> str:
     n = " to ".join(map(str, dict.fromkeys([counts[0], counts[-1]]))) if counts else "0"
     of = f", each the mean of {info.trials_per_value} trials" if info.trials_per_value > 1 else ""
     seeds = f", seeds {', '.join(map(str, info.seeds))}" if info.trials_per_value == 1 else ""
-    spread = "no interval, noise cannot be separated" if board.single else "95 % intervals over seeds"
+    spread = "no interval, noise cannot be separated" if board.single else f"95 % intervals over seeds, {board.reading}"
     return f"{info.metric} in points; n = {n} a cell{of}{seeds}; {spread}; data revision {revision or info.revision}."
 
 

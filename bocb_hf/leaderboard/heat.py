@@ -101,7 +101,7 @@ def _heat_cell(chosen: Selection, backbone: str, optimizer: str, shade: Mapping[
 
 def legend(chosen: Selection) -> Markup:
     scale = Markup("").join(Markup('<span class="g{}"></span>').format(i) for i in range(SHADES))
-    intervals = "" if chosen.board.single else "±: half of the 95 % interval over seeds. "
+    intervals = "" if chosen.board.single else f"±: half of the 95 % interval over seeds, {chosen.board.reading}. "
     return Markup(
         "<p class=legend>0 <span class=scale aria-hidden=true>{}</span> {} points below the best optimizer of the "
         "same backbone (square-root scale; compare within a column). {}n: completed runs. {}. "

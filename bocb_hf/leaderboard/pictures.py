@@ -51,6 +51,7 @@ def visible(chosen: Selection) -> tuple[ScoreTable, Marks]:
         failed,
         marks.failure_rule,
         below=None if marks.below is None else marks.below[grid],
+        reading=marks.reading,
     )
 
 
@@ -101,7 +102,9 @@ def _interaction(chosen: Selection, state: State) -> Figure | None:
     if not np.isfinite(r).any() or min(r.shape) < 2:
         return None
     known = bool(np.isfinite(low).any())
-    note = f"Simultaneous 95 % over all {int(np.isfinite(r).sum())} cells, over seeds." if known else ""
+    note = (
+        f"Simultaneous 95 % over all {int(np.isfinite(r).sum())} cells, over seeds, {board.reading}." if known else ""
+    )
     return interaction(
         r, info.backbones, info.optimizers, (low > 0) | (high < 0) if known else None, note, info.dataset
     )

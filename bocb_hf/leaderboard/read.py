@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from bocb_hf.coupling.marks import BEST, NEAR, RULE, MarkRule, Marks
 from bocb_hf.coupling.pareto import Axis, Front
+from bocb_hf.coupling.reading import GIVEN
 from bocb_hf.coupling.robustness import Robustness
 from bocb_hf.coupling.scores import ScoreTable
 from bocb_hf.coupling.trials import TrialCurve
@@ -128,6 +129,11 @@ class Board:
         """Whether no cell has two scores, so that there is no interval."""
         return all(cell.n < 2 for cell in self.cells.values())
 
+    @property
+    def reading(self) -> str:
+        """What intervals are over, in words. Older files do not say, and theirs are given the tuned rates."""
+        return str(self.info.analysis.get("reading", GIVEN))
+
     @cached_property
     def best(self) -> Mapping[str, float]:
         """The highest mean of each backbone that has one, over all optimizers."""
@@ -197,7 +203,7 @@ class Board:
         signs = grid(lambda c: c.sign, np.str_)
         rule: MarkRule = "highest_mean" if all(c.candidate is None for c in self.cells.values()) else "hsu"
         failed = grid(lambda c: c.failed, np.bool_)
-        return Marks(up, signs, rule, failed, RULE, below=below if below.any() else None)
+        return Marks(up, signs, rule, failed, RULE, below=below if below.any() else None, reading=self.reading)
 
     @cached_property
     def robustness(self) -> Robustness | None:

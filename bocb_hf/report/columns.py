@@ -38,7 +38,10 @@ COLUMNS: Mapping[str, tuple[Kind, Callable[[Row], object]]] = {
     "test_top1": ("Float64", lambda r: r.mean),
     "test_top1_low": ("Float64", lambda r: r.interval.low if r.interval else None),
     "test_top1_high": ("Float64", lambda r: r.interval.high if r.interval else None),
-    "test_top1_df": ("Float64", lambda r: r.estimate.df if r.interval and r.estimate else None),
+    "test_top1_df": (
+        "Float64",
+        lambda r: r.estimate.error[1] if r.interval and r.estimate and r.estimate.error else None,
+    ),
     "survivor_top1": ("Float64", lambda r: r.survivor_mean),
     "failure_low": ("Float64", lambda r: r.failure[0] if r.failure else None),
     "failure_high": ("Float64", lambda r: r.failure[1] if r.failure else None),
@@ -54,6 +57,10 @@ COLUMNS: Mapping[str, tuple[Kind, Callable[[Row], object]]] = {
     "grid_extensions": ("Int64", lambda r: r.extensions),
     "images_per_second": ("Float64", lambda r: r.images_per_second),
     "wall_seconds": ("Float64", lambda r: r.wall_seconds),
+    # test_top1_low and test_top1_high are of tuning and training where there is a tuning_sd, else given the tuned rates
+    "tuning_sd": ("Float64", lambda r: r.estimate.tuning[0] ** 0.5 if r.estimate and r.estimate.tuning else None),
+    "given_rates_low": ("Float64", lambda r: r.given_interval.low if r.given_interval else None),
+    "given_rates_high": ("Float64", lambda r: r.given_interval.high if r.given_interval else None),
 }
 
 

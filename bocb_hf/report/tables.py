@@ -90,6 +90,7 @@ def score_frame(scores: ScoreTable, marks: Marks) -> pd.DataFrame:
                     "failed": bool(marks.failed[b, o]) if marks.failed is not None else None,
                     "mark": str(marks.signs[b, o]) or None,
                     "mark_rule": marks.rule,
+                    "interval_is": marks.reading if known and math.isfinite(up) else None,
                 }
             )
     kinds = {"n": "Int64", "diverged": "Int64", "failed": "boolean"} | dict.fromkeys(("mean", "low", "high"), "Float64")
@@ -244,7 +245,7 @@ def caption(scores: ScoreTable, marks: Marks) -> str:
     """Says in one line what a reader of the table must know."""
     counts = sorted({int(n) for n in scores.n[scores.ranked].ravel()})
     n = " to ".join(str(v) for v in dict.fromkeys([counts[0], counts[-1]])) if counts else "0"
-    interval = "mean ± half of the 95 % interval over seeds (n)"
+    interval = f"mean ± half of the 95 % interval over seeds, {marks.reading} (n)"
     if not pd.notna(marks.halves).any():
         interval = "mean (n); no interval, for noise cannot be separated"
     told = lacking(scores)

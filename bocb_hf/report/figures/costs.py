@@ -62,7 +62,7 @@ def pareto_front(front: Front) -> Figure:
     title(figure, f"What accuracy costs · {backbone_label(front.backbone)}")
     counts = sorted({p.n for p in front.points})
     n = f"n = {counts[0]}" + (f" to {counts[-1]}" if len(counts) > 1 else "") if counts else "no completed cell"
-    lines = [f"Filled, bold: on the front. Bars: 95 % over seeds; {n}."]
+    lines = [f"Filled, bold: on the front. Bars: 95 % over seeds, {front.reading}; {n}."]
     if front.left_out:
         lines.append(
             "Without a place: " + ", ".join(f"{optimizer_label(o)} ({why})" for o, why in front.left_out.items())

@@ -69,7 +69,8 @@ def _interaction(scores: ScoreTable) -> Figure:
     if found.critical is not None:
         clear = found.clear
         note = (
-            f"Simultaneous 95 % over all {int(scores.ranked.sum())} cells (max |t| = {found.critical:.1f}), over seeds."
+            f"Simultaneous 95 % over all {int(scores.ranked.sum())} cells (max |t| = {found.critical:.1f}), "
+            f"over seeds, {scores.reading.text}."
         )
     return interaction(found.r, scores.backbones, scores.optimizers, clear, note, scores.dataset)
 

@@ -171,9 +171,10 @@ def _legend(scores: ScoreTable, marks: Marks, roomy: bool) -> str:
     n = " to ".join(str(v) for v in dict.fromkeys([counts[0], counts[-1]])) if counts else "0"
     halves = marks.halves[np.isfinite(marks.halves)]
     if roomy and halves.size:
-        lines.append("mean ± half of the 95 % interval over seeds")
+        lines.append(f"mean ± half of the 95 % interval over seeds, {marks.reading}")
     elif halves.size:
         lines.append(f"n = {n}; half of the 95 % interval: median {np.median(halves):.1f}, largest {halves.max():.1f}")
+        lines.append(f"intervals {marks.reading}")
     else:
         lines.append(f"n = {n}: no interval, noise cannot be separated")
     lines.append(marks.sign_rule + ("; ② ③ ④ next" if _ranks_shown(scores, marks) else ""))

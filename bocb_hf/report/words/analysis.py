@@ -9,6 +9,7 @@ from bocb_hf.coupling.bootstrap import Bootstrap
 from bocb_hf.coupling.contrast_variants import Variant
 from bocb_hf.coupling.decomposition import Decomposition
 from bocb_hf.coupling.failure import GAMMA
+from bocb_hf.coupling.reading import GIVEN
 from bocb_hf.coupling.scores import ScoreTable
 from bocb_hf.report.words.holes import (
     adjusted,
@@ -41,7 +42,7 @@ def analysis_text(analysis: Analysis) -> list[str]:
         )
         best = [*_best(scores, points), *winner_text(scores, points.winners)] if optimizers > 1 else []
         return [*lines, *_failures(analysis), *best, *scores.notes]
-    lines += [cost_sentence(scores, points), *_failures(analysis)]
+    lines += [cost_sentence(scores, points), *_given(analysis), *_failures(analysis)]
     lines += _decompositions(scores, points)
     lines.append(
         f"On the logit scale: not available; {analysis.logit.removeprefix('scores: ')}."
@@ -109,6 +110,29 @@ def cost_sentence(scores: ScoreTable, found: ScaleAnalysis) -> str:
         text += f". Left out (not run, partly diverged, or nothing completed): {', '.join(left_out[:MANY])}"
         text += f" and {len(left_out) - MANY} more" if len(left_out) > MANY else ""
     return text + "."
+
+
+def _given(analysis: Analysis) -> list[str]:
+    """Returns what intervals and tests are over, and the other reading where both are known."""
+    scores, given = analysis.scores, analysis.given
+    if scores.single or not scores.ranked.any():
+        return []
+    if given is None:
+        return [scores.reading.sentence]
+    found: list[str] = []
+    if given.bootstrap is not None and "cost" in given.bootstrap.intervals:
+        cost = float(given.bootstrap.intervals["cost"].estimate)
+        found.append(f"cost of coupling {cost:.2f}, {_range(given.bootstrap, 'cost')}")
+    if given.bootstrap is not None:
+        found.append(f"share of interaction {_range(given.bootstrap, 'shares', 2, 0)} %")
+    if given.test is not None:
+        found.append(f"F = {given.test.f:.1f}, p = {given.test.p:.2g}")
+    if given.residuals.critical is not None:
+        found.append(f"interaction of {int(given.residuals.clear.sum())} cells differs from 0")
+    if given.best is not None:
+        sets = given.best.candidates.sum(axis=1)[scores.ranked.any(axis=1)]
+        found.append(f"not told apart from a backbone's best: {span(sets.tolist())} optimizer(s)")
+    return [scores.reading.sentence, f"The same {GIVEN}: {'; '.join(found)}."]
 
 
 def _failures(analysis: Analysis) -> list[str]:
@@ -272,7 +296,9 @@ def without_failures(found: ScaleAnalysis) -> str:
 
 
 def _varied(found: Bootstrap) -> str:
-    return " and ".join(found.sources) + (", conditional on these backbones" if found.conditional else "")
+    *first, last = found.sources
+    listed = f"{', '.join(first)} and {last}" if first else last
+    return listed + (", conditional on these backbones" if found.conditional else "")
 
 
 def _range(found: Bootstrap, name: str, place: int | None = None, digits: int = 2) -> str:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from math import isinf
+from statistics import median
 
 from bocb_hf.coupling.contrast import Contrast, NotAvailable
 from bocb_hf.coupling.family_test import ENOUGH_BACKBONES, FamilyTest
 from bocb_hf.coupling.marks import Marks
+from bocb_hf.coupling.reading import GIVEN
 from bocb_hf.coupling.row import GRID, Row
 from bocb_hf.coupling.statistics import Interval
 from bocb_hf.coupling.table import Floor, Table
@@ -110,7 +112,7 @@ def terminal_text(table: Table, floor_rows: Sequence[Floor], marks: Marks) -> st
     """Returns the table as aligned text, in blocks of at most six backbones, with its floors, seeds and revision."""
     lines = [
         f"{table.dataset}, setting {table.setting}" + (f", from {table.start}" if table.start else ""),
-        f"{table.split_label} top-1 in points: mean ± half of the 95 % interval (n)",
+        f"{table.split_label} top-1 in points: mean ± half of the 95 % interval {table.reading.text} (n)",
         marks.sign_rule,
         *grid_lines(table, marks),
     ]
@@ -205,7 +207,8 @@ def _noise(table: Table, shown: Sequence[Row]) -> list[str]:
     found = [
         f"Intervals of cells: moderated variances (Smyth 2004) of {prior.cells} cells, s₀ = "
         f"{prior.variance**0.5:.2f} points, {agreement}; that of the contrast takes the spread of each cell from its "
-        "posterior. Over seeds only: the choice of test images is not included."
+        "posterior. Over seeds only: the choice of test images is not included.",
+        table.reading.sentence + _tuning(shown),
     ]
     if 1 in counts:
         found.append(
@@ -213,6 +216,21 @@ def _noise(table: Table, shown: Sequence[Row]) -> list[str]:
             "from the other cells."
         )
     return found
+
+
+def _tuning(shown: Sequence[Row]) -> str:
+    """Returns what tuning adds to the intervals of the cells, as a further sentence; nothing where it is not known."""
+    known = [(row, row.estimate.tuning[0]) for row in shown if row.estimate is not None and row.estimate.tuning]
+    halves = [(row.interval, row.given_interval) for row, _ in known]
+    both = [i.half_width for i, given in halves if i is not None and given is not None]
+    if not both:
+        return ""
+    given = [given.half_width for i, given in halves if i is not None and given is not None]
+    moved = [variance**0.5 for _, variance in known]
+    return (
+        f" Tuning moves a cell's mean by a standard deviation of {min(moved):.2f} to {max(moved):.2f} points; half of "
+        f"an interval is {median(both):.2f} points in the median, and {median(given):.2f} {GIVEN}."
+    )
 
 
 def _fairness(shown: Sequence[Row]) -> list[str]:
@@ -277,7 +295,7 @@ def contrast_text(contrast: Contrast | NotAvailable, name: str = "Primary contra
     sentences = [
         f"{name}, SGD ({sgd}) minus adaptive ({adaptive}), CNNs minus modern backbones: "
         f"{signed(contrast.points.mean)} points, {interval_text(interval)}"
-        + (" over seeds" if interval else "")
+        + (f" over seeds, {contrast.reading}" if interval else "")
         + f", n = {span(contrast.runs)} per cell.",
     ]
     if interval is None:
@@ -294,6 +312,8 @@ def contrast_text(contrast: Contrast | NotAvailable, name: str = "Primary contra
     else:
         better, other = ("CNNs", "modern backbones") if contrast.points.mean > 0 else ("modern backbones", "CNNs")
         sentences.append(f"The interval excludes zero: here {better} live better with SGD than {other} do.")
+    if contrast.given is not None and contrast.given.interval is not None:
+        sentences.append(f"{GIVEN.capitalize()}: {interval_text(contrast.given.interval)}.")
     if contrast.logit is not None:
         sentences.append(
             f"On the logit scale: {signed(contrast.logit.mean, 2)}, {interval_text(contrast.logit.interval, 2)}"

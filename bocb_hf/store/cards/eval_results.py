@@ -52,7 +52,7 @@ def render_eval_results(repository: str, finals: Sequence[RunRecord], task: str)
         pooled = estimate([100 * r.correctness.k / r.correctness.n for r in same if r.correctness], None)
         interval = pooled.interval()
         notes += f"; mean over n = {len(same)} seeds ({', '.join(str(r.seed) for r in same)}) {pooled.mean:.2f}"
-        notes += f", 95 % interval {interval.low:.2f} to {interval.high:.2f}" if interval else ""
+        notes += f", 95 % interval {interval.low:.2f} to {interval.high:.2f} given the tuned rates" if interval else ""
     entry = EvalResultEntry(
         dataset_id=dataset,
         task_id=task,
