@@ -16,9 +16,9 @@ import textwrap
 
 import numpy as np
 
+from bocb_hf.coupling.cells import moderate_table
 from bocb_hf.coupling.posterior import posterior
 from bocb_hf.coupling.scores import ScoreTable, make_scores
-from bocb_hf.coupling.statistics import moderate
 from bocb_hf.recommend.answer import answer
 from bocb_hf.recommend.evidence import Evidence
 from bocb_hf.recommend.sets import Floats
@@ -56,7 +56,7 @@ def lost(scores: Floats, members: list[int]) -> Floats:
 
 def ask(table: ScoreTable, name: str, truth: Floats) -> tuple[float, float, float]:
     """Claimed and true regret of the answer, and whether the interval holds the true one."""
-    noise, _ = moderate(table.values)
+    noise = moderate_table(table.values, table.ranked).variance
     errors = np.sqrt(noise / table.n)
     given = answer(Evidence("simulated", table, errors), Tags(name), BOUND)
     claimed = given.chosen.regret if given.chosen.expected is None else given.chosen.expected
@@ -67,7 +67,7 @@ def ask(table: ScoreTable, name: str, truth: Floats) -> tuple[float, float, floa
 
 def before(table: ScoreTable, b: int, truth: Floats) -> tuple[float, float, float]:
     """The same as it was claimed before: draws around the observed means, with moderated standard errors."""
-    noise, _ = moderate(table.values)
+    noise = moderate_table(table.values, table.ranked).variance
     drawn = table.means[b] + np.sqrt(noise[b] / table.n[b]) * np.random.default_rng(0).standard_normal(
         (400, len(OPTIMIZERS))
     )

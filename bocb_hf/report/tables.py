@@ -25,7 +25,7 @@ from bocb_hf.coupling.table import Table
 from bocb_hf.coupling.trials import expected_best, trial_curves, trial_scores
 from bocb_hf.report.columns import winner_columns
 from bocb_hf.report.words.holes import lacking
-from bocb_hf.report.words.tables import backbone_label, optimizer_label, reach_text
+from bocb_hf.report.words.tables import backbone_label, interval_words, optimizer_label, reach_text
 from bocb_hf.schema import one_line
 
 DIGITS = 2
@@ -245,7 +245,11 @@ def caption(scores: ScoreTable, marks: Marks) -> str:
     """Says in one line what a reader of the table must know."""
     counts = sorted({int(n) for n in scores.n[scores.ranked].ravel()})
     n = " to ".join(str(v) for v in dict.fromkeys([counts[0], counts[-1]])) if counts else "0"
+<<<<<<< HEAD
     interval = f"mean ± half of the 95 % interval over seeds, {marks.reading} (n)"
+=======
+    interval = f"{interval_words(marks)} over seeds (n)"
+>>>>>>> m_rare
     if not pd.notna(marks.halves).any():
         interval = "mean (n); no interval, for noise cannot be separated"
     told = lacking(scores)

@@ -13,10 +13,12 @@ from bocb_hf.coupling.marks import Marks
 from bocb_hf.coupling.scores import scores_of
 from bocb_hf.coupling.table import Table, build_tables
 from bocb_hf.coupling.winners import winners
+from bocb_hf.report.findings import find
 from bocb_hf.report.tables import cell_text as table_cell_text
 from bocb_hf.report.tables import score_frame, table_files
 from bocb_hf.report.words.analysis import analysis_text
 from bocb_hf.report.words.rare import failure_text, loss_text, rare_text, winner_text
+from bocb_hf.report.words.summary import summary_text
 from bocb_hf.report.words.tables import cell_text, reach_text
 
 OPTIMIZERS = ("sgdm", "adamw", "lars")
@@ -33,6 +35,21 @@ def grid(lost: int = 0) -> Table:
     first = next(iter(cells))
     cells[first] = (cells[first][0] - lost, *cells[first][1:])
     return build_tables(make_grid(cells))[0]
+
+
+def test_the_summary_names_rare_losses_and_the_failures_that_others_make_likely():
+    table = grid(lost=400)
+    scores = scores_of(table)
+    marks = Marks.of(scores, table, 200)
+    text = summary_text(find(scores, marks, table, draws=50), table, lines=200)
+    (loss,) = loss_text(table)
+    joined = " ".join(text.split())
+    assert loss in joined and "So few runs cannot show rare failures" not in joined
+    assert "or −/+ its two sides where they differ" in joined
+    diverged = build_tables([*table.records, make_record(seed=4, status="diverged")])[0]
+    scores = scores_of(diverged)
+    text = summary_text(find(scores, Marks.of(scores, diverged, 200), diverged, draws=50), diverged, lines=200)
+    assert "So few runs cannot show rare failures" in " ".join(text.split())
 
 
 def test_no_failure_in_three_runs_leaves_56_percent_possible():

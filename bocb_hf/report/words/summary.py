@@ -13,7 +13,8 @@ from bocb_hf.coupling.scores import ScoreTable
 from bocb_hf.coupling.table import Floor, Table
 from bocb_hf.report.findings import Findings
 from bocb_hf.report.words.answer import answer_text, primary_text
-from bocb_hf.report.words.tables import grid_lines, notes, optimizer_label, span
+from bocb_hf.report.words.rare import failure_text, loss_text
+from bocb_hf.report.words.tables import grid_lines, interval_words, notes, optimizer_label, span
 from bocb_hf.schema import one_line
 
 LINES = 40  # of the terminal, with the line that names the files and the empty line before it
@@ -85,7 +86,7 @@ def _middle(found: Findings, table: Table | None, room: int) -> list[str]:
     """Returns the table where it fits, and else its optimizers as far as they fit, each in one line."""
     rule = _wrap(found.marks.sign_rule)
     if table is not None:
-        unit = f"{table.split_label} top-1 in points: mean ± half of the 95 % interval (n)"
+        unit = f"{table.split_label} top-1 in points: {interval_words(found.marks)} (n)"
         grid = ["", *_wrap(unit), *rule, *grid_lines(table, found.marks)]
         if len(grid) <= room and max(map(len, grid)) <= 120:
             return grid
@@ -137,8 +138,15 @@ def _optimizers(found: Findings) -> list[str]:
 
 
 def _notes(found: Findings, table: Table | None, floors: Sequence[Floor]) -> list[str]:
-    """Returns what a reader must know, most important first; the caller cuts it to its room."""
-    sentences = notes(table, floors) if table is not None else list(found.analysis.scores.notes)
+    """Returns what a reader must know, most important first; the caller cuts it to its room.
+
+    What failure rate is possible in cells without a failure matters where others of the table have failed.
+    """
+    sentences = list(found.analysis.scores.notes)
+    if table is not None:
+        shown = [row for row in table.rows if row.shown]
+        failures = failure_text(shown) if any(row.diverged for row in shown) else []
+        sentences = [*loss_text(table), *notes(table, floors), *failures]
     lines = [line for sentence in sentences for line in _item(sentence)]
     return ["", *lines] if lines else []
 

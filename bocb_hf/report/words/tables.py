@@ -59,6 +59,12 @@ def reach_text(down: float, up: float, digits: int = 1) -> str:
     return f"−{down:.{digits}f}/+{up:.{digits}f}"
 
 
+def interval_words(marks: Marks) -> str:
+    """Returns what stands in a cell, and, where rare losses lengthen intervals, that their sides may differ."""
+    sides = "" if marks.below is None else ", or −/+ its two sides where they differ"
+    return f"mean ± half of the 95 % interval{sides}"
+
+
 def sign_of(table: Table, marks: Marks, row: Row) -> str:
     """Returns the sign of a row's cell, ``★`` or ``☆``, or nothing; also nothing where the table shows another row."""
     if not row.shown:
@@ -112,7 +118,11 @@ def terminal_text(table: Table, floor_rows: Sequence[Floor], marks: Marks) -> st
     """Returns the table as aligned text, in blocks of at most six backbones, with its floors, seeds and revision."""
     lines = [
         f"{table.dataset}, setting {table.setting}" + (f", from {table.start}" if table.start else ""),
+<<<<<<< HEAD
         f"{table.split_label} top-1 in points: mean ± half of the 95 % interval {table.reading.text} (n)",
+=======
+        f"{table.split_label} top-1 in points: {interval_words(marks)} (n)",
+>>>>>>> m_rare
         marks.sign_rule,
         *grid_lines(table, marks),
     ]
