@@ -103,7 +103,7 @@ class Losses:
         best, node = np.divmod(picked, NODES)
         loss = np.cumsum(density * weights, axis=-1)
         drawn = np.empty((draws, cells, candidates))
-        row: NDArray[np.int64] = np.arange(cells)
+        row: NDArray[np.int64] = np.arange(cells, dtype=np.int64)
         for c in range(candidates):
             of_best = loss[row, best, c, node]  # (draws, cells, LOSSES)
             place = (generator.random((draws, cells, 1)) * of_best[..., -1:] > of_best).sum(axis=-1)

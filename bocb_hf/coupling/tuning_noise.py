@@ -94,8 +94,8 @@ class TuningNoise:
         if self.together:
             return self.drawn[fit, generator.integers(0, kept, draws)].astype(np.float64), estimate
         place = generator.integers(0, kept, (draws, backbones, optimizers))
-        row: NDArray[np.int64] = np.arange(backbones)[:, None]
-        column: NDArray[np.int64] = np.arange(optimizers)
+        row: NDArray[np.int64] = np.arange(backbones, dtype=np.int64)[:, None]
+        column: NDArray[np.int64] = np.arange(optimizers, dtype=np.int64)
         return self.drawn[fit[:, None, None], place, row, column].astype(np.float64), estimate
 
     def part(self, rows: Sequence[int], columns: Sequence[int]) -> TuningNoise:
