@@ -55,13 +55,13 @@ def find_failures(scores: ScoreTable, gamma: float = GAMMA) -> Failures:
     variance, df = moderate(np.where(ranked[:, :, None], scores.values, np.nan), resolution(scores, "points"), ranked)
     known = np.isfinite(variance) & (scores.n > 1)
     own = np.where(known, variance, 0.0) / np.maximum(scores.n, 1)
+    half = np.where(known, _quantiles(df) * np.sqrt(own), 0.0)
     tuning = tuning_part(scores, "points")
-    if tuning is not None:  # as in ``Estimate.error``
+    if tuning is not None:  # as in ``Estimate.interval``
         both = own + np.where(known, tuning.variance, 0.0)
         parts = np.square(own) / np.maximum(df, 1) + np.square(both - own) / tuning.df
-        own, df = both, np.where(known, np.square(both) / np.maximum(parts, 1e-300), df)
-    quantile = np.array([t_quantile(0.975, d) if d > 1 else 0.0 for d in df.ravel().tolist()]).reshape(df.shape)
-    half = np.where(known, quantile * np.sqrt(own), 0.0)
+        df = np.where(known, np.square(both) / np.maximum(parts, 1e-300), df)
+        half = np.maximum(half, np.where(known, _quantiles(df) * np.sqrt(both), 0.0))
     with np.errstate(invalid="ignore"):  # comparisons with NaN are false, so a cell without a mean is below nothing
         below = means < (median - gamma)[:, None]
         failed = means + half < (median - gamma)[:, None]
@@ -71,6 +71,11 @@ def find_failures(scores: ScoreTable, gamma: float = GAMMA) -> Failures:
             collapsed = (height > 0) & (means - scores.chance < height / 2)
     diverged = scores.status == "diverged"
     return Failures(failed | diverged, below, collapsed, half, ranked & (scores.n == 1), scores.status == "partial")
+
+
+def _quantiles(df: Floats) -> Floats:
+    """Computes 97.5 % quantiles of t, of the shape of ``df``; 0 with 1 degree of freedom or fewer."""
+    return np.array([t_quantile(0.975, d) if d > 1 else 0.0 for d in df.ravel().tolist()]).reshape(df.shape)
 
 
 def column_statistics(scores: ScoreTable) -> tuple[Floats, Floats]:
