@@ -149,12 +149,19 @@ def half_widths(noise: CellNoise, n: NDArray[np.int64], tuning: tuple[Floats, fl
         noise: What is known of the cells.
         n: Scores of each cell.
         tuning: Variance of each mean from tuning, of the shape of ``n``, with its degrees of freedom; None leaves the
-            intervals given the tuned rates. The degrees of freedom of both together are as in ``Estimate.error``.
+            intervals given the tuned rates. Both together are as in ``Estimate.interval``.
     """
-    error, df = noise.variance / np.maximum(n, 1), noise.df
-    if tuning is not None:
-        more, more_df = np.nan_to_num(tuning[0]), tuning[1]
-        parts = np.square(error) / np.maximum(df, 1) + np.square(more) / more_df
-        error, df = error + more, np.where(df > 1, np.square(error + more) / np.maximum(parts, 1e-300), df)
-    quantile = np.array([t_quantile(0.5 + LEVEL / 2, d) if d > 1 else np.nan for d in df.ravel().tolist()])
-    return quantile.reshape(df.shape) * np.sqrt(error)
+    own = noise.variance / np.maximum(n, 1)
+    half = _quantiles(noise.df) * np.sqrt(own)
+    if tuning is None:
+        return half
+    more, more_df = np.nan_to_num(tuning[0]), tuning[1]
+    parts = np.square(own) / np.maximum(noise.df, 1) + np.square(more) / more_df
+    df = np.where(noise.df > 1, np.square(own + more) / np.maximum(parts, 1e-300), noise.df)
+    return np.maximum(half, _quantiles(df) * np.sqrt(own + more))
+
+
+def _quantiles(df: Floats) -> Floats:
+    """Returns Student's t quantiles of 95 % intervals; NaN for one degree of freedom or less."""
+    quantile = [t_quantile(0.5 + LEVEL / 2, d) if d > 1 else np.nan for d in df.ravel().tolist()]
+    return np.array(quantile).reshape(df.shape)

@@ -107,11 +107,16 @@ class Estimate:
         return math.sqrt(both), both**2 / (own**2 / self.df + more**2 / df)
 
     def interval(self, level: float = LEVEL) -> Interval | None:
-        """95 % interval ȳ ± t · error, longer downwards by ``below``; None when noise cannot be separated."""
+        """95 % interval ȳ ± t · error, longer downwards by ``below``; None when noise cannot be separated from the mean.
+
+        With tuning it is never narrower than given the tuned rates, which it would be where τ² is small but its degrees
+        of freedom are many.
+        """
         if self.error is None:
             return None
-        error, df = self.error
-        half = t_quantile(0.5 + level / 2, df) * error
+        half = max(
+            t_quantile(0.5 + level / 2, df) * error for error, df in filter(None, (self.error, self.given.error))
+        )
         return Interval(self.mean - half - self.below, self.mean + half)
 
 

@@ -12,6 +12,7 @@ from bocb_hf.coupling.contrast import Contrast, NotAvailable
 from bocb_hf.coupling.decomposition import Decomposition
 from bocb_hf.coupling.marks import BEST, NEAR, Marks
 from bocb_hf.coupling.primary import Primary
+from bocb_hf.coupling.reading import GIVEN
 from bocb_hf.coupling.scores import ScoreTable
 from bocb_hf.coupling.statistics import LEVEL
 from bocb_hf.report.words.analysis import cost_sentence, observed_sentence, variant_text, without_failures
@@ -32,6 +33,25 @@ def answer_text(analysis: Analysis, marks: Marks) -> list[str]:
             f"{backbones} and {optimizers}."
         ]
     return [_coupling(scores, points), _one_for_all(scores, points), _safe(analysis, points, marks)]
+
+
+def reading_text(analysis: Analysis) -> list[str]:
+    """Returns what intervals and tests are over in one sentence, with the other reading where both are known."""
+    scores, given = analysis.scores, analysis.given
+    if scores.single or isinstance(analysis.points, str) or min(scores.ranked.shape) < 2:
+        return []
+    if given is None:
+        return [f"Intervals and tests are {scores.reading.text}: {scores.reading.reason}."]
+    found: list[str] = []
+    if given.test is not None:
+        found.append(f"p = {given.test.p:.2g}")
+    for name, what, place in (("shares", "interaction", 2), ("cost", "one optimizer for all", None)):
+        if given.bootstrap is not None and name in given.bootstrap.intervals:
+            i = given.bootstrap.intervals[name]
+            i = i if place is None else i.at(place)
+            unit, digits = ("points", 1) if place is None else ("%", 0)
+            found.append(f"{what} 95 % [{float(i.low):.{digits}f}, {float(i.high):.{digits}f}] {unit}")
+    return [f"Intervals and tests are {scores.reading.text}; {GIVEN}, these are {', '.join(found)}."]
 
 
 def primary_text(primary: Primary, analysis: Analysis, contrast: Contrast | NotAvailable | None) -> str:

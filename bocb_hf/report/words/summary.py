@@ -12,7 +12,7 @@ from bocb_hf.coupling.marks import BEST, NEAR
 from bocb_hf.coupling.scores import ScoreTable
 from bocb_hf.coupling.table import Floor, Table
 from bocb_hf.report.findings import Findings
-from bocb_hf.report.words.answer import answer_text, primary_text
+from bocb_hf.report.words.answer import answer_text, primary_text, reading_text
 from bocb_hf.report.words.rare import failure_text, loss_text
 from bocb_hf.report.words.tables import grid_lines, interval_words, notes, optimizer_label, span
 from bocb_hf.schema import one_line
@@ -66,7 +66,12 @@ def lead_text(found: Findings, contrast: Contrast | NotAvailable | None = None) 
         found: Findings of the table.
         contrast: Family contrast of records; None for a table that was published as scores.
     """
-    sentences = [*answer_text(found.analysis, found.marks), primary_text(found.primary, found.analysis, contrast)]
+    analysis = found.analysis
+    sentences = [
+        *answer_text(analysis, found.marks),
+        *reading_text(analysis),
+        primary_text(found.primary, analysis, contrast),
+    ]
     lines = [*_wrap(_title(found.analysis.scores)), "", *(line for sentence in sentences for line in _item(sentence))]
     return "\n".join(lines)
 
@@ -86,7 +91,7 @@ def _middle(found: Findings, table: Table | None, room: int) -> list[str]:
     """Returns the table where it fits, and else its optimizers as far as they fit, each in one line."""
     rule = _wrap(found.marks.sign_rule)
     if table is not None:
-        unit = f"{table.split_label} top-1 in points: {interval_words(found.marks)} (n)"
+        unit = f"{table.split_label} top-1 in points: {interval_words(found.marks)} {table.reading.text} (n)"
         grid = ["", *_wrap(unit), *rule, *grid_lines(table, found.marks)]
         if len(grid) <= room and max(map(len, grid)) <= 120:
             return grid
