@@ -107,7 +107,7 @@ class Estimate:
         return math.sqrt(both), both**2 / (own**2 / self.df + more**2 / df)
 
     def interval(self, level: float = LEVEL) -> Interval | None:
-        """95 % interval ȳ ± t · error, longer downwards by ``below``; None when noise cannot be separated from the mean.
+        """95 % interval ȳ ± t · error, longer downwards by ``below``; None when noise cannot be told from the mean.
 
         With tuning it is never narrower than given the tuned rates, which it would be where τ² is small but its degrees
         of freedom are many.
