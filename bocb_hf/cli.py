@@ -19,6 +19,7 @@ _EXAMPLES = """\
 examples:
   bocb list optimizers                        what can be trained with
   bocb sweep demo                             a grid of tiny backbones on the embedded images
+  bocb status demo                            how far it is, from another terminal
   bocb aggregate                              read the cards back, print the coupling table
   bocb push --to hf://my-lab                  send finished runs to the Hub
   bocb submit me/x --to hf://datasets/lab/y   propose pushed runs for the leaderboard

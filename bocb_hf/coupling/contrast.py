@@ -91,9 +91,14 @@ class NotAvailable:
     left_out: Mapping[str, str]
 
 
-def family_contrast(table: Table) -> Contrast | NotAvailable:
-    """Computes the primary contrast of one table; where needed cells are missing, by ``contrast_design.py``."""
-    scores = scores_of(table)
+def family_contrast(table: Table, scores: ScoreTable | None = None) -> Contrast | NotAvailable:
+    """Computes the primary contrast of one table; where needed cells are missing, by ``contrast_design.py``.
+
+    Args:
+        table: The table.
+        scores: ``scores_of`` the table, where the caller has it.
+    """
+    scores = scores_of(table) if scores is None else scores
     found = design(scores)
     if isinstance(found, NoDesign):
         return NotAvailable(found.reason, found.left_out)

@@ -121,7 +121,7 @@ def _own_info(name: str, table: Table, scores: ScoreTable, analysis: Analysis, c
     info = _info(name, title, "records", contents.uri, scores, analysis, table.split_label)
     return info.model_copy(
         update={
-            "contrast": contrast_text(family_contrast(table)),
+            "contrast": contrast_text(family_contrast(table, scores)),
             "notes": [*info.notes, *notes(table, below)],
             "floors": [FloorRow(text=floor_text(floor), backbone=floor.backbone) for floor in below],
             "ledger": [

@@ -3,7 +3,7 @@
 Sources of the centres: ``released`` is a value of the study's released code, mostly the default of a class, for the
 learning rates and decays of twelve optimizers were not released; ``library`` is the implementation's default;
 ``authors`` is a value of the paper or its authors' recipe. The decays of the grid ``ours`` act alike: where the source
-has none, it is that of AdamW, and in the demo, of 279 steps, all are strong enough to be seen.
+has none, it is that of AdamW, and in the demo, of 186 steps, all are strong enough to be seen.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ STUDY_ROWS: tuple[OptimizerRow, ...] = (
         variant="step from β₁, buffer from β₂, sign(0) = 0",
         why="single-tensor loop: exact, and faster than foreach on a CPU",
         decay="decoupled",
-        centres={"default": Centre(1e-4, 0.5, "ours")},
+        centres={"default": Centre(1e-4, 0.5, "ours"), "demo": Centre(1e-4, 1.0, "ours")},
         scaling="sqrt",
         hyperparameters=h.LionHyperparameters,
         build=_TIMM + "lion",
@@ -174,7 +174,7 @@ STUDY_ROWS: tuple[OptimizerRow, ...] = (
         "such steps); decoupled decay",
         why=_LOOP,
         decay="decoupled",
-        centres={"default": Centre(1e-3, 0.05, "ours")},
+        centres={"default": Centre(1e-3, 0.05, "ours"), "demo": Centre(1e-3, 0.1, "ours")},
         scaling="sqrt",
         hyperparameters=h.AdamHyperparameters,
         build=_TORCH + "radam",
@@ -192,7 +192,7 @@ STUDY_ROWS: tuple[OptimizerRow, ...] = (
         variant="channel view, then layer view, tensors of 2 axes and more",
         why="ours: timm's arithmetic at a third of its time; pytorch_optimizer's puts ε elsewhere (1.5e-3 away)",
         decay="decoupled",
-        centres={"default": Centre(1e-3, 1e-2, "authors"), "demo": Centre(1e-3, 0.05, "ours")},
+        centres={"default": Centre(1e-3, 1e-2, "authors"), "demo": Centre(1e-3, 0.1, "ours")},
         released={"default": Centre(1e-3, 0.0, "released")},
         scaling="sqrt",
         hyperparameters=h.AdampHyperparameters,
@@ -210,7 +210,7 @@ STUDY_ROWS: tuple[OptimizerRow, ...] = (
         decay="decoupled",
         centres={
             "default": Centre(1e-3, 0.02, "released"),
-            "demo": Centre(1e-3, 0.05, "ours"),
+            "demo": Centre(1e-3, 0.1, "ours"),
             # the authors' recipes for ResNets at batch 2,048, scaled to the other batch sizes by the square root
             "imagenet1k/rsb_a1": Centre(3e-2, 0.02, "authors"),
             "imagenet1k/rsb_a2": Centre(3e-2, 0.02, "authors"),
@@ -273,7 +273,7 @@ STUDY_ROWS: tuple[OptimizerRow, ...] = (
         "16, for convolutions over the axes (out, in)",
         why="0.03 numbers a parameter and half the time of torch's, which factors the wrong axes of convolutions",
         decay="decoupled",
-        centres={"default": Centre(1e-3, 0.05, "ours")},
+        centres={"default": Centre(1e-3, 0.05, "ours"), "demo": Centre(1e-3, 0.1, "ours")},
         released={"default": Centre(1e-3, 0.0, "released")},
         scaling="sqrt",
         hyperparameters=h.AdafactorHyperparameters,
@@ -291,7 +291,7 @@ STUDY_ROWS: tuple[OptimizerRow, ...] = (
         "authors' package rectifies: radabelief)",
         why="exact; timm's factory would set other defaults than its class",
         decay="decoupled",
-        centres={"default": Centre(1e-3, 1e-2, "authors"), "demo": Centre(1e-3, 0.05, "ours")},
+        centres={"default": Centre(1e-3, 1e-2, "authors"), "demo": Centre(1e-3, 0.1, "ours")},
         released={"default": Centre(1e-3, 0.0, "released")},
         scaling="sqrt",
         hyperparameters=h.AdabeliefHyperparameters,
@@ -311,7 +311,7 @@ STUDY_ROWS: tuple[OptimizerRow, ...] = (
         "inside the momentum, as in the paper (the study calls that decoupled)",
         why="pytorch_optimizer's changes the gradient in place",
         decay="decoupled",
-        centres={"default": Centre(1e-3, 1e-3, "ours"), "demo": Centre(1e-3, 2.5e-3, "ours")},
+        centres={"default": Centre(1e-3, 1e-3, "ours"), "demo": Centre(1e-3, 0.005, "ours")},
         released={"default": Centre(1e-3, 1e-3, "ours")},
         scaling="sqrt",
         shrinkage=20.0,
@@ -329,7 +329,7 @@ STUDY_ROWS: tuple[OptimizerRow, ...] = (
         "pass counted as cost. The study's published Sophia is sign momentum (see sophiaupstream)",
         why="ours: no library has the G estimator",
         decay="decoupled",
-        centres={"default": Centre(1e-4, 0.1, "released"), "demo": Centre(1e-4, 0.5, "ours")},
+        centres={"default": Centre(1e-4, 0.1, "released"), "demo": Centre(1e-4, 1.0, "ours")},
         released={"default": Centre(1e-4, 0.1, "released")},
         scaling="sqrt",
         hyperparameters=h.SophiaHyperparameters,

@@ -107,6 +107,6 @@ def _results(table: Table, contents: StoreContents, wanted: Wanted) -> TableResu
         marks=Marks.of(scores, table, 2 * wanted.draws),
         ledger=ledger(table),
         floors=floors(table, contents.floors),
-        contrast=family_contrast(table),
+        contrast=family_contrast(table, scores),
         wanted=wanted,
     )

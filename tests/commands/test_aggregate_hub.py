@@ -51,7 +51,7 @@ def aggregate(hub: HubServer, hub_client: HubClient, tmp_path: Path) -> Any:
 import os
 from bocb_hf.cli import main
 os.environ["HF_HOME"] = home
-print("status", main(["aggregate", *words]))
+print("status", main(["aggregate", "--full", *words]))
 """
         hub_client(code, token, words=[*words, "--out", str(tmp_path / "out")], home=str(tmp_path / "home"))
         # the client looks up once a process by what it is run

@@ -27,7 +27,18 @@ from bocb_hf.store.write import write_run
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = (
-    *("list", "train", "sweep", "aggregate", "figures", "recommend", "leaderboard", "check-optimizer", "render"),
+    *(
+        "list",
+        "train",
+        "sweep",
+        "status",
+        "aggregate",
+        "figures",
+        "recommend",
+        "leaderboard",
+        "check-optimizer",
+        "render",
+    ),
     *("push", "publish", "collect", "submit", "validate", "verify", "reproduce", "retract"),
 )
 # in no example of the help

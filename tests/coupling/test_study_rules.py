@@ -87,7 +87,7 @@ def paper(tmp_path_factory):
         "CNNs +1.78 (7), modern −4.24 (13), C = +6.02 points",
         "n = 1 everywhere: noise cannot be separated",
         "using Adan for all of 20 backbones loses 0.65 points",
-        "optimizer 22 %, backbone 39 %, interaction 40 % (400 cells, noise inside)",
+        "optimizer 22 %, backbone 39 %, interaction 40 % (4 % without failed cells) (400 cells, noise inside)",
         "optimizer 2 %, backbone 94 %, interaction 4 % (349 cells",
         "3 components carry 94.6 % of the interaction, noise inside; the first 60 %",
         "a backbone comes with its own recipe",

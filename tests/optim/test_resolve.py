@@ -52,10 +52,10 @@ def test_a_share_of_the_run_becomes_steps() -> None:
 def test_a_run_knows_its_length_and_takes_its_grid() -> None:
     prepared = prepare("optimizer.name=ademamix", "optimizer.hyperparameters.warmup_share=1.0", "role=trial")
     resolved: ResolvedOptimizer = prepared.optimizer
-    assert resolved.total_steps == len(prepared.data.train) // 64 * 3
+    assert resolved.total_steps == len(prepared.data.train) // 64 * prepared.config.training.epochs
     model = prepared.build_model()
     assert prepared.build_optimizer(model).param_groups[0]["t_alpha_beta3"] == resolved.total_steps
-    assert prepared.identity.optimizer.weight_decay == 0.05
+    assert prepared.identity.optimizer.weight_decay == 0.1
     released = prepare("optimizer.name=ademamix", "optimizer.grid=released").identity
     assert released.optimizer.weight_decay == 0.0
     given = prepare("optimizer.name=ademamix", "optimizer.weight_decay=0.0").identity

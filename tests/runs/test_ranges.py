@@ -33,6 +33,7 @@ NUMBERS: dict[str, tuple[float, float]] = {
     "environment.processes": (1, 10**6),
     "environment.micro_batch": (1, 10**9),
     "environment.threads": (1, 10**6),
+    "environment.memory_halvings": (0, 30),
     "metrics.train_loss.n": (1, 10**12),
     "curve.lr.0": (0.0, 1e6),
     "curve.train_top1.0": (0.0, 100.0),
@@ -140,7 +141,7 @@ def test_every_number_of_cost_and_environment_has_a_range_here() -> None:
     others = {"cost.memory_kind", "cost.energy_joules", "cost.energy_source"}
     others |= {f"environment.{name}" for name in ("device", "deterministic", "tf32", "channels_last", "compiled")}
     others |= {f"environment.{name}" for name in ("python", "platform", "libraries", "code_version", "code_commit")}
-    others |= {f"environment.{name}" for name in ("cpu_capability", "onednn_isa", "portable")}
+    others |= {f"environment.{name}" for name in ("cpu_capability", "onednn_isa", "portable", "batch_norm_halved")}
     assert numbers - others == {field for field in NUMBERS if field.split(".")[0] in ("cost", "environment")}
 
 

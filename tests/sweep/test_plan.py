@@ -59,7 +59,7 @@ def load(tmp_path: Path, **changes: Any) -> SweepPlan:
     return load_plan(path)
 
 
-@pytest.mark.parametrize(("of", "decay"), [("ours", 0.05), ("released", 0.0)])
+@pytest.mark.parametrize(("of", "decay"), [("ours", 0.1), ("released", 0.0)])
 def test_a_plan_names_the_grid_of_its_runs(tmp_path: Path, of: str, decay: float) -> None:
     plan = load(tmp_path, optimizers=["adamp", "adamw"], tuning={"grid": of})
     assert plan.tuning.grid == of
