@@ -17,12 +17,13 @@ from bocb_hf.coupling.analysis import analyse, to_plain
 from bocb_hf.coupling.bootstrap import bootstrap
 from bocb_hf.coupling.combination import combine
 from bocb_hf.coupling.contrast import Contrast, contrast_weights, family_contrast
+from bocb_hf.coupling.contrast_design import Design, design, unseen
 from bocb_hf.coupling.decomposition import decompose
 from bocb_hf.coupling.indices import kappa, residuals
 from bocb_hf.coupling.interaction_tests import interaction_test
 from bocb_hf.coupling.losses import Losses, Observed
 from bocb_hf.coupling.marks import Marks
-from bocb_hf.coupling.noise import tuning_part
+from bocb_hf.coupling.noise import cell_noise, tuning_part
 from bocb_hf.coupling.ranks import best_sets
 from bocb_hf.coupling.reading import BOTH, GIVEN
 from bocb_hf.coupling.scores import ScoreTable, scores_of
@@ -34,6 +35,7 @@ from bocb_hf.coupling.tuning_noise import tuning_noise
 from bocb_hf.coupling.tuning_trials import validation_shifts
 from bocb_hf.report.tables import caption
 from bocb_hf.report.words.analysis import analysis_text
+from bocb_hf.report.words.answer import reading_text
 from bocb_hf.report.words.tables import contrast_text, notes, terminal_text
 from bocb_hf.runs.record import RunRecord
 from bocb_hf.runs.tuned import SelectionRule
@@ -332,6 +334,34 @@ def test_an_interval_of_a_cell_adds_both_errors() -> None:
     assert replace(given, tuning=(0.0, 60.0)).interval() == narrow
 
 
+def test_an_interval_is_never_narrower_than_given_the_tuned_rates() -> None:
+    for variance, df in product((0.0, 0.01, 0.1, 0.5, 2.0), (3.0, 100.0)):
+        own = Estimate(70.0, 2, 0.5, 1.5, (variance, df))
+        both, given = own.interval(), own.given.interval()
+        assert both is not None and given is not None and both.half_width >= given.half_width
+
+
+def test_where_cells_and_scores_are_missing_each_cell_has_its_own_component(tuned: ScoreTable) -> None:
+    values, status = tuned.values.copy(), tuned.status.copy()
+    values[0, 0], status[0, 0], values[1:4, 1, 2] = np.nan, "missing", np.nan
+    table = replace(tuned, values=values, status=status)
+    both, given, part = interaction_test(table), interaction_test(table.given), tuning_part(table, "points")
+    noise = cell_noise(values)
+    assert both is not None and given is not None and part is not None and noise is not None
+    kept = table.ranked
+    more = float((table.n * part.variance)[kept].mean() / noise[kept].mean())
+    assert more > 0 and given.f / both.f == pytest.approx(1 + more) and both.p >= given.p
+    wide, narrow = residuals(table, draws=200), residuals(table.given, draws=200)
+    assert (wide.error > narrow.error)[kept].all() and np.isnan(wide.r[0, 0])
+    found = design(table)
+    assert isinstance(found, Design) and found.holes.any()
+    less, many = (unseen(some, found, "points") for some in (table, table.given))
+    # what tuning does to cells is no interaction, so missing cells may differ by less
+    assert less is not None and many is not None and less.variance <= many.variance
+    analysis = analyse(table, 200)
+    assert analysis.given is not None and analysis.given.test is not None and analysis.given.test.f > both.f
+
+
 def test_additive_tables_have_no_interaction_of_tuning_and_training() -> None:
     found = tuned_errors(8, 6, (5,), Protocol(0.4, 2), 25)
     assert found[GIVEN, 5].value > 50
@@ -409,11 +439,12 @@ def test_every_output_says_what_its_intervals_are_over(once: Table, twice: Table
         contrast = family_contrast(table)
         assert isinstance(contrast, Contrast)
         texts = {
-            "terminal": terminal_text(table, []),
+            "terminal": terminal_text(table, [], Marks.of(scores, table)),
             "caption": caption(scores, Marks.of(scores, table)),
             "contrast": contrast_text(contrast)[0],
             "notes": " ".join(notes(table, [])),
             "analysis": " ".join(analysis_text(analysis)),
+            "answer": " ".join(reading_text(analysis)),
         }
         assert {name for name, text in texts.items() if reading not in text} == set()
         plain = to_plain(analysis)
@@ -422,7 +453,7 @@ def test_every_output_says_what_its_intervals_are_over(once: Table, twice: Table
         if reading == BOTH:  # both are printed where both are known
             assert {
                 name
-                for name in ("contrast", "notes", "analysis")
+                for name in ("contrast", "notes", "analysis", "answer")
                 if GIVEN not in " ".join({**texts, "contrast": " ".join(contrast_text(contrast)).lower()}[name].split())
             } == set()
             assert contrast.given is not None and contrast.points.error is not None

@@ -48,11 +48,13 @@ def summary_text(
     for other in further[:FURTHER]:
         tail += ["", *_wrap(_title(other.analysis.scores))[:2]]
         tail += _item(answer_text(other.analysis, other.marks)[0])[:2]
+    ends: list[str] = []
     if len(further) > FURTHER:
-        tail += ["", f"{len(further) - FURTHER} more table(s): --full prints all."]
+        ends += ["", f"{len(further) - FURTHER} more table(s): --full prints all."]
     if quarantined:
-        tail += ["", f"{quarantined} file(s) are quarantined and in no table; --full names each with its reason."]
-    head, tail = _cut(head, lines - 8), _cut(tail, max(lines - len(head) - 8, 6))
+        ends += ["", f"{quarantined} file(s) are quarantined and in no table; --full names each with its reason."]
+    head = _cut(head, lines - 8)
+    tail = [*_cut(tail, max(lines - len(head) - 8, 6) - len(ends)), *ends]
     middle = _middle(found, table, lines - len(head) - len(tail))
     room = lines - len(head) - len(middle) - len(tail)
     text = [*head, *middle, *_cut(_notes(found, table, floors), room), *tail]
