@@ -25,6 +25,7 @@ from bocb_hf.report.words.tables import (
     cell_text,
     contrast_text,
     interval_text,
+    interval_words,
     notes,
     optimizer_label,
     seeds_text,
@@ -103,6 +104,7 @@ def _section(section: Section) -> dict[str, Any]:
     return {
         "table": table,
         "marks": section.results.marks,
+        "interval_words": interval_words(section.results.marks),
         "summary": {
             "backbones": len(table.backbones),
             "optimizers": len(table.optimizers),
