@@ -50,7 +50,7 @@ class Recorder(Progress):
 
 def train(plan: SweepPlan, backbone: str, optimizer: str, power: int, folder: str) -> dict[str, Any]:
     """One trial; its curve ends with the last whole part before a loss that is not finite."""
-    path = find_config(plan.config, "recipes/configs")
+    path = find_config(plan.configs[0], "recipes/configs")
     names = [f"backbone.name={backbone}", f"optimizer.name={optimizer}", f"seed={plan.tuning.seeds[0]}", "role=trial"]
     places = [f"runtime.store={folder}/store", f"runtime.state_dir={folder}/state", "runtime.tracker=none"]
     setting = load_run_config(path, names).setting

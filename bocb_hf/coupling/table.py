@@ -7,7 +7,7 @@ configuration that validation chose, the others stand beside it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from statistics import fmean
 
@@ -52,7 +52,7 @@ class Table:
     prior: Prior | None
     start: str = ""
     rare: RareLosses | None = None
-    tuning: Tuning | None = None
+    tuning: Tuning | None = field(default=None, compare=False)  # it follows from the rows
 
     def shown(self, backbone: str, optimizer: str) -> Row:
         """The row that the table shows for a cell.

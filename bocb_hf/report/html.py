@@ -104,7 +104,7 @@ def _section(section: Section) -> dict[str, Any]:
     return {
         "table": table,
         "marks": section.results.marks,
-        "interval_words": interval_words(section.results.marks),
+        "interval_words": interval_words(section.results.marks, "over seeds, "),
         "summary": {
             "backbones": len(table.backbones),
             "optimizers": len(table.optimizers),

@@ -245,7 +245,7 @@ def caption(scores: ScoreTable, marks: Marks) -> str:
     """Says in one line what a reader of the table must know."""
     counts = sorted({int(n) for n in scores.n[scores.ranked].ravel()})
     n = " to ".join(str(v) for v in dict.fromkeys([counts[0], counts[-1]])) if counts else "0"
-    interval = f"{interval_words(marks)} over seeds, {marks.reading} (n)"
+    interval = f"{interval_words(marks, 'over seeds, ')} (n)"
     if not pd.notna(marks.halves).any():
         interval = "mean (n); no interval, for noise cannot be separated"
     told = lacking(scores)

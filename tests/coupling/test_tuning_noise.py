@@ -336,7 +336,7 @@ def test_an_interval_of_a_cell_adds_both_errors() -> None:
 
 def test_an_interval_is_never_narrower_than_given_the_tuned_rates() -> None:
     for variance, df in product((0.0, 0.01, 0.1, 0.5, 2.0), (3.0, 100.0)):
-        own = Estimate(70.0, 2, 0.5, 1.5, (variance, df))
+        own = Estimate(70.0, 2, 0.5, 1.5, tuning=(variance, df))
         both, given = own.interval(), own.given.interval()
         assert both is not None and given is not None and both.half_width >= given.half_width
 

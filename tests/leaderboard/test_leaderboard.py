@@ -133,7 +133,7 @@ def test_the_shipped_file_is_the_demo():
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     for optimizer, label in (("sgdm", "SGD-M"), ("lars", "LARS"), ("rmsprop", "RMSProp")):
         line = next(line for line in readme.splitlines() if line.startswith(label))
-        printed = [float(v) for v in re.findall(r"(\d\d\.\d) ±", line)]
+        printed = [float(v) for v in re.findall(r"(\d\d\.\d) [±−]", line)]
         order = ("tiny_mobilenet", "tiny_resnet", "tiny_convnext", "tiny_vit")
         means = [demo.cells[b, optimizer].mean for b in order]
         assert means == pytest.approx(printed, abs=0.0501)

@@ -646,13 +646,14 @@ def test_a_shipped_sweep_parses_and_its_command_runs_it(path: Path) -> None:
     words = shlex.split(header(path)["Command"].replace("\\", " "))
     assert words[:2] == ["bocb", "sweep"]
     assert find_config(words[2], "recipes/sweeps") == path
-    config = find_config(plan.config, "recipes/configs")
-    assert config in CONFIGS
+    configs = [find_config(name, "recipes/configs") for name in plan.configs]
+    assert set(configs) <= set(CONFIGS)
     checked = 0
-    for backbone in plan.backbones:
-        for optimizer in plan.optimizers:
-            load_run_config(config, [f"backbone.name={backbone}", f"optimizer.name={optimizer}", *plan.overrides])
-            checked += 1
+    for config in configs:
+        for backbone in plan.backbones:
+            for optimizer in plan.optimizers:
+                load_run_config(config, [f"backbone.name={backbone}", f"optimizer.name={optimizer}", *plan.overrides])
+                checked += 1
     assert checked == len(plan.backbones) * len(plan.optimizers) > 0
 
 

@@ -59,10 +59,15 @@ def reach_text(down: float, up: float, digits: int = 1) -> str:
     return f"−{down:.{digits}f}/+{up:.{digits}f}"
 
 
-def interval_words(marks: Marks) -> str:
-    """Returns what stands in a cell, and, where rare losses lengthen intervals, that their sides may differ."""
+def interval_words(marks: Marks, over: str = "") -> str:
+    """Returns what stands in a cell: what its interval is over, and, with rare losses, that its sides may differ.
+
+    Args:
+        marks: The marks of the table.
+        over: What else the interval is over, before the reading, with what parts the two.
+    """
     sides = "" if marks.below is None else ", or −/+ its two sides where they differ"
-    return f"mean ± half of the 95 % interval{sides}"
+    return f"mean ± half of the 95 % interval {over}{marks.reading}{sides}"
 
 
 def sign_of(table: Table, marks: Marks, row: Row) -> str:
@@ -118,7 +123,7 @@ def terminal_text(table: Table, floor_rows: Sequence[Floor], marks: Marks) -> st
     """Returns the table as aligned text, in blocks of at most six backbones, with its floors, seeds and revision."""
     lines = [
         f"{table.dataset}, setting {table.setting}" + (f", from {table.start}" if table.start else ""),
-        f"{table.split_label} top-1 in points: {interval_words(marks)} {table.reading.text} (n)",
+        f"{table.split_label} top-1 in points: {interval_words(marks)} (n)",
         marks.sign_rule,
         *grid_lines(table, marks),
     ]
