@@ -113,7 +113,7 @@ def test_weight_decay(optimizer, decays, steps, edge):
 
 
 def test_steps_are_counted_from_the_centre_of_the_grid_that_a_run_took():
-    """AdamP's decay is 0.1 in the demo's grid of ours, 0 in the study's; older records name none and took the latter."""
+    """AdamP's decay is 0.1 in the demo's grid of ours, 0 in the study's; older records name none and took that."""
     records = trials("tiny_vit", "adamp", 1e-3, (1e-3, 3e-3), (0.0333, 0.1))
     for grid, steps in (("ours", -1), ("released", 8), (None, 8)):
         (offset,) = robustness(table_of([record.model_copy(update={"grid": grid}) for record in records])).offsets

@@ -654,7 +654,7 @@ def test_a_shipped_sweep_parses_and_its_command_runs_it(path: Path) -> None:
             for optimizer in plan.optimizers:
                 load_run_config(config, [f"backbone.name={backbone}", f"optimizer.name={optimizer}", *plan.overrides])
                 checked += 1
-    assert checked == len(plan.backbones) * len(plan.optimizers) > 0
+    assert checked == len(configs) * len(plan.backbones) * len(plan.optimizers) > 0
 
 
 def test_a_configuration_is_found_by_path_and_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
