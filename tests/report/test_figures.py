@@ -105,6 +105,24 @@ def test_every_figure_of_every_published_table_is_readable(name):
         check_readable(figure)
 
 
+@pytest.mark.parametrize("below", [None, 9.0])
+def test_cells_of_a_small_heat_map_hold_their_text(below):
+    grid = {(b, o): (1601, 1649) for b in ("tiny_vit", "tiny_resnet", "tiny_convnext") for o in ("sgdm", "adamw")}
+    (table,) = build_tables(make_grid(grid))
+    scores = scores_of(table)
+    marks = Marks.of(scores, table)
+    lower = None if below is None else np.full(scores.means.shape, below)
+    figure = heatmap(scores, replace(marks, below=lower))
+    figure.draw_without_rendering()
+    axes = figure.axes[0]
+    (left, bottom), (right, top) = axes.transData.transform([(0, 0), (1, 1)])
+    for text in axes.texts:
+        box = text.get_window_extent()
+        assert box.width < right - left and box.height < 0.5 * abs(top - bottom), text.get_text()
+    shown = [text.get_text() for text in axes.texts]
+    assert any("−" in text and "/+" in text for text in shown) == (below is not None)
+
+
 def test_every_figure_of_records_with_every_status_is_readable(table):
     scores = scores_of(table)
     drawn = dict(draw_scores(scores, Marks.of(scores, table))) | dict(draw_records(table))

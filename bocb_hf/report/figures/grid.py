@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from bocb_hf.coupling.marks import BEST, NEAR, Marks
 from bocb_hf.coupling.scores import ScoreTable
 from bocb_hf.report.figures.style import COLUMN, DPI, INK, MISSING, PAGE, SMALL, SOFT, TEXT, TITLE, WARN, short, wrap
-from bocb_hf.report.words.tables import backbone_label, optimizer_label, reach_text
+from bocb_hf.report.words.tables import backbone_label, interval_words, optimizer_label, reach_text
 
 ROOMY = 8  # largest number of backbones with which a cell holds its interval and n
 ACROSS = 20  # largest number of backbones beside each other on a page; the others come below
@@ -130,6 +130,8 @@ def _texts(scores: ScoreTable, marks: Marks, b: int, y: int, rank: str, roomy: b
         if not roomy:
             return f"{rank}{mean}" if rank in (BEST, NEAR) else f"{mean}{rank}", ""
         down, up = marks.ends(b, y)
+        if down - up >= 0.05:  # two sides take a line of their own
+            return f"{rank} {mean}".lstrip(), f"{reach_text(down, up)} ({n})"
         value = mean + (f" {reach_text(down, up)}" if math.isfinite(up) else "")
         return value, "  ".join(part for part in (rank, f"n = {n}") if part)
     if status == "diverged":
@@ -171,7 +173,7 @@ def _legend(scores: ScoreTable, marks: Marks, roomy: bool) -> str:
     n = " to ".join(str(v) for v in dict.fromkeys([counts[0], counts[-1]])) if counts else "0"
     halves = marks.halves[np.isfinite(marks.halves)]
     if roomy and halves.size:
-        lines.append(f"mean ± half of the 95 % interval over seeds, {marks.reading}")
+        lines.append(interval_words(marks, "over seeds, ") + ("" if marks.below is None else " (n in brackets)"))
     elif halves.size:
         lines.append(f"n = {n}; half of the 95 % interval: median {np.median(halves):.1f}, largest {halves.max():.1f}")
         lines.append(f"intervals {marks.reading}")
