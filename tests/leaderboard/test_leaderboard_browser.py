@@ -179,7 +179,7 @@ def test_every_view_opens(page: Page, demo: str):
     expect(view(page, "cost")).to_contain_text("MiB")
     page.goto(f"{demo}/?view=recommend")
     view(page, "recommend").get_by_role("link", name="ViT-tiny").click()
-    expect(view(page, "recommend")).to_contain_text("the best of its own 3 trial(s)")
+    expect(view(page, "recommend")).to_contain_text("the best of its own 5 trial(s)")
     page.get_by_label("Recommend for").fill("resnet101")
     page.get_by_label("Recommend for").press("Enter")
     expect(view(page, "recommend").locator("p.big").first).to_contain_text(": use ")
