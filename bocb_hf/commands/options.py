@@ -10,6 +10,8 @@ from typing import Any, Literal, NamedTuple, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
+from bocb_hf.commands.completion import overrides as complete_overrides
+from bocb_hf.commands.completion import rows
 from bocb_hf.errors import InputError
 from bocb_hf.registry import suggestion
 from bocb_hf.schema import DEFAULT_STORE, HUB_SCHEME
@@ -83,6 +85,27 @@ class OneOf(click.Choice[str]):
             hint = suggestion(str(value), self.choices) or ";"
             self.fail(f"{value!r} is not known{hint} choose from {', '.join(self.choices)}", param, ctx)
         return value
+
+
+def plan() -> Option[F]:
+    """The argument ``PLAN``: a file, or a shipped plan."""
+    return click.argument(
+        "plan",
+        metavar="PLAN",
+        shell_complete=rows("sweeps", files=True),
+        help="a YAML file, or a shipped plan: see `bocb list sweeps`",
+    )
+
+
+def overrides(text: str) -> Option[F]:
+    """The argument ``section.key=value``, any number of times.
+
+    Args:
+        text: What the values are for.
+    """
+    return click.argument(
+        "overrides", nargs=-1, metavar="[section.key=value]...", shell_complete=complete_overrides, help=text
+    )
 
 
 def store(

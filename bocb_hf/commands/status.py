@@ -2,28 +2,13 @@
 
 from __future__ import annotations
 
-import click
-
 from bocb_hf.commands import options
 from bocb_hf.commands.command import command as declare
-from bocb_hf.commands.completion import overrides as complete_overrides
-from bocb_hf.commands.completion import rows
 
 
 @declare("status", "Reads the plan and the store, from any shell or machine that sees the store; changes nothing.")
-@click.argument(
-    "plan",
-    metavar="PLAN",
-    shell_complete=rows("sweeps", files=True),
-    help="a YAML file, or a shipped plan: see `bocb list sweeps`",
-)
-@click.argument(
-    "overrides",
-    nargs=-1,
-    metavar="[section.key=value]...",
-    shell_complete=complete_overrides,
-    help="the same as for the sweep",
-)
+@options.plan()
+@options.overrides("the same as for the sweep")
 @options.store(None, shown="outputs/store")
 def command(plan: str, overrides: tuple[str, ...], store: str | None) -> int:
     """Prints how far each cell is, and the coupling table so far.

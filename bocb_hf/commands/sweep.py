@@ -13,8 +13,6 @@ import click
 from bocb_hf.commands import options
 from bocb_hf.commands.command import command as declare
 from bocb_hf.commands.command import named_plugins
-from bocb_hf.commands.completion import overrides as complete_overrides
-from bocb_hf.commands.completion import rows
 from bocb_hf.errors import InputError, missing_extra
 
 if TYPE_CHECKING:
@@ -30,19 +28,8 @@ def _cores() -> int:
 
 
 @declare("sweep", "Exit status 1 if a run failed, 130 if the sweep was stopped.")
-@click.argument(
-    "plan",
-    metavar="PLAN",
-    shell_complete=rows("sweeps", files=True),
-    help="a YAML file, or a shipped plan: see `bocb list sweeps`",
-)
-@click.argument(
-    "overrides",
-    nargs=-1,
-    metavar="[section.key=value]...",
-    shell_complete=complete_overrides,
-    help="values for every run, anywhere among the options",
-)
+@options.plan()
+@options.overrides("values for every run, anywhere among the options")
 @click.option(
     "--workers",
     type=click.IntRange(min=1),
