@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
+
+from warm import run_warm
 
 from bocb_hf.runs.card import parse_card
 from bocb_hf.runs.record import RunRecord
@@ -65,6 +66,4 @@ def card_seeds(store: Store, repository: str = REPOSITORY) -> list[int]:
 
 def run_script(text: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Runs code in a process of its own, which may die."""
-    environment = os.environ | {"PYTHONPATH": PYTHONPATH}
-    command = [sys.executable, "-c", text, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=False)
+    return run_warm(["-c", text, *arguments], timeout=60, PYTHONPATH=PYTHONPATH)

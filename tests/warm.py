@@ -4,10 +4,18 @@ A cold start imports torch, timm and accelerate, which takes eight seconds of a 
 it is killed, stopped or told wrong words needs a process of its own and not that import. These are real processes: they
 have a pid, take signals, and end as the interpreter ends them. ``test_recipes`` and ``test_sweep`` start some cold as
 well, as a user does.
+
+There are two such processes (``warm_server.py``), which all workers of a test session share. The second is forked from
+the first:
+
+- ``others`` has imported packages of others that any network of timm needs, and nothing of this project: for tests of
+  what an import of this project brings in;
+- ``all`` has imported the whole stack and what trains a run.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -18,143 +26,65 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 TESTS = Path(__file__).resolve().parent
 BOCB = "from bocb_hf.cli import main; raise SystemExit(main())"
+Imported = Literal["others", "all"]
 
-# What every process has imported when it begins. Nothing of it starts a thread or computes anything.
-_PRELOAD = (
-    *("torch", "timm", "transformers", "accelerate.commands.launch", "datasets", "sklearn.pipeline"),
-    *("sklearn.linear_model", "matplotlib.figure", "matplotlib.backends.backend_agg", "bocb_hf.engine.run"),
-    *("bocb_hf.commands.train", "bocb_hf.sweep.run", "bocb_hf.sweep.floors"),
-)
-
-_SERVER = """
-import gc, importlib, json, os, runpy, select, signal, sys
-
-for name in json.loads(sys.argv[1]):
-    importlib.import_module(name)
-gc.collect()
-gc.freeze()
+# What a process has imported when it begins. Nothing of it starts a thread or computes anything.
+_PRELOAD: Mapping[Imported, Sequence[str]] = {
+    "others": ("torch", "torchvision", "timm", "accelerate", "safetensors.torch"),
+    "all": (
+        *("transformers", "accelerate.commands.launch", "datasets", "sklearn.pipeline", "sklearn.linear_model"),
+        "scipy.io",
+        *("matplotlib.figure", "matplotlib.backends.backend_agg", "bocb_hf.engine.run", "bocb_hf.commands.train"),
+        *("bocb_hf.engine.evaluate_metrics", "bocb_hf.sweep.run", "bocb_hf.sweep.floors"),
+    ),
+}
 
 
-def serve():
-    \"\"\"Forks a process for each request and reports those that ended; returns the request in each new process.\"\"\"
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    woken, wake = os.pipe()
-    for end in (woken, wake):
-        os.set_blocking(end, False)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
-    signal.set_wakeup_fd(wake)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    pending = b""
-    while True:
-        ready, _, _ = select.select([0, woken], [], [])
-        if woken in ready:
-            os.read(woken, 4096)
-            while True:
-                try:
-                    pid, status = os.waitpid(-1, os.WNOHANG)
-                except ChildProcessError:
-                    break
-                if pid == 0:
-                    break
-                print(json.dumps({"ended": pid, "code": os.waitstatus_to_exitcode(status)}), file=answers, flush=True)
-        if 0 not in ready:
-            continue
-        read = os.read(0, 1 << 20)
-        if not read:
-            sys.exit()
-        *lines, pending = (pending + read).split(b"\\n")
-        for line in lines:
-            request = json.loads(line)
-            pid = os.fork()
-            if pid == 0:
-                signal.set_wakeup_fd(-1)
-                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                for end in (woken, wake, answers.fileno()):
-                    os.close(end)
-                return request
-            print(json.dumps({"started": pid}), file=answers, flush=True)
+class _Connection:
+    """A connection to one of the two processes."""
 
-
-request = serve()
-signal.signal(signal.SIGINT, signal.default_int_handler)  # also where whoever started the tests ignores it
-if request["session"]:
-    os.setsid()
-for number, path in ((0, os.devnull), (1, request["stdout"]), (2, request["stderr"])):
-    file = os.open(path, os.O_RDWR | os.O_APPEND)
-    os.dup2(file, number)
-    os.close(file)
-os.environ.clear()
-os.environ.update(request["environment"])
-for stream in (sys.stdout, sys.stderr):  # a new interpreter would read the variable
-    stream.reconfigure(encoding=os.environ.get("PYTHONIOENCODING", "utf-8"))
-os.chdir(request["folder"])
-paths = [p for p in request["environment"].get("PYTHONPATH", "").split(os.pathsep) if p]
-sys.path[:] = ["", *paths, *(p for p in sys.path if p and p not in paths)]
-kind, *sys.argv = request["command"]
-if kind == "-c":
-    code = compile(sys.argv[0], "<string>", "exec")
-    sys.argv[0] = "-c"
-    for name in [name for name in globals() if not name.startswith("__") and name != "code"]:
-        del globals()[name]
-    exec(code)
-elif kind == "-m":
-    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
-else:
-    sys.argv.insert(0, kind)
-    sys.path[0] = os.path.dirname(kind)
-    runpy.run_path(kind, run_name="__main__")
-"""
-
-
-class _Server:
-    """The process that has imported the stack. It is started when it is first needed, and ends with the tests."""
-
-    def __init__(self) -> None:
-        self._process: subprocess.Popen[str] | None = None
-        self._lock = threading.Lock()
+    def __init__(self, address: Path) -> None:
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.connect(str(address))
+        self._lock, self._changed = threading.Lock(), threading.Condition()
+        self._ready = self._closed = False
         self._codes: dict[int, int] = {}
         self._started: list[int] = []
-        self._changed = threading.Condition()
+        threading.Thread(target=self._listen, daemon=True).start()
 
-    def _start(self) -> subprocess.Popen[str]:
-        # the offline switches of conftest.py hold here as well; threads are started by nothing that is imported
-        process = subprocess.Popen(
-            [sys.executable, "-c", _SERVER, json.dumps(_PRELOAD)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        threading.Thread(target=self._listen, args=(process,), daemon=True).start()
-        return process
+    def _listen(self) -> None:
+        with self._socket.makefile("r") as lines:
+            for line in lines:
+                answer = json.loads(line)
+                with self._changed:
+                    if "started" in answer:
+                        self._started.append(answer["started"])
+                    elif "ended" in answer:
+                        self._codes[answer["ended"]] = answer["code"]
+                    self._ready = True
+                    self._changed.notify_all()
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
 
-    def _listen(self, process: subprocess.Popen[str]) -> None:
-        assert process.stdout is not None
-        for line in process.stdout:
-            answer = json.loads(line)
-            with self._changed:
-                if "started" in answer:
-                    self._started.append(answer["started"])
-                else:
-                    self._codes[answer["ended"]] = answer["code"]
-                self._changed.notify_all()
+    def is_ready(self) -> bool:
+        """Waits until the process has imported everything; False where it has ended instead."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: self._ready or self._closed, 600), "warm starts do not answer"
+            return self._ready and not self._closed
 
     def start(self, request: Mapping[str, Any]) -> int:
         """Forks a process; returns its pid."""
         with self._lock:
-            if self._process is None:
-                self._process = self._start()
-            assert self._process.stdin is not None
-            self._process.stdin.write(json.dumps(request) + "\n")
-            self._process.stdin.flush()
+            self._socket.sendall((json.dumps(request) + "\n").encode())
             with self._changed:
-                assert self._changed.wait_for(lambda: self._started, 120), "the process of warm starts does not answer"
+                assert self._changed.wait_for(lambda: self._started, 600), "the process of warm starts does not answer"
                 return self._started.pop()
 
     def code(self, pid: int, timeout: float) -> int | None:
@@ -164,7 +94,51 @@ class _Server:
             return self._codes.get(pid)
 
 
-_SERVING = _Server()
+class _Servers:
+    """Connections to the two processes, which are started when one is first needed, and end with the tests.
+
+    Workers of one session share them: the first to need them starts them.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._connections: dict[Imported, _Connection] = {}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def connection(self, imported: Imported) -> _Connection:
+        """The connection to a process that has imported what it is to."""
+        with self._lock:
+            for _ in range(2):  # the other worker may have been the last, and have ended them
+                if not self._connections:
+                    self._connections = self._connect()
+                if self._connections[imported].is_ready():
+                    return self._connections[imported]
+                self._connections = {}
+        raise AssertionError("the processes of warm starts end at once")
+
+    def _connect(self) -> dict[Imported, _Connection]:
+        session = os.environ.get("PYTEST_XDIST_TESTRUNUID") or str(os.getpid())
+        place = Path(tempfile.gettempdir()) / f"bocb-warm-{session}"
+        addresses: dict[Imported, Path] = {name: place.with_suffix(f".{name}") for name in _PRELOAD}
+        with place.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            with suppress(OSError):
+                return {name: _Connection(address) for name, address in addresses.items()}
+            for address in addresses.values():
+                address.unlink(missing_ok=True)
+            stages = [(str(addresses[name]), modules) for name, modules in _PRELOAD.items()]
+            # the offline switches of conftest.py hold here as well; threads are started by nothing that is imported
+            command = [sys.executable, str(TESTS / "warm_server.py"), json.dumps(stages)]
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+            deadline = time.monotonic() + 60
+            while True:
+                with suppress(OSError):
+                    return {name: _Connection(address) for name, address in addresses.items()}
+                assert time.monotonic() < deadline, "the process of warm starts does not start"
+                time.sleep(0.01)
+
+
+_SERVERS = _Servers()
 
 
 class WarmProcess:
@@ -176,6 +150,7 @@ class WarmProcess:
         folder: Where it runs.
         session: Whether it leads a session of its own.
         merged: Whether standard error goes where standard output goes.
+        imported: What it has imported when it begins.
     """
 
     def __init__(
@@ -186,6 +161,7 @@ class WarmProcess:
         folder: Path | None = None,
         session: bool = False,
         merged: bool = False,
+        imported: Imported = "all",
     ) -> None:
         self.args = [str(word) for word in command]
         self._folder = tempfile.TemporaryDirectory(prefix="bocb-warm-")
@@ -193,7 +169,8 @@ class WarmProcess:
         for path in (self._out, self._err):
             path.touch()
         self.returncode: int | None = None
-        self.pid = _SERVING.start(
+        self._connection = _SERVERS.connection(imported)
+        self.pid = self._connection.start(
             {
                 "command": self.args,
                 "environment": dict(os.environ if environment is None else environment),
@@ -207,7 +184,7 @@ class WarmProcess:
     def poll(self) -> int | None:
         """The exit status; None while it runs."""
         if self.returncode is None:
-            self.returncode = _SERVING.code(self.pid, 0)
+            self.returncode = self._connection.code(self.pid, 0)
         return self.returncode
 
     def wait(self, timeout: float = 300) -> int:
@@ -217,7 +194,7 @@ class WarmProcess:
             subprocess.TimeoutExpired: It still runs; it is killed then.
         """
         if self.returncode is None:
-            self.returncode = _SERVING.code(self.pid, timeout)
+            self.returncode = self._connection.code(self.pid, timeout)
         if self.returncode is None:
             self.kill()
             raise subprocess.TimeoutExpired(self.args, timeout, self._out.read_bytes(), self._err.read_bytes())
@@ -241,7 +218,11 @@ class WarmProcess:
 
 
 def run_warm(
-    command: Sequence[str | Path], folder: Path | None = None, timeout: float = 300, **changes: str
+    command: Sequence[str | Path],
+    folder: Path | None = None,
+    timeout: float = 300,
+    imported: Imported = "all",
+    **changes: str,
 ) -> subprocess.CompletedProcess[str]:
     """Runs a process to its end, as ``subprocess.run`` with captured text.
 
@@ -249,9 +230,10 @@ def run_warm(
         command: As for ``WarmProcess``.
         folder: Where it runs.
         timeout: Seconds until it is killed.
+        imported: As for ``WarmProcess``.
         changes: Of the environment.
     """
-    process = WarmProcess(command, folder=folder, environment={**os.environ, **changes})
+    process = WarmProcess(command, folder=folder, environment={**os.environ, **changes}, imported=imported)
     out, err = process.communicate(timeout)
     assert process.returncode is not None
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
@@ -276,6 +258,16 @@ def run_group(script: Path | str, arguments: Sequence[str], processes: int, **ch
         WarmProcess([script, *arguments], environment=common | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
         for rank in range(processes)
     ]
+
+
+def variables_of_launch(options: Sequence[str]) -> dict[str, str]:
+    """What ``accelerate launch`` with these options sets in the environment of each process that it starts."""
+    from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+    from accelerate.utils.launch import prepare_multi_gpu_env
+
+    arguments, _, _ = _validate_launch_command(launch_command_parser().parse_args([*options, "script.py"]))
+    found = prepare_multi_gpu_env(arguments)
+    return {name: value for name, value in found.items() if os.environ.get(name) != value}
 
 
 def wait_until(what: Any, process: WarmProcess | subprocess.Popen[Any], seconds: float = 120) -> None:

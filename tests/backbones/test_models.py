@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ import timm
 import torch
 from plain_loop import decoded
 from safetensors.torch import load_file
+from warm import run_warm
 
 from bocb_hf.backbones import OWN_ARCHITECTURES, TINY
 from bocb_hf.data.augment import normalize
@@ -114,7 +113,7 @@ def test_documented_lines_work_in_a_fresh_process(trained: Path) -> None:
     code += "\nimport safetensors.torch, torch\n"
     code += f"w = safetensors.torch.load_file({str(trained / 'seeds/4/model.safetensors')!r})\n"
     code += "assert all(torch.equal(v, w[k]) for k, v in model.state_dict().items())\nprint('same weights')"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd="/")
+    result = run_warm(["-c", code], Path("/"), imported="others")
     assert result.stdout.strip() == "same weights", result.stderr
 
 

@@ -161,7 +161,8 @@ def test_two_cpu_processes_are_two_and_give_the_result_of_one(
     assert one.returncode == 0, one.stderr
     # with the tracker of the defaults, which must not part the processes before the test split is read
     several = ["runtime.tracker=auto", f"runtime.store={tmp_path / 'two'}"]
-    two = run_cold([*LAUNCH, "--multi_gpu", "--num_processes", "2", *common, *several], ACCELERATE_USE_CPU="true")
+    # the launcher starts its two processes anew
+    two = run_warm([*LAUNCH, "--multi_gpu", "--num_processes", "2", *common, *several], ACCELERATE_USE_CPU="true")
     assert two.returncode == 0, two.stderr
     assert two.stdout.count("completed: run") == 1
     (first, a), (second, b) = result(tmp_path / "one"), result(tmp_path / "two")

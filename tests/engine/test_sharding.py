@@ -15,7 +15,7 @@ import torch
 import yaml
 from accelerate.utils import DistributedType
 from runs import make, weights_of
-from warm import run_warm
+from warm import run_group, variables_of_launch
 
 from bocb_hf.engine.prepare import prepare_run
 from bocb_hf.engine.run import train_run
@@ -26,7 +26,7 @@ from bocb_hf.runs.config import RunConfig, TrainingConfig
 from bocb_hf.runs.record import RunRecord, parse_record
 
 ROOT = Path(__file__).resolve().parents[2]
-LAUNCH = ["-m", "accelerate.commands.launch", "--num_processes", "2", "--main_process_port", "0"]
+TWO = ["--num_processes", "2", "--main_process_port", "0"]
 SHARDS = ["--config_file", str(ROOT / "recipes/accelerate/fsdp.yaml"), "--fsdp_min_num_params", "1000"]
 SMOOTH = ["optimizer.name=sgdm", "optimizer.lr=0.02", "training.batch_size=20", "training.clip_grad_norm=1"]
 SHARDED = [row.id for row in OPTIMIZERS if row.elementwise and not row.needs - {"run_length"}]
@@ -35,13 +35,15 @@ Run = tuple[list[str], int | None]  # overrides, and when to stop
 
 
 def launch(sections: dict[str, Any], runs: list[Run], options: list[str]) -> None:
-    """Two processes that train one run after another."""
+    """Two processes that train one run after another, with what accelerate makes of the options."""
     config = Path(sections["runtime"]["store"]).parent / "setting.yaml"
     config.write_text(yaml.safe_dump(sections))
-    script = str(ROOT / "tests" / "sharded_process.py")
-    command = [*LAUNCH, *options, script, str(config), json.dumps(runs)]
-    done = run_warm(command, timeout=600, ACCELERATE_USE_CPU="true")
-    assert done.returncode == 0, done.stderr
+    script, variables = ROOT / "tests" / "sharded_process.py", variables_of_launch([*TWO, *options])
+    assert variables["ACCELERATE_USE_FSDP"] == "true"
+    processes = run_group(script, [str(config), json.dumps(runs)], processes=2, **variables)
+    for process in processes:
+        _, errors = process.communicate(timeout=600)
+        assert process.returncode == 0, errors
 
 
 def result(config: RunConfig) -> tuple[RunRecord, dict[str, torch.Tensor]]:
@@ -99,7 +101,8 @@ def test_bf16_means_the_same_with_shards_and_without(sections: dict[str, Any]) -
     shards, copies = ([*half, f"runtime.namespace={name}"] for name in ("shards", "copies"))
     launch(sections, [(shards, None)], SHARDS)
     config = Path(sections["runtime"]["store"]).parent / "setting.yaml"
-    command = [sys.executable, *LAUNCH, "--multi_gpu", str(ROOT / "recipes/train.py"), "--config", str(config), *copies]
+    launch_copies = [sys.executable, "-m", "accelerate.commands.launch", *TWO, "--multi_gpu"]
+    command = [*launch_copies, str(ROOT / "recipes/train.py"), "--config", str(config), *copies]
     subprocess.run(command, check=True, env={**os.environ, "ACCELERATE_USE_CPU": "true"}, timeout=600)
     (first, a), (second, b) = (result(make(sections, *overrides)) for overrides in (shards, copies))
     assert first.curve.train_loss == pytest.approx(second.curve.train_loss, rel=1e-3)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -22,6 +20,7 @@ from published import (
     snapshot,
     weights,
 )
+from warm import WarmProcess, wait_for
 
 from bocb_hf.errors import InputError
 from bocb_hf.runs.card import make_block, parse_card
@@ -215,39 +214,36 @@ PROCESSES = 8
 
 
 PUBLISH_SEVERAL = """
-import sys
+import sys, time
 from pathlib import Path
 from builders import make_record
 from bocb_hf.store.local import LocalStore
 from bocb_hf.store.write import write_run
 
 store, folder, index = LocalStore(Path(sys.argv[1])), Path(sys.argv[2]), int(sys.argv[3])
-print("ready", flush=True)
-sys.stdin.readline()
+gate = Path(sys.argv[4])
+(gate / f"ready {index}").touch()
+while not (gate / "open").exists():
+    time.sleep(0.001)
 write_run(store, "me", make_record(seed=index), folder, False)
 write_run(store, "me", make_record(seed=0, role="trial", lr=1.0 + index), None, False)
 """
 
 
 def test_processes_that_publish_at_once_lose_nothing(store: LocalStore, tmp_path: Path) -> None:
+    folders = [weights(tmp_path, f"seed {index}") for index in range(PROCESSES)]
+    gate = tmp_path / "gate"
+    gate.mkdir()
     processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", PUBLISH_SEVERAL, store.root, weights(tmp_path, f"seed {index}"), str(index)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=os.environ | {"PYTHONPATH": PYTHONPATH},
+        WarmProcess(
+            ["-c", PUBLISH_SEVERAL, store.root, folder, str(index), gate],
+            environment=os.environ | {"PYTHONPATH": PYTHONPATH},
         )
-        for index in range(PROCESSES)
+        for index, folder in enumerate(folders)
     ]
-    for process in processes:  # all have imported what they need before the first one starts
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write("go\n")
-        process.stdin.flush()
+    # all have imported what they need before the first one starts
+    wait_for(lambda: len(list(gate.iterdir())) == PROCESSES or any(p.poll() is not None for p in processes))
+    (gate / "open").touch()
     for process in processes:
         _, errors = process.communicate(timeout=90)
         assert process.returncode == 0, errors
