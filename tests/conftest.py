@@ -27,9 +27,11 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 _modules_at_freeze = 0
+gc.disable()  # until all is imported: none of it is garbage, and the collector would look at it again and again
 
 
 def pytest_collection_finish() -> None:
+    gc.enable()
     _freeze_imports()
 
 

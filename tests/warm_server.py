@@ -28,6 +28,7 @@ def import_in_stages(stages: list[tuple[str, list[str]]]) -> socket.socket:
         listeners.append(socket.socket(socket.AF_UNIX))
         listeners[-1].bind(address)
         listeners[-1].listen()
+    gc.disable()  # nothing that is imported is garbage
     for number, (_, modules) in enumerate(stages):
         for name in modules:
             importlib.import_module(name)
@@ -36,6 +37,7 @@ def import_in_stages(stages: list[tuple[str, list[str]]]) -> socket.socket:
         if number + 1 == len(stages) or os.fork():
             break
         listeners.pop(0).close()
+    gc.enable()
     for later in listeners[1:]:
         later.close()
     return listeners[0]

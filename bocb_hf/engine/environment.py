@@ -137,6 +137,7 @@ def count_flops(model: nn.Module, image_size: int) -> int:
     return counter.get_total_flops()
 
 
+@functools.cache  # it reads and parses a file for each library, and a warm worker asks after every run
 def _version(name: str) -> str:
     try:
         return metadata.version(name)
