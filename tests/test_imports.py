@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -46,9 +47,15 @@ class Blocker:
 sys.meta_path.insert(0, Blocker())
 """
 
-# Derived from the source: every module that imports nothing of the extra `train` when it is imported, itself, through
-# ours, or through the packages above it. Imports inside functions do not count.
-MODULES = tuple(sorted(set(house.modules()) - house.trained_only()))
+
+@functools.cache
+def torch_free() -> tuple[str, ...]:
+    """Names of the modules that need no torch, from the source.
+
+    They import nothing of the extra `train` when they are imported, themselves, through ours, or through the packages
+    above them. Imports inside functions do not count.
+    """
+    return tuple(sorted(set(house.modules()) - house.trained_only()))
 
 
 # what an import must not do, as the interpreter's own audit sees it
@@ -105,7 +112,7 @@ def test_the_blocker_blocks(tmp_path: Path) -> None:
 
 def test_most_of_the_package_needs_no_torch() -> None:
     """What reads, checks, aggregates, recommends and shows; the rooms that train are the rest."""
-    assert len(MODULES) >= 170
+    assert len(torch_free()) >= 170
     whole = {"coupling", "store", "report", "recommend", "leaderboard", "results", "commands", "runs"}
     left = {house.room_of(name) for name in house.trained_only()}
     assert left & whole == set(), "a module at its level imports what it needs only later"
@@ -117,7 +124,7 @@ import matplotlib.font_manager, tempfile
 tempfile.gettempdir()  # looks for a folder that it can write to; matplotlib makes its own cache where there is none
 {WATCH}
 import importlib, json
-for name in {MODULES!r}:
+for name in {torch_free()!r}:
     importlib.import_module(name)
 print(json.dumps([sorted(m for m in sys.modules if m.partition(".")[0] in BLOCKED), done]))
 """
@@ -216,7 +223,7 @@ def test_importing_all_that_needs_no_torch_imports_no_torch(tmp_path: Path) -> N
     """Without a blocker: a guarded `try: import torch` would pass the test above and cost seconds."""
     code = f"""
 import importlib, sys
-for name in {MODULES!r}:
+for name in {torch_free()!r}:
     importlib.import_module(name)
 print([name for name in ("torch", "timm", "transformers", "accelerate", "datasets") if name in sys.modules])
 """

@@ -19,7 +19,6 @@ from boards import HOSTILE, poison, write_board, write_large
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from bocb_hf.leaderboard import DEMO
-from bocb_hf.leaderboard.app import build_app
 from bocb_hf.leaderboard.watched import WatchedFile
 
 pytestmark = pytest.mark.browser
@@ -42,6 +41,8 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def serve() -> Iterator[Serve]:
     """Serves a file; returns its address."""
+    from bocb_hf.leaderboard.app import build_app  # gradio takes seconds to import, and the gate only collects these
+
     with ExitStack() as stack:
 
         def start(file: Path) -> str:
