@@ -109,10 +109,6 @@ def test_metadata_of_a_listing_is_read_as_a_card_is() -> None:
 GOOD = render_card("me/x", [make_record(correct=make_bits(3, 7))], TRIALS[:1])
 
 
-# that of libyaml where there is one: it takes a second less of everybody's collection
-DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-
-
 def edited(**changes: Any) -> str:
     """The good card with keys of its block changed; a dotted key goes into the first run."""
     metadata = front_matter(GOOD)
@@ -121,7 +117,7 @@ def edited(**changes: Any) -> str:
             metadata["bocb"]["runs"][0][key.removeprefix("run_")] = value
         else:
             metadata["bocb"][key] = value
-    return f"---\n{yaml.dump(metadata, Dumper=DUMPER)}---\n{body(GOOD)}"
+    return f"---\n{yaml.safe_dump(metadata)}---\n{body(GOOD)}"
 
 
 LAUGHS = "\n".join(["l0: &l0 [ha, ha]"] + [f"l{i}: &l{i} [{', '.join([f'*l{i - 1}'] * 9)}]" for i in range(1, 40)])
