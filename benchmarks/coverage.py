@@ -138,13 +138,15 @@ def _logit(tables: int, jobs: int) -> None:
 
 
 def _tuned(tables: int, jobs: int) -> None:
-    fewer = max(1, tables // 4)
-    print(f"\nThe same of tuning and training, for what 'tune, then train' gives, {fewer} tables a column: 3 rates, 2")
-    print("tuning seeds, so many points between the best rate and the second; F in tables without interaction, limit 6")
+    print(
+        "\nThe same of tuning and training, for what 'tune, then train' gives: 3 rates, 2 tuning seeds, so many points"
+    )
+    print("between the best rate and the second; F in tables without interaction, limit 6")
     lines = {**NAMES, "F": "F finds interaction", "F given": "the same, given the tuned rates"}
     groups = ("gap 0.2", "gap 0.4", "gap 1.0")
     free = frozenset(("F", "F given"))
-    print_block(Block("10 backbones × 8 optimizers", gap_coverage, groups, SEEDS, lines, free=free), fewer, jobs)
+    title = "10 backbones × 8 optimizers"
+    print_block(Block(title, gap_coverage, groups, SEEDS, lines, repeat=False, free=free, together=True), tables, jobs)
 
 
 def _population(tables: int, jobs: int) -> None:

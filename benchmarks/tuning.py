@@ -65,12 +65,11 @@ def _row(tables: int) -> None:
 
 
 def _intervals(tables: int) -> None:
-    fewer = max(1, tables // 4)
     print(
-        f"\nGap 0.4, highest mean chosen: percent of 95 % intervals that hold what the procedure gives, {fewer} tables"
+        f"\nGap 0.4, highest mean chosen: percent of 95 % intervals that hold what the procedure gives, {tables} tables"
     )
     for seeds, given in ((1, True), (2, True), (2, False)):
-        found = tuned_coverage(BACKBONES, OPTIMIZERS, SEEDS, Protocol(0.4, seeds), fewer, given)
+        found = tuned_coverage(BACKBONES, OPTIMIZERS, SEEDS, Protocol(0.4, seeds), tables, given)
         print()
         _head(f"{_seeds(seeds)}, {GIVEN if given else BOTH}")
         for name, text in STATISTICS.items():
