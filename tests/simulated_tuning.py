@@ -29,6 +29,7 @@ from bocb_hf.coupling.scores import ScoreTable
 from bocb_hf.coupling.selection import select
 from bocb_hf.coupling.statistics import estimate, fit_prior
 from bocb_hf.coupling.tuning import CellTuning, Tuning
+from bocb_hf.coupling.winners import winners
 from bocb_hf.runs.tuned import SelectionRule
 
 NOISE = 0.6  # standard deviation of one run over seeds, in points
@@ -176,6 +177,9 @@ def _held(truth: NDArray[np.float64], table: ScoreTable, seed: int) -> dict[str,
     others = np.stack([np.delete(truth, o, axis=1).max(axis=1) for o in range(truth.shape[1])], axis=1)
     inside = (best.low <= truth - others) & (truth - others <= best.high)
     hits["best"].append(float(inside.all(axis=1).mean()))
+    first = [(w, float(truth[b, w.place])) for b, w in enumerate(winners(table)) if w is not None]
+    hits["winner"].append(float(np.mean([w.interval.holds(true) for w, true in first])))
+    hits["winner too high"].append(float(np.mean([w.estimate > true for w, true in first])))
     return {name: values[0] for name, values in hits.items()}
 
 

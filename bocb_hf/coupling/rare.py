@@ -14,6 +14,8 @@ reaches further down. Nothing changes where spreads are what the others of the t
   s₀² and d₀), and a cell has lost it if a whole table should hold less than ``ERRORS`` runs so far below.
 - *How often.* The number of lost runs in a cell is beta-binomial; its mean rate and how far rates differ between cells
   are averaged over what all cells leave possible.
+- *Failures are no losses.* A lost run that collapsed, more than half of the way from the best of its backbone down to
+  chance, is a failure like a diverged one: it tells others a probability, and no interval reaches down for it.
 - *How much.* The lower end of a cell whose n runs lost nothing is ȳ − t·s̃/√n − p·L, with p the upper end of what its
   n runs and the rates of the table leave possible, and L the mean loss of lost runs. A quantile of the sum would hold
   the truth as often over all cells, but less often in just those cells that do lose runs.
@@ -54,22 +56,26 @@ class RareLosses:
     Attributes:
         lost: Number of lost runs in each cell, shape (cells,).
         runs: Number of runs in each cell that could show a loss, shape (cells,); 0 where n < 2.
-        loss: Mean points by which lost runs lie below the others of their cell.
+        loss: Mean points by which lost runs that did not collapse lie below the others of their cell; 0 without any.
+        collapsed: Number of the lost runs of each cell that collapsed, shape (cells,).
     """
 
     lost: NDArray[np.int64]
     runs: NDArray[np.int64]
     loss: float
+    collapsed: NDArray[np.int64]
 
-    def most(self, runs: int) -> float:
+    def most(self, runs: int, collapsed: bool = False) -> float:
         """Returns the upper end of the 95 % interval of the probability that a run is lost, in a cell that lost none.
 
         Args:
             runs: Number of runs of that cell.
+            collapsed: Whether runs that collapsed are meant, or those that did not.
         """
+        lost = self.collapsed if collapsed else self.lost - self.collapsed
         mean, total = (x.ravel() for x in np.meshgrid(RATES, CONCENTRATIONS, indexing="ij"))
         a, b = mean * total, (1 - mean) * total
-        pairs, counts = np.unique(np.stack([self.lost, self.runs])[:, self.runs > 0], axis=1, return_counts=True)
+        pairs, counts = np.unique(np.stack([lost, self.runs])[:, self.runs > 0], axis=1, return_counts=True)
         k, n = pairs[0][:, None], pairs[1][:, None]
         evidence = counts @ (_special.betaln(a + k, b + n - k) - _special.betaln(a, b))
         weights = np.exp(evidence - evidence.max())
@@ -84,19 +90,20 @@ class RareLosses:
             cells: Cells with an interval, shape (cells,); those that lost a run get 0, since their own spread says so.
         """
         found = np.zeros(cells.shape)
-        wanted = cells & (self.lost == 0)
+        wanted = cells & (self.lost == 0) & (self.loss > 0)
         for runs in np.unique(self.runs[wanted]).tolist():
             found[wanted & (self.runs == runs)] = self.loss * self.most(runs)
         return found
 
 
-def find_losses(values: Floats, variances: Floats, scaled: Floats) -> RareLosses | None:
+def find_losses(values: Floats, variances: Floats, scaled: Floats, line: Floats | float = -np.inf) -> RareLosses | None:
     """Finds lost runs.
 
     Args:
         values: Scores, shape (cells, S), NaN where there is none.
         variances: s² of each cell, shape (cells,), raised to what rounding explains.
         scaled: The same over what the cell's depth leads to expect, up to a common factor, shape (cells,).
+        line: Score below which a run collapsed, shape (cells,) or for all.
 
     Returns:
         The lost runs; None when there are none, or fewer than ``MIN_CELLS`` cells have two scores.
@@ -109,14 +116,18 @@ def find_losses(values: Floats, variances: Floats, scaled: Floats) -> RareLosses
     loud = np.zeros(len(n), np.bool_)
     loud[several] = spreads.tails(scaled[several], n[several] - 1.0) * several.sum() < EXPECTED
     loud |= _apart(values, n, scaled / np.where(variances > 0, variances, 1.0), spreads) * several.sum() < ERRORS
-    lost, losses = np.zeros(len(n), np.int64), [0.0] * 0
+    lines = np.broadcast_to(line, n.shape)
+    lost, collapsed, losses = np.zeros(len(n), np.int64), np.zeros(len(n), np.int64), [0.0] * 0
     for cell in np.nonzero(loud)[0].tolist():
         runs = np.sort(values[cell][np.isfinite(values[cell])])
         below = int(np.diff(runs).argmax()) + 1
         if 2 * below <= len(runs):  # otherwise single runs lie above the others
             lost[cell] = below
-            losses += [float(runs[below:].mean() - runs[:below].mean())] * below
-    return RareLosses(lost, np.where(several, n, 0), float(np.mean(losses))) if losses else None
+            collapsed[cell] = int((runs[:below] < lines[cell]).sum())
+            losses += (runs[below:].mean() - runs[collapsed[cell] : below]).tolist()
+    if not lost.any():
+        return None
+    return RareLosses(lost, np.where(several, n, 0), float(np.mean(losses)) if losses else 0.0, collapsed)
 
 
 def _apart(values: Floats, n: NDArray[np.int64], scale: Floats, spreads: _Spreads) -> Floats:
