@@ -37,6 +37,7 @@ class Block:
         repeat: Whether a column with a figure outside its limits is counted again on ``MORE`` times as many tables.
         free: Figures without limits, which never bring a mark or a repetition.
         width: Columns of text that a figure takes.
+        together: Whether the columns of a group follow each other in one process, which can then share work.
     """
 
     title: str
@@ -48,6 +49,7 @@ class Block:
     repeat: bool = True
     free: frozenset[str] = frozenset()
     width: int = WIDTH
+    together: bool = False
 
 
 def print_block(block: Block, tables: int, jobs: int) -> None:
@@ -62,7 +64,7 @@ def print_block(block: Block, tables: int, jobs: int) -> None:
     found: list[Figures] = []
     started = time.perf_counter()
     with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
-        counted = pool.map(partial(_count, block, tables), columns)
+        counted = pool.map(partial(_count, block, tables), columns, chunksize=len(block.seeds) if block.together else 1)
         for (group, seeds), figures in zip(columns, counted, strict=True):
             found.append(figures)
             texts = ", ".join(f"{name} {share.value:.1f} ± {share.error:.1f}" for name, share in figures.items())

@@ -48,6 +48,7 @@ def moderate(
     places: NDArray[np.int64],
     inform: NDArray[np.bool_],
     resolution: float | Floats = 0.0,
+    chance: float | None = None,
 ) -> CellNoise:
     """Does as ``statistics.estimate`` for all cells, with the depth of each and with rare losses.
 
@@ -59,6 +60,7 @@ def moderate(
         places: Place of each cell's backbone, shape (cells,), from 0 on.
         inform: Cells whose means and variances tell about the others, shape (cells,).
         resolution: Smallest difference that two scores can have, for each cell or for all.
+        chance: Score of guessing; None where it is unknown, and no run counts as collapsed.
     """
     n = np.isfinite(values).sum(axis=1)
     mean = np.nansum(values, axis=1) / np.maximum(n, 1)
@@ -79,7 +81,12 @@ def moderate(
         level = prior_of(informing, height)
         rounded = np.maximum(own, np.maximum(np.square(steps) / 12, 1e-5 * float(np.median(own[informing]))))
         scaled = rounded / np.exp((level.slope if level is not None else 0.0) * height)
-        rare = find_losses(np.where(informing[:, None], values, np.nan), rounded, scaled)
+        rare = find_losses(
+            np.where(informing[:, None], values, np.nan),
+            rounded,
+            scaled,
+            _collapse_lines(mean, places, informing, chance),
+        )
         if rare is not None:
             prior = prior_of(informing & (rare.lost == 0), depth) or everybody
     variance, df = _moderated(prior, own, n, depth)
@@ -106,6 +113,17 @@ def _moderated(prior: Prior | None, own: Floats, n: NDArray[np.int64], depth: Fl
     return variance, np.minimum(prior.df + n - 1, prior.residual_df)
 
 
+def _collapse_lines(
+    means: Floats, places: NDArray[np.int64], inform: NDArray[np.bool_], chance: float | None
+) -> Floats:
+    """Returns the score below which a run of a cell collapsed: half of the way from chance to its backbone's best."""
+    best = np.full(int(places.max(initial=0)) + 1, -np.inf)
+    np.maximum.at(best, places[inform], means[inform])
+    if chance is None:
+        return np.full(means.shape, -np.inf)
+    return np.where(best > chance, (best + chance) / 2, -np.inf)[places]
+
+
 def _depths(means: Floats, places: NDArray[np.int64], inform: NDArray[np.bool_]) -> Floats:
     """Returns depths of means, shape (cells,), below the median of the informing cells of the same backbone."""
     if not len(places):
@@ -122,13 +140,16 @@ def _depths(means: Floats, places: NDArray[np.int64], inform: NDArray[np.bool_])
     return depths(known, grid)[places, rank]
 
 
-def moderate_table(values: Floats, ranked: NDArray[np.bool_], resolution: float | Floats = 0.0) -> CellNoise:
+def moderate_table(
+    values: Floats, ranked: NDArray[np.bool_], resolution: float | Floats = 0.0, chance: float | None = None
+) -> CellNoise:
     """Does ``moderate`` for scores of backbones × optimizers × seeds.
 
     Args:
         values: Scores, shape (B, O, S), NaN where there is none.
         ranked: Cells that may be compared, shape (B, O).
         resolution: Smallest difference that two scores can have, shape (B, O) or for all.
+        chance: Score of guessing; None where it is unknown.
 
     Returns:
         What is known of each cell, its arrays of shape (B, O); NaN and 0 where a cell is not ranked.
@@ -137,7 +158,7 @@ def moderate_table(values: Floats, ranked: NDArray[np.bool_], resolution: float 
     kept = np.where(ranked[:, :, None], values, np.nan).reshape(-1, values.shape[2])
     places: NDArray[np.int64] = np.repeat(np.arange(shape[0], dtype=np.int64), shape[1])
     steps = np.broadcast_to(np.asarray(resolution, np.float64), shape).ravel()
-    found = moderate(kept, places, ranked.ravel(), steps)
+    found = moderate(kept, places, ranked.ravel(), steps, chance)
     arrays = {name: getattr(found, name).reshape(shape) for name in ("variance", "df", "below")}
     return replace(found, **arrays)
 

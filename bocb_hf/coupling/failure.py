@@ -52,7 +52,10 @@ def find_failures(scores: ScoreTable, gamma: float = GAMMA) -> Failures:
     """
     means, ranked = scores.means, scores.ranked
     median, best = column_statistics(scores)
-    noise, tuning = moderate_table(scores.values, ranked, resolution(scores, "points")), tuning_part(scores, "points")
+    noise, tuning = (
+        moderate_table(scores.values, ranked, resolution(scores, "points"), scores.chance),
+        tuning_part(scores, "points"),
+    )
     halves = half_widths(noise, scores.n, None if tuning is None else (tuning.variance, tuning.df))
     half = np.where(scores.n > 1, np.nan_to_num(halves), 0.0)
     with np.errstate(invalid="ignore"):  # comparisons with NaN are false, so a cell without a mean is below nothing

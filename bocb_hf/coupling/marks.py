@@ -68,7 +68,7 @@ class Marks:
             rows = [table.column(b) for b in table.backbones]
             halves = np.array([[row.reach[1] if row.reach else np.nan for row in c] for c in rows])
             halved = np.array([[row.halved for row in c] for c in rows], np.bool_)
-            if table.rare is not None:
+            if table.rare is not None and table.rare.loss > 0:
                 below = np.array([[row.estimate.below if row.estimate else 0.0 for row in c] for c in rows])
         best = best_sets(scores, draws=draws)
         rule = "highest_mean" if best is None else "hsu"

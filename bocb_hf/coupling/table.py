@@ -265,7 +265,9 @@ def _with_estimates(rows: Sequence[Row]) -> tuple[list[Row], CellNoise]:
     places = np.unique([names[row.cell.backbone] for row in scored], return_inverse=True)[1]
     inform = np.array([row.shown and row.ranked for row in scored], np.bool_)
     steps = np.array([max(s.top1_step for s in row.scores) for row in scored])
-    noise = moderate(values.reshape(-1, most), places, inform, steps)
+    classes = {run.identity.data.num_classes for row in scored for run in row.runs}
+    chance = 100 / classes.pop() if len(classes) == 1 else None
+    noise = moderate(values.reshape(-1, most), places, inform, steps, chance)
     estimates = {id(row): noise.estimate(i, values[i][np.isfinite(values[i])]) for i, row in enumerate(scored)}
     return [replace(row, estimate=estimates.get(id(row))) for row in rows], noise
 

@@ -11,8 +11,10 @@ conditional where the best is clear, and never longer than the projection of lev
 Two to five seeds do not tell the variances that the paper supposes known, so each normal distribution is averaged over
 the posterior of the cell's σ (``spread.py``). A t distribution does badly: with two seeds and spreads that differ by
 a factor of 50 its tail makes β so wide that the hybrid becomes the conditional estimate, 20 points low on average.
-Means that share noise, because their cells share seeds, have equal covariances. tests/coupling/test_winners.py and
-benchmarks/coverage.txt show how often the intervals hold. The choice of test images is not in them.
+Means that share noise, because their cells share seeds, have equal covariances. Where the choice of rates is known to
+add noise (``tuning_noise.py``), its variance is added to that of each mean, as if it were normal.
+tests/coupling/test_winners.py and benchmarks/coverage.txt show how often the intervals hold. The choice of test images
+is not in them.
 """
 
 from __future__ import annotations
@@ -22,9 +24,10 @@ from typing import Any
 
 import numpy as np
 import scipy.special as _scipy_special  # pyright: ignore[reportMissingTypeStubs]
+from numpy.typing import NDArray
 
 from bocb_hf.coupling.cells import moderate_table
-from bocb_hf.coupling.noise import block_noise
+from bocb_hf.coupling.noise import block_noise, tuning_part
 from bocb_hf.coupling.scores import Floats, Scale, ScoreTable, resolution
 from bocb_hf.coupling.spread import HYPER, LEVELS, cell_spread
 from bocb_hf.coupling.statistics import LEVEL, Interval
@@ -59,7 +62,8 @@ class Winner:
 def winners(scores: ScoreTable, scale: Scale = "points") -> tuple[Winner | None, ...]:
     """Corrects the best of each backbone; None where noise cannot be separated or there is nothing to choose from.
 
-    In points, intervals reach further down where the table shows rare losses, as those of the cells do.
+    In points, intervals reach further down where the table shows rare losses, as those of the cells do. They are of
+    tuning and training where those of the cells are (``ScoreTable.reading``).
 
     Args:
         scores: The table.
@@ -77,10 +81,14 @@ def winners(scores: ScoreTable, scale: Scale = "points") -> tuple[Winner | None,
     sigma = np.zeros((*kept.shape, HYPER * (LEVELS // THIN)))
     sigma[spread.kept] = np.concatenate(taken, axis=1)
     sigma = sigma / np.sqrt(np.maximum(scores.n, 1))[..., None]
+    tuning = tuning_part(scores, scale)
+    if tuning is not None:
+        fits: NDArray[np.intp] = np.arange(sigma.shape[-1], dtype=np.intp) % len(tuning.variances)
+        sigma = np.sqrt(np.square(sigma) + np.moveaxis(tuning.variances[fits], 0, -1))
     steps = np.broadcast_to(np.asarray(resolution(scores, scale), np.float64), kept.shape) / np.maximum(scores.n, 1)
     below = np.zeros(kept.shape)
     if scale == "points":
-        below = moderate_table(scores.values, kept, resolution(scores, scale)).below
+        below = moderate_table(scores.values, kept, resolution(scores, scale), scores.chance).below
     found: list[Winner | None] = []
     for b in range(blocks):
         places = np.nonzero(kept[b] & spread.kept[b])[0]

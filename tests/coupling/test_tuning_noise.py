@@ -33,6 +33,7 @@ from bocb_hf.coupling.table import Table, build_tables
 from bocb_hf.coupling.tuning import CellTuning, Tuning
 from bocb_hf.coupling.tuning_noise import tuning_noise
 from bocb_hf.coupling.tuning_trials import validation_shifts
+from bocb_hf.coupling.winners import winners
 from bocb_hf.report.tables import caption
 from bocb_hf.report.words.analysis import analysis_text
 from bocb_hf.report.words.answer import reading_text
@@ -360,6 +361,17 @@ def test_where_cells_and_scores_are_missing_each_cell_has_its_own_component(tune
     assert less is not None and many is not None and less.variance <= many.variance
     analysis = analyse(table, 200)
     assert analysis.given is not None and analysis.given.test is not None and analysis.given.test.f > both.f
+
+
+def test_the_best_of_a_backbone_is_corrected_for_tuning_too() -> None:
+    table = simulate_tuned(np.random.default_rng(4), 6, 5, 3, Protocol(1.0, 2))[1]
+    both, given = winners(table), winners(table.given)
+    part = tuning_part(table, "points")
+    assert part is not None and all(w is not None for w in (*both, *given))
+    for b, (wide, narrow) in enumerate(zip(both, given, strict=True)):
+        assert wide is not None and narrow is not None and wide.place == narrow.place
+        if part.variance[b, wide.place] > 0:
+            assert wide.interval.half_width > narrow.interval.half_width
 
 
 def test_additive_tables_have_no_interaction_of_tuning_and_training() -> None:

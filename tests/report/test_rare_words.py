@@ -52,6 +52,15 @@ def test_the_summary_names_rare_losses_and_the_failures_that_others_make_likely(
     assert "So few runs cannot show rare failures" in " ".join(text.split())
 
 
+def test_a_collapsed_run_is_told_as_a_failure():
+    table = grid(lost=1500)
+    (sentence,) = loss_text(table)
+    assert table.rare is not None and table.rare.loss == 0
+    assert "1 of 36 runs, in 1 cell(s), completed but collapsed while others of their cell did not" in sentence
+    assert "intervals are of runs that do not" in sentence
+    assert Marks.of(scores_of(table), table, 200).below is None
+
+
 def test_no_failure_in_three_runs_leaves_56_percent_possible():
     (sentence,) = failure_text(grid().rows)
     assert "where 0 of 3 runs of a cell diverged, up to 56 % is possible" in sentence

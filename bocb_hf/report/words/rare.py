@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from bocb_hf.coupling.row import Row
 from bocb_hf.coupling.scores import ScoreTable
 from bocb_hf.coupling.table import Table
@@ -63,17 +65,26 @@ def failure_text(rows: Sequence[Row]) -> list[str]:
 
 
 def loss_text(table: Table) -> list[str]:
-    """Returns one sentence about runs that lost far more than the noise, and what intervals owe to them."""
+    """Returns sentences about runs that lost far more than the noise, and what intervals owe to them."""
     if table.rare is None:
         return []
-    rare = table.rare
-    lost, runs = int(rare.lost.sum()), int(rare.runs.sum())
-    cells = int((rare.lost > 0).sum())
-    below = [row.estimate.below for row in table.rows if row.shown and row.ranked and row.estimate]
-    most = max(below, default=0.0)
-    return [
-        f"Rare losses: {lost} of {runs} runs, in {cells} cell(s), completed but lie {rare.loss:.1f} points below the "
-        "others of their cell on average, far more than the noise of this table. Other cells may lose runs as rarely; "
-        f"their intervals are of the mean over all runs, such losses included, and reach up to {most:.1f} points "
-        "further down."
-    ]
+    rare, found = table.rare, [""] * 0
+    runs = int(rare.runs.sum())
+    if rare.loss > 0:
+        lost, cells = int((rare.lost - rare.collapsed).sum()), int((rare.lost > rare.collapsed).sum())
+        below = [row.estimate.below for row in table.rows if row.shown and row.ranked and row.estimate]
+        found.append(
+            f"Rare losses: {lost} of {runs} runs, in {cells} cell(s), completed but lie {rare.loss:.1f} points below "
+            "the others of their cell on average, far more than the noise of this table. Other cells may lose runs as "
+            "rarely; their intervals are of the mean over all runs, such losses included, and reach up to "
+            f"{max(below, default=0.0):.1f} points further down."
+        )
+    if collapsed := int(rare.collapsed.sum()):
+        n = int(np.median(rare.runs[rare.runs > 0]))
+        found.append(
+            f"{collapsed} of {runs} runs, in {int((rare.collapsed > 0).sum())} cell(s), completed but collapsed while "
+            "others of their cell did not: they lost more than half of the way from the best of their backbone down to "
+            f"guessing. In a cell of {n} runs where none did, up to {100 * rare.most(n, True):.0f} % may (95 %, of the "
+            "rates that this table leaves possible); intervals are of runs that do not."
+        )
+    return found
