@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from bocb_hf.data.sketches import COLOURS, SIDE, Sketches
 
-LIMIT = 0.1
+LIMIT = 0.08
 COLOUR = 8.0  # levels of 255
-PLAIN = 4.0  # levels of 255
+PLAIN = 6.0  # levels of 255
 _SHAPE = 0.05
 _DIRECTIONS = 16  # dimensions of the tree: more of them leave fewer pairs to compare, and take longer to search
 _SAMPLE = 2000  # images that the directions are found from

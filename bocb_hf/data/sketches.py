@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFilter
 from torch import Tensor
 
 from bocb_hf.data.decode import Centre, Chunk, Decoder, decode_all
@@ -17,7 +17,8 @@ from bocb_hf.data.encoded import Table
 from bocb_hf.data.pictures import Encoded, explain_damage, open_picture, to_rgb
 from bocb_hf.errors import InputError
 
-SIDE = 32  # of the sketch in grey; it holds whatever a picture of this size holds
+SIDE = 32  # of the sketch in grey
+BLUR = 1.0  # standard deviation in pixels of the sketch: another encoding or size changes the finest detail most
 COLOURS = 8  # side of the sketch in colour
 _GREY, _RGB = SIDE**2, 3 * COLOURS**2
 _DRAFT = 4 * SIDE  # a JPEG is decoded no smaller than this, which takes an eighth of the time for a photograph
@@ -28,7 +29,7 @@ class Sketches:
     """The sketches of some images.
 
     Attributes:
-        grey: Luma of the whole image squeezed into a square, (N, 1024) uint8.
+        grey: Luma of the whole image, squeezed into a square and blurred, (N, 1024) uint8.
         colour: Colours of the same, (N, 192) uint8.
         size: Height and width of the upright image in pixels, (N, 2) int64.
         content: 64 bits of the SHA-256 of the encoded bytes, (N,) uint64.
@@ -106,7 +107,7 @@ class _Sketcher(_Reader):
             image = to_rgb(opened, where)
         if (image.width > image.height) != (width > height):  # turned upright
             width, height = height, width
-        square = image.resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+        square = image.resize((SIDE, SIDE), Image.Resampling.BILINEAR).filter(ImageFilter.GaussianBlur(BLUR))
         grey = np.asarray(square.convert("L")).tobytes()
         colour = np.asarray(square.resize((COLOURS, COLOURS), Image.Resampling.BOX)).tobytes()
         digest = hashlib.sha256(content).digest() if content else hashlib.sha256(image.tobytes()).digest()
