@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +15,8 @@ from bocb_hf.data.labels import TEST_SEED, VALIDATION_SEED, find_empty_classes, 
 from bocb_hf.data.load import OpenData, find_columns, find_evaluation_split, find_row, looks_like_hub_id, open_data
 from bocb_hf.data.scan import Scan, name_image, scan_images
 from bocb_hf.errors import InputError
-from bocb_hf.runs import strict_yaml
 from bocb_hf.runs.config import DataConfig, RuntimeConfig
+from bocb_hf.runs.load_config import write_override
 from bocb_hf.runs.facts import DataFacts, DuplicateFacts
 
 TEST_FRACTION = 0.2
@@ -184,16 +183,5 @@ def _overrides(config: DataConfig, on_hub: bool) -> tuple[str, ...]:
     given |= {"image_column": config.image_column, "label_column": config.label_column}
     given |= {"test_fraction": config.test_fraction, "validation_fraction": config.validation_fraction}
     given |= {"evaluation_split": None if config.evaluation_split == "test" else config.evaluation_split}
-    kept = [f"data.{key}={_quoted(value)}" for key, value in given.items() if value is not None]
+    kept = [write_override(f"data.{key}", value) for key, value in given.items() if value is not None]
     return (*kept, "data.duplicates=group")
-
-
-def _quoted(value: object) -> str:
-    """A value as an override holds it, which is read as YAML: quoted where YAML would read something else."""
-    if not isinstance(value, str):
-        return str(value)
-    try:
-        same = strict_yaml.parse(value, "value") == value
-    except InputError:
-        same = False
-    return value if same else json.dumps(value, ensure_ascii=False)
