@@ -16,8 +16,8 @@ from bocb_hf.data.load import OpenData, find_columns, find_evaluation_split, fin
 from bocb_hf.data.scan import Scan, name_image, scan_images
 from bocb_hf.errors import InputError
 from bocb_hf.runs.config import DataConfig, RuntimeConfig
-from bocb_hf.runs.load_config import write_override
 from bocb_hf.runs.facts import DataFacts, DuplicateFacts
+from bocb_hf.runs.load_config import write_override
 
 TEST_FRACTION = 0.2
 _EXAMPLES = 5  # pairs of copies that are named
@@ -117,9 +117,9 @@ def find_revision(name: str) -> str:
         found = HfApi().dataset_info(name, timeout=10).sha
     except Exception as error:  # the Hub's, the network's and the client's own errors
         raise InputError(
-            f"data.name: {name!r} is no folder here, and the Hub cannot be asked for the newest commit of a data set of "
-            f"that id ({type(error).__name__}); check the name and the network, or give data.revision of a data set that "
-            "was loaded before"
+            f"data.name: {name!r} is no folder here, and the Hub cannot be asked for the newest commit of a data set "
+            f"of that id ({type(error).__name__}); check the name and the network, or give data.revision of a data set "
+            "that was loaded before"
         ) from error
     if found is None:
         raise InputError(f"data.revision: the Hub does not say the newest commit of {name!r}; give one")

@@ -68,7 +68,9 @@ def choose_setting(facts: DataFacts, backbone: BackboneFacts, setting: str | Non
     if backbone.pretrained is not None:
         overrides.append(write_override("backbone.pretrained", backbone.pretrained))
     overrides.append(f"training.batch_size={batch}")
-    reasons.append(f"Batch {batch}: at least {_STEPS_AN_EPOCH} steps an epoch of {facts.train:,} images where that is possible.")
+    reasons.append(
+        f"Batch {batch}: at least {_STEPS_AN_EPOCH} steps an epoch of {facts.train:,} images where that is possible."
+    )
     if name in _STEPS:
         steps, fewest, most = _STEPS[name]
         epochs = min(max(round(steps * batch / max(1, facts.train)), fewest), most)
