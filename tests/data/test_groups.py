@@ -43,7 +43,7 @@ def test_an_image_with_hundreds_of_copies_is_trained_on() -> None:
     groups = np.arange(540)
     groups[:500] = 0
     for seed in range(8):
-        kept, held = draw_apart(labels, groups, 0.2, seed)
+        _, held = draw_apart(labels, groups, 0.2, seed)
         assert held.min() >= 500
         assert len(held) == 8  # a fifth of the forty images that are no copies
 
