@@ -80,8 +80,8 @@ def name_texts(data: OpenData, column: str) -> tuple[str, ...]:
         for row, text in enumerate(table.values(column).to_pylist()):
             if text is not None and text not in names:
                 raise InputError(
-                    f"data.label_column: {column!r} holds {one_line(repr(text), 80)} in row {row} of split {split!r} of "
-                    f"{data.name!r}, and no image of train has that label; correct it, or remove the row"
+                    f"data.label_column: {column!r} holds {one_line(repr(text), 80)} in row {row} of split {split!r} "
+                    f"of {data.name!r}, and no image of train has that label; correct it, or remove the row"
                 )
     return tuple(names)
 

@@ -40,7 +40,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Class folders with 20 images each, in which some images have copies, one of them in another class."""
     folder = tmp_path_factory.mktemp("photos") / ODD
     for place, name in enumerate(("cat", "d'og", "émû")):
-        draw_files(folder, [f"{name}/{i}.png" for i in range(20)], first=100 * place)
+        (folder / name).mkdir(parents=True)
+        for i in range(20):
+            (folder / f"{name}/{i}.png").write_bytes(encode(100 * place + i, 32, 32))
     for i in range(6):
         reencode(folder / f"cat/{i}.png", folder / f"cat/again {i}.jpg")
     shutil.copy(folder / "d'og/0.png", folder / "d'og/copy of 0.png")
@@ -58,7 +60,7 @@ def test_what_the_survey_finds(facts: DataFacts, folder: Path) -> None:
     assert facts.given == ("train",)
     assert facts.train + facts.validation + facts.test == 68
     assert sum(facts.counts) == facts.train + facts.validation
-    assert (facts.height, facts.width, facts.one_size, facts.grey) == (8, 8, True, False)
+    assert (facts.height, facts.width, facts.one_size, facts.grey) == (32, 32, True, False)
     found = facts.duplicates
     assert (found.images, found.exact, found.encoded, found.mirrored) == (68, 2, 6, 0)
     assert (found.groups, found.conflicting, found.across) == (8, 1, 0)
@@ -69,7 +71,7 @@ def test_what_the_survey_finds(facts: DataFacts, folder: Path) -> None:
 
 def test_what_the_survey_says(facts: DataFacts) -> None:
     said = "\n".join(facts.sentences())
-    assert "Images: 68 colour images of 3 classes, 8 × 8 px." in said
+    assert "Images: 68 colour images of 3 classes, 32 × 32 px." in said
     assert "8 of 68 images are copies of another one (2 exact, 6 re-encoded or resized, 0 mirrored)" in said
     assert "'cat/0.png' = 'cat/again 0.jpg'" in said
     assert "1 image(s) have copies in several classes" in said
@@ -99,7 +101,7 @@ def test_no_copy_lies_on_another_side(facts: DataFacts) -> None:
         sides.append(images.pixels.numpy().reshape(len(images), -1).astype(np.float64))  # type: ignore[union-attr]
     for one, other in ((0, 1), (0, 2), (1, 2)):
         apart = np.abs(sides[one][:, None] - sides[other][None]).mean(axis=2)
-        assert apart.min() > 15, "levels between the nearest images of two sides; copies are some 5 apart"
+        assert apart.min() > 15, "levels between the nearest images of two sides; copies are some 3 apart"
 
 
 def test_names_that_yaml_would_read_otherwise() -> None:
@@ -174,18 +176,17 @@ def test_mixed_modes_sizes_links_and_empty_folders(tmp_path: Path) -> None:
 
 
 def test_many_copies_of_one_image(tmp_path: Path) -> None:
-    write_split(tmp_path, "train", [encode(i % 3, 8, 8) for i in range(600)] + [encode(9 + i, 8, 8) for i in range(60)])
+    write_split(tmp_path, "train", [encode(i % 3, 8, 8) for i in range(240)] + [encode(9 + i, 8, 8) for i in range(60)])
     facts = survey(str(tmp_path))
-    assert facts.duplicates.exact == 597
+    assert facts.duplicates.exact == 237
     assert facts.test == 12, "a fifth of the images that are no copies"
-    assert facts.train + facts.validation == 648
+    assert facts.train + facts.validation == 288
 
 
 def labelled(tmp_path: Path, labels: list[Any]) -> Path:
     pictures = [{"bytes": encode(i, 8, 8), "path": None} for i in range(len(labels))]
-    features = datasets.Features(
-        {"image": datasets.Image(), "kind": datasets.Value("string" if isinstance(labels[0], str) else "int64")}
-    )
+    kind = datasets.Value("string" if isinstance(labels[0], str) else "int64")
+    features = datasets.Features({"image": datasets.Image(), "kind": kind})
     datasets.Dataset.from_dict({"image": pictures, "kind": labels}, features=features).to_parquet(
         tmp_path / "train-00000-of-00001.parquet"
     )

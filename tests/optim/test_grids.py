@@ -102,7 +102,9 @@ def test_the_authors_rates_of_adan_are_on_its_grid() -> None:
 
 def test_the_shipped_batches_are_those_of_the_files() -> None:
     assert {
-        f"{config['data']['name']}/{config['setting']}": config["training"]["batch_size"] for config in CONFIGS.values()
+        f"{config['data']['name']}/{config['setting']}": config["training"]["batch_size"]
+        for name, config in CONFIGS.items()
+        if not name.startswith("generic/")  # whose batch follows from the data
     } == dict(SHIPPED_BATCHES)
     assert set(IMAGES) <= set(DATASETS.names())
 
