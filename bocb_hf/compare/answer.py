@@ -222,9 +222,7 @@ def find_answer(entries: Sequence[Entry], workers: int = 1) -> Answer:
     score, interval, corrected = _score(ranked, noise)
     near = [best, *(e for e, loss in zip(ranked[1:], losses, strict=True) if not loss.told)]
     more = _more(near, noise, pairs, workers, images) if len(near) > 1 and noise else None
-    return Answer(
-        best.optimizer, score, interval, corrected, tuple(losses), (*ranked, *rest), unranked, images, more
-    )
+    return Answer(best.optimizer, score, interval, corrected, tuple(losses), (*ranked, *rest), unranked, images, more)
 
 
 def _why(entry: Entry) -> str:

@@ -1,4 +1,4 @@
-"""Decides how a comparison trains, so that it fits into the time: setting, image size, epochs, and the design of its runs.
+"""Decides how a comparison trains, so that it fits into the time: setting, image size, epochs, and what is run.
 
 Pure functions of what is known of the data, the backbone and the seconds of a step; nothing here is measured or read.
 The order of the cuts: fewer rates, then fewer optimizers (``design.ladder``), then fewer epochs, then smaller images,
@@ -174,8 +174,9 @@ def _cuts(wanted: Way, kept: Way, found: Fit) -> tuple[str, ...]:
 def _refusal(seconds: float, needed: float, ways: Sequence[Way], probe: Way | None) -> str:
     tried = f"images of {ways[-1].image_size} px" + (" and a linear probe" if probe is not None else "")
     return (
-        f"--time: {duration(seconds)} are too short: the smallest comparison (2 optimizers, 2 final seeds, with {tried}) "
-        f"needs about {duration(needed)}; give --time {whole_minutes(needed)}m, fewer images, or a smaller backbone"
+        f"--time: {duration(seconds)} are too short: the smallest comparison (2 optimizers, 2 final seeds, "
+        f"{tried}) needs about {duration(needed)}; give --time {whole_minutes(needed)}m, fewer images "
+        "or a smaller backbone"
     )
 
 

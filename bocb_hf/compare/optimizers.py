@@ -1,4 +1,4 @@
-"""Which optimizers a comparison tries: the anchors AdamW and SGD-M, and what ``bocb recommend`` names for the backbone."""
+"""Which optimizers a comparison tries: the anchors AdamW and SGD-M, and what ``bocb recommend`` names beside them."""
 
 from __future__ import annotations
 

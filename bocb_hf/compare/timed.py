@@ -78,7 +78,7 @@ class TimedSweep(Sweep):
 
     @property
     def seconds(self) -> dict[str, float]:
-        """What a run of each optimizer takes: what its newest ones took, or as expected, corrected by what others took."""
+        """What a run of each optimizer takes: what its newest ones took, or as expected, scaled by what others took."""
         took = {name: fmean(found[-_NEWEST:]) for name, found in self._took.items()}
         factor = fmean(took[name] / self.expected[name] for name in took) if took else 1.0
         return {name: took.get(name, expected * factor) for name, expected in self.expected.items()}
@@ -207,7 +207,9 @@ class TimedSweep(Sweep):
             return
         design = Design.of(self.plan)
         fixed = replace(self.fixed, tuning=self.fixed.tuning or bool(self.chosen))
-        found = fit(design, left, self.seconds, self.executor.workers, fixed, self.done(), self._begun(), emergency=True)
+        found = fit(
+            design, left, self.seconds, self.executor.workers, fixed, self.done(), self._begun(), emergency=True
+        )
         if found is not None and found.design != design:
             self.change(found)
 

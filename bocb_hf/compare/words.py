@@ -65,7 +65,8 @@ _MANY = 20
 
 def table(answer: Answer) -> list[str]:
     """The optimizers as aligned lines: rate, mean, runs, what each loses, rates tried, time of a run."""
-    rows = [("optimizer", "rate", "top-1", "n", "loses", "95 % of the loss", "rates tried", "s a run")]
+    head = ("optimizer", "rate", "top-1", "n", "loses", "95 % of the loss", "rates tried", "s a run")
+    rows: list[tuple[str, ...]] = [head]
     losses = {loss.optimizer: loss for loss in answer.losses}
     for entry in answer.entries:
         rows.append(_row(entry, losses.get(entry.optimizer), answer))
@@ -117,7 +118,11 @@ def floor_lines(answer: Answer, floors: Sequence[Floor]) -> list[str]:
 def wrap(text: str, indent: str = "") -> str:
     """A text as lines of a terminal."""
     return textwrap.fill(
-        text, WIDTH, initial_indent=indent, subsequent_indent=indent + "  ", break_long_words=False,
+        text,
+        WIDTH,
+        initial_indent=indent,
+        subsequent_indent=indent + "  ",
+        break_long_words=False,
         break_on_hyphens=False,
     )
 
