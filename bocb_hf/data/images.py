@@ -26,12 +26,11 @@ from numpy.typing import NDArray
 
 from bocb_hf.data.decode import Centre, Native, RandomCrop, SizeRule
 from bocb_hf.data.facts import Statistics, count_shared, find_one_size, find_statistics
+from bocb_hf.data.groups import count_similar, draw_apart, explain_apart, find_groups
 from bocb_hf.data.hold import Limits, describe_pixels, find_limits, hash_rows, hold_split, keep_decoded
 from bocb_hf.data.labels import (
     TEST_SEED,
     VALIDATION_SEED,
-    draw_by_class,
-    explain_draw,
     find_empty_classes,
     name_classes,
     read_labels,
@@ -159,6 +158,7 @@ class _Asked:
         fraction: float | None = None,
         indices_hash: str | None = None,
         test_hash: str | None = None,
+        grouped: bool = False,
     ) -> DataIdentity:
         """Makes the identity of the data; it holds no path, and the revision of a folder is the hash of its content."""
         config = self.config
@@ -174,6 +174,7 @@ class _Asked:
             validation_indices_sha256=indices_hash,
             test_fraction=config.test_fraction,
             test_indices_sha256=test_hash,
+            duplicates="group" if grouped and (indices_hash or test_hash) else "ignore",
             evaluation_split=self.test_name or drawn,
             test_image_size=config.test_image_size,
             test_crop_ratio=config.test_crop_ratio,
@@ -192,14 +193,18 @@ def _load_tables(asked: _Asked) -> ImageData:
     labels = {split: read_labels(data, split, asked.columns[1]) for split in ("train", *held_out)}
     classes = name_classes(data, asked.columns[1], labels)
     shared = count_shared(data, asked.columns, ("train", *held_out), asked.limits) if asked.test_name else 0
+    scan = find_groups(config.duplicates, data, asked.columns, ("train", *held_out), asked.limits)
+    groups = None if scan is None else scan.groups_of("train")
+    similar = 0 if scan is None else count_similar(scan, data, asked.test_name, shared)
     # ``tested`` are the rows of train that are drawn for the test, and ``rest`` are the other rows, which are trained
     # on
     tested, test_hash, rest = None, None, np.arange(len(labels["train"]))
     if config.test_fraction is not None:
         try:
-            rest, tested = draw_by_class(labels["train"], config.test_fraction, TEST_SEED)
+            rest, tested = draw_apart(labels["train"], groups, config.test_fraction, TEST_SEED)
         except ValueError:
-            raise explain_draw(labels["train"], config.test_fraction, classes, "data.test_fraction") from None
+            key = "data.test_fraction"
+            raise explain_apart(labels["train"], groups, config.test_fraction, classes, key) from None
         test_hash = hash_rows(tested)
     chosen = None if tested is None else rest.tobytes()
     rule, evaluated = _find_training_rule(asked), asked.evaluated
@@ -209,7 +214,8 @@ def _load_tables(asked: _Asked) -> ImageData:
         validation = asked.hold("validation", evaluated)
     else:
         fraction = config.validation_fraction or DEFAULT_FRACTION
-        drawn = _draw_validation(labels["train"][rest], fraction, classes, asked.trial)
+        theirs = None if groups is None else groups[rest]
+        drawn = _draw_validation(labels["train"][rest], theirs, fraction, classes, asked.trial)
         if drawn is not None:
             kept, held = drawn
             indices_hash = hash_rows(rest[held])
@@ -223,14 +229,18 @@ def _load_tables(asked: _Asked) -> ImageData:
     else:
         test, test_labels = asked.hold(asked.test_name, evaluated), labels[asked.test_name]
     statistics = asked.given_statistics or find_statistics(data, asked.columns, config.image_size, asked.limits, chosen)
-    identity = asked.identify(len(classes), statistics, fraction, indices_hash, test_hash)
+    identity = asked.identify(len(classes), statistics, fraction, indices_hash, test_hash, scan is not None)
     untrained, untested = find_empty_classes(data, classes, labels["train"][rest], test_labels)
-    notes = note_data(untrained, untested, shared)
+    notes = note_data(untrained, untested, shared, similar, 0 if scan is None else scan.copies.images)
     return ImageData(identity, classes, train, validation, test, notes)
 
 
 def _draw_validation(
-    labels: NDArray[np.int64], fraction: float, classes: tuple[str, ...], trial: bool
+    labels: NDArray[np.int64],
+    groups: NDArray[np.int64] | None,
+    fraction: float,
+    classes: tuple[str, ...],
+    trial: bool,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
     """Positions of the kept and the held-out training images; None for a final run where no draw is possible.
 
@@ -238,9 +248,9 @@ def _draw_validation(
         InputError: No validation images can be drawn, and the run is a trial, which needs them.
     """
     try:
-        return draw_by_class(labels, fraction, VALIDATION_SEED)
+        return draw_apart(labels, groups, fraction, VALIDATION_SEED)
     except ValueError:
-        error = explain_draw(labels, fraction, classes, "data.validation_fraction")
+        error = explain_apart(labels, groups, fraction, classes, "data.validation_fraction")
         if trial:
             raise error from None
         log.info("a final run needs no validation images, but tuning with these data would fail: %s", error)
@@ -250,6 +260,11 @@ def _draw_validation(
 def _load_stream(asked: _Asked) -> ImageData:
     """Loads a data set whose train split is read as a stream; the splits of evaluation are decoded once."""
     config, data, columns, limits = asked.config, asked.data, asked.columns, asked.limits
+    if config.duplicates != "ignore":
+        raise InputError(
+            "data.duplicates: copies are found among images that can be read by row, and those of a stream are not "
+            "known before it is read; leave the key out, or set data.streaming=false"
+        )
     if config.test_fraction is not None:
         raise InputError(
             "data.test_fraction: it draws test images from train by their labels, and those of a stream are not known "

@@ -18,7 +18,7 @@ def sections_of(record: RunRecord) -> dict[str, Any]:
     args = {key: value for key, value in backbone["args"].items() if key not in RESERVED_ARGS}
     kept = (
         *("name", "revision", "image_column", "label_column", "image_size"),
-        *("test_image_size", "test_crop_ratio", "streaming", "test_fraction"),
+        *("test_image_size", "test_crop_ratio", "streaming", "test_fraction", "duplicates"),
     )
     sections = {
         "setting": identity["setting"],

@@ -68,5 +68,6 @@ def _data_config(record: RunRecord, name: str | None) -> DataConfig:
         image_column=data.image_column,
         label_column=data.label_column,
         test_fraction=data.test_fraction,
+        duplicates=data.duplicates,
         evaluation_split=data.asked_evaluation_split,
     )

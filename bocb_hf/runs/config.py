@@ -106,6 +106,9 @@ class OptimizerConfig(Frozen):
         return given
 
 
+DuplicateRule = Literal["ignore", "group"]
+
+
 class DataConfig(Frozen):
     """The images of a run.
 
@@ -123,6 +126,8 @@ class DataConfig(Frozen):
             unless given); an error for any other.
         test_fraction: Share of train that is drawn as test split, by class and the same for every run, for a data set
             without one; the rest is trained on. An error for a data set with a test split.
+        duplicates: ``group`` draws copies of an image together, exact or encoded anew, so that they never lie on both
+            sides of a draw (see ``bocb_hf.data.duplicates``); ``ignore`` draws each image by itself.
         image_column: Column of the images; found by its type when None.
         label_column: Column of the labels; found by its type when None.
         evaluation_split: Split that is read as test when it is not called ``test`` (ImageNet: ``validation``).
@@ -139,6 +144,7 @@ class DataConfig(Frozen):
     streaming: bool = False
     validation_fraction: float | None = Field(default=None, gt=0, lt=0.5)
     test_fraction: float | None = later(None, gt=0, lt=0.5)
+    duplicates: DuplicateRule = later("ignore")
     image_column: str | None = None
     label_column: str | None = None
     evaluation_split: str = "test"
@@ -213,6 +219,7 @@ class TrainingConfig(Frozen):
         no_decay: Rule for the parameters that weight decay leaves alone.
         layer_decay: Factor on the learning rate from each block to the one before it, for fine-tuning.
         linear_probe: Train the head only; the rest stays as it was and is in evaluation mode.
+        cached_features: Compute the inputs of the head once, without augmentation, and train a linear probe on them.
         precision: Number format of the forward pass. It decides the result and so belongs to the hash: no machine
             chooses it. ``--dry-run`` measures which precision is faster for this network on this machine.
         divergence_epochs: Under the rule ``first_step``, a mean loss above its start over so many epochs ends the run
@@ -239,6 +246,7 @@ class TrainingConfig(Frozen):
     no_decay: Literal["nothing", "norms_biases_embeddings"] = "nothing"
     layer_decay: float | None = later(None, gt=0, le=1)
     linear_probe: bool = later(False)
+    cached_features: bool = later(False)
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     divergence_epochs: float = Field(default=1.0, gt=0)
     divergence_rule: Literal["first_step", "end"] = later("first_step")
@@ -260,6 +268,8 @@ class TrainingConfig(Frozen):
             raise ValueError("bce_target_threshold needs loss: bce")
         if self.linear_probe and self.layer_decay is not None:
             raise ValueError("layer_decay is of no use when linear_probe trains the head only")
+        if self.cached_features and not self.linear_probe:
+            raise ValueError("cached_features are those of a frozen backbone; set linear_probe: true")
         if self.divergence_epochs != 1 and self.divergence_rule != "first_step":
             raise ValueError("divergence_epochs belongs to divergence_rule: first_step; leave it out")
         return self
@@ -375,6 +385,19 @@ class RunConfig(Frozen):
     role: Role = "final"
     tuned: Tuned | None = None
     runtime: RuntimeConfig = RuntimeConfig()
+
+    @model_validator(mode="after")
+    def _unaugmented(self) -> RunConfig:
+        if not self.training.cached_features:
+            return self
+        fields = AugmentationConfig.model_fields
+        changed = [name for name in fields if getattr(self.augmentation, name) != fields[name].default]
+        if changed:
+            raise ValueError(
+                f"training.cached_features takes each image once, without augmentation; leave out "
+                f"{', '.join(f'augmentation.{name}' for name in changed)}, or set training.cached_features=false"
+            )
+        return self
 
     @model_validator(mode="after")
     def _chosen(self) -> RunConfig:

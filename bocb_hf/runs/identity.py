@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, NamedTuple, cast
 
 from pydantic import Field, model_validator
 
-from bocb_hf.runs.config import AugmentationConfig, TrainingConfig
+from bocb_hf.runs.config import AugmentationConfig, DuplicateRule, TrainingConfig
 from bocb_hf.runs.preprocessing import Interpolation, Normalization
 from bocb_hf.schema import Arguments, Frozen, Name, Printable, Scalar, Sha256, Slug, canonical_json, later
 
@@ -61,6 +61,7 @@ class DataIdentity(Frozen):
             final run, which needs none, could not draw any.
         test_fraction: Share of train that was drawn as test split; None when the data set has one.
         test_indices_sha256: Hash of the indices that were drawn for the test split (little-endian int64).
+        duplicates: Whether copies of an image were drawn together; ``ignore`` also where nothing was drawn.
         evaluation_split: The split that test metrics are read on.
         test_image_size: Side of the input in evaluation; ``image_size`` when None.
         test_crop_ratio: Side of the centre crop over the side that an image is resized to, in evaluation.
@@ -82,6 +83,7 @@ class DataIdentity(Frozen):
     validation_indices_sha256: Sha256 | None
     test_fraction: float | None = later(None, gt=0, lt=0.5)
     test_indices_sha256: Sha256 | None = later(None)
+    duplicates: DuplicateRule = later("ignore")
     evaluation_split: Annotated[Printable, Field(min_length=1, max_length=100)]
     test_image_size: int | None = later(None, ge=8, le=1024)
     test_crop_ratio: float = later(1.0, gt=0, le=1)
@@ -104,6 +106,8 @@ class DataIdentity(Frozen):
             rule = "validation: none, since train is too small for a draw; final runs train on all of train"
         else:
             rule = f"validation: a stratified {self.validation_fraction:.0%} of train; final runs train on all of train"
+        if self.duplicates == "group":
+            rule += "; copies of an image were drawn together"
         if self.test_fraction is not None:
             return (
                 f"test: a stratified {100 * self.test_fraction:.4g}% of train, the same for every run (SHA-256 of its "

@@ -55,19 +55,28 @@ class DataNotes(Frozen):
         untrained_classes: Names of classes without training images, the first 100 of them.
         untested_classes: Names of classes without test images, the first 100 of them.
         shared_test_images: Test images that are, byte for byte, training images, too.
+        similar_test_images: Further test images that are copies of training images: encoded, resized or mirrored anew.
+        duplicate_images: Images that are a copy of an earlier one, of any kind, in all splits together; 0 also where
+            nobody looked (``data.duplicates``).
     """
 
     untrained_classes: tuple[Text, ...] = later((), max_length=100)
     untested_classes: tuple[Text, ...] = later((), max_length=100)
     shared_test_images: Count = later(0)
+    similar_test_images: Count = later(0)
+    duplicate_images: Count = later(0)
 
 
-def note_data(untrained: Sequence[str], untested: Sequence[str], shared: int) -> DataNotes | None:
+def note_data(
+    untrained: Sequence[str], untested: Sequence[str], shared: int, similar: int = 0, duplicates: int = 0
+) -> DataNotes | None:
     """The notes on images, with the names of classes made fit for a record; None where there is nothing to note."""
     notes = DataNotes(
         untrained_classes=tuple(one_line(name, 200) or "?" for name in untrained[:100]),
         untested_classes=tuple(one_line(name, 200) or "?" for name in untested[:100]),
         shared_test_images=shared,
+        similar_test_images=similar,
+        duplicate_images=duplicates,
     )
     return None if notes == DataNotes() else notes
 
