@@ -50,7 +50,7 @@ def look(asked: Asked) -> Found:
     Raises:
         InputError: The data cannot be read, the backbone is unknown, or the setting does not fit.
     """
-    backbone = backbone_facts(asked.backbone, None, scratch=asked.scratch)
+    backbone = backbone_facts(asked.backbone, scratch=asked.scratch)
     facts = survey(
         asked.data,
         revision=asked.revision,

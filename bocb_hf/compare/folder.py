@@ -179,7 +179,7 @@ def plan_text(plan: SweepPlan, known: Known, command: str) -> str:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    return " ".join(text.splitlines())
 
 
 def time_for(asked: float, sessions: Sequence[Session]) -> float:

@@ -177,7 +177,7 @@ class Comparison:
         """Takes back in what was cut, as far as the time of this session goes."""
         aim = refitted(sweep.plan, known)
         fixed = replace(sweep.fixed, tuning=bool(sweep.chosen))
-        found = fit(aim, ends - time.monotonic(), sweep.seconds, self.executor.workers, fixed, sweep.done())
+        found = fit(aim, ends - time.monotonic(), sweep.seconds, self.executor.workers, fixed, sweep.had())
         if found is not None and found.design != aim.of(sweep.plan):
             sweep.change(replace(found, cuts=[]))
 
@@ -268,7 +268,7 @@ class _View:
     def follow(self, sweep: TimedSweep, heartbeat: Callable[[], None]) -> None:
         """Follows a sweep: how many runs its plan has, and what earlier sessions have done of them."""
         self._sweep, self._heartbeat = sweep, heartbeat
-        self._before = sum(done.trials + done.finals for done in sweep.done().values())
+        self._before = sum(done.trials + done.finals for done in sweep.had().values())
 
     def update(self, progress: Progress) -> None:
         """Shows how far the sweep is."""

@@ -83,7 +83,7 @@ class TimedSweep(Sweep):
         factor = fmean(took[name] / self.expected[name] for name in took) if took else 1.0
         return {name: took.get(name, expected * factor) for name, expected in self.expected.items()}
 
-    def done(self) -> dict[str, Done]:
+    def had(self) -> dict[str, Done]:
         """What has ended, by optimizer."""
         return {
             cell.place.optimizer: Done(
@@ -95,7 +95,7 @@ class TimedSweep(Sweep):
     def left(self, design: Design | None = None) -> float:
         """Wall seconds that a design still takes; without one, that of the plan."""
         given = design or Design.of(self.plan)
-        return seconds_left(self._without_lost(given), self.seconds, self.executor.workers, self.done(), self._begun())
+        return seconds_left(self._without_lost(given), self.seconds, self.executor.workers, self.had(), self._begun())
 
     def _without_lost(self, design: Design) -> Design:
         return replace(design, optimizers=tuple(name for name in design.optimizers if name not in self._lost))
@@ -207,9 +207,7 @@ class TimedSweep(Sweep):
             return
         design = Design.of(self.plan)
         fixed = replace(self.fixed, tuning=self.fixed.tuning or bool(self.chosen))
-        found = fit(
-            design, left, self.seconds, self.executor.workers, fixed, self.done(), self._begun(), emergency=True
-        )
+        found = fit(design, left, self.seconds, self.executor.workers, fixed, self.had(), self._begun(), emergency=True)
         if found is not None and found.design != design:
             self.change(found)
 

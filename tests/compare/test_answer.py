@@ -87,7 +87,9 @@ def test_one_run_each_and_none_at_all() -> None:
     single = by_hand(entry("adamw", [80.0]), entry("sgdm", [70.0]))
     assert single.interval is None and single.better_by is None and single.more is None
     assert "noise cannot be told from differences (SGD-M −10.0)" in sentence(single, 60)
-    none = by_hand(Entry("adamw", math.nan, (), (), (), np.empty(0)), Entry("sgdm", math.nan, (1e-3,), (), (), np.empty(0)))
+    none = by_hand(
+        Entry("adamw", math.nan, (), (), (), np.empty(0)), Entry("sgdm", math.nan, (1e-3,), (), (), np.empty(0))
+    )
     assert none.best is None and "there is no answer" in sentence(none, 60)
     assert none.unranked["adamw"] == "has no final run and no trial"
     assert len(table(none)) == 3

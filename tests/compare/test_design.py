@@ -33,7 +33,11 @@ def test_the_order_of_the_cuts() -> None:
     assert steps[0] == FULL
     assert all(after.runs < before.runs for before, after in pairwise(steps))
     changed = [
-        next(name for name in ("extended", "finals", "rates", "halved", "optimizers") if getattr(a, name) != getattr(b, name))
+        next(
+            name
+            for name in ("extended", "finals", "rates", "halved", "optimizers")
+            if getattr(a, name) != getattr(b, name)
+        )
         for a, b in pairwise(steps)
     ]
     assert changed == ["extended", "finals", "rates", "halved", "optimizers", "optimizers"]
@@ -60,7 +64,9 @@ def test_what_the_user_fixed_stays(fixed: Fixed) -> None:
 def test_the_time_that_is_left() -> None:
     assert FULL.runs == 4 * (5 + 3 + 1 + 3)
     assert seconds_left(FULL, SECONDS, 1) == 480
-    assert seconds_left(FULL, SECONDS, 2) == 240 + 2.5  # a quarter of a run: half of the last one, on one of two workers
+    assert (
+        seconds_left(FULL, SECONDS, 2) == 240 + 2.5
+    )  # a quarter of a run: half of the last one, on one of two workers
     done = {"adamw": Done(trials=20, finals=1, tuned=True), "sgdm": Done(trials=4)}
     assert seconds_left(FULL, SECONDS, 1, done) == 480 - 100 - 40
     assert seconds_left(FULL, SECONDS, 1, done, begun=15) == 480 - 100 - 40 - 15
