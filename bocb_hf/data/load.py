@@ -103,7 +103,7 @@ def open_data(name: str, revision: str | None, streaming: bool) -> OpenData:
             if not streaming:
                 return OpenData(name, found, dict(read_parquet_splits(folder)))
             return OpenData(name, found, _open(str(folder), None, streaming))
-        if row is None and not _looks_like_hub_id(name):
+        if row is None and not looks_like_hub_id(name):
             known = ", ".join(DATASETS.names())
             raise InputError(f"data.name: {name!r} is no folder, no Hub id (owner/name) and none of: {known}")
         revision = revision or (row.revision if row else None)
@@ -189,7 +189,8 @@ def _load(path: str, revision: str | None, streaming: bool) -> dict[str, Any]:
     return dict(datasets.load_dataset(path, revision=revision, streaming=streaming))  # type: ignore[arg-type]
 
 
-def _looks_like_hub_id(name: str) -> bool:
+def looks_like_hub_id(name: str) -> bool:
+    """Whether a name may be ``<owner>/<name>`` on the Hub."""
     return name.count("/") == 1 and not name.startswith((".", "/", "~"))
 
 

@@ -91,9 +91,7 @@ def scan_images(data: OpenData, columns: tuple[str, str], splits: tuple[str, ...
     return Scan(splits, copies, seen["height"], seen["width"], seen["one_size"], seen["grey"], starts)
 
 
-def _look(
-    data: OpenData, column: str, splits: Sequence[str], starts: Sequence[int], workers: int
-) -> dict[str, Any]:
+def _look(data: OpenData, column: str, splits: Sequence[str], starts: Sequence[int], workers: int) -> dict[str, Any]:
     """What ``scan_images`` remembers, as plain JSON values."""
     parts = [sketch_images(f"split {name!r} of {data.name!r}", data.splits[name], column, workers) for name in splits]
     sketches = Sketches(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -42,7 +42,13 @@ class Images:
     def take(self, indices: NDArray[np.int64]) -> Images:
         """The images at these positions, without a copy of their pixels."""
         chosen = torch.from_numpy(indices)
-        return Images(self.stored, self.labels[chosen], chosen if self.places is None else self.places[chosen])
+        places = chosen if self.places is None else self.places[chosen]
+        return replace(self, labels=self.labels[chosen], places=places)
+
+
+@dataclass(frozen=True)
+class Features(Images):
+    """What a frozen network makes of images, in place of the images: ``stored`` is (M, ...) float32."""
 
 
 @dataclass(frozen=True)

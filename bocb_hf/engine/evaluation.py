@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from bocb_hf.data.augment import normalize
 from bocb_hf.data.batches import evaluation_batches
-from bocb_hf.data.splits import TestImages
+from bocb_hf.data.splits import Features, TestImages
 from bocb_hf.engine.metrics import Scores, score
 from bocb_hf.engine.sharding import is_sharded
 from bocb_hf.optim.param_groups import train_mode
@@ -70,7 +70,9 @@ def evaluate(
     most, done = -(-n // (processes * BATCH)), 0  # number of batches of the first process, which has most
     inputs = torch.empty(0)
     for indices, pixels, labels in evaluation_batches(images, BATCH, rank, processes, workers):
-        inputs = normalize(pixels.to(device), mean, std).contiguous(memory_format=memory_format)
+        inputs = pixels.to(device)
+        if not isinstance(images, Features):
+            inputs = normalize(inputs, mean, std).contiguous(memory_format=memory_format)
         labels = labels.to(device)
         with accelerator.autocast():
             logits = model(inputs)

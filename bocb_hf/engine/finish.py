@@ -16,6 +16,7 @@ from bocb_hf.engine.checkpoint import writing
 from bocb_hf.engine.environment import describe_environment
 from bocb_hf.engine.evaluation import Evaluation
 from bocb_hf.engine.export import export_model
+from bocb_hf.engine.features import whole_network
 from bocb_hf.engine.loop import Trainer
 from bocb_hf.engine.out_of_memory import memory_facts
 from bocb_hf.engine.prepare import PreparedRun
@@ -30,13 +31,25 @@ from bocb_hf.store.push import push_after_training
 from bocb_hf.store.write import find_place, write_run
 
 
-def finish_run(prepared: PreparedRun, store: Store, trainer: Trainer, flops: int | None) -> RunRecord:
-    """Evaluates the test split of a completed final run, makes the record, and writes it from the main process."""
+def finish_run(
+    prepared: PreparedRun, store: Store, trainer: Trainer, flops: int | None, feature_seconds: float | None = None
+) -> RunRecord:
+    """Evaluates the test split of a completed final run, makes the record, and writes it from the main process.
+
+    Args:
+        prepared: The run.
+        store: Store of the record.
+        trainer: The trainer after its last step.
+        flops: FLOPs of one image in a forward pass.
+        feature_seconds: Time in which features were computed; None where the run trained on images.
+    """
     with trainer.evaluation_weights():
-        return _publish(prepared, store, trainer, flops)
+        return _publish(prepared, store, trainer, flops, feature_seconds)
 
 
-def _publish(prepared: PreparedRun, store: Store, trainer: Trainer, flops: int | None) -> RunRecord:
+def _publish(
+    prepared: PreparedRun, store: Store, trainer: Trainer, flops: int | None, feature_seconds: float | None
+) -> RunRecord:
     config, progress, accelerator = prepared.config, trainer.progress, trainer.accelerator
     status: Status = "completed"
     if progress.diverged_at is not None:
@@ -56,7 +69,7 @@ def _publish(prepared: PreparedRun, store: Store, trainer: Trainer, flops: int |
             status, progress.diverged_at = "diverged", progress.step
             progress.reason, test = f"the test loss was {test.loss} with the last weights", None
 
-    model = _whole_model(prepared, trainer) if test is not None else trainer.evaluation_model
+    model = _whole_model(prepared, trainer) if test is not None else whole_network(trainer.evaluation_model)
 
     def publish() -> RunRecord:
         weights = weights_sha256 = patterns = None
@@ -69,7 +82,7 @@ def _publish(prepared: PreparedRun, store: Store, trainer: Trainer, flops: int |
             patterns = weight_patterns(
                 {name: t.detach().float().cpu().numpy() for name, t in model.state_dict().items()}
             )
-        record = _make_record(prepared, trainer, status, test, flops, weights_sha256, patterns)
+        record = _make_record(prepared, trainer, status, test, flops, weights_sha256, patterns, feature_seconds)
         record = write_run(store, config.runtime.namespace, record, weights, config.runtime.supersede)
         if status != "interrupted":
             shutil.rmtree(prepared.state_dir, ignore_errors=True)
@@ -86,7 +99,8 @@ def _whole_model(prepared: PreparedRun, trainer: Trainer) -> nn.Module:
     """Returns the network that is saved. Shards of FSDP are put together in a fresh network."""
     if not is_sharded(trainer.accelerator):
         # safetensors takes no other memory format, and training is over
-        return trainer.evaluation_model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        whole = whole_network(trainer.evaluation_model)
+        return whole.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     state = trainer.accelerator.get_state_dict(trainer.network)
     model = prepared.build_model()
     if trainer.accelerator.is_main_process:
@@ -112,6 +126,7 @@ def _make_record(
     flops: int | None,
     weights_sha256: str | None,
     patterns: WeightPatterns | None,
+    feature_seconds: float | None,
 ) -> RunRecord:
     config, identity, progress = prepared.config, prepared.identity, trainer.progress
     on_gpu = trainer.accelerator.device.type == "cuda"
@@ -160,14 +175,15 @@ def _make_record(
             optimizer_seconds=round(progress.seconds.get("optimizer", 0.0), 3),
             waited_seconds=round(progress.waited_seconds, 3),
             energy_joules=None if progress.energy_joules is None else round(progress.energy_joules, 1),
+            feature_seconds=None if feature_seconds is None else round(feature_seconds, 3),
             energy_source=None if progress.energy_joules is None else trainer.costs.energy_source,
         ),
         environment=describe_environment(
             trainer.accelerator.device, trainer.accelerator.num_processes, trainer.plan.micro_batch, config.runtime
-        ).model_copy(update=memory_facts(prepared, trainer.bare_model)),
+        ).model_copy(update=memory_facts(prepared, whole_network(trainer.bare_model))),
         curve=progress.curve(),
         patterns=patterns,
-        starting_weights=starting_weights(trainer.bare_model),
+        starting_weights=starting_weights(whole_network(trainer.bare_model)),
         data_notes=prepared.data.notes,
         tuned=config.tuned,
         supersedes=None,

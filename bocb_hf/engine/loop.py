@@ -16,15 +16,16 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from bocb_hf.data.augment import Augmenter, loss
+from bocb_hf.data.augment import Augmenter, Unaugmented, loss
 from bocb_hf.data.sampling import hessian_uniforms, seed_forward
 from bocb_hf.data.source import Batch, TrainSource
-from bocb_hf.data.splits import TestImages
+from bocb_hf.data.splits import Features, TestImages
 from bocb_hf.engine import checkpoint
 from bocb_hf.engine.costs import Costs
 from bocb_hf.engine.divergence import DivergenceRule
 from bocb_hf.engine.environment import peak_memory
 from bocb_hf.engine.evaluation import Evaluation, ScoreFunction, evaluate
+from bocb_hf.engine.features import HeadOnFeatures, whole_network
 from bocb_hf.engine.feed import Feed
 from bocb_hf.engine.interrupt import StopSignal
 from bocb_hf.engine.memory import keep_freed_memory
@@ -52,7 +53,8 @@ class Trainer:
     """One run's network, optimizer and progress, and the loop over them.
 
     Args:
-        model: The network on the CPU, with its initial weights.
+        model: The network on the CPU, with its initial weights, or its head, for which ``source`` and ``validation``
+            hold features.
         optimizer: The optimizer over the model's parameters.
         identity: Identity of the run.
         seed: Seed of the run.
@@ -84,7 +86,9 @@ class Trainer:
         self.plan = make_plan(identity, row, runtime, source.count, accelerator.num_processes)
         check_sharding(accelerator, row, training)
         self.needs = row.needs
-        self.format = torch.channels_last if runtime.channels_last else torch.contiguous_format
+        on_features = isinstance(model, HeadOnFeatures)
+        channels_last = runtime.channels_last and not on_features
+        self.format = torch.channels_last if channels_last else torch.contiguous_format
         # the bare network is kept, because accelerate's unwrap_model would take mixed precision off the network that
         # trains
         self.bare_model = model.to(memory_format=self.format)  # type: ignore[call-overload]
@@ -98,7 +102,7 @@ class Trainer:
             compile_step(optimizer, row)
         fit_to_shards(accelerator, optimizer)
         self.network, self.optimizer = accelerator.prepare(model, optimizer)
-        self.augmenter = Augmenter(
+        self.augmenter = (Unaugmented if on_features else Augmenter)(
             identity.augmentation, training, data.image_size, data.num_classes, data.mean, data.std, seed, device
         )
         self.feed = Feed(
@@ -194,10 +198,12 @@ class Trainer:
             score: Function that computes the scores, see ``evaluation.evaluate``.
         """
         share_buffers(self.accelerator, self.evaluation_model)
-        started = time.perf_counter()
+        started, model = time.perf_counter(), self.evaluation_model
+        if not isinstance(images, Features):
+            model = whole_network(model).to(self.accelerator.device)
         with self.evaluation_weights():
             result = evaluate(
-                self.evaluation_model,
+                model,
                 images,
                 self.augmenter.mean,
                 self.augmenter.std,

@@ -17,6 +17,7 @@ from timm.layers.norm_act import convert_sync_batchnorm
 from torch import nn
 
 from bocb_hf.engine.environment import count_flops, set_numerics
+from bocb_hf.engine.features import probe_features
 from bocb_hf.engine.finish import finish_run, from_main
 from bocb_hf.engine.interrupt import StopSignal
 from bocb_hf.engine.loop import OnStep, Trainer
@@ -178,9 +179,13 @@ def _train(
     synchronized = accelerator.num_processes > 1 and accelerator.device.type == "cuda"
     if synchronized:  # torch has no synchronised batch norm on a CPU
         model = convert_sync_batchnorm(model)
+    optimizer, network, feature_seconds = prepared.build_optimizer(model), model, None
+    if prepared.identity.training.cached_features:
+        probe = probe_features(prepared, model, accelerator)
+        prepared, network, feature_seconds = probe.prepared, probe.head, probe.seconds
     trainer = Trainer(
-        model=model,
-        optimizer=prepared.build_optimizer(model),
+        model=network,
+        optimizer=optimizer,
         row=prepared.optimizer.row,
         identity=prepared.identity,
         seed=prepared.config.seed,
@@ -212,7 +217,7 @@ def _train(
         trainer.source.close()
     for tracker in accelerator.trackers:  # end_training() would part the processes before the test
         tracker.finish()
-    record = finish_run(prepared, store, trainer, flops)
+    record = finish_run(prepared, store, trainer, flops, feature_seconds)
     accelerator.free_memory()
     return record
 

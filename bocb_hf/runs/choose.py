@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from bocb_hf.errors import InputError
 from bocb_hf.runs.facts import BackboneFacts, DataFacts
+from bocb_hf.runs.load_config import write_override
 
 FOLDER = "generic"
 SETTINGS = ("scratch_small", "scratch_large", "finetune", "linear_probe")
@@ -63,11 +64,13 @@ def choose_setting(facts: DataFacts, backbone: BackboneFacts, setting: str | Non
         reasons.append(f"Setting {name}: asked for.")
     reasons.append(why)
     batch = _choose_batch(name, facts.train)
-    overrides = [*facts.overrides, f"backbone.name={backbone.name}", f"data.image_size={size}"]
+    overrides = [*facts.overrides, write_override("backbone.name", backbone.name), f"data.image_size={size}"]
     if backbone.pretrained is not None:
-        overrides.append(f"backbone.pretrained={backbone.pretrained}")
+        overrides.append(write_override("backbone.pretrained", backbone.pretrained))
     overrides.append(f"training.batch_size={batch}")
-    reasons.append(f"Batch {batch}: at least {_STEPS_AN_EPOCH} steps an epoch of {facts.train:,} images where that is possible.")
+    reasons.append(
+        f"Batch {batch}: at least {_STEPS_AN_EPOCH} steps an epoch of {facts.train:,} images where that is possible."
+    )
     if name in _STEPS:
         steps, fewest, most = _STEPS[name]
         epochs = min(max(round(steps * batch / max(1, facts.train)), fewest), most)

@@ -47,6 +47,17 @@ def apply_overrides(data: dict[str, Any], overrides: Sequence[str]) -> list[str]
     return problems
 
 
+def write_override(key: str, value: object) -> str:
+    """``section.key=value`` from which ``apply_overrides`` reads this value: texts are quoted where YAML needs it."""
+    if not isinstance(value, str):
+        return f"{key}={json.dumps(value)}"
+    try:
+        same = strict_yaml.parse(value, key) == value
+    except InputError:
+        same = False
+    return f"{key}={value if same else json.dumps(value, ensure_ascii=False)}"
+
+
 def load_run_config(
     path: Path, overrides: Sequence[str] = (), check_backbone: Callable[[str], None] | None = None
 ) -> RunConfig:

@@ -174,6 +174,8 @@ class Cost(Frozen):
         forward_backward_seconds: Part of ``train_seconds`` that forward and backward passes took.
         optimizer_seconds: Part of ``train_seconds`` that optimizer steps and clipping took.
         waited_seconds: Time in which the loop waited for images that were not ready.
+        feature_seconds: Time before the first step in which the features of a linear probe were computed; 0 where
+            another run had computed them, None where the run trained on images.
         energy_joules: Energy that the counter of the device added during the run; it counts other work on the device,
             too.
         energy_source: Name of that counter.
@@ -193,6 +195,7 @@ class Cost(Frozen):
     forward_backward_seconds: Seconds | None = later(None)
     optimizer_seconds: Seconds | None = later(None)
     waited_seconds: Seconds | None = later(None)
+    feature_seconds: Seconds | None = later(None)
     energy_joules: Annotated[float, Field(ge=0, le=1e15)] | None = later(None)
     energy_source: Literal["nvml", "rapl"] | None = later(None)
 

@@ -239,3 +239,11 @@ class Augmenter:
         if self.device.type != "cpu" or len(each[0]) <= count:
             return crop(*each)
         return torch.cat([crop(*some) for some in zip(*(t.split(count) for t in each), strict=True)])
+
+
+class Unaugmented(Augmenter):
+    """Passes features of a frozen network on as inputs, and makes their targets as for images."""
+
+    def augment(self, parts: Sequence[Part], cropped: bool = False) -> list[tuple[Tensor, Tensor]]:
+        """Inputs (B, ...) float32 as they are given in ``pixels``, and targets; see ``Augmenter.augment``."""
+        return [self._mix(part, part.pixels.to(self.device, non_blocking=True)) for part in parts]
