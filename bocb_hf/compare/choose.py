@@ -19,12 +19,12 @@ from bocb_hf.resources import find_config
 from bocb_hf.runs.choose import Choice, choose_setting
 from bocb_hf.runs.config import RunConfig
 from bocb_hf.runs.facts import BackboneFacts, DataFacts
-from bocb_hf.runs.load_config import load_run_config
+from bocb_hf.runs.load_config import load_run_config, write_override
 from bocb_hf.sweep.plan import NEWEST_EDITION, SweepPlan
 
 FINE_TUNING = 0.1  # of the rates of training from scratch, at which grids for fine-tuning begin
 _PIXELS = 2e8  # numbers of all training images, up to which logistic regression on pixels takes seconds
-_FRACTION = 0.2  # of the images that are drawn as test split
+_FOLDERS = (("store", "store"), ("state_dir", "state"))  # of the runs, below that of the comparison
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def look(asked: Asked) -> Found:
         revision=asked.revision,
         image_column=asked.image_column,
         label_column=asked.label_column,
-        test_fraction=asked.test_fraction or _FRACTION,
+        test_fraction=asked.test_fraction,
     )
     choice = choose_setting(facts, backbone, asked.setting)
     may_probe = backbone.pretrained is not None and asked.setting is None
@@ -137,13 +137,14 @@ class Chooser:
         ]
         if way.epochs < base.epochs and base.warmup_epochs:
             own.append(f"training.warmup_epochs={round(base.warmup_epochs * way.epochs / base.epochs, 3)}")
-        own += [f"runtime.store={self.folder / 'store'}", f"runtime.state_dir={self.folder / 'state'}"]
+        own += [write_override(f"runtime.{key}", str(self.folder / name)) for key, name in _FOLDERS]
+        for key, given in (("data.name", self.asked.data), ("backbone.pretrained", self.found.backbone.pretrained)):
+            if given is not None and Path(given).is_dir():  # so that the plan also runs from another folder
+                own.append(write_override(key, str(Path(given).resolve())))
         for pair in [*choice.overrides, *own]:
             key, _, value = pair.partition("=")
             pairs[key] = value
         pairs.pop("backbone.name", None)
-        if (name := pairs.get("data.name")) is not None and Path(name).is_dir():
-            pairs["data.name"] = str(Path(name).resolve())
         return [f"{key}={value}" for key, value in pairs.items()]
 
     def config_of(self, way: Way) -> RunConfig:

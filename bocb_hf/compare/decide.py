@@ -18,7 +18,7 @@ from bocb_hf.errors import InputError
 SIZES = (224, 192, 160, 128, 96, 64, 48, 32)  # sides in pixels that images are made smaller to
 SMALLEST = {True: 96, False: 32}  # sides below which pretrained weights, or a network from scratch, are not trained
 SHORTEST = {True: 2, False: 3}  # epochs below which the same are not trained
-_FORWARD = 0.4  # part of a step's time that the same images take without a backward pass
+FORWARD = 0.4  # part of a step's time that the same images take without a backward pass
 _BESIDE = 2.0  # seconds that a run takes beside training and evaluation: building, saving, the record
 _PLANNED = 0.9  # part of the time that a plan may take by its forecast; the rest is for what forecasts forget
 
@@ -60,10 +60,12 @@ class Speed:
     Attributes:
         step: Seconds of a step.
         once: Seconds that are spent once, whatever the runs: features that all of them share.
+        image: Seconds in which the whole network looks at one test image, of a way whose steps train the head alone.
     """
 
     step: float
     once: float = 0.0
+    image: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -93,8 +95,10 @@ class Decision:
 def run_seconds(way: Way, images: Images, speed: Speed) -> float:
     """Seconds of one run: its steps, the evaluations after each epoch, and what is beside them."""
     steps = way.epochs * max(1, images.train // way.batch_size)
+    if way.probe:
+        return steps * speed.step + images.test * speed.image + _BESIDE
     evaluated = (way.epochs + 1) * images.validation + images.test
-    return steps * speed.step + evaluated * _FORWARD * speed.step / way.batch_size + _BESIDE
+    return steps * speed.step + evaluated * FORWARD * speed.step / way.batch_size + _BESIDE
 
 
 def shorter(way: Way) -> list[int]:

@@ -89,7 +89,7 @@ class Comparison:
                 return self._continue(*known, dry_run)
             on_gpu = this_device().type == "cuda"
             chooser = Chooser(self.asked, found, self.folder.path, self.executor.threads, on_gpu)
-            watch = Stopwatch(self.executor, chooser.config_of)
+            watch = Stopwatch(self.executor, chooser.config_of, chooser.images)
             self.say(f"timing steps on {self.executor.workers} worker(s) ...")
             decision = chooser.decide(self._left(self.asked.seconds), self.executor.workers, watch)
             self._fit_memory(watch.memory)

@@ -1,4 +1,4 @@
-"""What is cut where time does not suffice: the order, the floor below which nothing is cut, and the time that is left."""
+"""What is cut where time does not suffice: the order, what is never cut, and the time that is left."""
 
 from __future__ import annotations
 

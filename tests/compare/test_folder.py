@@ -41,7 +41,7 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ["", "{}", '{"format": 2}', '{"format": 1, "sessions": 3}', "[]"])
 def test_a_damaged_folder_is_an_error_that_names_the_file(content: str, tmp_path: Path) -> None:
     (tmp_path / "compare.json").write_text(content)
-    with pytest.raises(InputError, match="compare.json"):
+    with pytest.raises(InputError, match=r"compare\.json"):
         Folder(tmp_path).read()
 
 

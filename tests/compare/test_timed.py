@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,6 +22,7 @@ from bocb_hf.sweep.loop import TimeIsUp
 from bocb_hf.sweep.plan import SweepPlan
 
 NAMES = ("adamw", "sgdm", "lamb", "adan")
+FULL, NOTHING = Design(NAMES), Fixed()
 
 
 @dataclass
@@ -52,8 +54,8 @@ class Simulated:
     time: float
     expected: float = 10.0
     workers: int = 2
-    fixed: Fixed = Fixed()
-    design: Design = Design(NAMES)
+    fixed: Fixed = NOTHING
+    design: Design = FULL
     fails: tuple[str, ...] = ()
     jobs: list[Job] = field(default_factory=list[Job])
     ended: list[Job] = field(default_factory=list[Job])
@@ -150,7 +152,7 @@ def test_centres_first_and_seed_by_seed(clock: Clock, tmp_path: Path) -> None:
     centres = {job.config.optimizer.lr for job in found.jobs[:4]}
     assert len(centres) > 1 and all(job.place is not None and job.place[1] == 100 for job in found.jobs[:20])
     seeds = [job.config.seed for job in found.jobs if job.config.role == "final"]
-    assert all(abs(seed - other) <= 1 for seed, other in zip(seeds, seeds[1:], strict=False))
+    assert all(abs(seed - other) <= 1 for seed, other in pairwise(seeds))
     assert len(
         {(name_of(job), job.config.role, job.config.seed, job.config.optimizer.lr) for job in found.jobs}
     ) == len(found.jobs)
