@@ -7,6 +7,7 @@ the arguments are answered at once.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from bocb_hf.commands.command import command as declare
 from bocb_hf.commands.command import named_plugins, run, words_of
 from bocb_hf.commands.completion import overrides as complete_overrides
 from bocb_hf.commands.completion import rows
+from bocb_hf.commands.generic import choose_generic, is_generic
+from bocb_hf.commands.generic import wants_portable as limits_instructions
 from bocb_hf.engine.console import EXIT_INTERRUPTED, EXIT_OK, show_log, stop_with_launcher, train_visibly
 from bocb_hf.engine.portable import limit_instructions, must_start_again, start_again
 from bocb_hf.engine.repetition import check_same, sections_of
@@ -41,7 +44,8 @@ arguments; `bocb train` calls the launcher itself where there are several GPUs o
     "--config",
     metavar="FILE|SETTING",
     shell_complete=rows("settings", files=True),
-    help="a YAML file, or a shipped setting: see `bocb list settings`",
+    help="a YAML file, or a shipped setting: see `bocb list settings`; `generic`, or nothing beside data.name=..., "
+    "chooses one by data and backbone",
 )
 @click.option(
     "--reproduce",
@@ -71,12 +75,14 @@ def command(
     overrides: tuple[str, ...],
 ) -> int:
     """Trains in this process, or as ``bocb train`` through accelerate's launcher where that would start several."""
-    options.only_one(context, {"--config": config is not None, "--reproduce": reproduce is not None}, required=True)
-    setting = None if config is None else find_config(config, "recipes/configs")
+    generic = reproduce is None and is_generic(config, overrides)
+    given = {"--config": config is not None, "--reproduce": reproduce is not None}
+    options.only_one(context, given, required=not generic)
+    setting = None if config is None or generic else find_config(config, "recipes/configs")
     flags = {"runtime.compile_model=true": compile_model, "runtime.compile_optimizer=true": compile_optimizer}
     changes = [*overrides, *(change for change, on in flags.items() if on)]
     words = [*(word for name in named_plugins(context) for word in ("--plugin", name)), *words_of(context)]
-    if wants_portable(setting, reproduce, changes):
+    if limits_instructions(changes) if generic else wants_portable(setting, reproduce, changes):
         if must_start_again():
             start_again(words)
         limit_instructions()  # before torch is imported
@@ -88,6 +94,10 @@ def command(
         from bocb_hf.engine.launch import launch_recipe
 
         return launch_recipe(words)
+    if generic:
+        setting, changes, said = choose_generic(changes)
+        if os.environ.get("RANK", "0") == "0":  # of several processes that the launcher started, the first
+            click.echo("\n".join([*said, f"Setting: {setting.parent.name}/{setting.stem}", ""]))
     return train(setting, reproduce, changes, dry_run)
 
 

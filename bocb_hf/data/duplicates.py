@@ -1,15 +1,15 @@
 """Finds copies of an image: exact ones, and ones that were encoded, resized or mirrored anew.
 
-Two images are copies when their decoded pixels are equal, or when their sketches (``bocb_hf.data.sketches``) agree: the
-root mean square of the difference of the two sketches in grey is at most ``LIMIT`` of the smaller contrast (the standard
-deviation of a sketch), the same in colour at most ``LIMIT`` of it or ``COLOUR`` levels, and the shapes differ by at most
-5 %. So another format, JPEG of usual quality, or a slightly different size make a copy; a crop, a border or other colours
-do not. An image of less contrast than ``PLAIN`` levels, such as a black one, has only exact copies.
-``benchmarks/copies.txt`` says what is found on real images, and what is taken for a copy.
+Two images are copies when their decoded pixels are equal, or when their sketches (``bocb_hf.data.sketches``) agree:
+the root mean square of the difference of the two sketches in grey is at most ``LIMIT`` of the smaller contrast (the
+standard deviation of a sketch), the same in colour at most ``LIMIT`` of it or ``COLOUR`` levels, and the shapes
+differ by at most 5 %. So another format, JPEG of usual quality, or a slightly different size make a copy; a crop, a
+border or other colours do not. An image of less contrast than ``PLAIN`` levels, such as a black one, has only exact
+copies. ``benchmarks/copies.txt`` says what is found on real images, and what is taken for a copy.
 
-No pair of copies is missed by the search, though it does not compare all pairs: divided by their norms, two such sketches
-lie within ``LIMIT`` of each other (‖x/‖x‖ − y/‖y‖‖ ≤ 2‖x − y‖ / (‖x‖ + ‖y‖)), a projection onto some directions brings
-them no further apart, and a k-d tree of projections gives all pairs within that distance.
+No pair of copies is missed by the search, though it does not compare all pairs: divided by their norms, two such
+sketches lie within ``LIMIT`` of each other (‖x/‖x‖ − y/‖y‖‖ ≤ 2‖x − y‖ / (‖x‖ + ‖y‖)), a projection onto some
+directions brings them no further apart, and a k-d tree of projections gives all pairs within that distance.
 """
 
 from __future__ import annotations

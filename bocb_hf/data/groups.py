@@ -35,8 +35,8 @@ def draw_apart(
     """Draws held-out images by class: sorted indices of the kept and of the held-out images, the same for every call.
 
     Without copies this is ``draw_by_class``. With copies, whole groups are drawn, by the label that most of their
-    images have, so that ``fraction`` is the share of different images. A group that holds more than half of its class is kept,
-    as long as two others can be drawn from: a split with hundreds of copies would measure one picture.
+    images have, so that ``fraction`` is the share of different images. A group that holds more than half of its class
+    is kept, as long as two others can be drawn from: a split with hundreds of copies would measure one picture.
 
     Args:
         labels: Labels of all images.
