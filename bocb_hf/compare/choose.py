@@ -22,7 +22,6 @@ from bocb_hf.runs.facts import BackboneFacts, DataFacts
 from bocb_hf.runs.load_config import load_run_config, write_override
 from bocb_hf.sweep.plan import NEWEST_EDITION, SweepPlan
 
-FINE_TUNING = 0.1  # of the rates of training from scratch, at which grids for fine-tuning begin
 _PIXELS = 2e8  # numbers of all training images, up to which logistic regression on pixels takes seconds
 _FOLDERS = (("store", "store"), ("state_dir", "state"))  # of the runs, below that of the comparison
 
@@ -196,14 +195,13 @@ class Chooser:
         """The plan of a decision."""
         way, facts = decision.way, self.found.facts
         numbers = facts.train * 3 * way.image_size**2
-        scale = FINE_TUNING if way.pretrained and not way.probe else 1.0
         return SweepPlan.model_validate(
             {
                 "edition": NEWEST_EDITION,
                 "name": "compare",
                 "config": way.setting,
                 "backbones": [self.found.backbone.name],
-                **decision.found.design.keys(scale),
+                **decision.found.design.keys(),
                 "overrides": self.overrides(way),
                 "baselines": numbers <= _PIXELS,
             }

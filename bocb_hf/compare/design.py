@@ -61,18 +61,13 @@ class Design:
 
     def put_into(self, plan: SweepPlan) -> SweepPlan:
         """The plan with this design."""
-        return SweepPlan.model_validate(plan.model_dump() | self.keys(plan.tuning.lr_scale))
+        return SweepPlan.model_validate(plan.model_dump() | self.keys())
 
-    def keys(self, lr_scale: float) -> dict[str, Any]:
-        """The keys of a plan that say this design.
-
-        Args:
-            lr_scale: Factor on the centre of each grid.
-        """
+    def keys(self) -> dict[str, Any]:
+        """The keys of a plan that say this design."""
         tuning = {
             "protocol": "halving" if self.halved else "grid",
             "points": self.rates,
-            "lr_scale": lr_scale,
             "seeds": list(TUNING_SEEDS[: 1 + self.halved]),
             "selection": "one_standard_error",
             "max_extensions": int(self.extended),

@@ -93,8 +93,7 @@ def make_space(row: OptimizerRow, centre: Centre, tuning: Tuning) -> Space:
     Raises:
         InputError: A named hyper-parameter is unknown, or its default is not among its values.
     """
-    lr = centre.lr if tuning.lr_scale == 1 else _round(centre.lr * tuning.lr_scale)
-    axes = [_axis(LR, lr, tuning.factor, grid(lr, tuning))]
+    axes = [_axis(LR, centre.lr, tuning.factor, grid(centre.lr, tuning))]
     if tuning.decay_points > 1:
         decays = decay_grid(centre.weight_decay, tuning.decay_points, tuning.decay_factor)
         axes.append(_axis(WEIGHT_DECAY, centre.weight_decay, tuning.decay_factor, decays))

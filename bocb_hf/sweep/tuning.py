@@ -23,8 +23,6 @@ class Tuning(Frozen):
         points: Number of learning rates in the grid, an odd number around the centre; for ``random`` the width of the
             range in steps, plus one.
         factor: Ratio of two neighbouring learning rates.
-        lr_scale: Factor on the learning rate at the centre of every grid. The centres are for training from scratch;
-            fine-tuning takes about a tenth of them.
         decay_points: Number of weight decays in the grid, an odd number; 1 leaves weight decay at the centre.
         decay_factor: Ratio of two neighbouring weight decays.
         grid_of: Values of named hyper-parameters, by optimizer: ``{sgdm: {momentum: [0.8, 0.9, 0.95]}}``. The
@@ -41,7 +39,6 @@ class Tuning(Frozen):
     protocol: Protocol = "grid"
     points: Odd = 3
     factor: Factor = 3.0
-    lr_scale: Annotated[float, Field(gt=0, le=100)] = 1.0
     decay_points: Odd = 1
     decay_factor: Factor = 3.0
     grid_of: dict[str, dict[str, Annotated[list[Scalar], Field(min_length=2, max_length=50)]]] = Field(

@@ -15,7 +15,7 @@ SECONDS = dict.fromkeys(FULL.optimizers, 10.0)
 
 
 def plan_of(design: Design) -> SweepPlan:
-    content = {"edition": 2, "name": "x", "config": "generic/finetune", "backbones": ["tiny_vit"], **design.keys(0.1)}
+    content = {"edition": 2, "name": "x", "config": "generic/finetune", "backbones": ["tiny_vit"], **design.keys()}
     return SweepPlan.model_validate(content)
 
 
@@ -25,7 +25,6 @@ def test_a_design_is_what_its_plan_runs() -> None:
         assert Design.of(plan) == design
         assert {plan.tuning.trials(name) + design.extended for name in design.optimizers} == {design.trials}
         assert design.put_into(plan_of(FULL)) == plan
-        assert plan.tuning.lr_scale == 0.1
 
 
 def test_the_order_of_the_cuts() -> None:

@@ -22,7 +22,7 @@ KNOWN = Known(
 
 
 def plan() -> SweepPlan:
-    keys = Design(("adamw", "sgdm")).keys(0.1)
+    keys = Design(("adamw", "sgdm")).keys()
     content = {"edition": 2, "name": "compare", "config": "generic/finetune", "backbones": ["convnext_tiny"], **keys}
     return SweepPlan.model_validate(content | {"overrides": ["data.name=/data/photos", "data.image_size=96"]})
 

@@ -63,7 +63,7 @@ class Simulated:
     out_of_time: bool = False
 
     def __post_init__(self) -> None:
-        keys = self.design.keys(1.0)
+        keys = self.design.keys()
         more = [f"runtime.store={self.folder / 'store'}", f"runtime.state_dir={self.folder / 'state'}"]
         content = {"edition": 2, "name": "x", "config": "fashion_mnist_subset/demo", "backbones": ["tiny_resnet"]}
         self.plan = SweepPlan.model_validate(content | keys | {"overrides": more, "baselines": False})
