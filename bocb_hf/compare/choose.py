@@ -136,6 +136,8 @@ class Chooser:
         ]
         if way.epochs < base.epochs and base.warmup_epochs:
             own.append(f"training.warmup_epochs={round(base.warmup_epochs * way.epochs / base.epochs, 3)}")
+        if not self.on_gpu:  # each core trains a run of its own, so that processes that decode would only be in the way
+            own.append("runtime.workers=0")
         own += [write_override(f"runtime.{key}", str(self.folder / name)) for key, name in _FOLDERS]
         for key, given in (("data.name", self.asked.data), ("backbone.pretrained", self.found.backbone.pretrained)):
             if given is not None and Path(given).is_dir():  # so that the plan also runs from another folder
@@ -237,12 +239,7 @@ class Chooser:
             + " (--precision)"
         )
         found.append(f"Optimizers {', '.join(design.optimizers)}: {self.why}. (--optimizers)")
-        rates = f"Rates: {design.rates} a factor of 3 apart around "
-        rates += (
-            "a tenth of the optimizer's centre, as for fine-tuning"
-            if way.pretrained and not way.probe
-            else "the centre"
-        )
+        rates = f"Rates: {design.rates} a factor of 3 apart around the optimizer's centre under this setting"
         rates += ", the better half with a second tuning seed" if design.halved else ""
         rates += ", and one beyond an edge that wins" if design.extended else ""
         found.append(rates + ". (--rates)")

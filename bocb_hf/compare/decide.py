@@ -20,7 +20,7 @@ SMALLEST = {True: 96, False: 32}  # sides below which pretrained weights, or a n
 SHORTEST = {True: 2, False: 3}  # epochs below which the same are not trained
 FORWARD = 0.4  # part of a step's time that the same images take without a backward pass
 _BESIDE = 2.0  # seconds that a run takes beside training and evaluation: building, saving, the record
-_PLANNED = 0.9  # part of the time that a plan may take by its forecast; the rest is for what forecasts forget
+PLANNED = 0.9  # part of the time that a plan may take by its forecast; the rest is for what forecasts forget
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def decide(
     Raises:
         InputError: Nothing fits; the message names the time that would do.
     """
-    usable, needed = _PLANNED * seconds, math.inf
+    usable, needed = PLANNED * seconds, math.inf
     sizes = [wanted.image_size, *([] if fixed_size or wanted.probe else smaller(wanted))]
     ways = [replace(wanted, image_size=size) for size in sizes]
     for way in [*ways, *([probe] if probe is not None and not wanted.probe else [])]:
@@ -156,7 +156,7 @@ def decide(
             if found is not None:
                 return Decision(tried, found, run, speed.once, _cuts(wanted, tried, found))
             smallest = seconds_left(least(full, fixed), each, workers) + speed.once
-            needed = min(needed, smallest / _PLANNED)
+            needed = min(needed, smallest / PLANNED)
     raise InputError(_refusal(seconds, needed, ways, probe))
 
 
