@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from bocb_hf.backbones.build import resolve_backbone
 from bocb_hf.backbones.facts import backbone_facts
 from bocb_hf.compare.asked import Asked
 from bocb_hf.compare.decide import Decision, Images, Speed, Way, decide, duration
@@ -17,7 +18,7 @@ from bocb_hf.errors import InputError
 from bocb_hf.optim import OPTIMIZERS
 from bocb_hf.resources import find_config
 from bocb_hf.runs.choose import Choice, choose_setting
-from bocb_hf.runs.config import RunConfig
+from bocb_hf.runs.config import BackboneConfig, RunConfig
 from bocb_hf.runs.facts import BackboneFacts, DataFacts
 from bocb_hf.runs.load_config import load_run_config, write_override
 from bocb_hf.sweep.plan import NEWEST_EDITION, SweepPlan
@@ -58,8 +59,23 @@ def look(asked: Asked) -> Found:
         test_fraction=asked.test_fraction,
     )
     choice = choose_setting(facts, backbone, asked.setting)
+    _check_weights(backbone)
     may_probe = backbone.pretrained is not None and asked.setting is None
     return Found(facts, backbone, choice, choose_setting(facts, backbone, "linear_probe") if may_probe else None)
+
+
+def _check_weights(backbone: BackboneFacts) -> None:
+    """Gets the weights, so that what cannot be had is an error before any worker starts.
+
+    Raises:
+        InputError: They cannot be had; the message says what would have been fetched.
+    """
+    if backbone.pretrained is None:
+        return
+    try:
+        resolve_backbone(BackboneConfig(name=backbone.name, pretrained=backbone.pretrained), 0.0, backbone.image_size)
+    except InputError as error:
+        raise InputError(f"--backbone: {error}; --scratch trains without weights") from None
 
 
 class Chooser:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import TracebackType
 
 from bocb_hf.compare.answer import Answer, entries_of, find_answer
@@ -21,9 +22,11 @@ from bocb_hf.compare.timed import TimedSweep
 from bocb_hf.compare.words import floor_lines, legend, sentence, table, wrap
 from bocb_hf.coupling.table import Floor, build_tables, floors
 from bocb_hf.errors import InputError
+from bocb_hf.runs.load_config import write_override
 from bocb_hf.runs.record import RunRecord
 from bocb_hf.store import open_store
 from bocb_hf.store.contents import StoreContents, read_store
+from bocb_hf.store.lease import Lease
 from bocb_hf.sweep.executors.local import LocalExecutor, visible_gpus
 from bocb_hf.sweep.loop import SweepOutcome
 from bocb_hf.sweep.plan import SweepPlan
@@ -128,6 +131,7 @@ class Comparison:
     def _continue(self, plan: SweepPlan, known: Known, dry_run: bool) -> Result:
         """Goes on with a comparison: what is missing, then optimizers that were cut, then further final seeds."""
         seconds = max(time_for(self.asked.seconds, known.sessions), _SMALLEST)
+        plan = self._where_data_are(plan, known)
         decided = self.asked.decided()
         fixed = Fixed("optimizers" in known.decided, "rates" in known.decided, "seeds" in decided)
         had = duration(known.taken)
@@ -139,7 +143,32 @@ class Comparison:
             return Result(self.folder)
         return self._train(plan, known, seconds, fixed, continued=True)
 
+    def _where_data_are(self, plan: SweepPlan, known: Known) -> SweepPlan:
+        """The plan with the folder of the data where it is now: the same images may have been moved."""
+        now = Path(self.asked.data)
+        if not now.is_dir() or str(now.resolve()) == known.data:
+            return plan
+        known.data = str(now.resolve())
+        pairs = [pair for pair in plan.overrides if not pair.startswith("data.name=")]
+        return plan.model_copy(update={"overrides": [*pairs, write_override("data.name", known.data)]})
+
     def _train(self, plan: SweepPlan, known: Known, seconds: float, fixed: Fixed, continued: bool = False) -> Result:
+        """Trains until the time is up or nothing is left to do, and answers.
+
+        Raises:
+            InputError: Another process works in the same folder, or it cannot be written.
+        """
+        lease = Lease(self.folder.path / ".lease", f"the comparison in {self.folder.path}")
+        try:
+            lease.acquire()
+        except OSError as error:
+            raise InputError(f"--out: cannot write {self.folder.path}: {error.strerror}") from error
+        try:
+            return self._train_alone(plan, known, seconds, fixed, continued)
+        finally:
+            lease.release()
+
+    def _train_alone(self, plan: SweepPlan, known: Known, seconds: float, fixed: Fixed, continued: bool) -> Result:
         session = Session(asked=self.asked.seconds)
         known.sessions.append(session)
         before = known.taken

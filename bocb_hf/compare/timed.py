@@ -67,7 +67,9 @@ class TimedSweep(Sweep):
 
     def _take_stored(self, cell: Cell, records: Iterable[RunRecord]) -> None:
         """Notes what an earlier session has done; ``find_left`` has put the trials into the cell."""
-        name = cell.place.optimizer
+        name, records = cell.place.optimizer, list(records)
+        took = [r.cost.wall_seconds for r in records if r.status == "completed" and r.cost.wall_seconds > _WARM_UP]
+        self._took[name] = took if took else self._took.get(name, [])
         finals = sorted((r for r in records if r.role == "final"), key=lambda r: r.seed)
         self.ended[name] = set()
         if finals:
@@ -79,7 +81,7 @@ class TimedSweep(Sweep):
     @property
     def seconds(self) -> dict[str, float]:
         """What a run of each optimizer takes: what its newest ones took, or as expected, scaled by what others took."""
-        took = {name: fmean(found[-_NEWEST:]) for name, found in self._took.items()}
+        took = {name: fmean(found[-_NEWEST:]) for name, found in self._took.items() if found}
         factor = fmean(took[name] / self.expected[name] for name in took) if took else 1.0
         return {name: took.get(name, expected * factor) for name, expected in self.expected.items()}
 
@@ -104,10 +106,6 @@ class TimedSweep(Sweep):
         """Seconds of work that the runs in progress have behind them, none more than such a run takes."""
         now, seconds = time.monotonic(), self.seconds
         return sum(min(now - began, seconds[_name(job)]) for job, began in self._began.values())
-
-    def planned_runs(self) -> int:
-        """Number of runs of the plan as it is now, without extensions of a grid."""
-        return super().planned_runs() if self.cells else 0
 
     # what the loop asks
 
