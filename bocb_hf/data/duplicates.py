@@ -164,6 +164,9 @@ def _find_directions(sketches: Sketches, rows: NDArray[np.int64]) -> NDArray[np.
     """Orthonormal directions in which the sketches differ most, (1024, directions)."""
     sample = rows[np.linspace(0, len(rows) - 1, min(len(rows), _SAMPLE)).round().astype(np.int64)]
     unit = _unit(sketches.grey[sample])
+    if len(unit) < unit.shape[1]:  # then there are fewer directions than images, and they are found faster
+        _, _, vectors = np.linalg.svd(unit, full_matrices=False)
+        return np.ascontiguousarray(vectors[:_DIRECTIONS].T)
     _, vectors = np.linalg.eigh(unit.T @ unit)
     return np.ascontiguousarray(vectors[:, -_DIRECTIONS:])
 

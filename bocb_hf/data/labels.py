@@ -26,11 +26,11 @@ _ENCODE = 'dataset.class_encode_column("{column}") of the library datasets, save
 
 @functools.lru_cache(maxsize=8)
 def read_labels(data: OpenData, split: str, column: str) -> NDArray[np.int64]:
-    """Reads the labels of a split that is not a stream.
+    """Reads the labels of a split that is not a stream; texts become the numbers of their classes in sorted order.
 
     Raises:
-        InputError: The split is empty, or a label is no integer; the message says its value, its row and how to convert
-            it.
+        InputError: The split is empty, or a label is neither an integer nor a text; the message says its value, its row
+            and how to convert it.
     """
     table = data.splits[split]
     if len(table) == 0:
@@ -44,12 +44,13 @@ def read_labels(data: OpenData, split: str, column: str) -> NDArray[np.int64]:
             f"{start} has no label (null) in row {row}, and in {values.null_count} of {len(values)} rows; remove these "
             "rows or label them"
         )
+    if is_text(kind):
+        number = {name: place for place, name in enumerate(name_texts(data, column))}
+        return np.array([number[text] for text in values.to_pylist()], np.int64)
     if pa.types.is_integer(kind):
         return np.array(values.to_pylist(), np.int64)  # pyarrow's own conversion imports pandas
     value = one_line(repr(values[0].as_py()), 80)
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        how = f"make them classes with {_ENCODE.format(column=column)}"
-    elif pa.types.is_boolean(kind):
+    if pa.types.is_boolean(kind):
         how = f"make them classes (False is 0, True is 1) with {_ENCODE.format(column=column)}"
     elif pa.types.is_floating(kind):
         odd = next(((r, v) for r, v in enumerate(values.to_pylist()) if not float(v).is_integer()), None)
@@ -60,6 +61,29 @@ def read_labels(data: OpenData, split: str, column: str) -> NDArray[np.int64]:
     else:
         how = "name a column of one integer for each image"
     raise InputError(f"{start} does not hold integers but {kind}: {value} in row 0; {how}")
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a column holds texts."""
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+@functools.lru_cache(maxsize=8)
+def name_texts(data: OpenData, column: str) -> tuple[str, ...]:
+    """The different texts of a column in train, sorted, which are the names of its classes.
+
+    Raises:
+        InputError: Another split holds a text that train does not.
+    """
+    names = sorted({text for text in data.splits["train"].values(column).to_pylist() if text is not None})
+    for split, table in data.splits.items():
+        for row, text in enumerate(table.values(column).to_pylist()):
+            if text is not None and text not in names:
+                raise InputError(
+                    f"data.label_column: {column!r} holds {one_line(repr(text), 80)} in row {row} of split {split!r} "
+                    f"of {data.name!r}, and no image of train has that label; correct it, or remove the row"
+                )
+    return tuple(names)
 
 
 def convert_labels(values: Sequence[Any], split: str) -> NDArray[np.int64]:
@@ -92,6 +116,8 @@ def name_classes(data: OpenData, column: str, labels: Mapping[str, NDArray[np.in
     feature = data.features[column]
     if type_of(feature) == "ClassLabel":
         names = tuple(feature["names"])
+    elif "train" in labels and is_text(data.splits["train"].values(column).type):
+        names = name_texts(data, column)
     elif "train" in labels:
         names = _count_classes(labels["train"], column)
     else:

@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 
 from bocb_hf.data.splits import Images
 from bocb_hf.engine.environment import count_flops
+from bocb_hf.engine.features import count_images, time_features
 from bocb_hf.engine.plan import make_plan
 from bocb_hf.engine.prepare import PreparedRun
 from bocb_hf.optim.param_groups import split_parameters
@@ -39,7 +40,7 @@ def describe_run(prepared: PreparedRun, processes: int) -> str:
     flops = count_flops(model, identity.data.image_size)
     optimizer, needs = prepared.build_optimizer(model), prepared.optimizer.row.needs
     size, precision = identity.data.image_size, identity.training.precision
-    seconds, kept = time_steps(model, optimizer, plan.micro_batch, size, needs, precision)
+    seconds, kept, once = time_run(prepared, model, optimizer, plan.micro_batch)
     seconds *= config.runtime.accumulation  # a step takes as many micro-batches
     full, half = time_precisions(model, optimizer, plan.micro_batch, size, needs)
     state = optimizer_state_bytes(model, prepared)
@@ -47,7 +48,7 @@ def describe_run(prepared: PreparedRun, processes: int) -> str:
     # images that workers decode while training are not held, and splits that share a tensor are counted once
     tensors = [split.stored for split in (data.train, data.validation, data.test) if isinstance(split, Images)]
     pixels = sum({tensor.data_ptr(): tensor.nbytes for tensor in tensors}.values())
-    total = plan.total_steps * seconds
+    total = plan.total_steps * seconds + once
     device = "cuda" if torch.cuda.is_available() else "cpu"
     exempt = ", ".join(name for name, _ in groups.no_decay) or "nothing"
     return "\n".join(
@@ -67,10 +68,38 @@ def describe_run(prepared: PreparedRun, processes: int) -> str:
             f"{_mb(kept)}, decoded images {_mb(pixels)}, beside libraries",
             f"time           about {total / 60:.1f} min on this {device} at {seconds * 1e3:.0f} ms a step, "
             "without evaluation",
+            *_describe_features(prepared, once),
             f"precision      {precision}; of this network bf16 has {full / half:.2f} times the speed of fp32 here",
             "nothing was trained",
         ]
     )
+
+
+def time_run(prepared: PreparedRun, model: nn.Module, optimizer: Optimizer, batch: int) -> tuple[float, int, float]:
+    """Times the steps of a run, see ``time_steps``, and what comes before its first step.
+
+    Args:
+        prepared: The run.
+        model: Its network; the timed steps train it.
+        optimizer: The optimizer over its parameters.
+        batch: Number of images in a step.
+
+    Returns:
+        Median seconds of a step, bytes that autograd keeps, and seconds in which features are computed once.
+    """
+    training, size, needs = prepared.identity.training, prepared.identity.data.image_size, prepared.optimizer.row.needs
+    if not training.cached_features:
+        return *time_steps(model, optimizer, batch, size, needs, training.precision), 0.0
+    head, features, once = time_features(prepared, model)
+    inputs = features.repeat(-(-batch // len(features)), *[1] * (features.ndim - 1))[:batch]
+    seconds, kept = time_steps(head, optimizer, batch, size, needs, training.precision, inputs=inputs)
+    return seconds, kept, once
+
+
+def _describe_features(prepared: PreparedRun, once: float) -> list[str]:
+    if not prepared.identity.training.cached_features:
+        return []
+    return [f"features       computed once for {count_images(prepared)} images in about {once / 60:.1f} min of that"]
 
 
 def _mb(size: int) -> str:
@@ -123,6 +152,7 @@ def time_steps(
     needs: Collection[Need],
     precision: Precision = "fp32",
     enough: float = math.inf,
+    inputs: Tensor | None = None,
 ) -> tuple[float, int]:
     """Median seconds of a step on noise, and bytes that autograd keeps between forward and backward.
 
@@ -134,11 +164,12 @@ def time_steps(
         needs: ``needs`` of the optimizer's row, since passes beside the usual one take time too.
         precision: Precision of the forward pass.
         enough: A step that takes more seconds than this is the last that is timed, even if it is the warm-up step.
+        inputs: Inputs of the network, (B, ...), in place of images.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.to(device).train()
-    inputs = torch.rand(batch, 3, image_size, image_size, device=device)
-    labels = torch.zeros(batch, dtype=torch.int64, device=device)
+    images = torch.rand(batch, 3, image_size, image_size, device=device) if inputs is None else inputs.to(device)
+    labels = torch.zeros(len(images), dtype=torch.int64, device=device)
     seen: dict[int, int] = {}
 
     def note(tensor: Tensor) -> Tensor:
@@ -147,7 +178,7 @@ def time_steps(
 
     def find_loss() -> Tensor:
         with torch.autocast(device.type, _HALF.get(precision), enabled=precision in _HALF):
-            logits = model(inputs)
+            logits = model(images)
         return functional.cross_entropy(logits.float(), labels)
 
     seconds: list[float] = []

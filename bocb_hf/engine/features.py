@@ -36,6 +36,7 @@ from bocb_hf.schema import canonical_json
 log = logging.getLogger(__name__)
 
 _BATCH = 128  # images in a forward pass; the features do not depend on it but for rounding
+_TIMED = 16  # images of a timed pass
 _LAYOUT = 1  # this number is raised when older files cannot be read
 _TOLERANCE = 1e-3  # between the logits of the network and those of its head on the features, over the largest logit
 
@@ -137,6 +138,39 @@ def probe_features(prepared: PreparedRun, model: nn.Module, accelerator: Acceler
         validation = maker.make(data.validation, "train" if same else "validation")
     held = dataclasses.replace(data, train=train, validation=validation)
     return Probe(dataclasses.replace(prepared, data=held), head, maker.seconds)
+
+
+def count_images(prepared: PreparedRun) -> int:
+    """Number of images whose features a run needs: the training and the validation images, those in both once."""
+    held = [images for images in (prepared.data.train, prepared.data.validation) if images is not None]
+    stored = {images.stored.data_ptr(): len(images.stored) for images in held if isinstance(images, Images)}
+    return sum(stored.values()) + sum(len(images) for images in held if not isinstance(images, Images))
+
+
+def time_features(prepared: PreparedRun, model: nn.Module) -> tuple[HeadOnFeatures, Tensor, float]:
+    """Times the pass over the images on noise.
+
+    Args:
+        prepared: The run.
+        model: Its network; it is moved to the device of this machine, and back into its mode of training.
+
+    Returns:
+        The head, features of some images, (B, ...), and the seconds that the features of all images take.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    head, side, training = HeadOnFeatures(model.to(device)), prepared.identity.data.image_size, model.training
+    model.eval()
+    half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(prepared.identity.training.precision)
+    inputs = torch.rand(_TIMED, 3, side, side, device=device)
+    seconds: list[float] = []
+    features = inputs
+    with torch.no_grad(), torch.autocast(device.type, half, enabled=half is not None):
+        for _ in range(2):  # the first pass warms up
+            started = time.perf_counter()
+            features = head.features(inputs)[0].float().cpu()
+            seconds.append(time.perf_counter() - started)
+    model.train(training)
+    return head, features, seconds[-1] / _TIMED * count_images(prepared)
 
 
 class _Maker:

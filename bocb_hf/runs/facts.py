@@ -133,8 +133,8 @@ class DataFacts:
         drawn = [name for name in ("validation", "test") if name not in self.given]
         if not drawn:
             return "all are the data set's own"
-        own = " and ".join(name for name in ("train", "validation", "test") if name in self.given)
-        return f"{' and '.join(drawn)} drawn from train by class, the same for every run; {own} the data set's own"
+        are = "are" if len(drawn) > 1 else "is"
+        return f"{' and '.join(drawn)} {are} drawn from train by class, the same for every run"
 
 
 @dataclass(frozen=True)

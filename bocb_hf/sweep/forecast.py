@@ -102,6 +102,9 @@ class Forecast:
                     for left in self.cells
                     if left.runs
                 )
+        if self.device in found:
+            left_over = {left.cell.place.backbone for left in self.cells if left.runs}
+            found[self.device] += sum(timed.once for name, timed in self.timed.items() if name in left_over)
         return found
 
     def steps(self) -> int:

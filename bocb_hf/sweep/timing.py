@@ -8,7 +8,7 @@ import psutil
 import torch
 from accelerate.utils import parse_flag_from_env
 
-from bocb_hf.engine.dry_run import time_steps
+from bocb_hf.engine.dry_run import time_run
 from bocb_hf.engine.environment import peak_memory
 from bocb_hf.engine.plan import make_plan
 from bocb_hf.engine.prepare import prepare_run
@@ -25,6 +25,7 @@ class Timed:
         memory: Largest memory of this process in bytes, of all backbones that it has timed.
         activations: Bytes that autograd keeps of one pass; part of ``memory``.
         parameters: Number of trainable parameters.
+        once: Seconds in which features are computed that all runs on the backbone share; 0 where there are none.
     """
 
     seconds: float
@@ -32,6 +33,7 @@ class Timed:
     memory: int
     activations: int
     parameters: int
+    once: float = 0.0
 
 
 def time_backbone(config: RunConfig) -> Timed:
@@ -47,14 +49,14 @@ def time_backbone(config: RunConfig) -> Timed:
     plan = make_plan(prepared.identity, row, config.runtime, len(prepared.data.train), 1)
     model = prepared.build_model()
     optimizer = prepared.build_optimizer(model)
-    precision = prepared.identity.training.precision
-    seconds, kept = time_steps(model, optimizer, plan.micro_batch, config.data.image_size, row.needs, precision)
+    seconds, kept, once = time_run(prepared, model, optimizer, plan.micro_batch)
     return Timed(
         seconds=seconds * config.runtime.accumulation,
         steps=plan.total_steps,
         memory=peak_memory(this_device()),
         activations=kept,
         parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
+        once=once,
     )
 
 

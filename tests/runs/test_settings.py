@@ -64,7 +64,8 @@ TABLE: dict[str, dict[str, Any]] = {
     | {"base": ("lamb", 5e-3, 0.01), "mixup": (0.2, 1.0), "label_smoothing": 0.1}
     | {"sizes": (224, 224), "epochs": 600, "batch_size": 2048, "crop": "resized"},
 }
-OWN = {"fashion_mnist/laptop", "fashion_mnist_subset/demo", "fashion_mnist_subset/laptop"}
+GENERIC = {"generic/finetune", "generic/linear_probe", "generic/scratch_large", "generic/scratch_small"}
+OWN = GENERIC | {"fashion_mnist/laptop", "fashion_mnist_subset/demo", "fashion_mnist_subset/laptop"}
 
 
 def read(setting: str, *overrides: str) -> RunConfig:
