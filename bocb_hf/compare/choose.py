@@ -9,7 +9,7 @@ from pathlib import Path
 from bocb_hf.backbones.build import resolve_backbone
 from bocb_hf.backbones.facts import backbone_facts
 from bocb_hf.compare.asked import Asked
-from bocb_hf.compare.decide import Decision, Images, Speed, Way, decide, duration
+from bocb_hf.compare.decide import FORWARD, Decision, Images, Speed, Way, decide, duration
 from bocb_hf.compare.design import MOST_FINALS, RATES, WANTED_FINALS, Design, Fixed
 from bocb_hf.compare.folder import Known
 from bocb_hf.compare.optimizers import propose
@@ -21,9 +21,11 @@ from bocb_hf.runs.choose import Choice, choose_setting
 from bocb_hf.runs.config import BackboneConfig, RunConfig
 from bocb_hf.runs.facts import BackboneFacts, DataFacts
 from bocb_hf.runs.load_config import load_run_config, write_override
+from bocb_hf.sweep.executors.work import Floor
 from bocb_hf.sweep.plan import NEWEST_EDITION, SweepPlan
 
-_PIXELS = 2e8  # numbers of all training images, up to which logistic regression on pixels takes seconds
+_PIXELS = 3e7  # numbers of all training images, up to which logistic regression on pixels takes seconds
+_ON_FLOORS = 0.1  # part of the time that features of the frozen backbone may take
 _FOLDERS = (("store", "store"), ("state_dir", "state"))  # of the runs, below that of the comparison
 
 
@@ -211,8 +213,7 @@ class Chooser:
 
     def plan(self, decision: Decision) -> SweepPlan:
         """The plan of a decision."""
-        way, facts = decision.way, self.found.facts
-        numbers = facts.train * 3 * way.image_size**2
+        way = decision.way
         return SweepPlan.model_validate(
             {
                 "edition": NEWEST_EDITION,
@@ -221,9 +222,19 @@ class Chooser:
                 "backbones": [self.found.backbone.name],
                 **decision.found.design.keys(),
                 "overrides": self.overrides(way),
-                "baselines": numbers <= _PIXELS,
+                "baselines": "logistic_regression" in self.floors(decision),
             }
         )
+
+    def floors(self, decision: Decision) -> list[Floor]:
+        """The floors for which there is time."""
+        way, images, found = decision.way, self.images, list[Floor]()
+        if images.train * 3 * way.image_size**2 <= _PIXELS:
+            found.append("logistic_regression")
+        passed = 1.0 if way.probe else FORWARD * decision.run / way.epochs  # over the training images
+        if passed <= _ON_FLOORS * self.asked.seconds:
+            found.append("frozen_backbone")
+        return found
 
     def known(self, decision: Decision) -> Known:
         """What the folder is to know of the comparison."""
@@ -241,6 +252,7 @@ class Chooser:
             images=[images.train, images.validation, images.test],
             probe=decision.way.probe,
             full=list(self.optimizers),
+            floors=[*self.floors(decision)],
         )
 
     def reasons(self, decision: Decision) -> list[str]:

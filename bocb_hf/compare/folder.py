@@ -16,6 +16,7 @@ from bocb_hf.compare.asked import Asked
 from bocb_hf.errors import InputError
 from bocb_hf.files import write_atomically
 from bocb_hf.schema import utc_now
+from bocb_hf.sweep.executors.work import Floor
 from bocb_hf.sweep.plan import SweepPlan, load_plan
 
 ROOT = Path("outputs/compare")
@@ -55,6 +56,7 @@ class Known:
         images: Images of train, validation and test, as a trial sees them.
         probe: Whether only a linear head is trained.
         full: Optimizers that were to be compared, the most wanted first.
+        floors: Floors that are computed beside the runs.
         sessions: The times that the command ran.
     """
 
@@ -69,6 +71,7 @@ class Known:
     images: list[int]
     probe: bool
     full: list[str]
+    floors: list[Floor]
     sessions: list[Session] = field(default_factory=list[Session])
 
     @property

@@ -183,7 +183,7 @@ class Comparison:
 
         self.folder.write(plan, known, self.command)
         expected = dict.fromkeys(dict.fromkeys([*known.full, *plan.optimizers]), known.seconds)
-        sweep = TimedSweep(plan, self.executor, expected, ends, fixed, changed)
+        sweep = TimedSweep(plan, self.executor, expected, ends, fixed, changed, known.floors)
         if continued:
             self._widen(sweep, known, ends)
 

@@ -9,15 +9,16 @@ the plan is written anew. What is left over at the end goes into further final s
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
 
 from bocb_hf.compare.design import MOST_FINALS, Design, Done, Fit, Fixed, fit, seconds_left
 from bocb_hf.coupling.selection import Values, distance_of, values_of
 from bocb_hf.runs.record import RunRecord
-from bocb_hf.sweep.cells import Cell, plan_cells, run_overrides
+from bocb_hf.sweep.cells import Cell, floor_cells, plan_cells, run_overrides
 from bocb_hf.sweep.executors.protocol import Executor
+from bocb_hf.sweep.executors.work import Floor
 from bocb_hf.sweep.forecast import find_left
 from bocb_hf.sweep.job import Job
 from bocb_hf.sweep.loop import TimeIsUp
@@ -40,6 +41,7 @@ class TimedSweep(Sweep):
         ends: When the sweep must end, as ``time.monotonic``.
         fixed: What no cut may change.
         changed: Function that gets every plan that takes the place of the one before, and what was cut, in words.
+        floors: Floors that are computed first, unless the store has them.
 
     Raises:
         InputError: See ``Sweep``.
@@ -53,6 +55,7 @@ class TimedSweep(Sweep):
         ends: float,
         fixed: Fixed,
         changed: Callable[[SweepPlan, list[str]], None],
+        floors: Sequence[Floor] = (),
     ) -> None:
         super().__init__(plan, executor, [])
         self.ends, self.fixed, self._changed = ends, fixed, changed
@@ -62,6 +65,11 @@ class TimedSweep(Sweep):
         self.chosen: dict[str, Values] = {}  # the rate of each tuned optimizer, which stays once it has a final run
         self.ended: dict[str, set[int]] = {}  # seeds of the final runs of that rate
         self._lost: set[str] = set()  # optimizers of which a run failed
+        own: dict[Floor, Floor] = {"logistic_regression": "logistic_regression", "frozen_backbone": "frozen_backbone"}
+        if any(pair.startswith("backbone.pretrained=") for pair in plan.overrides):
+            own["frozen_backbone"] = "pretrained_backbone"  # what these weights are worth without any training
+        cells = floor_cells(self.cells)
+        self._floors = [Job(None, cell.config(), own[kind]) for kind in floors for cell in cells[kind]]
         for cell in self.cells:
             self._take_stored(cell, find_left(cell).records)
 

@@ -18,6 +18,7 @@ KNOWN = Known(
     *("/data/photos", "abc1234", "convnext_tiny.fb_in1k", False, {"image_size": 96}),
     *(["Setting finetune: there are weights.\nReally."], ["epochs: 2 instead of 8"], 12.5, [800, 80, 200], False),
     ["adamw", "sgdm", "lamb"],
+    ["frozen_backbone"],
 )
 
 
