@@ -205,7 +205,7 @@ def optuna_sampler() -> Any:
         InputError: Optuna is not installed.
     """
     try:
-        import optuna
+        import optuna  # pyright: ignore[reportMissingImports] # in no extra of this package: only this script needs it
     except ImportError:
         raise InputError("random search needs Optuna: pip install optuna, or give --no-search") from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -196,8 +196,16 @@ class Chooser:
         facts = self.found.facts
         return Images(facts.train, facts.validation, facts.test)
 
-    def decide(self, seconds: float, workers: int, measure: Callable[[Way], Speed]) -> Decision:
-        """Decides what fits into a time; see ``decide.decide``."""
+    def decide(self, left: Callable[[], float], workers: int, measure: Callable[[Way], Speed]) -> Decision:
+        """Decides what fits into the time; see ``decide.decide``.
+
+        Args:
+            left: Function that says how many seconds are left.
+            workers: Runs at a time.
+            measure: Function that times a way.
+        """
+        measure(self.wanted)  # before the time that is left is asked for, since timing takes a part of it
+        seconds = left()
         return decide(
             self.wanted,
             self.full,
@@ -209,6 +217,7 @@ class Chooser:
             fixed_epochs=self.asked.epochs is not None,
             fixed_size=self.asked.image_size is not None or self.found.backbone.fixed_size,
             probe=self.probe,
+            spent=self.asked.seconds - seconds,
         )
 
     def plan(self, decision: Decision) -> SweepPlan:

@@ -125,6 +125,7 @@ def decide(
     fixed_epochs: bool = False,
     fixed_size: bool = False,
     probe: Way | None = None,
+    spent: float = 0.0,
 ) -> Decision:
     """Decides what fits into a time.
 
@@ -139,6 +140,7 @@ def decide(
         fixed_epochs: Whether ``--epochs`` says how many.
         fixed_size: Whether ``--image-size`` says it, or the backbone takes no other.
         probe: The way of a linear probe; None where there are no pretrained weights, or another setting is asked for.
+        spent: Seconds that were spent before, on looking and timing; the time that a refusal names includes them.
 
     Raises:
         InputError: Nothing fits; the message names the time that would do.
@@ -157,7 +159,7 @@ def decide(
                 return Decision(tried, found, run, speed.once, _cuts(wanted, tried, found))
             smallest = seconds_left(least(full, fixed), each, workers) + speed.once
             needed = min(needed, smallest / PLANNED)
-    raise InputError(_refusal(seconds, needed, ways, probe))
+    raise InputError(_refusal(seconds + spent, needed + spent, ways, probe))
 
 
 def _cuts(wanted: Way, kept: Way, found: Fit) -> tuple[str, ...]:

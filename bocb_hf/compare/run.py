@@ -94,7 +94,7 @@ class Comparison:
             chooser = Chooser(self.asked, found, self.folder.path, self.executor.threads, on_gpu)
             watch = Stopwatch(self.executor, chooser.config_of, chooser.images)
             self.say(f"timing steps on {self.executor.workers} worker(s) ...")
-            decision = chooser.decide(self._left(self.asked.seconds), self.executor.workers, watch)
+            decision = chooser.decide(lambda: self._left(self.asked.seconds), self.executor.workers, watch)
             self._fit_memory(watch.memory)
             plan, fresh = chooser.plan(decision), chooser.known(decision)
             self._say_plan(plan, fresh)
