@@ -5,19 +5,49 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import Future
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 from image_folders import encode
-from warm import BOCB, run_warm
 
 from bocb_hf.cli import main
+from bocb_hf.compare import run as compare_run
 from bocb_hf.store.contents import read_store
 from bocb_hf.store.local import LocalStore
+from bocb_hf.sweep.executors.protocol import Executor, Task
+from bocb_hf.sweep.executors.work import Context, perform
 from bocb_hf.sweep.plan import load_plan
 
-FORKED = "import multiprocessing as m; m.get_context = lambda _, get=m.get_context: get('fork'); " + BOCB
+
+class Here(Executor):
+    """Does work at once in this process, which has the stack already; ``LocalExecutor`` has tests of its own."""
+
+    name = "here"
+
+    def __init__(self, workers: int, threads: int, **more: Any) -> None:
+        del more
+        self.workers, self.threads = workers, threads
+
+    def start(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(perform(function, arguments, Context(lambda: False, lambda step, total: None)))
+        except Exception as error:  # as a worker hands it on
+            future.set_exception(error)
+        return future
+
+    def tasks(self) -> list[Task]:
+        return []
+
+    def stop(self) -> None:
+        """Nothing runs."""
+
+    def close(self) -> None:
+        """Nothing runs."""
 
 
 @pytest.fixture(scope="module")
@@ -45,15 +75,18 @@ class _Page(HTMLParser):
         self.addresses += [value or "" for name, value in attrs if name in ("src", "href")]
 
 
-def test_from_a_folder_to_the_answer_and_on(pictures: Path, tmp_path: Path) -> None:
+def test_from_a_folder_to_the_answer_and_on(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compare_run, "LocalExecutor", Here)
     out = tmp_path / "out"
-    words = ["compare", str(pictures), "--backbone", "tiny_resnet", "--time", "20m", "--out", str(out)]
+    words = ["compare", str(pictures), "--backbone", "tiny_resnet", "--time", "2h", "--out", str(out)]
     words += ["--optimizers", "adamw,sgdm", "--epochs", "1", "--rates", "1", "--seeds", "2", "--workers", "2"]
-    first = run_warm(["-c", FORKED, *words])
-    assert first.returncode == 0, first.stderr + first.stdout
-    assert "1 exact" in first.stdout and "Optimizers adamw, sgdm: as asked for." in first.stdout
+    assert main(words) == 0
+    first = capsys.readouterr().out
+    assert "1 exact" in first and "Optimizers adamw, sgdm: as asked for." in first
     said = (out / "answer.txt").read_text()
-    assert said in first.stdout
+    assert said in first
     assert re.match(r"(AdamW|SGD-M)( at [\d.e-]+: \d+\.\d %|( and (AdamW|SGD-M) cannot be told apart))", said), said
     assert "chance, 3 classes: 33.3" in said and "bocb push --store" in said
     plan, contents = load_plan(out / "plan.yaml"), read_store(LocalStore(out / "store"))
@@ -67,12 +100,12 @@ def test_from_a_folder_to_the_answer_and_on(pictures: Path, tmp_path: Path) -> N
     assert sorted(config["label_names"]) == ["b>o", "cat", "dog"]
     page = _Page((out / "answer.html").read_text())
     assert page.tags["svg"] >= 3 and not page.tags["script"] and not page.addresses
-    again = run_warm(["-c", FORKED, *words])
-    assert again.returncode == 0, again.stderr
-    assert "continuing after" in again.stdout
+    assert main(words) == 0
+    assert "continuing after" in capsys.readouterr().out
     assert len(read_store(LocalStore(out / "store")).records) == len(contents.records)  # nothing was left to do
-    other = run_warm(["-c", FORKED, *words, "--image-size", "48"])
-    assert other.returncode == 2 and "--image-size" in other.stderr and "give --out another folder" in other.stderr
+    assert main([*words, "--image-size", "48"]) == 2
+    said = capsys.readouterr().err
+    assert "--image-size" in said and "give --out another folder" in said
 
 
 @pytest.mark.parametrize(
