@@ -21,6 +21,7 @@ from bocb_hf.sweep.plan import SweepPlan, load_plan
 
 ROOT = Path("outputs/compare")
 _FORMAT = 1
+_TUNING = ("protocol", "points", "seeds", "selection", "max_extensions")  # what a design says
 
 
 @dataclass
@@ -172,7 +173,8 @@ def check_same(asked: Asked, known: Known, revision: str, folder: Folder) -> Non
 def plan_text(plan: SweepPlan, known: Known, command: str) -> str:
     """A plan as YAML, under a head that says what was decided and what was cut."""
     content = plan.model_dump(mode="json", exclude_defaults=True)
-    content["tuning"] = plan.tuning.model_dump(mode="json", exclude_defaults=True) | {"protocol": plan.tuning.protocol}
+    # written whole, since an edition has defaults of its own
+    content["tuning"] = plan.tuning.model_dump(mode="json", include={*_TUNING})
     order = ["edition", "name", "config", "backbones", "optimizers", "tuning", "final_seeds"]
     keys = [*order, *(key for key in content if key not in order)]
     body = yaml.safe_dump({key: content[key] for key in keys if key in content}, sort_keys=False, allow_unicode=True)

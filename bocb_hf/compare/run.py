@@ -15,7 +15,7 @@ from bocb_hf.compare.asked import Asked
 from bocb_hf.compare.choose import Chooser, look, refitted
 from bocb_hf.compare.decide import duration
 from bocb_hf.compare.design import Fixed, fit
-from bocb_hf.compare.folder import Folder, Known, Session, check_same, default_folder, time_for
+from bocb_hf.compare.folder import Folder, Known, Session, check_same, default_folder, plan_text, time_for
 from bocb_hf.compare.measure import Stopwatch
 from bocb_hf.compare.page import render
 from bocb_hf.compare.timed import TimedSweep
@@ -99,6 +99,8 @@ class Comparison:
             plan, fresh = chooser.plan(decision), chooser.known(decision)
             self._say_plan(plan, fresh)
             if dry_run:
+                body = [line for line in plan_text(plan, fresh, self.command).splitlines() if not line.startswith("#")]
+                self.say("\n" + "\n".join(body))
                 self.say(f"\nThe plan would be written to {self.folder.plan_file}; nothing was trained.")
                 self.executor.stop()
                 return Result(self.folder)

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from bocb_hf.compare.asked import Asked, parse_time
-from bocb_hf.compare.design import Design
+from bocb_hf.compare.design import Design, ladder
 from bocb_hf.compare.folder import Folder, Known, Session, check_same, default_folder, time_for
 from bocb_hf.errors import InputError
 from bocb_hf.sweep.plan import SweepPlan
 
+FULL = Design(("adamw", "sgdm", "lamb"))
 ASKED = Asked("photos", "convnext_tiny.fb_in1k", 1800, image_size=96)
 KNOWN = Known(
     *("/data/photos", "abc1234", "convnext_tiny.fb_in1k", False, {"image_size": 96}),
@@ -22,8 +23,8 @@ KNOWN = Known(
 )
 
 
-def plan() -> SweepPlan:
-    keys = Design(("adamw", "sgdm")).keys()
+def plan(design: Design = FULL) -> SweepPlan:
+    keys = design.keys()
     content = {"edition": 2, "name": "compare", "config": "generic/finetune", "backbones": ["convnext_tiny"], **keys}
     return SweepPlan.model_validate(content | {"overrides": ["data.name=/data/photos", "data.image_size=96"]})
 
@@ -34,6 +35,10 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     known = replace(KNOWN, sessions=[Session(1800, 12.0, "stopped")])
     folder.write(plan(), known, "bocb compare photos --backbone convnext_tiny.fb_in1k")
     assert folder.read() == (plan(), known)
+    for design in ladder(FULL, emergency=True):
+        folder.write(plan(design), known, "bocb compare")
+        assert folder.read() == (plan(design), known)
+    folder.write(plan(), known, "bocb compare photos --backbone convnext_tiny.fb_in1k")
     text = folder.plan_file.read_text()
     assert "# Command:  bocb compare photos" in text and "# Cut:      epochs: 2 instead of 8" in text
     assert "# Decided:  Setting finetune: there are weights. Really.\n" in text  # a line of YAML cannot be broken into
