@@ -124,7 +124,7 @@ class Chooser:
         return load_run_config(path, [*choice.overrides, "optimizer.name=adamw", *self._given()])
 
     def _given(self) -> list[str]:
-        keys = {"image_size": "data", "epochs": "training", "batch_size": "training"}
+        keys = {"image_size": "data", "batch_size": "training"}
         given = {f"{section}.{name}": getattr(self.asked, name) for name, section in keys.items()}
         return [f"{key}={value}" for key, value in given.items() if value is not None]
 
@@ -134,7 +134,7 @@ class Chooser:
         return Way(
             choice.name,
             config.data.image_size,
-            training.epochs,
+            self.asked.epochs or training.epochs,
             training.batch_size,
             training.linear_probe,
             config.backbone.pretrained is not None,
