@@ -42,11 +42,7 @@ def write(folder: Path, labels: list[Any], kind: Any, image: Any = None, test: l
 @pytest.mark.parametrize(
     ("labels", "kind", "message"),
     [
-        (
-            ["cat", "dog"] * 6,
-            "string",
-            r"does not hold integers but string: 'cat' in row 0; .*class_encode_column\(\"l",
-        ),
+        (["cat", None, "dog"] * 4, "string", r"has no label \(null\) in row 1, and in 4 of 12 rows"),
         ([True, False] * 6, "bool", r"but bool: True in row 0; .*False is 0, True is 1.*class_encode_column"),
         (
             [0.0, 1.0] * 6,

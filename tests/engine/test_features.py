@@ -197,7 +197,7 @@ def test_augmentation_is_refused(sections: dict[str, Any]) -> None:
 def test_what_a_dry_run_and_a_forecast_say(sections: dict[str, Any]) -> None:
     config = make(sections, *NETWORK, *CACHED)
     text = describe_run(prepare_run(config), 1)
-    assert "features computed once for 290 images" in text
+    assert "computed once for 290 images" in text
     timed, every = time_backbone(config), time_backbone(make(sections, *NETWORK, *PLAIN))
     assert timed.once > 0 and every.once == 0
     assert timed.seconds < every.seconds
