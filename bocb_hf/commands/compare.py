@@ -96,9 +96,9 @@ _OPTION_OF = "as the data and the backbone ask for"
     type=click.Path(file_okay=False, path_type=Path),
     metavar="FOLDER",
     show_default="one below outputs/compare, named after data and backbone",
-    help="folder of the plan, the runs, the answer and its page",
+    help="folder to write to; for the plan, the runs, the answer and its page",
 )
-@options.dry_run("what was decided, the plan and its cost; it still times a few steps")
+@options.dry_run("what was decided, the plan and its cost, for which a few steps are timed")
 @click.pass_context
 def command(
     context: click.Context,

@@ -19,6 +19,7 @@ WORDS: dict[str, list[str]] = {
     "list": ["optimizers"],
     "train": ["--config", "fashion_mnist_subset/demo"],
     "sweep": ["demo"],
+    "compare": ["photos", "--backbone", "tiny_vit"],
     "status": ["demo"],
     "aggregate": [],
     "figures": [],
