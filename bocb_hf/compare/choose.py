@@ -289,8 +289,14 @@ class Chooser:
         return found
 
 
-def refitted(plan: SweepPlan, known: Known) -> Design:
-    """The design that a comparison aims at when it is continued: all optimizers again, and more final seeds."""
+def refitted(plan: SweepPlan, known: Known, seeds: int | None) -> Design:
+    """The design that a comparison aims at when it is continued: all optimizers again, and enough final seeds.
+
+    Args:
+        plan: The plan as it is.
+        known: What is known of the comparison.
+        seeds: Final seeds that are asked for; None leaves them to the command.
+    """
     now = Design.of(plan)
     missing = [name for name in known.full if name not in now.optimizers]
-    return replace(now, optimizers=(*now.optimizers, *missing), finals=max(now.finals, WANTED_FINALS))
+    return replace(now, optimizers=(*now.optimizers, *missing), finals=max(now.finals, seeds or WANTED_FINALS))

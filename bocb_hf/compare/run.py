@@ -206,7 +206,7 @@ class Comparison:
 
     def _widen(self, sweep: TimedSweep, known: Known, ends: float) -> None:
         """Takes back in what was cut, as far as the time of this session goes."""
-        aim = refitted(sweep.plan, known)
+        aim = refitted(sweep.plan, known, self.asked.seeds)
         fixed = replace(sweep.fixed, tuning=bool(sweep.chosen))
         found = fit(aim, ends - time.monotonic(), sweep.seconds, self.executor.workers, fixed, sweep.had())
         if found is not None and found.design != aim.of(sweep.plan):
