@@ -17,6 +17,7 @@ _COMPLETE = "_BOCB_COMPLETE"  # set by the script that a shell loads, as click h
 _EXAMPLES = """\
 \b
 examples:
+  bocb compare photos/ --backbone convnext_tiny.fb_in1k --time 30m   the best optimizer for your images
   bocb list optimizers                        what can be trained with
   bocb sweep demo                             a grid of tiny backbones on the embedded images
   bocb status demo                            how far it is, from another terminal

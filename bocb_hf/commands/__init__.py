@@ -13,6 +13,7 @@ COMMANDS = {
     "list": "show the backbones, optimizers, data sets, settings or sweeps",
     "train": "train one backbone with one optimizer (the same as accelerate launch recipes/train.py)",
     "sweep": "run a plan: tune and train every cell, continuing where it stopped",
+    "compare": "say which optimizer is best for your images and your backbone, within a given time",
     "status": "say how far a sweep is, with its table so far",
     "aggregate": "read a store's records and print the coupling table",
     "figures": "draw every figure of a table and write its numbers",

@@ -167,6 +167,9 @@ def floors(table: Table, records: Sequence[FloorRecord]) -> list[Floor]:
             if backbone not in table.backbones:
                 continue
             name = f"{backbone}, frozen with random weights (seed {record.seed}), and a linear head"
+            if record.backbone.pretrained is not None:  # no floor of a column, whose cells may be from scratch
+                name = f"{backbone}, frozen with its pretrained weights, and a linear head"
+                backbone = None
         if record.converged is False:
             name += " (stopped before it converged)"
         found.append(Floor(name, 100 * k / n, n, Interval(*wilson_interval(k, n)), backbone))

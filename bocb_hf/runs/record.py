@@ -213,9 +213,9 @@ class FloorRecord(Document):
 
     Attributes:
         kind: ``logistic_regression`` on pixels, or ``frozen_backbone``: the same on the features of an untrained
-            network.
+            network, or of one with the weights that ``backbone`` names.
         data: The data that it was fitted on; tables show it beside runs of the same name, revision and split rule.
-        backbone: The untrained network.
+        backbone: The frozen network.
         seed: Seed of the initial weights of that network.
         hyperparameters: Hyper-parameters of the estimator.
         seconds: Wall time of the fit.

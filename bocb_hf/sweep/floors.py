@@ -59,19 +59,26 @@ def store_logistic_regression(config: DataConfig, store: Store, namespace: str) 
     return _store(store, repository, floor_path("logistic_regression", data.identity), fit)
 
 
-def store_frozen_backbone(config: RunConfig, store: Store) -> FloorRecord:
+def store_frozen_backbone(config: RunConfig, store: Store, pretrained: bool = False) -> FloorRecord:
     """Fits logistic regression on the features of the untrained network, scores the test split, and stores the record.
 
     The network is the one that a run of this configuration would start from, without pretrained weights. It is in
     evaluation mode, in which untrained batch norm passes its input on. Its features are the inputs of its classifier,
     standardised over train.
 
+    Args:
+        config: Configuration of a run.
+        store: The store.
+        pretrained: Whether the network keeps the weights that the configuration names, and their normalisation; its
+            record names them.
+
     Raises:
         InputError: A run of this configuration could not be prepared, or the store cannot be written.
     """
-    backbone = config.backbone.model_copy(update={"pretrained": None})
-    training = config.training.model_copy(update={"linear_probe": False, "layer_decay": None})
-    own = config.data.model_copy(update={"normalization": None})  # no checkpoint's normalisation
+    backbone = config.backbone if pretrained else config.backbone.model_copy(update={"pretrained": None})
+    training = config.training.model_copy(update={"linear_probe": False, "layer_decay": None, "cached_features": False})
+    # without a checkpoint there is no checkpoint's normalisation
+    own = config.data if pretrained else config.data.model_copy(update={"normalization": None})
     changes = {"backbone": backbone, "training": training, "data": own, "role": "final"}
     prepared = prepare_run(config.model_copy(update=changes))
     data, identity = prepared.data, prepared.identity.backbone
@@ -180,7 +187,10 @@ def _readme(records: list[FloorRecord]) -> str:
         top1 = 100 * record.correctness.k / record.correctness.n
         what = "on pixels"
         if record.backbone is not None:
-            what = f"on the features of `{record.backbone.name}` with frozen random weights (seed {record.seed})"
+            weights = (
+                "random weights" if record.backbone.pretrained is None else f"weights `{record.backbone.pretrained}`"
+            )
+            what = f"on the features of `{record.backbone.name}` with frozen {weights} (seed {record.seed})"
         if record.converged is False:
             what += " (it stopped before it converged, so this floor may be too low)"
         lines.append(

@@ -23,6 +23,10 @@ _TICK = 1.0  # seconds between two updates of the view while nothing ends
 _RETRY = 5.0  # seconds until a run that somebody else trains is asked for again
 
 
+class TimeIsUp(Exception):
+    """The jobs of a sweep have no time left: what runs saves its state, and the sweep ends."""
+
+
 class Jobs(Protocol):
     """What is to be done, as ``run.Sweep`` knows it."""
 
@@ -38,6 +42,14 @@ class Jobs(Protocol):
 
     def follow(self, job: Job, record: RunRecord, waiting: Iterable[Job]) -> list[Job]:
         """The jobs that follow from a run that has ended; ``waiting`` are the jobs that have not."""
+        ...
+
+    def more(self, waiting: Iterable[Job]) -> list[Job]:
+        """The jobs that may begin now beside those that have not ended; asked every second.
+
+        Raises:
+            TimeIsUp: Nothing more may begin, and what runs is to be stopped.
+        """
         ...
 
     def fail(self, job: Job) -> None:
@@ -69,11 +81,19 @@ class Failure:
 
 @dataclass(frozen=True)
 class SweepOutcome:
-    """Outcome of a sweep: number of runs that ended in this session, by status, and the jobs that failed."""
+    """Outcome of a sweep.
+
+    Attributes:
+        statuses: Number of runs that ended in this session, by status.
+        failures: The jobs that failed.
+        stopped: Whether Ctrl-C or SIGTERM stopped it.
+        out_of_time: Whether it was stopped because its time was up.
+    """
 
     statuses: dict[str, int]
     failures: list[Failure]
     stopped: bool
+    out_of_time: bool = False
 
 
 @dataclass
@@ -109,7 +129,7 @@ class Loop:
             NoWorkersError: No worker can be started.
         """
         previous = signal.signal(signal.SIGTERM, _raise_interrupt)
-        stopped = False
+        stopped = out_of_time = False
         try:
             with self.view:
                 try:
@@ -120,9 +140,13 @@ class Loop:
                     stopped = True
                     self.view.say("stopping: the runs in progress save their state ...")
                     self.executor.stop()
+                except TimeIsUp:
+                    out_of_time = True
+                    self.view.say("the time is up: the runs in progress save their state ...")
+                    self.executor.stop()
         finally:
             signal.signal(signal.SIGTERM, previous)
-        return SweepOutcome(self.statuses, self.failures, stopped)
+        return SweepOutcome(self.statuses, self.failures, stopped, out_of_time)
 
     def _follow_all(self) -> None:
         while self._open:
@@ -137,7 +161,7 @@ class Loop:
             now = time.monotonic()
             due = [job for when, job in self._postponed if when <= now]
             self._postponed = [(when, job) for when, job in self._postponed if when > now]
-            for job in due:
+            for job in [*due, *self.jobs.more(self._open.values())]:
                 self._submit(job)
             self._show()
 

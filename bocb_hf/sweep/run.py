@@ -180,6 +180,11 @@ class Sweep:
         trials = [self._trial(cell, place, is_extension=k >= left) for k, place in enumerate(places)]
         return trials or [Job(cell, config) for config in cell.finals()]
 
+    def more(self, waiting: Iterable[Job]) -> list[Job]:
+        """None: every job of a plan begins at once, or follows from another."""
+        del waiting
+        return []
+
     def fail(self, job: Job) -> None:
         """Notes that a job failed: without one of its trials, a cell has no final runs."""
         if job.cell is not None and job.place is not None:

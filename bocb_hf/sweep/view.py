@@ -25,6 +25,7 @@ class Progress:
         failed: Jobs that failed in this session.
         running: What runs now: name, steps done, steps in all.
         scores: Test top-1 in percent of completed final runs, by backbone and optimizer.
+        ends: When the sweep must end, as ``time.time``; None where it takes as long as it takes.
     """
 
     planned: int
@@ -32,6 +33,7 @@ class Progress:
     failed: int = 0
     running: Sequence[tuple[str, int, int]] = ()
     scores: dict[tuple[str, str], list[float]] = field(default_factory=dict[tuple[str, str], list[float]])
+    ends: float | None = None
 
     def __post_init__(self) -> None:
         self._began, self._trained = time.time(), 0
@@ -55,7 +57,9 @@ class Progress:
         """The progress in one line."""
         parts = [f"{self.done} of {self.planned} runs done", f"{len(self.running)} running", f"{self.failed} failed"]
         rate, left = self.per_hour(), self.planned - self.done - self.failed
-        if rate is not None:
+        if self.ends is not None:
+            parts.append(f"{_duration(self.ends - time.time())} of the time left")
+        elif rate is not None:
             parts += [f"{rate:.0f} runs an hour", f"about {_duration(3600 * left / rate)} left"]
         return ", ".join(parts)
 

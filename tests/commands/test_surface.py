@@ -19,6 +19,7 @@ WORDS: dict[str, list[str]] = {
     "list": ["optimizers"],
     "train": ["--config", "fashion_mnist_subset/demo"],
     "sweep": ["demo"],
+    "compare": ["photos", "--backbone", "tiny_vit"],
     "status": ["demo"],
     "aggregate": [],
     "figures": [],
@@ -72,7 +73,7 @@ def test_the_help_can_be_read_in_every_encoding() -> None:
 
 def test_each_command_has_its_file() -> None:
     folder = Path(cli.__file__).parent / "commands"
-    shared = {"__init__", "command", "options", "completion", "submissions", "verifications"}
+    shared = {"__init__", "command", "options", "completion", "submissions", "verifications", "generic"}
     assert {path.stem for path in folder.glob("*.py")} - shared == {name.replace("-", "_") for name in COMMANDS}
 
 

@@ -23,7 +23,7 @@ from bocb_hf.runs.config import RunConfig
 from bocb_hf.runs.record import RunRecord
 from bocb_hf.terminal import make_streams_readable
 
-Floor = Literal["logistic_regression", "frozen_backbone"]
+Floor = Literal["logistic_regression", "frozen_backbone", "pretrained_backbone"]
 
 
 class WorkFailedError(Exception):
@@ -192,8 +192,8 @@ def compute_floor(context: Context, config: RunConfig, floor: Floor) -> None:
     del context
     runtime = config.runtime
     store, _ = open_training_store(runtime.store, runtime.local_store)
-    if floor == "frozen_backbone":
-        record = store_frozen_backbone(config, store)
+    if floor in ("frozen_backbone", "pretrained_backbone"):
+        record = store_frozen_backbone(config, store, pretrained=floor == "pretrained_backbone")
     else:
         record = store_logistic_regression(config.data, store, runtime.namespace)
     push_after_training(store, runtime, f"{runtime.namespace}/{record.repository()}", record.path())
