@@ -54,6 +54,23 @@ class Context:
     on_step: Callable[[int, int], None]
 
 
+@dataclass(frozen=True)
+class CompileTimes:
+    """What compiling a network costs and saves on the machine of a worker.
+
+    Attributes:
+        plain: Seconds of an optimizer step without compiling.
+        compiled: Seconds of one with it.
+        compiling: Seconds until the compiled network has trained and evaluated for the first time.
+        steps: Optimizer steps of a run.
+    """
+
+    plain: float
+    compiled: float
+    compiling: float
+    steps: int
+
+
 def warm_up(threads: int, plugins: Sequence[str], devices: str | None, portable: bool) -> None:
     """Prepares a worker process: imports libraries and plug-ins, and sets threads and devices.
 
@@ -208,6 +225,14 @@ def time_step(context: Context, config: RunConfig) -> tuple[float, int]:
     optimizer = prepared.build_optimizer(model)
     seconds, _ = time_steps(model, optimizer, plan.micro_batch, config.data.image_size, prepared.optimizer.row.needs)
     return seconds * config.runtime.accumulation, plan.total_steps
+
+
+def time_compiled(context: Context, config: RunConfig) -> CompileTimes:
+    """Times a few steps of a run without and with a compiled network, and how long compiling takes."""
+    from bocb_hf.sweep.timing import time_compiled as measure
+
+    del context
+    return measure(config)
 
 
 def sleep(context: Context, seconds: float) -> float:
