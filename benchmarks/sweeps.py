@@ -4,12 +4,10 @@
 
 Every ratio is of one run of this script, its sides in turns. ``--only`` names the parts to run:
 
-- ``cells``: 48 small cells on two workers, against a shell loop over ``accelerate launch recipes/train.py`` of the same
-  runs (a sample of them, one after the other with two threads, and two at a time with one), and against ``bocb sweep``
-  of an older checkout.
+- ``cells``: 48 small cells on two workers, against a shell loop over ``accelerate launch recipes/train.py`` of some of
+  the same runs, two at a time as ``xargs -P 2`` does it, and against ``bocb sweep`` of an older checkout.
 - ``ray``: the same cells on warm local workers and on warm Ray actors, and what a run takes beyond its own training.
-- ``sleep``: 1,000 pieces of sleeping work of one second on 16 slots, local and Ray.
-- ``minute``: 300 pieces of one minute on 16 slots, local and Ray at the same time.
+- ``sleep``: 1,000 pieces of sleeping work of one second and 300 of one minute on 16 slots, local and Ray (40 minutes).
 - ``planning``: what 6,000 cells × 25 trials take to plan against a store of 11,200 records.
 """
 
@@ -26,7 +24,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -100,9 +99,9 @@ def sweep_cold(plan: Path, folder: Path, checkout: Path) -> float:
     return timed(command, checkout)
 
 
-def timed(command: Sequence[str], checkout: Path = ROOT, threads: int = 1) -> float:
+def timed(command: Sequence[str], checkout: Path = ROOT) -> float:
     """Seconds of a command."""
-    environment = os.environ | {"PYTHONPATH": str(checkout), "OMP_NUM_THREADS": str(threads)}
+    environment = os.environ | {"PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"}
     started = time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
@@ -110,7 +109,7 @@ def timed(command: Sequence[str], checkout: Path = ROOT, threads: int = 1) -> fl
     return time.perf_counter() - started
 
 
-def launches(plan: Path, folder: Path, count: int, threads: int) -> list[list[str]]:
+def launches(plan: Path, folder: Path, count: int) -> list[list[str]]:
     """So many runs of the plan as commands of a shell loop, spread over its backbones and optimizers."""
     loaded = load_plan(plan)
     found: list[list[str]] = []
@@ -119,8 +118,8 @@ def launches(plan: Path, folder: Path, count: int, threads: int) -> list[list[st
         cell = cells[number * len(cells) // count]
         names = [f"backbone.name={cell.backbone}", f"optimizer.name={cell.optimizer}", f"seed={number}"]
         words = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "1"]
-        words += ["--num_cpu_threads_per_process", str(threads), str(ROOT / "recipes/train.py")]
-        words += ["--config", cell.config, *names, f"runtime.threads={threads}", *places(folder)]
+        words += ["--num_cpu_threads_per_process", "1", str(ROOT / "recipes/train.py")]
+        words += ["--config", cell.config, *names, "runtime.threads=1", *places(folder)]
         found.append(words)
     return found
 
@@ -150,32 +149,27 @@ def measure_cells(root: Path, arguments: argparse.Namespace) -> None:
     """Prints cells an hour of a cold sweep, of a shell loop, and of an older checkout."""
     plan = make_plan(root, BACKBONES, OPTIMIZERS)
     runs, each = 96, arguments.launches
-    one: list[float] = []
-    two: list[float] = []
-    new: list[float] = []
+    loop: list[float] = []  # seconds of a run
+    new: list[float] = []  # seconds of the sweep, as of the next
     old: list[float] = []
     for number in range(arguments.rounds):
-        one.append(sum(timed(words, threads=2) for words in launches(plan, root / f"one{number}", each, 2)) / each)
         new.append(sweep_cold(plan, root / f"new{number}", ROOT))
         trained = [r.cost.wall_seconds for r in read_store(LocalStore(root / f"new{number}" / "store")).records]
         if len(trained) != runs:
             raise SystemExit(f"{len(trained)} records instead of {runs}")
-        two.append(two_at_a_time(launches(plan, root / f"two{number}", each, 1)) / each)
+        loop.append(two_at_a_time(launches(plan, root / f"loop{number}", each)) / each)
         if arguments.before is not None:
-            old.append(sweep_cold(plan, root / f"old{number}", arguments.before.resolve()))
+            old.append(sweep_cold(plan, root / f"old{number}", arguments.before))
         print(
-            f"  round {number + 1}: sweep {new[-1]:.0f} s, a launch {one[-1]:.1f} s alone and {two[-1]:.1f} s of two"
+            f"  round {number + 1}: sweep {new[-1]:.0f} s, a run of the loop {loop[-1]:.1f} s"
             + (f", sweep before {old[-1]:.0f} s" if old else "")
             + f"; a run trains for {statistics.median(trained):.2f} s; load {os.getloadavg()[0]:.0f}",
             flush=True,
         )
-    hours = [3600 * 48 / seconds for seconds in new]
-    loops = [[3600 / 2 / seconds for seconds in side] for side in (one, two)]
+    hours, loops = [3600 * 48 / seconds for seconds in new], [3600 / 2 / seconds for seconds in loop]
     print(f"48 small cells of two runs, cold `bocb sweep` on {WORKERS} workers: {median(hours)} cells an hour")
-    print(f"shell loop, one at a time with two threads: {median(loops[0])} cells an hour")
-    print(f"shell loop, two at a time with one thread: {median(loops[1])} cells an hour")
-    best = [max(a, b) for a, b in zip(*loops, strict=True)]
-    print(f"  sweep against the faster loop: {median([a / b for a, b in zip(hours, best, strict=True)])} ×")
+    print(f"shell loop over accelerate launch, two at a time: {median(loops)} cells an hour")
+    print(f"  sweep against the loop: {median([a / b for a, b in zip(hours, loops, strict=True)])} × the cells an hour")
     if old:
         print(f"  sweep against that of the older checkout: {median([a / b for a, b in zip(old, new, strict=True)])} ×")
 
@@ -236,64 +230,47 @@ def sleep_all(executor: Executor, count: int, seconds: float) -> float:
     return time.perf_counter() - started
 
 
-def open_slots() -> tuple[dict[str, Executor], Callable[[], None]]:
-    """A local executor of 16 workers, and a Ray executor on a cluster with 16 simulated CPUs; all warm."""
+@contextmanager
+def open_slots(kind: str) -> Generator[Executor]:
+    """A warm executor of 16 workers: local ones, or actors of a cluster with 16 simulated CPUs on this machine."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     from ray.cluster_utils import Cluster
 
-    head = {"num_cpus": SLOTS, "include_dashboard": False, "object_store_memory": 200 * 2**20}
-    cluster = Cluster(initialize_head=True, connect=False, head_node_args=head)
-    executors: dict[str, Executor] = {
-        "local": LocalExecutor(SLOTS, cpu_only=True),
-        "ray": RayExecutor(cluster.address, SLOTS, cpu_only=True),
-    }
-
-    def end() -> None:
-        for executor in executors.values():
-            executor.close()
-        cluster.shutdown()
-
-    for executor in executors.values():  # long enough that no worker sleeps twice before the last one is warm
-        while sleep_all(executor, SLOTS, 10.0) > 14:
+    cluster = executor = None
+    try:
+        if kind == "ray":
+            head = {"num_cpus": SLOTS, "include_dashboard": False, "object_store_memory": 200 * 2**20}
+            cluster = Cluster(initialize_head=True, connect=False, head_node_args=head)
+            executor = RayExecutor(cluster.address, SLOTS, cpu_only=True)
+        else:
+            executor = LocalExecutor(SLOTS, cpu_only=True)
+        while sleep_all(executor, SLOTS, 10.0) > 14:  # so long that none sleeps twice before all are warm
             pass
-    return executors, end
+        yield executor
+    finally:
+        if executor is not None:
+            executor.close()
+        if cluster is not None:
+            cluster.shutdown()
 
 
 def measure_sleep(root: Path, arguments: argparse.Namespace) -> None:
-    """Prints what 1,000 sleeps of a second take."""
+    """Prints what sleeps take, one executor after the other, since 32 workers would take 16 GB of memory."""
     del root
-    executors, end = open_slots()
-    count, seconds = arguments.sleeps, dict[str, list[float]]()
-    for number in range(arguments.rounds):
-        for kind in sorted(executors, reverse=bool(number % 2)):
-            seconds.setdefault(kind, []).append(sleep_all(executors[kind], count, 1.0))
-    end()
-    least = -(-count // SLOTS)
-    for kind, found in seconds.items():
-        print(f"{count} sleeps of 1 s on {SLOTS} slots, at least {least} s, {kind}: {median(found)} s")
-    ratio = [r / own for own, r in zip(seconds["local"], seconds["ray"], strict=True)]
-    print(f"  Ray over local: {median(ratio)} ×", flush=True)
-
-
-def measure_minute(root: Path, arguments: argparse.Namespace) -> None:
-    """Prints what 300 sleeps of a minute take, on both executors at the same time."""
-    del root
-    executors, end = open_slots()
-    count, seconds = arguments.minutes, dict[str, float]()
-
-    def run(kind: str) -> None:
-        seconds[kind] = sleep_all(executors[kind], count, 60.0)
-
-    threads = [threading.Thread(target=run, args=(kind,)) for kind in executors]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    end()
-    least = 60 * -(-count // SLOTS)
-    for kind, found in sorted(seconds.items()):
-        print(f"{count} sleeps of 1 min on {SLOTS} slots, at least {least} s, {kind}: {found:.1f} s")
-    print(f"  Ray over local: {seconds['ray'] / seconds['local']:.4f} ×", flush=True)
+    kinds = arguments.kinds.split(",")
+    for kind in kinds:
+        with open_slots(kind) as executor:
+            for count, length in ((arguments.sleeps, 1.0), (arguments.minutes, 60.0)):
+                if not count:
+                    continue
+                times = arguments.rounds if length == 1.0 else 1
+                found = [sleep_all(executor, count, length) for _ in range(times)]
+                least = length * -(-count // SLOTS)
+                print(
+                    f"{count} sleeps of {length:.0f} s on {SLOTS} slots, at least {least:.0f} s, {kind}: "
+                    f"{statistics.median(found):.2f} s [{min(found):.2f}, {max(found):.2f}]",
+                    flush=True,
+                )
 
 
 def measure_planning(root: Path, arguments: argparse.Namespace) -> None:
@@ -357,7 +334,6 @@ PARTS: dict[str, Callable[[Path, argparse.Namespace], None]] = {
     "cells": measure_cells,
     "ray": measure_ray,
     "sleep": measure_sleep,
-    "minute": measure_minute,
     "planning": measure_planning,
 }
 
@@ -370,8 +346,10 @@ def main() -> int:
     parser.add_argument("--launches", type=int, default=8, help="runs of the shell loop in a round")
     parser.add_argument("--sleeps", type=int, default=1000, help="pieces of one second")
     parser.add_argument("--minutes", type=int, default=300, help="pieces of one minute")
+    parser.add_argument("--kinds", default="local,ray", help="executors that sleep")
     parser.add_argument("--before", type=Path, help="another checkout, whose `bocb sweep` runs the same cells")
     arguments = parser.parse_args()
+    arguments.before = arguments.before.resolve() if arguments.before else None
     os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     os.environ |= {"HF_DATASETS_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
     for part in arguments.only.split(","):
