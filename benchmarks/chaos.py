@@ -5,8 +5,8 @@
 A small plan (2 backbones × 2 optimizers, 3 trials and 2 final runs each) is swept once undisturbed. Then it is swept in
 stores of its own while a seeded draw kills its workers (SIGKILL, four of five times) or the driver with all its
 workers. The disk is full for a session (``RLIMIT_FSIZE``), the store is read-only for a session, and the Hub (the
-tests' own server) refuses commits for a session. With ``--ray-kills`` the same sweep runs on a Ray cluster of four nodes
-on this machine, of which actors, nodes and the driver are killed. Checked are, after every kill and at the end: no
+tests' own server) refuses commits for a session. With ``--ray-kills`` the same sweep runs on a Ray cluster of four
+nodes on this machine, of which actors, nodes and the driver are killed. Checked are, after every kill and at the end: no
 record of a finished run is lost or written again, every run of the plan is there once, every weight and every score is
 that of the undisturbed sweep to the last bit, and the Hub got each final record in one commit.
 
@@ -89,7 +89,7 @@ class Disturbed:
         given = {word.partition("=")[0] for word in more}
         places = [word for word in places if word.partition("=")[0] not in given]
         words = ["sweep", self.plan, *(self.words or ("--workers", "2")), *places, *more]
-        return WarmProcess(["-c", before + _FORKED + BOCB, *words], session=True, merged=True)
+        return start_warm(["-c", before + _FORKED + BOCB, *words])
 
     def look(self) -> None:
         """Notes what is finished.
@@ -136,6 +136,16 @@ class Disturbed:
         left = list((self.store / ".locks").rglob("*.lease")) if (self.store / ".locks").exists() else []
         if left:
             raise CheckFailed(f"a lease is left behind: {left[0]}")
+
+
+def start_warm(command: list[Any]) -> WarmProcess:
+    """Starts a process; on a busy machine the one that it is forked from may need longer than tests give it."""
+    for _ in range(9):
+        try:
+            return WarmProcess(command, session=True, merged=True)
+        except AssertionError:
+            print("  waiting for the training stack to be imported", file=sys.stderr, flush=True)
+    return WarmProcess(command, session=True, merged=True)
 
 
 def results(records: list[RunRecord]) -> dict[str, str]:

@@ -293,7 +293,7 @@ def measure_planning(root: Path, arguments: argparse.Namespace) -> None:
     names += [name for name in timm.list_models() if name not in names]
     backbones = names[: -(-6000 // len(optimizers))]
     plan: dict[str, Any] = {"name": "many", "config": "cifar100/pytorch", "backbones": backbones}
-    plan |= {"optimizers": optimizers, "final_seeds": [1, 2, 3]}
+    plan |= {"optimizers": optimizers, "final_seeds": [1, 2, 3], "baselines": False}
     plan |= {"tuning": {"points": 5, "decay_points": 5, "seeds": [0], "max_extensions": 0}}
     path = root / "many.yaml"
     path.write_text(yaml.safe_dump(plan))

@@ -80,11 +80,10 @@ class Shared:
     def share(self, record: RunRecord) -> RunRecord:
         """Returns an equal record whose parts are those of earlier records, wherever they are equal."""
         *inside, environment = map(self.one, PARTS.of(record))
-        own = _slim(record.identity.model_copy(), PARTS.inside)
-        own.__dict__.update(zip(PARTS.inside, inside, strict=True))
-        made = _slim(record.model_copy(), ("identity", "environment"))
-        made.__dict__.update(identity=own, environment=environment)
-        return made
+        identity = record.identity.model_copy(update=dict(zip(PARTS.inside, inside, strict=True)))
+        identity = _slim(identity, besides=PARTS.inside)
+        made = record.model_copy(update={"identity": identity, "environment": environment})
+        return _slim(made, besides=("identity", "environment"))
 
     def one(self, part: BaseModel) -> BaseModel:
         """Returns the first part that was given and equals this one."""
@@ -96,7 +95,7 @@ def _slim(model: M, besides: tuple[str, ...] = ()) -> M:
 
     Args:
         model: The model.
-        besides: Fields whose values are replaced afterwards.
+        besides: Fields whose values are slim already.
     """
     object.__setattr__(model, "__pydantic_fields_set__", same_set(model.model_fields_set))
     for name in _nested(type(model)):

@@ -57,6 +57,7 @@ class Timed(Executor):
         else:
             self.configs.append(config)
             optimizer = config.optimizer
+            assert optimizer.lr is not None
             future.set_result(make_record(name, optimizer.name, seed=config.seed, role=config.role, lr=optimizer.lr))
         return future
 

@@ -142,7 +142,7 @@ def test_a_grid_over_named_values_and_what_others_have_done_of_it(
     }
     assert sorted(trials) == [0.8, 0.9]
     (final,) = (record for record in records if record.role == "final")
-    scores = {value: record.metrics.val_top1.last for value, record in trials.items() if record.metrics.val_top1}
+    scores = {value: r.metrics.val_top1.last or 0.0 for value, r in trials.items() if r.metrics.val_top1}
     assert scores[float(str(final.identity.optimizer.hyperparameters["beta1"]))] == max(scores.values())
 
     # a file of these records, as a results data set has it, is counted where another store holds nothing
