@@ -196,7 +196,7 @@ def sweep_warm(executor: Executor, plan: Path, folder: Path) -> tuple[float, lis
 
 def measure_ray(root: Path, arguments: argparse.Namespace) -> None:
     """Prints what runs take on warm local workers and on warm Ray actors."""
-    plan = make_plan(root, BACKBONES, OPTIMIZERS[:4])
+    plan = make_plan(root, BACKBONES, OPTIMIZERS[:2])
     executors: dict[str, Executor] = {
         "local": LocalExecutor(WORKERS, cpu_only=True),
         "ray": RayExecutor(None, WORKERS, cpu_only=True),
@@ -213,7 +213,7 @@ def measure_ray(root: Path, arguments: argparse.Namespace) -> None:
             beyond[kind].append((WORKERS * seconds - trained) / len(records))
     for kind in executors:
         print(
-            f"16 small cells of two runs on {WORKERS} warm workers, {kind}: {median(rates[kind])} cells an hour; a run "
+            f"8 small cells of two runs on {WORKERS} warm workers, {kind}: {median(rates[kind])} cells an hour; a run "
             f"takes {median(beyond[kind])} s of its worker beyond training and validation"
         )
     ratio = [r / own for own, r in zip(rates["local"], rates["ray"], strict=True)]
