@@ -7,8 +7,8 @@ stores of its own while a seeded draw kills its workers (SIGKILL, four of five t
 workers. The disk is full for a session (``RLIMIT_FSIZE``), the store is read-only for a session, and the Hub (the
 tests' own server) refuses commits for a session. With ``--ray-kills`` the same sweep runs on a Ray cluster of four
 nodes on this machine, of which actors, nodes and the driver are killed. Checked are, after every kill and at the end:
-no record of a finished run is lost or written again, every run of the plan is there once, every weight and every score is
-that of the undisturbed sweep to the last bit, and the Hub got each final record in one commit.
+no record of a finished run is lost or written again, every run of the plan is there once, every weight and every score
+is that of the undisturbed sweep to the last bit, and the Hub got each final record in one commit.
 
 Drivers and local workers are forked from a process that has imported the training stack; otherwise they are what
 ``bocb sweep`` starts. Exit status 1 when a check fails.

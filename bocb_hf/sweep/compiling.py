@@ -20,9 +20,10 @@ from bocb_hf.runs.config import RunConfig
 from bocb_hf.schema import Document, Frozen, UtcTime, parse_document, utc_now
 from bocb_hf.store.lease import Lease
 from bocb_hf.sweep.cells import Cell
+from bocb_hf.sweep.compile_times import CompileTimes
 from bocb_hf.sweep.executors import work
 from bocb_hf.sweep.executors.protocol import Executor, NoWorkersError, WorkerDiedError
-from bocb_hf.sweep.executors.work import CompileTimes, WorkFailedError
+from bocb_hf.sweep.executors.work import WorkFailedError
 
 SWITCH = "runtime.compile_model"
 SHORTEST = 10.0  # seconds in which hardly any network is compiled

@@ -16,7 +16,7 @@ from bocb_hf.engine.evaluation import BATCH
 from bocb_hf.engine.plan import make_plan
 from bocb_hf.engine.prepare import prepare_run
 from bocb_hf.runs.config import RunConfig
-from bocb_hf.sweep.executors.work import CompileTimes
+from bocb_hf.sweep.compile_times import CompileTimes
 
 
 @dataclass(frozen=True)

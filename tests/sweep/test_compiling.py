@@ -16,11 +16,12 @@ from bocb_hf.runs.config import RunConfig
 from bocb_hf.store.contents import read_store
 from bocb_hf.store.local import LocalStore
 from bocb_hf.sweep import compiling
+from bocb_hf.sweep.compile_times import CompileTimes
 from bocb_hf.sweep.compiling import CLEARLY, choices_path, decide, read_choices
 from bocb_hf.sweep.executors import work
 from bocb_hf.sweep.executors.local import LocalExecutor
 from bocb_hf.sweep.executors.protocol import Executor, Task
-from bocb_hf.sweep.executors.work import CompileTimes, WorkFailedError
+from bocb_hf.sweep.executors.work import WorkFailedError
 from bocb_hf.sweep.plan import load_plan
 from bocb_hf.sweep.run import Sweep
 from bocb_hf.sweep.shard import Shard

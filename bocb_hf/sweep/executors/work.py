@@ -20,6 +20,7 @@ from bocb_hf.errors import InputError
 from bocb_hf.plugins import load_plugins
 from bocb_hf.runs.config import RunConfig
 from bocb_hf.runs.record import RunRecord
+from bocb_hf.sweep.compile_times import CompileTimes
 from bocb_hf.terminal import make_streams_readable
 
 Floor = Literal["logistic_regression", "frozen_backbone"]
@@ -52,23 +53,6 @@ class Context:
 
     stopped: Callable[[], bool]
     on_step: Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class CompileTimes:
-    """What compiling a network costs and saves on the machine of a worker.
-
-    Attributes:
-        plain: Seconds of an optimizer step without compiling.
-        compiled: Seconds of one with it.
-        compiling: Seconds until the compiled network has trained and evaluated for the first time.
-        steps: Optimizer steps of a run.
-    """
-
-    plain: float
-    compiled: float
-    compiling: float
-    steps: int
 
 
 def warm_up(threads: int, plugins: Sequence[str], devices: str | None, portable: bool) -> None:
