@@ -89,7 +89,7 @@ class Disturbed:
         given = {word.partition("=")[0] for word in more}
         places = [word for word in places if word.partition("=")[0] not in given]
         words = ["sweep", self.plan, *(self.words or ("--workers", "2")), *places, *more]
-        return start_warm(["-c", before + _FORKED + BOCB, *words])
+        return WarmProcess(["-c", before + _FORKED + BOCB, *words], session=True, merged=True)
 
     def look(self) -> None:
         """Notes what is finished.
@@ -136,16 +136,6 @@ class Disturbed:
         left = list((self.store / ".locks").rglob("*.lease")) if (self.store / ".locks").exists() else []
         if left:
             raise CheckFailed(f"a lease is left behind: {left[0]}")
-
-
-def start_warm(command: list[Any]) -> WarmProcess:
-    """Starts a process; on a busy machine the one that it is forked from may need longer than tests give it."""
-    for _ in range(9):
-        try:
-            return WarmProcess(command, session=True, merged=True)
-        except AssertionError:
-            print("  waiting for the training stack to be imported", file=sys.stderr, flush=True)
-    return WarmProcess(command, session=True, merged=True)
 
 
 def results(records: list[RunRecord]) -> dict[str, str]:

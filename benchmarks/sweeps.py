@@ -197,9 +197,11 @@ def sweep_warm(executor: Executor, plan: Path, folder: Path) -> tuple[float, lis
 def measure_ray(root: Path, arguments: argparse.Namespace) -> None:
     """Prints what runs take on warm local workers and on warm Ray actors."""
     plan = make_plan(root, BACKBONES, OPTIMIZERS[:2])
+    # a cluster of its own, or Ray would take one that somebody else has started here
+    cluster = open_cluster(WORKERS)
     executors: dict[str, Executor] = {
         "local": LocalExecutor(WORKERS, cpu_only=True),
-        "ray": RayExecutor(None, WORKERS, cpu_only=True),
+        "ray": RayExecutor(cluster.address, WORKERS, cpu_only=True),
     }
     for kind, executor in executors.items():
         sweep_warm(executor, plan, root / f"first-{kind}")
@@ -220,6 +222,16 @@ def measure_ray(root: Path, arguments: argparse.Namespace) -> None:
     print(f"  Ray against local: {median(ratio)} of its cells an hour", flush=True)
     for executor in executors.values():
         executor.close()
+    cluster.shutdown()
+
+
+def open_cluster(cpus: int) -> Any:
+    """A Ray cluster of one node on this machine, with so many simulated CPUs."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    from ray.cluster_utils import Cluster
+
+    head = {"num_cpus": cpus, "include_dashboard": False, "object_store_memory": 200 * 2**20}
+    return Cluster(initialize_head=True, connect=False, head_node_args=head)
 
 
 def sleep_all(executor: Executor, count: int, seconds: float) -> float:
@@ -233,14 +245,10 @@ def sleep_all(executor: Executor, count: int, seconds: float) -> float:
 @contextmanager
 def open_slots(kind: str) -> Generator[Executor]:
     """A warm executor of 16 workers: local ones, or actors of a cluster with 16 simulated CPUs on this machine."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    from ray.cluster_utils import Cluster
-
     cluster = executor = None
     try:
         if kind == "ray":
-            head = {"num_cpus": SLOTS, "include_dashboard": False, "object_store_memory": 200 * 2**20}
-            cluster = Cluster(initialize_head=True, connect=False, head_node_args=head)
+            cluster = open_cluster(SLOTS)
             executor = RayExecutor(cluster.address, SLOTS, cpu_only=True)
         else:
             executor = LocalExecutor(SLOTS, cpu_only=True)
