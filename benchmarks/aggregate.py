@@ -222,7 +222,8 @@ def write_speed(checkout: Path, work: Path, store: Path) -> dict[str, float]:
     """Returns milliseconds of work to write a repository of 28 records with their card, the least of seven."""
     environment = os.environ | {"PYTHONPATH": str(checkout), "MPLCONFIGDIR": str(work / "matplotlib")}
     command = [sys.executable, "-c", WRITE, str(store), str(work / "written")]
-    return json.loads(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout)
+    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True, cwd=work)
+    return json.loads(done.stdout)
 
 
 def main() -> None:

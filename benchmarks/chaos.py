@@ -5,10 +5,10 @@
 A small plan (2 backbones × 2 optimizers, 3 trials and 2 final runs each) is swept once undisturbed. Then it is swept in
 stores of its own while a seeded draw kills its workers (SIGKILL, four of five times) or the driver with all its
 workers. The disk is full for a session (``RLIMIT_FSIZE``), the store is read-only for a session, and the Hub (the
-tests' own server) refuses commits for a session. With ``--ray-kills`` the same sweep runs on a Ray cluster of two nodes
-on this machine, of which actors, nodes and the driver are killed. Checked are, after every kill and at the end: no
-record of a finished run is lost or written again, every run of the plan is there once, every weight and every score is
-that of the undisturbed sweep to the last bit, and the Hub got each final record in one commit.
+tests' own server) refuses commits for a session. With ``--ray-kills`` the same sweep runs on a Ray cluster of four
+nodes on this machine, of which actors, nodes and the driver are killed. Checked are, after every kill and at the end:
+no record of a finished run is lost or written again, every run of the plan is there once, every weight and every score
+is that of the undisturbed sweep to the last bit, and the Hub got each final record in one commit.
 
 Drivers and local workers are forked from a process that has imported the training stack; otherwise they are what
 ``bocb sweep`` starts. Exit status 1 when a check fails.
@@ -364,10 +364,10 @@ def main() -> int:
 
 
 def ray_rounds(fresh: Callable[..., Disturbed], draw: random.Random, kills: int, until: float) -> Counter[str]:
-    """The same on a Ray cluster of two nodes, of which actors and nodes are killed too."""
+    """The same on a Ray cluster of four nodes with one CPU each, of which actors and nodes are killed too."""
     from ray_cluster import TwoNodes
 
-    cluster = TwoNodes()
+    cluster = TwoNodes(4)
 
     def kill(sweep: Disturbed, process: WarmProcess, draw: random.Random) -> bool:
         actors, kind = cluster.actors(), draw.random()
@@ -388,7 +388,7 @@ def ray_rounds(fresh: Callable[..., Disturbed], draw: random.Random, kills: int,
 
     try:
         return kill_rounds(
-            lambda: fresh("--executor", "ray", "--address", cluster.address), kill, draw, kills, until, 20.0
+            lambda: fresh("--executor", "ray", "--address", cluster.address), kill, draw, kills, until, 8.0
         )
     finally:
         cluster.kill()

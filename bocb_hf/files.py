@@ -112,4 +112,6 @@ def read_plain(root: Path, path: str, limit: int) -> bytes:
     if not stat.S_ISREG(mode):
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(root / path))
     with open(place, "rb") as file:  # noqa: PTH123 - as above
-        return file.read(limit + 1)
+        size = os.fstat(file.fileno()).st_size
+        content = file.read(min(size, limit) + 1)  # to ask for all of the limit would set that much memory aside
+        return content if len(content) <= size else content + file.read(max(0, limit + 1 - len(content)))

@@ -122,7 +122,7 @@ def command(
     if dry_run:
         local = _local(workers, per_gpu, plugins, cpu_only) if executor == "local" else None
         count = local.workers if local is not None else workers or _cores()
-        return _print_forecast(loaded, count, changes, price_per_hour, part)
+        return _print_forecast(loaded, count, changes, price_per_hour, part, done)
     if price_per_hour is not None:
         raise click.UsageError("--price-per-hour belongs to --dry-run", context)
     opened: Executor
@@ -167,7 +167,12 @@ def _local(workers: int | None, per_gpu: int, plugins: Sequence[str], cpu_only: 
 
 
 def _print_forecast(
-    plan: SweepPlan, workers: int, changes: list[str], price_per_hour: float | None, part: Shard | None
+    plan: SweepPlan,
+    workers: int,
+    changes: list[str],
+    price_per_hour: float | None,
+    part: Shard | None,
+    done: Path | None,
 ) -> int:
     """Prints what a sweep, or a part of it, would do and take.
 
@@ -184,7 +189,7 @@ def _print_forecast(
 
     free = free_memory()
     cells = cells_in(part, plan_cells(plan, run_overrides(plan, 1, changes)), plan.name)
-    found = forecast(plan, cells, workers, describe_environment(this_device(), 1, 1).device)
+    found = forecast(plan, cells, workers, describe_environment(this_device(), 1, 1).device, done)
     where = cells[0].config().runtime.store
     print(describe(found, price_per_hour, free, where))
     check_fits(found, free, where)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import gc
+import types
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -79,17 +81,39 @@ class Shared:
         """Returns an equal record whose parts are those of earlier records, wherever they are equal."""
         *inside, environment = map(self.one, PARTS.of(record))
         identity = record.identity.model_copy(update=dict(zip(PARTS.inside, inside, strict=True)))
-        return _slim(record.model_copy(update={"identity": identity, "environment": environment}))
+        identity = _slim(identity, besides=PARTS.inside)
+        made = record.model_copy(update={"identity": identity, "environment": environment})
+        return _slim(made, besides=("identity", "environment"))
 
     def one(self, part: BaseModel) -> BaseModel:
         """Returns the first part that was given and equals this one."""
         return self._parts.setdefault((type(part), part.model_dump_json()), _slim(part))
 
 
-def _slim(model: M) -> M:
-    """Returns a frozen model, which shares the sets of the names of its fields with all others."""
+def _slim(model: M, besides: tuple[str, ...] = ()) -> M:
+    """Returns a frozen model, which shares the sets of the names of its fields with all others.
+
+    Args:
+        model: The model.
+        besides: Fields whose values are slim already.
+    """
     object.__setattr__(model, "__pydantic_fields_set__", same_set(model.model_fields_set))
-    for value in model.__dict__.values():
-        if isinstance(value, BaseModel):
+    for name in _nested(type(model)):
+        value = model.__dict__[name]
+        if isinstance(value, BaseModel) and name not in besides:
             _slim(value)
     return model
+
+
+@functools.cache
+def _nested(model: type[BaseModel]) -> tuple[str, ...]:
+    """Names of the fields of a model that may hold a model."""
+    return tuple(name for name, field in model.model_fields.items() if _holds_model(field.annotation))
+
+
+def _holds_model(annotation: Any) -> bool:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return True
+    return get_origin(annotation) in (Annotated, Union, types.UnionType) and any(
+        map(_holds_model, get_args(annotation))
+    )

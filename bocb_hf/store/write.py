@@ -171,6 +171,7 @@ def _write_once(
         log.warning("left out of the card: %s (%s)", path, reason)
     stored: list[RunRecord] = []
     new: list[tuple[RunRecord, Path | None]] = []
+    texts: dict[str, bytes] = {}
     for record, weights in runs:
         places = contents.finals if record.role == "final" else contents.trials
         key = record.seed if record.role == "final" else record.run_id
@@ -189,7 +190,8 @@ def _write_once(
             replaced = existing.supersedes if existing.status == "interrupted" else existing.sha256()
             record = record.model_copy(update={"supersedes": replaced})
         # It is parsed as it will be read back, dictionaries in the order of the file, so that `bocb render` agrees.
-        record = parse_record(record.to_json().encode(), record.path())
+        texts[record.path()] = record.to_json().encode()
+        record = parse_record(texts[record.path()], record.path())
         places[key] = record  # type: ignore[index]
         stored.append(record)
         new.append((record, weights))
@@ -201,7 +203,7 @@ def _write_once(
     rendered, stale = render(repository, contents, draw=final, eval_task=eval_task)
     add |= rendered
     delete += stale
-    add |= {record.path(): record.to_json().encode() for record, _ in new}
+    add |= {record.path(): texts.get(record.path()) or record.to_json().encode() for record, _ in new}
     message = ", ".join(f"{record.status} run {record.run_id}" for record, _ in new[:3])
     message += f" and {len(new) - 3} more" if len(new) > 3 else ""
     store.commit(repository, add, delete=delete, parent=parent, message=message)

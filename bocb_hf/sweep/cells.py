@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
 
 from bocb_hf.data.load import public_name
 from bocb_hf.optim import OPTIMIZERS
 from bocb_hf.resources import find_config
+from bocb_hf.runs import strict_yaml
 from bocb_hf.runs.config import RunConfig
-from bocb_hf.runs.load_config import load_run_config
+from bocb_hf.runs.load_config import build_run_config, load_run_config
 from bocb_hf.runs.naming import repository_name
 from bocb_hf.sweep.executors.work import Floor
 from bocb_hf.sweep.plan import CellPlan, SweepPlan
@@ -41,7 +45,12 @@ class Cell:
 
     def config(self, more: Sequence[str] = ()) -> RunConfig:
         """The configuration of the cell, with further pairs ``section.key=value``."""
-        return load_run_config(find_config(self.place.config, "recipes/configs"), [*self.base, *more])
+        return _load(find_config(self.place.config, "recipes/configs"), (*self.base, *more))
+
+    def names(self) -> tuple[str, str, str, str]:
+        """Data set, setting, backbone and optimizer, by which records know the cell."""
+        config = self.config()
+        return public_name(config.data.name), config.setting, self.place.backbone, self.place.optimizer
 
     def repository(self, config: RunConfig) -> str:
         """Name of the repository of the cell."""
@@ -98,12 +107,35 @@ def floor_cells(cells: Sequence[Cell]) -> dict[Floor, list[Cell]]:
     return {"logistic_regression": list(settings.values()), "frozen_backbone": list(backbones.values())}
 
 
+def _load(path: Path, overrides: tuple[str, ...]) -> RunConfig:
+    """Does as ``load_run_config``; a file that has not changed is read once, for all the cells and trials of a plan."""
+    try:
+        status = path.stat()
+    except OSError:
+        return load_run_config(path, overrides)  # which says why the file cannot be read
+    return _load_once(path, status.st_mtime_ns, status.st_size, overrides)
+
+
+@functools.lru_cache(maxsize=256)
+def _load_once(path: Path, changed: int, size: int, overrides: tuple[str, ...]) -> RunConfig:
+    sections = _read_once(path, changed, size)
+    if not isinstance(sections, dict):
+        return load_run_config(path, overrides)  # which says what is wrong with the file
+    return build_run_config(cast(dict[str, Any], sections), overrides, source=str(path))
+
+
+@functools.lru_cache(maxsize=64)
+def _read_once(path: Path, changed: int, size: int) -> Any:
+    del changed, size
+    return strict_yaml.parse_file(path)
+
+
 def _make_cell(plan: SweepPlan, place: CellPlan, overrides: Sequence[str]) -> Cell:
     path, row = find_config(place.config, "recipes/configs"), OPTIMIZERS.get(place.optimizer)
     base = [f"backbone.name={place.backbone}", f"optimizer.name={place.optimizer}", *overrides]
-    plain = load_run_config(path, base)
+    plain = _load(path, tuple(base))
     base += place.changes
-    config = load_run_config(path, base)
+    config = _load(path, tuple(base))
     # a variant is a setting of another name, but its centres are those of the setting that it varies
     centre = row.centre(plain.setting, config.data.name, config.training.batch_size, config.optimizer.grid)
     if place.variant:

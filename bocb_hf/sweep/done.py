@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import lru_cache
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from bocb_hf.errors import InputError
 from bocb_hf.runs.record import RunRecord, parse_record
 
 _COLUMNS = ("run_id", "role", "record")
+_NAMES = ("dataset", "setting", "backbone", "optimizer")
+CellNames = tuple[str, str, str, str]
 
 
 def check_done(path: Path) -> int:
@@ -44,6 +47,34 @@ def find_done(path: Path, role: str, run_id: str) -> RunRecord | None:
     if (record.role, record.run_id) != (role, run_id):
         raise InputError(f"--done: {path} holds run {record.run_id} ({record.role}) in the row of {run_id} ({role})")
     return record if record.status != "interrupted" else None
+
+
+def done_records(path: Path, cells: Collection[CellNames]) -> dict[CellNames, list[RunRecord]]:
+    """The records of all runs of some cells, by the names of the cell: data set, setting, backbone and optimizer.
+
+    Args:
+        path: The Parquet file.
+        cells: Names of the cells.
+
+    Raises:
+        InputError: The file is not one of records, or a record in it is not valid.
+    """
+    counted, found = set(_places(str(path)).values()), dict[CellNames, list[RunRecord]]()
+    with pq.ParquetFile(path) as file:
+        named = all(name in file.schema_arrow.names for name in _NAMES)
+        for group in range(file.num_row_groups):
+            rows = range(file.metadata.row_group(group).num_rows)
+            if named:  # records are long, and most may be of other cells
+                columns = file.read_row_group(group, columns=list(_NAMES)).select(list(_NAMES)).to_pydict().values()
+                rows = [row for row, names in enumerate(zip(*columns, strict=True)) if names in cells]
+            texts = file.read_row_group(group, columns=["record"]).column("record") if rows else ()
+            for row in rows:
+                if (group, row) not in counted:
+                    continue
+                record = parse_record(str(texts[row].as_py()).encode(), f"--done: {path}, row {row} of part {group}")
+                if record.identity.cell().names in cells:
+                    found.setdefault(record.identity.cell().names, []).append(record)
+    return found
 
 
 @lru_cache(maxsize=4)

@@ -1,7 +1,8 @@
 """What a sweep would still do, take and cost: ``bocb sweep --dry-run``.
 
-What is left follows from the plan and the records in the store alone. Seconds and memory come from records of the
-plan's own cells, by kind of device; a backbone without any is timed on this machine for a few steps.
+What is left follows from the plan, the records in the store, and those in the file of ``--done``. Seconds and memory
+come from records of the plan's own cells, by kind of device; a backbone without any is timed on this machine for a few
+steps.
 """
 
 from __future__ import annotations
@@ -13,43 +14,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
 
-from bocb_hf.coupling.selection import values_of
 from bocb_hf.errors import InputError
-from bocb_hf.runs.config import RunConfig
 from bocb_hf.runs.record import RunRecord
 from bocb_hf.schema import HUB_SCHEME
-from bocb_hf.store import open_training_store
-from bocb_hf.store.read import read_repository
 from bocb_hf.sweep.cells import Cell
+from bocb_hf.sweep.compiling import choices_path, read_choices
+from bocb_hf.sweep.done import done_records
+from bocb_hf.sweep.left import Left, find_left
 from bocb_hf.sweep.plan import SweepPlan
-from bocb_hf.sweep.protocols import Trial, choose
 from bocb_hf.sweep.timing import Timed, time_backbone
 
 _RECORD_BYTES = 40_000  # a record with its part of the card and, of a final run, its configuration files
 _BEYOND_TRAINING = 1.35  # evaluation and saving, where seconds come from timed steps
-
-
-@dataclass
-class Left:
-    """What one cell has and still needs.
-
-    Attributes:
-        trials: Number of trials left, as the plan counts them.
-        finals: Number of final runs left.
-        records: Its records that are of this plan.
-        extensions: Number of trials by which its grid may still be extended, at most.
-    """
-
-    cell: Cell
-    trials: int
-    finals: int
-    records: list[RunRecord]
-    extensions: int
-
-    @property
-    def runs(self) -> int:
-        """Number of runs left, without extensions."""
-        return self.trials + self.finals
 
 
 @dataclass(frozen=True)
@@ -109,16 +85,18 @@ class Forecast:
 
     def steps(self) -> int:
         """Optimizer steps of all that is left, without extensions."""
-        return sum(self._any(left.cell.place.backbone).steps * left.runs for left in self.cells)
+        return sum(self._any(left.cell.place.backbone).steps * left.runs for left in self.cells if left.runs)
 
     def memory(self) -> int:
         """Bytes of the largest run on this machine's kind of device, or on any where there is no record of it."""
-        known = self._costs(self.device) or {name: self._any(name) for name in self.plan.backbones}
+        backbones = {left.cell.place.backbone for left in self.cells if left.runs}
+        known = self._costs(self.device) or {name: self._any(name) for name in backbones}
         return max((cost.memory for cost in known.values()), default=0)
 
     def disk(self) -> int:
         """Bytes that the checkpoints and records of all that is left take, without extensions."""
-        weights = sum(4 * self._any(left.cell.place.backbone).parameters * left.finals for left in self.cells)
+        needed = [left for left in self.cells if left.finals]
+        weights = sum(4 * self._any(left.cell.place.backbone).parameters * left.finals for left in needed)
         return weights + _RECORD_BYTES * sum(left.runs for left in self.cells)
 
     def _costs(self, device: str) -> dict[str, Cost]:
@@ -138,7 +116,7 @@ def timed_cost(timed: Timed) -> Cost:
     return Cost(_BEYOND_TRAINING * timed.seconds * timed.steps, timed.steps, timed.memory, timed.parameters)
 
 
-def forecast(plan: SweepPlan, cells: Sequence[Cell], workers: int, device: str) -> Forecast:
+def forecast(plan: SweepPlan, cells: Sequence[Cell], workers: int, device: str, done: Path | None = None) -> Forecast:
     """Reads the store and times what it does not tell.
 
     Args:
@@ -146,11 +124,13 @@ def forecast(plan: SweepPlan, cells: Sequence[Cell], workers: int, device: str) 
         cells: Its cells, with all overrides.
         workers: Number of workers.
         device: Kind of this machine's device, as records name it.
+        done: A Parquet file of records of runs that need not be run again, see ``sweep.done``.
 
     Raises:
-        InputError: The store or the data cannot be read, or a run could not be prepared.
+        InputError: The store, the file or the data cannot be read, or a run could not be prepared.
     """
-    left = [find_left(cell) for cell in cells]
+    elsewhere = done_records(done, {cell.names() for cell in cells}) if done is not None else {}
+    left = [find_left(cell, elsewhere.get(cell.names(), ())) for cell in cells]
     measured = measure(record for each in left for record in each.records)
     found = Forecast(plan, left, workers, measured, device=device)
     for each in left:
@@ -159,44 +139,6 @@ def forecast(plan: SweepPlan, cells: Sequence[Cell], workers: int, device: str) 
         if each.runs and not known:
             found.timed[name] = time_backbone(each.cell.config())
     return found
-
-
-def find_left(cell: Cell) -> Left:
-    """What a cell still needs, from the records of its repository; its ended trials are noted in the cell.
-
-    Raises:
-        InputError: The repository cannot be read.
-    """
-    config, tuning = cell.config(), cell.plan.tuning
-    store, _ = open_training_store(config.runtime.store, config.runtime.local_store)
-    contents = read_repository(store, f"{config.runtime.namespace}/{cell.repository(config)}")
-    own = [r for r in contents.records if r.status != "interrupted" and _is_of(config, r)]
-    for record in own:
-        values = values_of(record, cell.space.tuned)
-        if record.role == "trial" and values is not None and record.seed in tuning.seeds:
-            cell.trials[values, record.seed] = Trial.from_record(record)
-    places = cell.next_trials()
-    planned = tuning.trials(cell.place.optimizer)
-    if places:
-        trials, finals = max(len(places), planned - len(cell.trials)), len(cell.plan.final_seeds)
-    else:
-        chosen, trials = choose(cell.space, tuning, cell.trials), 0
-        done = {r.seed for r in own if r.role == "final" and values_of(r, cell.space.tuned) == chosen}
-        finals = sum(seed not in done for seed in cell.plan.final_seeds)
-    extends = sum(axis.factor is not None for axis in cell.space.tuned) * tuning.max_extensions
-    seeds = len(tuning.seeds) if tuning.protocol == "grid" else 1
-    extensions = extends * seeds if places and tuning.protocol != "random" else 0
-    return Left(cell, trials, finals, own, extensions)
-
-
-def _is_of(config: RunConfig, record: RunRecord) -> bool:
-    """Whether a record of the cell's repository was trained as this plan trains."""
-    asked, got = config.training, record.identity.training
-    given = {name: value for name in type(asked).model_fields if (value := getattr(asked, name)) is not None}
-    return (
-        all(getattr(got, name) == value for name, value in given.items())
-        and record.identity.data.image_size == config.data.image_size
-    )
 
 
 def measure(records: Iterable[RunRecord]) -> dict[str, dict[str, Cost]]:
@@ -230,11 +172,13 @@ def describe(found: Forecast, price_per_hour: float | None, free_memory: int, st
     trials, finals = sum(left.trials for left in cells), sum(left.finals for left in cells)
     seconds, most = found.seconds(), found.seconds(extensions=True)
     extensions = sum(left.extensions for left in cells)
+    others = sum(left.done_trials for left in cells), sum(left.done_finals for left in cells)
+    stored = planned[0] - trials - others[0], planned[1] - finals - others[1]
     lines = [
         f"plan           {plan.name}: {len(cells)} cells, {len(plan.backbones)} backbones × {len(plan.optimizers)} "
         f"optimizers; tuning: {tuning.protocol}, seeds {', '.join(map(str, tuning.seeds))}, {tuning.selection}",
-        f"in the store   {planned[0] - trials} of {planned[0]} trials, {planned[1] - finals} of {planned[1]} final "
-        "runs",
+        f"in the store   {stored[0]} of {planned[0]} trials, {stored[1]} of {planned[1]} final runs",
+        *([f"elsewhere      {others[0]} trials, {others[1]} final runs in the file of --done"] if any(others) else []),
         f"to do          {trials} trials (at most {extensions} more where a grid must be extended), {finals} final "
         f"runs; {found.steps():,} steps",
     ]
@@ -254,6 +198,11 @@ def describe(found: Forecast, price_per_hour: float | None, free_memory: int, st
         f"disk           {_gb(found.disk())} in {store}"
         + ("" if store.startswith(HUB_SCHEME) else f"; {_gb(free_disk(store))} are free there"),
     ]
+    if plan.compile == "auto":
+        known = read_choices(choices_path(cells[0].cell.config(), plan.name))
+        lines += [f"compile        {choice}" for choice in known]
+        if not known:
+            lines.append("compile        auto: decided before the first run by timing, which takes minutes")
     if plan.edition == 1:
         lines.append("edition        1; `edition: 2` tunes on two seeds, which chooses better for as many trials")
     return "\n".join([*lines, "nothing was trained"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from types import FrameType
@@ -20,6 +20,7 @@ from bocb_hf.sweep.view import Progress, View
 
 MAX_DEATHS = 3  # of the workers of one run, without progress between them
 _TICK = 1.0  # seconds between two updates of the view while nothing ends
+_QUEUED = 1000  # jobs that wait; a plan of more is queued bit by bit, or its 150,000 jobs would take gigabytes
 _RETRY = 5.0  # seconds until a run that somebody else trains is asked for again
 
 
@@ -36,8 +37,8 @@ class Jobs(Protocol):
         """Number of runs of the plan, without extensions of a grid."""
         ...
 
-    def first(self) -> Iterable[Job]:
-        """The jobs that wait for no other."""
+    def first(self) -> Iterator[list[Job]]:
+        """The jobs that wait for no other; those of a cell together."""
         ...
 
     def follow(self, job: Job, record: RunRecord, waiting: Iterable[Job]) -> list[Job]:
@@ -133,9 +134,7 @@ class Loop:
         try:
             with self.view:
                 try:
-                    for job in self.jobs.first():
-                        self._submit(job)
-                    self._follow_all()
+                    self._follow_all(self.jobs.first())
                 except KeyboardInterrupt:
                     stopped = True
                     self.view.say("stopping: the runs in progress save their state ...")
@@ -148,8 +147,10 @@ class Loop:
             signal.signal(signal.SIGTERM, previous)
         return SweepOutcome(self.statuses, self.failures, stopped, out_of_time)
 
-    def _follow_all(self) -> None:
-        while self._open:
+    def _follow_all(self, first: Iterator[list[Job]]) -> None:
+        more = True
+        while more or self._open:
+            more = more and self._fill(first)
             try:
                 ended = [self._ended.get(timeout=_TICK)]
                 while not self._ended.empty():
@@ -164,6 +165,16 @@ class Loop:
             for job in [*due, *self.jobs.more(self._open.values())]:
                 self._submit(job)
             self._show()
+
+    def _fill(self, first: Iterator[list[Job]]) -> bool:
+        """Queues jobs until enough of them wait; returns whether there are more."""
+        while len(self._open) < max(_QUEUED, 4 * self.executor.workers):
+            jobs = next(first, None)
+            if jobs is None:
+                return False
+            for job in jobs:
+                self._submit(job)
+        return True
 
     def _submit(self, job: Job) -> None:
         if job.cell is not None:

@@ -62,6 +62,8 @@ class SweepPlan(Frozen):
         budget: ``equal`` refuses a plan under which optimizers would get unequal numbers of trials, apart from
             extensions, which the ledger counts; ``free`` allows it.
         overrides: Pairs ``section.key=value`` for all runs.
+        compile: ``auto`` times each network before the first run and compiles it where its runs in the plan save
+            clearly more than compiling takes (``sweep/compiling.py``); off under ``runtime.portable``.
         device: ``cpu`` hides GPUs from the workers, so that a plan gives the same result everywhere.
         baselines: Whether the floor rows of the data set are computed too.
         primary: The one statistic that the report leads with, named before any run (``bocb aggregate --plan``); None
@@ -78,6 +80,7 @@ class SweepPlan(Frozen):
     budget: Literal["equal", "free"] = "equal"
     final_seeds: Annotated[list[Seed], Field(min_length=1)]
     overrides: list[str] = Field(default_factory=list[str])
+    compile: Literal["never", "auto"] = "never"
     device: Literal["cpu", "any"] = "any"
     baselines: bool = True
     primary: PrimaryStatistic | None = None

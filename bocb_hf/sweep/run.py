@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from bocb_hf.backbones.definition import check_backbone
-from bocb_hf.data.load import public_name
 from bocb_hf.errors import InputError
 from bocb_hf.resources import find_config
 from bocb_hf.runs.record import RunRecord
@@ -18,6 +17,7 @@ from bocb_hf.schema import HUB_SCHEME
 from bocb_hf.store import open_store
 from bocb_hf.store.read import read_repository
 from bocb_hf.sweep.cells import Cell, floor_cells, plan_cells, run_overrides
+from bocb_hf.sweep.compiling import settle
 from bocb_hf.sweep.done import check_done
 from bocb_hf.sweep.executors.protocol import Executor, WorkerDiedError
 from bocb_hf.sweep.job import Job
@@ -43,9 +43,7 @@ def cells_in(part: Shard | None, cells: Sequence[Cell], plan: str) -> list[Cell]
 def _holds(part: Shard | None, cell: Cell) -> bool:
     if part is None:
         return True
-    config = cell.config()
-    names = public_name(config.data.name), config.setting, cell.place.backbone, cell.place.optimizer
-    return part.holds(*names)
+    return part.holds(*cell.names())
 
 
 class Sweep:
@@ -78,9 +76,11 @@ class Sweep:
             check_backbone(name)
         every = plan_cells(plan, run_overrides(plan, executor.threads, overrides))
         self.cells = cells_in(shard, every, plan.name)
+        self._every, self._parts = every, shard.count if shard is not None else 1
         # a floor belongs to the part of the first cell that needs it, so that no part holds a floor alone
         floors = floor_cells(every).items() if plan.baselines else ()
         self._floors = [Job(None, c.config(), floor) for floor, cells in floors for c in cells if _holds(shard, c)]
+        self._settled = False  # whether it is decided what is compiled
         self._failed: set[int] = set()  # cells of which a trial failed, by their id
 
     def _trial(self, cell: Cell, place: Place, is_extension: bool = False) -> Job:
@@ -150,16 +150,19 @@ class Sweep:
             view: What shows the progress; by default one on standard error.
 
         Raises:
-            InputError: No worker can be started.
+            InputError: No worker can be started, or what is compiled cannot be decided.
         """
+        if self.plan.compile == "auto" and not self._settled:
+            self._settled = True
+            settle(self.cells, self._every, self.executor, self._parts, lambda line: print(line, file=sys.stderr))
         return Loop(self, self.executor, view or open_view()).run()
 
-    def first(self) -> Iterator[Job]:
-        """The floors, and the trials that wait for no other."""
-        yield from self._floors
+    def first(self) -> Iterator[list[Job]]:
+        """The floors, and the trials that wait for no other; those of a cell together."""
+        for floor in self._floors:
+            yield [floor]
         for cell in self.cells:
-            for place in cell.next_trials():
-                yield self._trial(cell, place)
+            yield [self._trial(cell, place) for place in cell.next_trials()]
 
     def follow(self, job: Job, record: RunRecord, waiting: Iterable[Job]) -> list[Job]:
         """The jobs that follow from a run that has ended: further trials, or the final runs of its cell.

@@ -21,6 +21,7 @@ from bocb_hf.errors import InputError
 from bocb_hf.plugins import load_plugins
 from bocb_hf.runs.config import RunConfig
 from bocb_hf.runs.record import RunRecord
+from bocb_hf.sweep.compile_times import CompileTimes
 from bocb_hf.terminal import make_streams_readable
 
 Floor = Literal["logistic_regression", "frozen_backbone", "pretrained_backbone"]
@@ -212,6 +213,14 @@ def time_step(context: Context, config: RunConfig) -> tuple[float, int]:
     optimizer = prepared.build_optimizer(model)
     seconds, _ = time_steps(model, optimizer, plan.micro_batch, config.data.image_size, prepared.optimizer.row.needs)
     return seconds * config.runtime.accumulation, plan.total_steps
+
+
+def time_compiled(context: Context, config: RunConfig) -> CompileTimes:
+    """Times a few steps of a run without and with a compiled network, and how long compiling takes."""
+    from bocb_hf.sweep.timing import time_compiled as measure
+
+    del context
+    return measure(config)
 
 
 def sleep(context: Context, seconds: float) -> float:
