@@ -21,8 +21,9 @@ from bocb_hf.engine.out_of_memory import memory_facts
 from bocb_hf.engine.prepare import PreparedRun
 from bocb_hf.engine.processes import all_finite
 from bocb_hf.engine.sharding import is_sharded
+from bocb_hf.patterns.measure import weight_patterns
 from bocb_hf.runs.measurements import Correctness, Cost, Measurement, Metrics
-from bocb_hf.runs.patterns import WeightPatterns, weight_patterns
+from bocb_hf.runs.patterns import WeightPatterns
 from bocb_hf.runs.record import RunRecord, Status, parse_record
 from bocb_hf.schema import utc_now
 from bocb_hf.store import Store
