@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from bocb_hf.coupling.failure import find_failures
@@ -78,11 +79,11 @@ def pattern_drawings(analyses: Sequence[Analysis], records: Sequence[RunRecord])
 
 
 def _failed(records: Sequence[RunRecord]) -> set[tuple[str, str, str, str]]:
-    """The cells (data set, setting, backbone, optimizer) that failed by the default rule among the records."""
+    """The cells (data set, setting, backbone, optimizer) that failed or collapsed among the records."""
     found: set[tuple[str, str, str, str]] = set()
     for table in build_tables(records):
-        failed = find_failures(scores_of(table)).failed
-        for b, o in zip(*np.nonzero(failed), strict=True):
+        judged = find_failures(scores_of(table))
+        for b, o in zip(*np.nonzero(judged.failed | judged.collapsed), strict=True):
             found.add((table.dataset, table.setting, table.backbones[b], table.optimizers[o]))
     return found
 
@@ -143,13 +144,13 @@ def ridge_figure(ridges: Sequence[_Ridge], group: str, one: Analysis) -> Figure:
         low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
         span = high - low or 1.0
         for k, (ridge, line) in enumerate(zip(ridges, values, strict=True)):
-            base, height = -float(k), 1.25 * (line - low) / span  # ridges overlap a little, those below lie in front
+            base, height = -float(k), 0.9 * (line - low) / span
             colour = ridge.colour
             axes.axhline(base, color=FAINT, linewidth=0.4, zorder=2 * k)
             axes.fill_between(places, base, base + height, color=colour, alpha=0.28, linewidth=0, zorder=2 * k)
             style = {"color": colour, "linewidth": 0.8, "zorder": 2 * k + 1}
             axes.plot(places, base + height, marker=".", markersize=1.6, **style)
-        axes.set_ylim(-len(ridges) + 0.85, 1.4)
+        axes.set_ylim(-len(ridges) + 0.85, 1.05)
         axes.set_yticks([-float(k) for k in range(len(ridges))])
         labels = [f"{r.label}  {r.note}".strip() for r in ridges] if column == 0 else [""] * len(ridges)
         axes.set_yticklabels(labels, fontsize=SMALL)
@@ -159,6 +160,7 @@ def ridge_figure(ridges: Sequence[_Ridge], group: str, one: Analysis) -> Figure:
             tick.set_color(SOFT if ridge.colour == GREY else ridge.colour)
         axes.spines["left"].set_visible(False)
         axes.set_xlim(0.5, len(names) + 0.5)
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.set_xlabel("layer, from the input", fontsize=SMALL, color=INK, labelpad=2)
         axes.set_title(f"{text}\n{low:.3g} to {high:.3g}", fontsize=SMALL, color=INK, loc="left", pad=3)
     title(figure, f"Weight patterns · {_headline(group)}")
@@ -199,6 +201,7 @@ def alpha_figure(ridges: Sequence[_Ridge], group: str, one: Analysis) -> Figure:
             axes.axhline(bound, color=INK, linewidth=0.5, linestyle=(0, (3, 2)))
         axes.set_ylim(0, top)
         axes.set_xlim(0.3, len(names) + 0.7)
+        axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
         axes.set_yticks([0, OVERFIT, UNDERFIT])
         name = f"{ridge.label}  {ridge.note}".strip()
         axes.set_title(name, fontsize=SMALL, loc="left", pad=2, color=SOFT if ridge.colour == GREY else ridge.colour)
@@ -230,7 +233,7 @@ def _note(ridges: Sequence[_Ridge], one: Analysis, layers: int) -> str:
     text = f"{layers} layers in {order[one.order]}; mean over n = {n} runs. Histograms of {BINS} bins; "
     text += KERNELS[one.kernels] + "."
     if any(ridge.note for ridge in ridges):
-        text += " Optimizers by mean top-1 in points, best first; grey: failed or diverged among these runs."
+        text += " Optimizers by mean top-1 in points, best first; grey: failed, collapsed or diverged among these runs."
     if any(not run.trained for ridge in ridges for run in ridge.runs):
         text += f" Last: {UNTRAINED}."
     return text
