@@ -98,7 +98,7 @@ def measure_ours(folder: Path, kernels: str) -> dict[str, Any]:
             del weight
             if found is not None and found.fit is not None:
                 fits[name.removesuffix(".weight")] = found.fit.model_dump()
-    return watch.result() | {"fits": fits, "largest": largest, "workspace": 3 * 8 * side**2}
+    return watch.result() | {"fits": fits, "largest": largest, "workspace": 2 * 8 * side**2}
 
 
 def measure_weightwatcher(folder: Path) -> dict[str, Any]:
@@ -209,7 +209,7 @@ def main() -> None:
             for name, found in (("rows", rows), ("slices", slices)):
                 bound = 1.5 * found["largest"] + found["workspace"]
                 print(
-                    f"  memory, {name}: largest layer {found['largest'] / 1e6:.1f} MB, work space of three Gram matrices "
+                    f"  memory, {name}: largest layer {found['largest'] / 1e6:.1f} MB, work space of two Gram matrices "
                     f"{found['workspace'] / 1e6:.1f} MB; peak is {found['peak'] / bound:.2f} of 1.5 layers + work space"
                 )
             if given.weightwatcher:

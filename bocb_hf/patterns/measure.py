@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
-import scipy.linalg
 from numpy.typing import NDArray
+from scipy.linalg import blas, lapack
 
 from bocb_hf.patterns.power_law import fit_tail, rounded
 from bocb_hf.runs.patterns import BINS, TOP_SHARE, Kernels, LayerPattern, WeightPatterns
@@ -75,7 +75,7 @@ def measure_layer(
     return LayerPattern(
         name=name,
         entropy=rounded(_entropy(matrix, bounds, widen)),
-        norm=rounded(_norm(matrix, widen)),
+        norm=rounded(math.sqrt(float(spectrum.sum()))),
         energy=min(1.0, rounded(float(variances[:first].sum()) / total)) if total > 0 else None,
         alpha=fit.exponent if fit.status == "ok" else None,
         stable_rank=max(1.0, rounded(float(spectrum.sum() / spectrum[0]))) if len(spectrum) else None,
@@ -96,27 +96,24 @@ def _chunks(matrix: NDArray[Any], widen: Widen) -> Iterator[_Floats]:
 
 def _bounds(matrix: NDArray[Any], widen: Widen) -> tuple[float, float] | None:
     """The smallest and the largest weight; None where one is not finite."""
-    low, high = math.inf, -math.inf
-    for chunk in _chunks(matrix, widen):
-        smallest, largest = float(chunk.min()), float(chunk.max())
-        if not (math.isfinite(smallest) and math.isfinite(largest)):
-            return None
-        low, high = min(low, smallest), max(high, largest)
-    return low, high
+    parts = (matrix,) if np.issubdtype(matrix.dtype, np.floating) else _chunks(matrix, widen)
+    found = [(float(part.min()), float(part.max())) for part in parts]  # NaN, where there is one
+    if not all(math.isfinite(bound) for bounds in found for bound in bounds):
+        return None
+    return min(low for low, _ in found), max(high for _, high in found)
 
 
 def _entropy(matrix: NDArray[Any], bounds: tuple[float, float], widen: Widen) -> float:
     if bounds[0] == bounds[1]:
         return 0.0
-    counts = np.zeros(BINS, np.int64)
+    counts, (low, high) = np.zeros(BINS, np.int64), bounds
     for chunk in _chunks(matrix, widen):
-        counts += np.histogram(chunk, BINS, bounds)[0]
+        chunk -= low
+        chunk *= BINS / (high - low)
+        places = chunk.astype(np.int64)
+        counts += np.bincount(np.minimum(places, BINS - 1, out=places), minlength=BINS)  # the last bin is closed
     p = counts[counts > 0] / matrix.size
     return float(max(0.0, -(p * np.log(p)).sum()))
-
-
-def _norm(matrix: NDArray[Any], widen: Widen) -> float:
-    return math.sqrt(sum(float(chunk @ chunk) for chunk in _chunks(matrix, widen)))
 
 
 def layer_spectra(weight: NDArray[Any], kernels: Kernels = "rows", widen: Widen = widen) -> tuple[_Floats, _Floats]:
@@ -138,43 +135,67 @@ def layer_spectra(weight: NDArray[Any], kernels: Kernels = "rows", widen: Widen 
 def spectra(matrix: NDArray[Any], widen: Widen = widen) -> tuple[_Floats, _Floats]:
     """Returns the eigenvalues of WᵀW, and those with the mean row subtracted, both descending and without zeros.
 
-    Both come from one matrix product, that of the smaller side of W. An eigenvalue is exact to about 1e-16 of the
-    largest one, and what is below that times the size is taken for zero.
+    Both come from one Gram matrix, that of the smaller side of W, and from one reduction to a tridiagonal matrix T. The
+    mean row m (or, where W has more columns than rows, the vector of ones) is turned into the first basis vector
+    beforehand, and the reduction leaves that where it is. So subtracting the mean changes nothing but the first
+    diagonal entry of T (or takes its first row and column away).
+
+    An eigenvalue is exact to about 1e-16 of the largest one, and what is below that times the size is taken for zero.
 
     Args:
         matrix: W, shape (rows, columns).
         widen: Function that turns a block of stored numbers into float64.
     """
     rows, columns = matrix.shape
-    gram = np.zeros((min(rows, columns),) * 2)
-    if columns <= rows:
-        total = np.zeros(columns)
-        step = max(1, _BLOCK // columns)
-        for first in range(0, rows, step):
-            block = widen(matrix[first : first + step])
-            gram += block.T @ block
+    tall = columns <= rows
+    gram = np.zeros((min(rows, columns),) * 2, order="F")  # its lower triangle is all that is used
+    total = np.zeros(columns)
+    step = max(1, _BLOCK // min(rows, columns))
+    for first in range(0, max(rows, columns), step):
+        block = widen(matrix[first : first + step] if tall else matrix[:, first : first + step])
+        # the transpose of a block of C's order is in Fortran's, so that it is not copied
+        gram = blas.dsyrk(1.0, block.T, 1.0, gram, trans=not tall, lower=1, overwrite_c=1)
+        if tall:
             total += block.sum(axis=0)
-        mean = total / rows
-        centred = gram - rows * np.outer(mean, mean)
+    axis = total / rows if tall else np.ones(rows)
+    least = len(gram) * np.finfo(np.float64).eps * float(np.trace(gram))
+    diagonal, off = _tridiagonal(gram, axis)
+    plain = _eigenvalues(diagonal, off)
+    if tall:
+        diagonal[0] -= rows * float(axis @ axis)
+        centred = _eigenvalues(diagonal, off)
     else:
-        step = max(1, _BLOCK // rows)
-        for first in range(0, columns, step):
-            block = widen(matrix[:, first : first + step])
-            gram += block @ block.T
-        by_row = gram.mean(axis=0)
-        centred = gram - by_row[:, None]
-        centred -= by_row[None, :]
-        centred += by_row.mean()
-    trace = float(np.trace(gram))
-    return _positive(gram, trace), _positive(centred, trace)
+        centred = _eigenvalues(diagonal[1:], off[1:])
+    return plain[plain > least], centred[centred > least]
 
 
-def _positive(gram: _Floats, trace: float) -> _Floats:
-    """Returns the eigenvalues, descending, that are larger than rounding makes them in a matrix of that trace.
+def _tridiagonal(gram: _Floats, axis: _Floats) -> tuple[_Floats, _Floats]:
+    """Diagonal and off-diagonal of a tridiagonal matrix similar to a symmetric one, whose lower triangle is overwritten.
 
-    The matrix is overwritten. It is symmetric, so its transpose, which is in Fortran's order, is not copied.
+    Args:
+        gram: The matrix, shape (n, n), in Fortran's order.
+        axis: The vector that becomes a multiple of the first basis vector, shape (n,).
     """
-    least = len(gram) * np.finfo(np.float64).eps * trace
-    values = scipy.linalg.eigh(gram.T, eigvals_only=True, overwrite_a=True, check_finite=False, driver="evr")
-    values = np.asarray(values, np.float64)[::-1]
-    return values[values > least]
+    length = float(np.linalg.norm(axis))
+    if length > 0:
+        v = axis / length
+        v[0] += 1.0 if v[0] >= 0 else -1.0
+        v *= math.sqrt(2 / float(v @ v))  # the reflection is I − vvᵀ
+        w = blas.dsymv(1.0, gram, v, lower=1)
+        w -= (0.5 * float(v @ w)) * v
+        gram = blas.dsyr2(-1.0, v, w, a=gram, lower=1, overwrite_a=1)
+    size = int(lapack.dsytrd_lwork(len(gram), lower=1)[0])
+    # reflections of the lower form leave the first basis vector alone
+    _, diagonal, off, _, failed = lapack.dsytrd(gram, lower=1, lwork=size, overwrite_a=1)
+    assert not failed, "an argument of LAPACK is wrong"
+    return diagonal, off
+
+
+def _eigenvalues(diagonal: _Floats, off: _Floats) -> _Floats:
+    """Eigenvalues of a tridiagonal matrix, descending."""
+    if len(diagonal) < 2:
+        return diagonal.copy()
+    values, failed = lapack.dsterf(diagonal, off)
+    if failed:
+        raise ArithmeticError(f"{failed} eigenvalues did not converge")
+    return np.asarray(values, np.float64)[::-1]

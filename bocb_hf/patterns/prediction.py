@@ -184,7 +184,8 @@ def _left_out(table: _Floats) -> tuple[_Floats, _Floats]:
 
     Returns:
         Residuals of the other backbones, shape (B, B, O), 0 where unknown and in the row left out; and the row left out
-        less the optimizers' effects among the others, shape (B, O), centred, NaN where unknown.
+        less the optimizers' effects among the others, shape (B, O), centred, NaN where unknown. Of a row that is all
+        one value, such as the failures of a backbone without one, there is nothing to predict, so it is unknown, too.
     """
     count, optimizers = table.shape
     rest, own = np.zeros((count, count, optimizers)), np.full(table.shape, np.nan)
@@ -206,7 +207,7 @@ def _left_out(table: _Floats) -> tuple[_Floats, _Floats]:
         row = np.full(optimizers, np.nan)
         row[columns] = table[b, columns] - fit.optimizer
         finite = np.isfinite(row)
-        if finite.any():
+        if finite.any() and np.ptp(table[b, finite]) > 0:
             own[b] = row - row[finite].mean()
     return rest, own
 
