@@ -146,7 +146,12 @@ def run(python: str, *words: str) -> dict[str, Any]:
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), THREADS)
     environment = os.environ | threads | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        [python, __file__, *words], env=environment, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+        [python, __file__, *words],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
     )
     if done.returncode:
         raise RuntimeError(f"{words}: {done.stderr[-2000:]}")
@@ -166,7 +171,7 @@ def compare(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
             difference = abs(own["exponent"] / fit["alpha"] - 1)
             (equal if difference <= TOLERANCE else apart).append((difference, name))
     worst = max((d for d, _ in equal), default=0.0)
-    lines = [f"  α equal within {TOLERANCE:g} for {len(equal)} of {len(theirs['fits'])} layers (largest difference {worst:.1e})"]
+    lines = [f"  α equal within {TOLERANCE:g} for {len(equal)} of {len(theirs['fits'])} layers (at most {worst:.1e})"]
     if apart:
         lines.append("  not equal: " + ", ".join(f"{name} ({d:.1e})" for d, name in apart))
     if small:
@@ -181,7 +186,9 @@ def compare(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
 
 def amounts(name: str, found: dict[str, Any]) -> str:
     """One line: what a measurement took."""
-    return f"  {name:34} {found['wall']:8.1f} s  {found['cpu']:8.1f} CPU s  {found['peak'] / 1e6:8.1f} MB above baseline"
+    return (
+        f"  {name:34} {found['wall']:8.1f} s  {found['cpu']:8.1f} CPU s  {found['peak'] / 1e6:8.1f} MB above baseline"
+    )
 
 
 def main() -> None:
@@ -196,7 +203,9 @@ def main() -> None:
         parts = {"ours": measure_ours, "weightwatcher": measure_weightwatcher, "method": measure_method}
         print(json.dumps(parts[kind](Path(folder), *rest)))
         return
-    print(f"load of the machine before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores; {THREADS} threads a process")
+    print(
+        f"load of the machine before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores; {THREADS} threads a process"
+    )
     with tempfile.TemporaryDirectory() as temporary:
         for network in NETWORKS:
             folder = Path(temporary) / network

@@ -98,7 +98,9 @@ def _local(given: str) -> Path:
 def _plain_files(repository: str, files: list[str]) -> list[str]:
     """The configuration and the safetensors at the root of a repository, the sharded ones by their index."""
     single = "model.safetensors" in files
-    found = [n for n in files if "/" not in n and n.endswith(".safetensors") and (not single or n == "model.safetensors")]
+    found = [
+        n for n in files if "/" not in n and n.endswith(".safetensors") and (not single or n == "model.safetensors")
+    ]
     if not found:
         raise InputError(f"{repository}: holds no safetensors at its root; pickles are not opened")
     return [*found, *(n for n in ("config.json", "model.safetensors.index.json") if n in files)]

@@ -29,7 +29,7 @@ IMAGES = 256  # most images of the fixed batch
 
 
 def inspected_steps(total: int, shares: Iterable[float]) -> dict[int, float]:
-    """The steps after which a run of so many steps is inspected, rising, each with the smallest share that asks for it."""
+    """The steps after which a run of so many steps is inspected, each with the smallest share that asks for it."""
     steps: dict[int, float] = {}
     for share in sorted({*shares, EARLY}):
         # the product of a share and a number of steps may be off by rounding: 0.1 of 30 steps is step 3
@@ -69,7 +69,9 @@ class Inspector:
         shares: tuple[float, ...],
     ) -> None:
         if is_sharded(accelerator):
-            raise InputError("runtime.inspect_at: the weights of FSDP lie in shards; leave it out, or train without FSDP")
+            raise InputError(
+                "runtime.inspect_at: the weights of FSDP lie in shards; leave it out, or train without FSDP"
+            )
         self._main, self._device = accelerator.is_main_process, accelerator.device
         self._model, self._feed, self._source, self._progress = model, feed, source, progress
         self._training, self._steps = training, inspected_steps(total_steps, shares)

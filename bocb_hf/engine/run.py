@@ -195,8 +195,14 @@ def _train(
     inspected = prepared.config.runtime.inspect_at
     if inspected and prepared.config.role == "final":
         trainer.inspector = Inspector(
-            accelerator, trainer.bare_model, trainer.feed, trainer.source, trainer.progress, trainer.plan.total_steps,
-            prepared.identity.training, inspected,
+            accelerator,
+            trainer.bare_model,
+            trainer.feed,
+            trainer.source,
+            trainer.progress,
+            trainer.plan.total_steps,
+            prepared.identity.training,
+            inspected,
         )
     if "train_eval" in trainer.needs and prepared.identity.training.schedule != "constant":
         log.warning(

@@ -57,7 +57,9 @@ def find_checkpoints(path: Path) -> list[Checkpoint]:
     if path.is_file():
         return [_one_file(path)]
     if not path.is_dir():
-        raise InputError(f"{path}: there is no such file or folder; give a run's folder, a Hub id or a safetensors file")
+        raise InputError(
+            f"{path}: there is no such file or folder; give a run's folder, a Hub id or a safetensors file"
+        )
     if (path / RECORD).is_file():
         return [_run(path)]
     runs = [*_seeds(path)]

@@ -87,7 +87,9 @@ def _of_patterns(patterns: WeightPatterns, when: str) -> dict[str, float]:
 def _early_loss(record: RunRecord) -> dict[str, float]:
     """The training loss around 10 % of training, and its fall from the first step on."""
     curve, first = record.curve, record.metrics.train_loss
-    reached = [loss for step, loss in zip(curve.step, curve.train_loss, strict=True) if step >= EARLY * record.total_steps]
+    reached = [
+        loss for step, loss in zip(curve.step, curve.train_loss, strict=True) if step >= EARLY * record.total_steps
+    ]
     if not reached:
         return {}
     found = {"early loss": reached[0]}
@@ -133,9 +135,7 @@ def evidence_of(table: Table) -> Evidence:
     )
 
 
-def _means(
-    runs: dict[tuple[int, int], list[RunRecord]], shape: tuple[int, int], seeds: set[int]
-) -> dict[str, _Floats]:
+def _means(runs: dict[tuple[int, int], list[RunRecord]], shape: tuple[int, int], seeds: set[int]) -> dict[str, _Floats]:
     """Each feature's mean over the runs of some seeds, by name; NaN where no run has it."""
     found: dict[str, _Floats] = {}
     for cell, records in runs.items():
@@ -158,7 +158,9 @@ def _scores(
         values = [
             record.metrics.test_top1.last
             for record in records
-            if record.seed in seeds and record.metrics.test_top1 is not None and record.metrics.test_top1.last is not None
+            if record.seed in seeds
+            and record.metrics.test_top1 is not None
+            and record.metrics.test_top1.last is not None
         ]
         if values and ranked[cell]:
             found[cell] = float(np.mean(values))

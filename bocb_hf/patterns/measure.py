@@ -170,7 +170,7 @@ def spectra(matrix: NDArray[Any], widen: Widen = widen) -> tuple[_Floats, _Float
 
 
 def _tridiagonal(gram: _Floats, axis: _Floats) -> tuple[_Floats, _Floats]:
-    """Diagonal and off-diagonal of a tridiagonal matrix similar to a symmetric one, whose lower triangle is overwritten.
+    """Diagonal and off-diagonal of a tridiagonal matrix similar to a symmetric one, which is overwritten.
 
     Args:
         gram: The matrix, shape (n, n), in Fortran's order.

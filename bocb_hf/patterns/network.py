@@ -110,7 +110,9 @@ def _of_config(checkpoint: Checkpoint) -> Described | None:
     except (TypeError, ValueError, AttributeError, IndexError, KeyError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{path}: describes no network ({one_line(repr(error), 200)}); mend it or take it away") from None
+        raise InputError(
+            f"{path}: describes no network ({one_line(repr(error), 200)}); mend it or take it away"
+        ) from None
     return None
 
 
@@ -173,8 +175,6 @@ def build_untrained(
         order = "forward"
     weights = {} if only_order else {name: state[name].float().numpy() for name in names}
     return Untrained(weights or dict.fromkeys(names), order)  # type: ignore[arg-type]
-
-
 
 
 def _forward_order(model: nn.Module, side: int) -> list[str] | None:

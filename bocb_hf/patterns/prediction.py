@@ -55,7 +55,7 @@ class Finding:
         low: Lower end of its 95 % interval over backbones; None with too few of them.
         high: Upper end.
         p: Share of the permutations with as high a correlation.
-        adjusted: The same for the highest correlation of all features and outcomes that were tried (Westfall and Young).
+        adjusted: The same for the highest correlation of all that was tried (Westfall and Young 1993).
         backbones: Backbones that could be predicted.
     """
 
@@ -113,9 +113,7 @@ class _Relation:
     products: _Floats
 
 
-def ask(
-    questions: Mapping[str, Sequence[View]], most: int = 5000, draws: int = 2000, seed: int = 0
-) -> Answer:
+def ask(questions: Mapping[str, Sequence[View]], most: int = 5000, draws: int = 2000, seed: int = 0) -> Answer:
     """Asks of every feature whether it predicts each outcome.
 
     Args:
@@ -249,7 +247,7 @@ def _standardised(ranks: _Floats) -> _Floats:
 
 
 def _permuted(relation: _Relation, orders: _Ints) -> _Floats:
-    """The mean rank correlation for each permutation of the feature's backbones, shape (P,); NaN where there is none."""
+    """The mean rank correlation for each permutation of the feature's backbones, shape (P,); NaN without any."""
     count = orders.shape[1]
     i, j = np.arange(count)[:, None], np.arange(count)[None, :]
     found = np.empty(len(orders))

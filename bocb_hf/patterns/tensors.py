@@ -84,7 +84,9 @@ def read_headers(files: list[Path]) -> dict[str, StoredTensor]:
         tensors = read_header(path)
         twice = sorted(found.keys() & tensors.keys())
         if twice:
-            raise InputError(f"{path}: holds {one_line(twice[0], 100)!r}, which another file of the checkpoint holds too")
+            raise InputError(
+                f"{path}: holds {one_line(twice[0], 100)!r}, which another file of the checkpoint holds too"
+            )
         found |= tensors
     return dict(sorted(found.items()))
 
@@ -113,7 +115,9 @@ def read_header(path: Path) -> dict[str, StoredTensor]:
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{path}: is not valid safetensors ({one_line(str(error), 200)}); fetch the file again") from None
+        raise InputError(
+            f"{path}: is not valid safetensors ({one_line(str(error), 200)}); fetch the file again"
+        ) from None
     return tensors
 
 

@@ -1,4 +1,4 @@
-"""Weight patterns in a record: what training left in each layer, as a few numbers (the parameter patterns of the study).
+"""Weight patterns in a record: what training left in each layer (the parameter patterns of the study).
 
 ``bocb_hf.patterns`` measures them. The study names the measures but neither the bins of the histogram, nor how many
 components count, nor how a kernel becomes a matrix; all three are chosen here and stand in the record.

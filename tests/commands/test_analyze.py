@@ -30,7 +30,10 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_file_is_analysed(weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["analyze", str(weights), "--out", str(tmp_path)]) == 0
     said = capsys.readouterr().out
-    assert re.search(r"2  blocks\.0\.fc\.weight +linear +block 0", said) and "3 layers, in the order of their names" in said
+    assert (
+        re.search(r"2  blocks\.0\.fc\.weight +linear +block 0", said)
+        and "3 layers, in the order of their names" in said
+    )
     rows = list(csv.DictReader((tmp_path / "patterns.csv").open(encoding="utf-8")))
     assert [row["layer"] for row in rows] == ["stem.weight", "blocks.0.fc.weight", "head.weight"]
     assert rows[2]["alpha"] == "" and rows[2]["alpha_status"] == "too few eigenvalues"  # and no number on the terminal

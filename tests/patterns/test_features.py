@@ -43,7 +43,9 @@ def test_scores_and_features_are_of_different_seeds() -> None:
     first, second = evidence.questions[RESIDUAL]
     assert evidence.split_seeds and evidence.cells == 9
     cell = (table.backbones.index("tiny_vit"), table.optimizers.index("lamb"))
-    chosen = {r.seed: r for r in records if (r.identity.backbone.name, r.identity.optimizer.name) == ("tiny_vit", "lamb")}
+    chosen = {
+        r.seed: r for r in records if (r.identity.backbone.name, r.identity.optimizer.name) == ("tiny_vit", "lamb")
+    }
     name = "final entropy, mean over layers"
     assert first.features[name][cell] == run_features(chosen[1])[name] and first.outcome[cell] == 100 * 1540 / 2000
     assert second.features[name][cell] == run_features(chosen[2])[name] and second.outcome[cell] == 100 * 1530 / 2000

@@ -93,7 +93,9 @@ def test_layers_are_matrices_in_the_order_of_the_network():
 
 
 def test_what_is_a_layer():
-    assert is_layer("a.weight", (2, 2)) and is_layer("attn.in_proj_weight", (6, 2)) and is_layer("d.weight", (4, 1, 3, 3))
+    assert (
+        is_layer("a.weight", (2, 2)) and is_layer("attn.in_proj_weight", (6, 2)) and is_layer("d.weight", (4, 1, 3, 3))
+    )
     for name, shape in (("a.bias", (4, 4)), ("a.weight", (4,)), ("a.weight", (4, 1, 1, 1)), ("a.weight", (1, 9))):
         assert not is_layer(name, shape)
 

@@ -17,8 +17,8 @@ from bocb_hf.patterns.power_law import fit_tail
 REFERENCE = json.loads((Path(__file__).parent / "reference.json").read_text(encoding="utf-8"))
 TOLERANCE = 1e-5  # relative: six digits of an exponent are kept
 
-# Where WeightWatcher's rules are others: the spectrum of fewer than 20 eigenvalues is fitted with a correction for small
-# n. Beside these it leaves out layers of fewer than 8, and eigenvalues below 1e-5 whatever the scale of the weights.
+# Where WeightWatcher's rules are others: spectra of fewer than 20 eigenvalues are fitted with a correction for small n.
+# Beside these it leaves out layers of fewer than 8, and eigenvalues below 1e-5 whatever the scale of the weights.
 SMALL_FOR_WEIGHTWATCHER = {"head"}
 
 

@@ -62,8 +62,11 @@ def _one(shape: list[int], offsets: list[int], dtype: str = "F32") -> dict[str, 
         ({"a": {"shape": [1]}}, 4, "not valid safetensors"),
         ([1], 0, "is no object"),
         (b"{", 0, "not valid safetensors"),
-        (b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}', 4,
-         "stands twice"),
+        (
+            b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}',
+            4,
+            "stands twice",
+        ),
         ({**_one([1], [0, 4]), "b": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}, 4, "overlap"),
     ],
 )

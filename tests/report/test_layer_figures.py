@@ -20,7 +20,9 @@ GROUP = "tiny_vit, fashion_mnist_subset, demo"
 def make_rows(shift: float, alphas: tuple[float | None, ...] = (3.0, None, 7.5)) -> tuple[LayerRow, ...]:
     rows = []
     for k, alpha in enumerate(alphas, 1):
-        fit = TailFit(status="ok" if alpha else "poor fit", eigenvalues=40, exponent=alpha or 9.0, tail=20, distance=0.1)
+        fit = TailFit(
+            status="ok" if alpha else "poor fit", eigenvalues=40, exponent=alpha or 9.0, tail=20, distance=0.1
+        )
         name = f"blocks.{k}.fc.weight"
         pattern = LayerPattern(
             name=name, entropy=4 + shift, norm=k + shift, energy=0.5, alpha=alpha, stable_rank=3.0, fit=fit

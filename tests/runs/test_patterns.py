@@ -68,7 +68,9 @@ def test_what_is_no_fit_is_refused(wrong: dict[str, Any], reason: str):
 def test_inspections_belong_to_a_final_run_and_lie_within_it():
     def held(record: RunRecord, *found: Inspection) -> RunRecord:
         given = [one.model_dump(mode="json") for one in found]
-        return RunRecord.model_validate_json(record.to_json().replace("{", '{"inspections":' + json.dumps(given) + ",", 1))
+        return RunRecord.model_validate_json(
+            record.to_json().replace("{", '{"inspections":' + json.dumps(given) + ",", 1)
+        )
 
     record = held(make_record(), make_inspection(10), make_inspection(100, share=1.0))
     assert record.inspections[0].sharpness == SHARPNESS and parse_record(record.to_json().encode(), "it") == record

@@ -34,7 +34,9 @@ def test_a_card_has_a_section_of_patterns() -> None:
     assert "α of 1 layers: median 7.25, 0 below 2 and 1 above 6" in section and "256 bins" in section
     assert "3.333" not in section  # an exponent without a good fit is no number
     assert "| c.weight | 4.000 | 2.5 | 0.500 | 3.0 | – | poor fit, D 0.300, tail 20 |" in section
-    assert "| 10 | 10 % | 41.7 | 12 | 1.75 |" in section and "| 50 | 50 % | the loss is not finite | – | 1.75 |" in section
+    assert (
+        "| 10 | 10 % | 41.7 | 12 | 1.75 |" in section and "| 50 | 50 % | the loss is not finite | – | 1.75 |" in section
+    )
     tables = MarkdownIt("commonmark").enable("table").render(section).split("<table>")[1:]
     assert [table.count("<tr>") for table in tables] == [3, 3] and "a¦b.weight" in tables[0]
 

@@ -38,8 +38,8 @@ def _verdict(answer: Answer) -> str:
     smallest = "none can be below 0.05, whatever the data" if answer.smallest_p > 0.05 else "5 % would need p ≤ 0.05"
     return (
         f"It does not, as far as {size} can show: none {asked} predicts beyond the main effects of backbone and "
-        f"optimizer. The nearest is {best.feature} for {best.outcome} ({_correlation(best)}); {smallest} (the smallest p "
-        f"that {answer.permutations} permutations can give is {answer.smallest_p:.2g})."
+        f"optimizer. The nearest is {best.feature} for {best.outcome} ({_correlation(best)}); {smallest} (the smallest "
+        f"p that {answer.permutations} permutations can give is {answer.smallest_p:.2g})."
     )
 
 
@@ -60,7 +60,9 @@ def _table(findings: Sequence[Finding]) -> list[str]:
         rows.append((f.outcome, f.feature, *numbers))
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
     return [
-        "  ".join(c.ljust(w) if k < 2 else c.rjust(w) for k, (c, w) in enumerate(zip(row, widths, strict=True))).rstrip()
+        "  ".join(
+            c.ljust(w) if k < 2 else c.rjust(w) for k, (c, w) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
         for row in rows
     ]
 
@@ -68,21 +70,25 @@ def _table(findings: Sequence[Finding]) -> list[str]:
 def _how(answer: Answer, evidence: Evidence) -> list[str]:
     exact = "all" if answer.exact else "drawn"
     lines = [
-        f"How: each backbone is left out in turn; what {RESIDUAL} and {FAILURE} are predicted from has lost the effects of "
-        "backbones and optimizers, learned from the others; the rank correlation is over the optimizers of the backbone "
-        "left out, its mean over backbones is shown.",
+        "How: each backbone is left out in turn; what predicts and what is predicted have lost the effects of backbones "
+        "and optimizers, learned from the others; the rank correlation is over the optimizers of the backbone left out, "
+        "and its mean over backbones is shown.",
         f"p: {answer.permutations} permutations of backbones ({exact}); adjusted: by the highest of {answer.tried} "
         "correlations of each permutation, so for all that was tried.",
     ]
     if answer.backbones < BOOTSTRAP_FROM:
         lines.append(
-            f"n = {answer.backbones} backbones: too few for an interval over backbones (from {BOOTSTRAP_FROM} on), so this "
-            "says little; benchmarks/pattern_prediction.txt has what tables of this size can find."
+            f"n = {answer.backbones} backbones: too few for an interval over backbones (from {BOOTSTRAP_FROM} on), so "
+            "this says little; benchmarks/pattern_prediction.txt has what tables of this size can find."
         )
-    seeds = "features and scores of a cell are of different seeds" if evidence.split_seeds else (
-        "with one seed a cell, features and scores are of the same runs, so that a run's luck is in both"
+    seeds = (
+        "features and scores of a cell are of different seeds"
+        if evidence.split_seeds
+        else ("with one seed a cell, features and scores are of the same runs, so that a run's luck is in both")
     )
-    lines.append(f"Seeds: for {RESIDUAL}, {seeds}; {FAILURE} ({evidence.failed} of {evidence.cells} cells) is of all seeds.")
+    lines.append(
+        f"Seeds: for {RESIDUAL}, {seeds}; {FAILURE} ({evidence.failed} of {evidence.cells} cells) is of all seeds."
+    )
     if not any(name.startswith("early log sharpness") for name in evidence.features):
         lines.append(
             f"No record holds patterns or sharpness at {EARLY:.0%} of training: train with runtime.inspect_at=[{EARLY:g}]."

@@ -40,9 +40,9 @@ def pattern_section(record: RunRecord) -> dict[str, Any] | None:
         "above": sum(alpha > UNDERFIT for alpha in alphas),
         "overfit": f"{OVERFIT:g}",
         "underfit": f"{UNDERFIT:g}",
-        "rules": f"Entropy of a histogram of {BINS} bins, in nats; energy: variance in the first {100 * TOP_SHARE:g} % of "
-        f"components; {KERNELS[found.kernels]}. An exponent stands only where the tail of the spectrum is that of a power "
-        f"law and holds {MIN_TAIL} eigenvalues or more.",
+        "rules": f"Entropy of a histogram of {BINS} bins, in nats; energy: variance in the first {100 * TOP_SHARE:g} % "
+        f"of components; {KERNELS[found.kernels]}. An exponent stands only where the tail of the spectrum is that of a "
+        f"power law and holds {MIN_TAIL} eigenvalues or more.",
         "inspections": [
             {
                 "step": seen.step,
