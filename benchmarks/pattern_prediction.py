@@ -4,10 +4,10 @@
 
 Scores and features have main effects of backbones and optimizers three times as large as their interactions. The first
 of several features explains a share of the interaction's variance, and the others none. In 'uneven' tables noise
-differs between optimizers by a factor of up to 10 in features and scores alike, and one cell in twenty has collapsed, in the
-score alone; there no feature explains anything, or the first one a share of what is left. 'Found': the adjusted p of
-that feature is at most 0.05. 'False': that of any other feature is (without an effect: of any). 'Held': the interval of
-the first feature's correlation holds the mean of that correlation over all tables of the line.
+differs between optimizers by a factor of up to 10, in features and scores alike, and one cell in twenty has collapsed,
+in the score alone. 'Found': the adjusted p of that feature is at most 0.05. 'False': that of any other feature is
+(without an effect: of any). 'Held': the interval of the first feature's correlation holds the mean of that correlation
+over all tables of the line.
 """
 
 from __future__ import annotations

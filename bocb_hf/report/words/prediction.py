@@ -70,9 +70,9 @@ def _table(findings: Sequence[Finding]) -> list[str]:
 def _how(answer: Answer, evidence: Evidence) -> list[str]:
     exact = "all" if answer.exact else "drawn"
     lines = [
-        "How: each backbone is left out in turn; what predicts and what is predicted have lost the effects of backbones "
-        "and optimizers, learned from the others; the rank correlation is over the optimizers of the backbone left out, "
-        "and its mean over backbones is shown.",
+        "How: each backbone is left out in turn; what predicts and what is predicted have lost the effects of "
+        "backbones and optimizers, learned from the others; the rank correlation is over the optimizers of the backbone "
+        "left out, and its mean over backbones is shown.",
         f"p: {answer.permutations} permutations of backbones ({exact}); adjusted: by the highest of {answer.tried} "
         "correlations of each permutation, so for all that was tried.",
     ]
@@ -91,7 +91,8 @@ def _how(answer: Answer, evidence: Evidence) -> list[str]:
     )
     if not any(name.startswith("early log sharpness") for name in evidence.features):
         lines.append(
-            f"No record holds patterns or sharpness at {EARLY:.0%} of training: train with runtime.inspect_at=[{EARLY:g}]."
+            f"No record holds patterns or sharpness at {100 * EARLY:g} % of training: train with "
+            f"runtime.inspect_at=[{EARLY:g}]."
         )
     return lines
 
