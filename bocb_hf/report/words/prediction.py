@@ -71,8 +71,8 @@ def _how(answer: Answer, evidence: Evidence) -> list[str]:
     exact = "all" if answer.exact else "drawn"
     lines = [
         "How: each backbone is left out in turn; what predicts and what is predicted have lost the effects of "
-        "backbones and optimizers, learned from the others; the rank correlation is over the optimizers of the backbone "
-        "left out, and its mean over backbones is shown.",
+        "backbones and optimizers, learned from the others; the rank correlation is over the optimizers of the "
+        "backbone left out, and its mean over backbones is shown.",
         f"p: {answer.permutations} permutations of backbones ({exact}); adjusted: by the highest of {answer.tried} "
         "correlations of each permutation, so for all that was tried.",
     ]
