@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 from bocb_hf.errors import InputError, missing_extra
@@ -96,6 +96,7 @@ def analyze(
     Raises:
         InputError: A file is damaged or holds no layer, a network cannot be built, or torch is needed and missing.
     """
+    checkpoints = _named_apart(checkpoints)
     found: list[Analysis] = []
     orders: dict[str, tuple[tuple[str, ...], str]] = {}
     for checkpoint in checkpoints:
@@ -133,6 +134,16 @@ def analyze(
             )
         )
     return found
+
+
+def _named_apart(checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
+    """The checkpoints, each with a name of its own: two files of other folders may be called alike."""
+    seen: dict[str, int] = {}
+    named: list[Checkpoint] = []
+    for checkpoint in checkpoints:
+        seen[checkpoint.name] = count = seen.get(checkpoint.name, 0) + 1
+        named.append(checkpoint if count == 1 else replace(checkpoint, name=f"{checkpoint.name} ({count})"))
+    return named
 
 
 def _group(checkpoint: Checkpoint) -> str:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import bocb_hf.backbones.architectures  # noqa: F401 - registers our architectures
+from bocb_hf.backbones import BACKBONES
 from bocb_hf.backbones.bounds import Header, check_described, limited
 from bocb_hf.backbones.build import create_from_scratch
 from bocb_hf.backbones.definition import TRANSFORMERS, define_backbone
@@ -28,6 +29,9 @@ from bocb_hf.patterns.tensors import StoredTensor
 from bocb_hf.runs.config import RESERVED_ARGS
 from bocb_hf.runs.identity import BackboneIdentity
 from bocb_hf.schema import one_line
+
+
+_SIDE = 224  # of an image, in pixels, where nothing says it
 
 
 @dataclass(frozen=True)
@@ -73,11 +77,12 @@ def describe(checkpoint: Checkpoint, tensors: Mapping[str, StoredTensor], archit
         InputError: The name is unknown, or the configuration describes no network.
     """
     if architecture is not None:
-        side = 224
-        definition = define_backbone(architecture, side)
+        row = BACKBONES.find(architecture)
+        definition = define_backbone(architecture, _SIDE if row is None else row.image_size)
         built = _identity(architecture, definition.architecture, definition.args)
-        module = definition.row.module or None if definition.row is not None else None
-        return Described(built, _classes_of(built, tensors), side, module)
+        known = timm.get_pretrained_cfg(built.architecture) if timm.is_model(built.architecture) else None
+        side = row.image_size if row is not None else _SIDE if known is None else known.input_size[-1]
+        return Described(built, _classes_of(known, tensors), side, None if row is None else row.module or None)
     if checkpoint.record is not None:
         given = checkpoint.record.identity
         return Described(given.backbone, given.data.num_classes, given.data.image_size, checkpoint.record.requires)
@@ -116,12 +121,9 @@ def _of_config(checkpoint: Checkpoint) -> Described | None:
     return None
 
 
-def _classes_of(identity: BackboneIdentity, tensors: Mapping[str, StoredTensor]) -> int:
-    """The outputs of the head in the file, where timm says which tensor that is; else 1000."""
-    if identity.architecture.startswith(TRANSFORMERS) or not timm.is_model(identity.architecture):
-        return 1000
-    with torch.device("meta"):
-        head = getattr(create_from_scratch(identity, 1000, 0), "pretrained_cfg", {}).get("classifier")
+def _classes_of(known: Any, tensors: Mapping[str, StoredTensor]) -> int:
+    """The outputs of the head in the file, where timm's configuration says which tensor that is; else 1000."""
+    head = None if known is None else known.classifier
     names = head if isinstance(head, list | tuple) else [head]
     found = [tensors[f"{name}.weight"].shape[0] for name in names if f"{name}.weight" in tensors]
     return found[0] if found else 1000
