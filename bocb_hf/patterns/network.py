@@ -30,7 +30,6 @@ from bocb_hf.runs.config import RESERVED_ARGS
 from bocb_hf.runs.identity import BackboneIdentity
 from bocb_hf.schema import one_line
 
-
 _SIDE = 224  # of an image, in pixels, where nothing says it
 
 
