@@ -152,7 +152,7 @@ def build_untrained(
         if described.module not in sys.modules:
             raise InputError(f"{where}: this architecture needs the module {described.module}; pass --plugin with it")
     header = Header({name: tensor.shape for name, tensor in tensors.items()})
-    wrong = f"{where}: the weights are not those of {identity.architecture!r}; name the network with --architecture"
+    wrong = f"{where}: the weights are not those of {identity.name!r}; name the network with --architecture"
 
     def build() -> nn.Module:
         model = create_from_scratch(identity, described.classes, init_seed(seed, identity.name))
