@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import time
 from collections.abc import Mapping
 
 import numpy as np
@@ -72,22 +71,21 @@ def measure(size: tuple[int, int], share: float, uneven: bool, tables: int, seed
 
 
 def main() -> None:
-    """Prints the table."""
+    """Prints the table, or one line of it."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--tables", type=int, default=200)
+    parser.add_argument("--tables", type=int, default=200, help="tables of a line; half as many of 20 × 20")
+    parser.add_argument("--line", type=int, help="print only this line, from 0: lines may be run beside each other")
     given = parser.parse_args()
-    started = time.process_time()
-    print(f"{FEATURES} features tried at once; at most 400 permutations")
-    print(
-        "backbones ×      share    mean rank\n"
-        "optimizers      explained correlation    found    false     held  smallest p  tables"
-    )
-    for size in SIZES:
-        for uneven in (False, True):
-            for share in SHARES:
-                tables = max(40, given.tables // (1 if size[0] < 20 else 2))
-                print(measure(size, share, uneven, tables, 0), flush=True)
-    print(f"\n{time.process_time() - started:.0f} CPU seconds")
+    lines = [(size, uneven, share) for size in SIZES for uneven in (False, True) for share in SHARES]
+    if given.line is None:
+        print(f"{FEATURES} features tried at once; at most 400 permutations")
+        print(
+            "backbones ×      share    mean rank\n"
+            "optimizers      explained correlation    found    false     held  smallest p  tables"
+        )
+    for size, uneven, share in lines if given.line is None else [lines[given.line]]:
+        tables = max(40, given.tables // (1 if size[0] < 20 else 2))
+        print(measure(size, share, uneven, tables, 0), flush=True)
 
 
 if __name__ == "__main__":
