@@ -29,6 +29,7 @@ MIN_BACKBONES = 3  # two to learn a sign from, and one to try it on
 BOOTSTRAP_FROM = 5  # backbones from which they are resampled; with fewer there is no interval over them
 _MIN_CELLS = 3  # optimizers of a backbone that a rank correlation needs
 _CHUNK = 512  # permutations that are worked on together
+_ROUNDING = 1e-10  # what is smaller than this share of a table's largest value is rounding
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,7 +184,8 @@ def _left_out(table: _Floats) -> tuple[_Floats, _Floats]:
     Returns:
         Residuals of the other backbones, shape (B, B, O), 0 where unknown and in the row left out; and the row left out
         less the optimizers' effects among the others, shape (B, O), centred, NaN where unknown. Of a row that is all
-        one value, such as the failures of a backbone without one, there is nothing to predict, so it is unknown, too.
+        one value, such as the failures of a backbone without one, there is nothing to predict, so it is unknown, too;
+        and so is one of which the effects leave nothing but rounding.
     """
     count, optimizers = table.shape
     rest, own = np.zeros((count, count, optimizers)), np.full(table.shape, np.nan)
@@ -200,12 +202,13 @@ def _left_out(table: _Floats) -> tuple[_Floats, _Floats]:
         except InputError:  # what is left falls apart into cells that nothing joins
             continue
         residual = np.zeros_like(part)
-        residual[np.ix_(lines, columns)] = np.nan_to_num(fit.interaction)
+        least = _ROUNDING * float(np.nanmax(np.abs(grid)))
+        residual[np.ix_(lines, columns)] = np.where(np.abs(fit.interaction) > least, fit.interaction, 0.0)
         rest[b, others] = residual
         row = np.full(optimizers, np.nan)
         row[columns] = table[b, columns] - fit.optimizer
         finite = np.isfinite(row)
-        if finite.any() and np.ptp(table[b, finite]) > 0:
+        if finite.any() and np.ptp(table[b, finite]) > 0 and np.ptp(row[finite]) > least:
             own[b] = row - row[finite].mean()
     return rest, own
 
