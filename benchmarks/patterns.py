@@ -76,7 +76,7 @@ def _cpu() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def measure_ours(folder: Path, kernels: str) -> dict[str, Any]:
+def measure_ours(folder: Path, kernels: Any) -> dict[str, Any]:
     """α of each layer by this project, with what it took."""
     import numpy as np
 
@@ -94,7 +94,7 @@ def measure_ours(folder: Path, kernels: str) -> dict[str, Any]:
             largest = max(largest, weight.nbytes)
             matrices = [weight.shape[:2]] if kernels == "slices" else [(len(weight), weight.size // len(weight))]
             side = max(side, *(min(shape) for shape in matrices))
-            found = measure_layer(name, weight, kernels, tensor.widen)  # pyright: ignore[reportArgumentType]
+            found = measure_layer(name, weight, kernels, tensor.widen)
             del weight
             if found is not None and found.fit is not None:
                 fits[name.removesuffix(".weight")] = found.fit.model_dump()

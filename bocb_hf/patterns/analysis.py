@@ -184,7 +184,7 @@ def _network(
     if described is None:
         return by_name, None
     built = build_untrained(described, tensors, seed, checkpoint.name, only_order=not untrained)
-    order = (tuple(built.weights), built.order)
+    order = (built.names, built.order)
     if not untrained:
         return order, None
     rows: list[LayerRow] = []

@@ -55,11 +55,13 @@ class Untrained:
     """An untrained network.
 
     Attributes:
-        weights: Its layers by name, in the order of ``order``.
+        names: Names of its layers, in the order of ``order``.
+        weights: Their weights by name; empty where only the order was asked for.
         order: ``forward``, the order in which one image reaches the layers; ``registered``, that of the definition,
             where the network does not take an image of its own size.
     """
 
+    names: tuple[str, ...]
     weights: Mapping[str, NDArray[Any]]
     order: str
 
@@ -175,7 +177,7 @@ def build_untrained(
         names = sorted(own, key=lambda name: place.get(name.rpartition(".")[0], math.inf))
         order = "forward"
     weights = {} if only_order else {name: state[name].float().numpy() for name in names}
-    return Untrained(weights or dict.fromkeys(names), order)  # type: ignore[arg-type]
+    return Untrained(tuple(names), weights, order)
 
 
 def _forward_order(model: nn.Module, side: int) -> list[str] | None:

@@ -57,7 +57,10 @@ def test_sharpness_is_the_largest_eigenvalue_of_the_hessian() -> None:
 
     with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
         blocks = torch.autograd.functional.hessian(loss, tuple(p.detach() for p in model.parameters()))
-    rows = [torch.cat([b.reshape(p.numel(), -1) for b in line], 1) for p, line in zip(model.parameters(), blocks)]  # noqa: B905 - both are by parameter
+    rows = [
+        torch.cat([b.reshape(p.numel(), -1) for b in line], 1)
+        for p, line in zip(model.parameters(), blocks, strict=True)
+    ]
     largest = float(torch.linalg.eigvalsh(torch.cat(rows)).max())
     assert whole.converged and whole.value == pytest.approx(largest, rel=1e-3) and whole.images == 12
     assert cut.value == pytest.approx(largest, rel=1e-3)

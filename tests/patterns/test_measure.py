@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -59,7 +60,7 @@ def test_the_numbers_of_a_layer_in_every_format(dtype):
     stored = torch.from_numpy(RNG.normal(size=(30, 20))).to(dtype)
     name = {torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}[dtype]
     raw = stored.view(torch.uint16).numpy() if dtype is torch.bfloat16 else stored.numpy()
-    layer = measure_layer("x.weight", raw, widen=StoredTensor(None, name, (30, 20), 0).widen)  # type: ignore[arg-type]
+    layer = measure_layer("x.weight", raw, widen=StoredTensor(Path(), name, (30, 20), 0).widen)
     exact = stored.double().numpy()
     singular = np.linalg.svd(exact, compute_uv=False)
     variances = np.linalg.svd(exact - exact.mean(axis=0), compute_uv=False) ** 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -148,7 +149,7 @@ def ridge_figure(ridges: Sequence[_Ridge], group: str, one: Analysis) -> Figure:
             colour = ridge.colour
             axes.axhline(base, color=FAINT, linewidth=0.4, zorder=2 * k)
             axes.fill_between(places, base, base + height, color=colour, alpha=0.28, linewidth=0, zorder=2 * k)
-            style = {"color": colour, "linewidth": 0.8, "zorder": 2 * k + 1}
+            style: dict[str, Any] = {"color": colour, "linewidth": 0.8, "zorder": 2 * k + 1}
             axes.plot(places, base + height, marker=".", markersize=1.6, **style)
         axes.set_ylim(-len(ridges) + 0.85, 1.05)
         axes.set_yticks([-float(k) for k in range(len(ridges))])
