@@ -108,7 +108,7 @@ def measure_weightwatcher(folder: Path) -> dict[str, Any]:
     import logging
 
     with contextlib.redirect_stdout(io.StringIO()):
-        import weightwatcher  # pyright: ignore[reportMissingImports]
+        import weightwatcher  # pyright: ignore[reportMissingImports] - of the extra `comparison`
     logging.disable(logging.CRITICAL)
     watch = Watch()
     with contextlib.redirect_stdout(io.StringIO()):

@@ -47,7 +47,7 @@ def spectrum(weight: np.ndarray) -> np.ndarray:
 
 def by_powerlaw(values: np.ndarray) -> dict[str, float]:
     """powerlaw's fit; its own bound of α ≤ 3 (from version 2 on) is taken away, since it would refuse most layers."""
-    import powerlaw  # pyright: ignore[reportMissingImports]
+    import powerlaw  # pyright: ignore[reportMissingImports] - of the extra `comparison`
 
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         fit = powerlaw.Fit(values, verbose=False, parameter_ranges={"alpha": [1.0, np.inf]})
@@ -57,7 +57,7 @@ def by_powerlaw(values: np.ndarray) -> dict[str, float]:
 def by_weightwatcher() -> tuple[str, dict[str, Any]]:
     """WeightWatcher's version, and its fit of each layer of one file, with its defaults."""
     with contextlib.redirect_stdout(io.StringIO()):
-        import weightwatcher  # pyright: ignore[reportMissingImports]
+        import weightwatcher  # pyright: ignore[reportMissingImports] - of the extra `comparison`
         from safetensors.numpy import save_file
 
         logging.disable(logging.CRITICAL)
@@ -73,7 +73,7 @@ def by_weightwatcher() -> tuple[str, dict[str, Any]]:
 
 def main() -> None:
     """Writes the file."""
-    import powerlaw  # pyright: ignore[reportMissingImports]
+    import powerlaw  # pyright: ignore[reportMissingImports] - of the extra `comparison`
 
     version, layers = by_weightwatcher()
     reference = {
