@@ -257,7 +257,8 @@ def _permuted(relation: _Relation, orders: _Ints) -> _Floats:
     for first in range(0, len(orders), _CHUNK):
         order = orders[first : first + _CHUNK]
         slopes = relation.products[order[:, :, None], order[:, None, :], i, j].sum(axis=2)
-        found[first : first + _CHUNK] = _row_means(np.sign(slopes) * relation.ranks[order, np.arange(count)])
+        signs = np.where(slopes == 0, np.nan, np.sign(slopes))  # without a slope there is nothing to predict with
+        found[first : first + _CHUNK] = _row_means(signs * relation.ranks[order, np.arange(count)])
     return found
 
 

@@ -101,6 +101,8 @@ def test_an_outcome_that_a_backbone_does_not_vary_in_is_not_predicted() -> None:
     failed[0, 2] = failed[1, 2:4] = 1
     answer = ask({"failure": [View(failed, features)]})
     assert answer.findings[0].backbones == 2 and answer.findings[0].low is None
+    failed[1] = 0  # one failure teaches the others nothing, and nobody else can teach that backbone
+    assert ask({"failure": [View(failed, features)]}).tried == 0
 
 
 def test_views_are_averaged() -> None:
