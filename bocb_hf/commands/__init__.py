@@ -17,6 +17,8 @@ COMMANDS = {
     "status": "say how far a sweep is, with its table so far",
     "aggregate": "read a store's records and print the coupling table",
     "figures": "draw every figure of a table and write its numbers",
+    "analyze": "look into the weights of checkpoints layer by layer",
+    "explain": "say whether weight patterns or early curves predict coupling",
     "recommend": "name the optimizers to try on a backbone, with the evidence",
     "leaderboard": "look at the tables in a browser, or deploy them as a Space",
     "check-optimizer": "show an optimizer's row and run the conformance suite on it",

@@ -22,8 +22,9 @@ from bocb_hf.engine.out_of_memory import memory_facts
 from bocb_hf.engine.prepare import PreparedRun
 from bocb_hf.engine.processes import all_finite
 from bocb_hf.engine.sharding import is_sharded
+from bocb_hf.patterns.measure import weight_patterns
 from bocb_hf.runs.measurements import Correctness, Cost, Measurement, Metrics
-from bocb_hf.runs.patterns import WeightPatterns, weight_patterns
+from bocb_hf.runs.patterns import Inspection, WeightPatterns
 from bocb_hf.runs.record import RunRecord, Status, parse_record
 from bocb_hf.schema import utc_now
 from bocb_hf.store import Store
@@ -183,6 +184,7 @@ def _make_record(
         ).model_copy(update=memory_facts(prepared, whole_network(trainer.bare_model))),
         curve=progress.curve(),
         patterns=patterns,
+        inspections=tuple(Inspection.model_validate(given) for given in progress.inspections),
         starting_weights=starting_weights(whole_network(trainer.bare_model)),
         data_notes=prepared.data.notes,
         tuned=config.tuned,

@@ -27,6 +27,7 @@ from bocb_hf.engine.environment import peak_memory
 from bocb_hf.engine.evaluation import Evaluation, ScoreFunction, evaluate
 from bocb_hf.engine.features import HeadOnFeatures, whole_network
 from bocb_hf.engine.feed import Feed
+from bocb_hf.engine.inspection import Inspector
 from bocb_hf.engine.interrupt import StopSignal
 from bocb_hf.engine.memory import keep_freed_memory
 from bocb_hf.engine.metrics import score
@@ -116,6 +117,7 @@ class Trainer:
         self._unread: list[Tensor] = []  # (2,) tensors of loss and hits, still on the device
         self.costs = Costs(accelerator, source, self.progress)
         self._watch: StepWatch | None = None
+        self.inspector: Inspector | None = None  # of a run that asks for one
 
     @property
     def evaluation_model(self) -> nn.Module:
@@ -158,6 +160,8 @@ class Trainer:
             progress.replayed_epochs += 1
             epoch = progress.step // plan.steps_per_epoch
             log.warning("the order of a stream cannot be taken up midway: epoch %d begins anew", epoch + 1)
+        if self.inspector is not None:
+            self.inspector.begin()
         batches = self.feed.steps(progress.step)
         while progress.step < plan.total_steps and progress.diverged_at is None:
             started = time.perf_counter()
@@ -173,6 +177,8 @@ class Trainer:
                     progress.log_point(lr, *size)
                     self._track()
             progress.train_seconds += time.perf_counter() - started
+            if self.inspector is not None and progress.diverged_at is None:
+                self.inspector.after_step()
             if ends_epoch and progress.diverged_at is None:
                 progress.end_epoch(self.rule, last=progress.step == plan.total_steps)
                 self._check_weights()

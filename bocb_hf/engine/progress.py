@@ -35,6 +35,7 @@ class Progress:
         energy_joules: Energy that the device used, over all sessions; None where it reports none.
         replayed_epochs: How often a stream had to begin an epoch anew, over all sessions.
         resumed: Number of sessions before this one.
+        inspections: What the weights were like at the steps that were asked for, as plain values of ``Inspection``.
     """
 
     step: int = 0
@@ -66,6 +67,7 @@ class Progress:
     replayed_epochs: int = 0
     peak_memory_bytes: int = 0
     resumed: int = 0
+    inspections: list[dict[str, Any]] = field(default_factory=list)
 
     def state_dict(self) -> dict[str, Any]:
         """Returns all fields as plain values; ``accelerate`` calls this to save."""

@@ -19,6 +19,7 @@ from torch import nn
 from bocb_hf.engine.environment import count_flops, set_numerics
 from bocb_hf.engine.features import probe_features
 from bocb_hf.engine.finish import finish_run, from_main
+from bocb_hf.engine.inspection import Inspector
 from bocb_hf.engine.interrupt import StopSignal
 from bocb_hf.engine.loop import OnStep, Trainer
 from bocb_hf.engine.out_of_memory import within_memory
@@ -196,6 +197,18 @@ def _train(
         state_dir=prepared.state_dir,
         rule=prepared.divergence_rule(),
     )
+    inspected = prepared.config.runtime.inspect_at
+    if inspected and prepared.config.role == "final":
+        trainer.inspector = Inspector(
+            accelerator,
+            trainer.bare_model,
+            trainer.feed,
+            trainer.source,
+            trainer.progress,
+            trainer.plan.total_steps,
+            prepared.identity.training,
+            inspected,
+        )
     if "train_eval" in trainer.needs and prepared.identity.training.schedule != "constant":
         log.warning(
             "%s averages in place of a schedule: its authors keep the learning rate constant after the warm-up "

@@ -221,7 +221,8 @@ def patterns_grid(chosen: Selection, backbone: str) -> Grid | None:
     )
     caption = (
         f"Weight patterns of {backbone_name(chosen.board, backbone)}: means over seeds [smallest, largest], "
-        f"{BINS} bins; share of variance in the first {100 * TOP_SHARE:g} % of components."
+        f"{BINS} bins; share of variance in the first {100 * TOP_SHARE:g} % of components; "
+        "α only where its fit is good (in older records: with ten eigenvalues or more)."
     )
     return Grid("patterns", caption, columns, rows, basis=basis(chosen.board))
 

@@ -321,6 +321,9 @@ class RuntimeConfig(Frozen):
         log_every: Steps between two points of the curve.
         save_every: Steps between two saves of the resume state; None saves after every epoch.
         supersede: Whether to replace a finished run of this seed.
+        inspect_at: Shares of training after which a final run keeps the patterns of its weights and their sharpness in
+            its record, in (0, 1]; 0.1 is always among them. Nothing is inspected when it is empty. The run itself stays
+            the same; the time is recorded apart.
     """
 
     store: str = "outputs/store"
@@ -342,6 +345,7 @@ class RuntimeConfig(Frozen):
     log_every: int = Field(default=10, ge=1)
     save_every: int | None = Field(default=None, ge=1)
     supersede: bool = False
+    inspect_at: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(default=(), max_length=50)
 
     @model_validator(mode="before")
     @classmethod
@@ -364,6 +368,11 @@ class RuntimeConfig(Frozen):
             raise ValueError(
                 "portable: torch.compile makes code for this very processor; leave compile_model and compile_optimizer "
                 "off"
+            )
+        if self.inspect_at and self.compile_model:
+            raise ValueError(
+                "inspect_at: the sharpness needs a second derivative, which torch.compile cannot take; leave "
+                "compile_model off"
             )
         return self
 

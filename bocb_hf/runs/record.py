@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
@@ -22,7 +23,7 @@ from bocb_hf.runs.naming import (
     own_repository_name,
     repository_name,
 )
-from bocb_hf.runs.patterns import WeightPatterns
+from bocb_hf.runs.patterns import Inspection, WeightPatterns
 from bocb_hf.runs.tuned import Tuned
 from bocb_hf.schema import (
     ConfigHash,
@@ -98,6 +99,8 @@ class RunRecord(Document):
             none, and neither do older trials.
         weights_sha256: SHA-256 of ``model.safetensors`` beside the record of a completed final run.
         patterns: Weight patterns of the last weights of a completed final run, layer by layer; older records have none.
+        inspections: Patterns and sharpness of a final run at steps of training that were asked for
+            (``runtime.inspect_at``), in their order, also of a run that diverged later; empty where none were.
         starting_weights: The tensors that a fine-tuned run took of the weights that it names; older records do not say.
         data_notes: The facts about the images that a reader of the score must know; None where there are none.
         tuned: How the hyper-parameters of a final run were chosen among the trials of its cell; None where nobody said.
@@ -130,6 +133,7 @@ class RunRecord(Document):
     environment: Environment
     curve: Curve
     patterns: WeightPatterns | None = later(None)
+    inspections: tuple[Inspection, ...] = later((), max_length=100)
     starting_weights: StartingWeights | None = later(None)
     data_notes: DataNotes | None = later(None)
     tuned: Tuned | None = later(None)
@@ -172,6 +176,7 @@ class RunRecord(Document):
             raise ValueError(f"a {self.status} {self.role} run must hold no test metric")
         if self.patterns is not None and not read_test:
             raise ValueError(f"a {self.status} {self.role} run must hold no weight patterns")
+        self._check_inspections()
         if self.starting_weights is not None and self.identity.backbone.pretrained is None:
             raise ValueError("a run from scratch must hold no starting weights")
         val = self.metrics.val_top1
@@ -181,6 +186,14 @@ class RunRecord(Document):
             raise ValueError("a trial must not say how it was tuned: it was chosen by nobody")
         self._check_validation()
         return self
+
+    def _check_inspections(self) -> None:
+        """Checks that inspections belong to a final run, lie within it, and come one after another."""
+        steps = [inspection.step for inspection in self.inspections]
+        if steps and self.role != "final":
+            raise ValueError("a trial must hold no inspections")
+        if any(b <= a for a, b in pairwise(steps)) or (steps and steps[-1] > self.total_steps):
+            raise ValueError(f"inspections: steps {steps} must rise within the {self.total_steps} steps of the run")
 
     def _check_validation(self) -> None:
         """Checks that the bits of the validation images belong to a completed trial and agree with its score."""

@@ -1,4 +1,4 @@
-"""Stores: a local folder or the Hub in one layout, with cards; may import ``coupling`` and what lies below."""
+"""Stores: a local folder or the Hub in one layout, with cards; may import ``patterns`` and what lies below."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from bocb_hf.engine.evaluation import Evaluation, evaluate
 from bocb_hf.engine.prepare import PreparedRun, prepare_run
 from bocb_hf.engine.run import train_run
 from bocb_hf.errors import InputError
-from bocb_hf.runs.patterns import weight_patterns
+from bocb_hf.patterns.measure import weight_patterns
 from bocb_hf.store import open_store
 from bocb_hf.store.lease import Lease, LeaseHeldError, run_lease
 from bocb_hf.sweep.floors import store_logistic_regression

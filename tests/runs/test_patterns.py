@@ -1,88 +1,23 @@
-"""Weight patterns against independent references, and their way into a record."""
+"""Weight patterns, fits and inspections as parts of a record."""
 
 from __future__ import annotations
 
 import json
-import math
+from typing import Any
 
-import numpy as np
 import pytest
 from builders import make_record, with_patterns
-from scipy import stats
+from pydantic import ValidationError
 
-from bocb_hf.runs.patterns import BINS, entropy, power_law, spectra, weight_patterns
+from bocb_hf.runs.patterns import Inspection, LayerPattern, Sharpness, TailFit, WeightPatterns
 from bocb_hf.runs.record import RunRecord, parse_record
 
-RNG = np.random.default_rng(0)
+SHARPNESS = Sharpness(value=12.5, iterations=9, converged=True, tolerance=0.01, images=64)
 
 
-@pytest.mark.parametrize("shape", [(40, 12), (12, 40), (25, 25)])
-def test_spectra_are_squared_singular_values_and_principal_components(shape):
-    matrix = RNG.normal(0.5, 1, shape)
-    plain, centred = spectra(matrix)
-    np.testing.assert_allclose(plain, np.linalg.svd(matrix, compute_uv=False) ** 2, rtol=1e-9)
-    expected = np.linalg.svd(matrix - matrix.mean(axis=0), compute_uv=False) ** 2
-    np.testing.assert_allclose(centred, expected[: len(centred)], rtol=1e-8)
-    assert len(centred) == min(shape[0] - 1, shape[1])
-
-
-def test_entropy_against_scipy():
-    values = RNG.normal(size=5000)
-    assert entropy(values) == pytest.approx(stats.entropy(np.histogram(values, BINS)[0]))
-    assert entropy(np.linspace(0, 1, 100 * BINS)) == pytest.approx(math.log(BINS), abs=1e-4)
-    assert entropy(np.full(7, 3.0)) == 0
-
-
-@pytest.mark.parametrize("alpha", [2.5, 4.0])
-def test_the_exponent_of_a_power_law_is_found(alpha):
-    tail = stats.pareto(alpha - 1).rvs(4000, random_state=np.random.default_rng(1))
-    assert power_law(tail) == pytest.approx(alpha, rel=0.08)
-    body = np.random.default_rng(2).uniform(0.01, 1, 4000)  # below the law begins
-    assert power_law(np.concatenate([tail, body])) == pytest.approx(alpha, rel=0.12)
-    assert power_law(7 * tail) == pytest.approx(power_law(tail))  # has no scale
-
-
-def test_the_fit_is_the_best_of_all_tails():
-    """Against scipy's estimate and its distance, tail by tail."""
-    values = np.sort(stats.pareto(2).rvs(60, random_state=np.random.default_rng(3)) + RNG.uniform(0, 0.3, 60))
-    fits = []
-    for start in range(len(values) - 9):
-        tail = values[start:]
-        b, _, _ = stats.pareto.fit(tail, floc=0, fscale=tail[0])
-        fits.append((stats.kstest(tail, stats.pareto(b, scale=tail[0]).cdf).statistic, b + 1))
-    assert power_law(values) == pytest.approx(min(fits)[1], rel=1e-6)
-
-
-def test_what_has_no_spectrum_has_no_exponent():
-    assert power_law(np.arange(1.0, 10.0)) is None
-    assert power_law(np.ones(50)) is None
-
-
-def test_layers_are_matrices_in_the_order_of_the_network():
-    state = {
-        "stem.weight": RNG.normal(size=(16, 3, 3, 3)),
-        "stem.bias": RNG.normal(size=16),
-        "norm.weight": np.ones(16),
-        "pos_embed": RNG.normal(size=(1, 5, 16)),
-        "head.weight": np.zeros((10, 16)),
-        "broken.weight": np.full((4, 4), np.nan),
-        "a.weight": RNG.normal(size=(32, 16)).astype(np.float32),
-    }
-    found = weight_patterns(state)
-    assert [layer.name for layer in found.layers] == ["stem.weight", "head.weight", "a.weight"]
-    stem, head, last = found.layers
-    assert stem.norm == pytest.approx(np.linalg.norm(state["stem.weight"]), rel=1e-5)
-    assert (head.entropy, head.norm, head.energy, head.alpha) == (0, 0, None, None)
-    assert last.energy is not None and 0.1 < last.energy < 1 and last.alpha is not None
-    assert weight_patterns({}).layers == []
-
-
-def test_equal_weights_give_equal_patterns_whatever_their_scale_and_sign():
-    matrix = RNG.normal(size=(30, 50))
-    one, other = (weight_patterns({"x.weight": w}).layers[0] for w in (matrix, -4 * matrix))
-    assert other.norm == pytest.approx(4 * one.norm, rel=1e-5)
-    assert (other.energy, other.alpha) == (pytest.approx(one.energy, rel=1e-5), pytest.approx(one.alpha, rel=1e-5))
-    assert other.entropy == pytest.approx(one.entropy, abs=0.02)  # bins are closed on one side
+def make_inspection(step: int = 10, **changes: Any) -> Inspection:
+    fields: dict[str, Any] = {"step": step, "share": 0.1, "patterns": WeightPatterns(layers=[]), "sharpness": SHARPNESS}
+    return Inspection(**(fields | {"pattern_seconds": 0.1, "sharpness_seconds": 0.5} | changes))
 
 
 def test_a_record_without_patterns_keeps_its_bytes():
@@ -97,3 +32,53 @@ def test_only_a_completed_final_run_has_patterns():
     for other in (make_record(status="diverged"), make_record(role="trial")):
         with pytest.raises(ValueError, match="no weight patterns"):
             RunRecord.model_validate_json(other.to_json().replace("{", '{"patterns":' + json.dumps(patterns) + ",", 1))
+
+
+def test_a_record_from_before_fits_and_inspections_keeps_its_bytes():
+    old = with_patterns(make_record()).to_json()
+    for name in ("fit", "stable_rank", "kernels", "tail_rule", "inspections"):
+        assert f'"{name}"' not in old
+    assert parse_record(old.encode(), "it").to_json() == old
+
+
+def test_a_fit_and_its_exponent_agree():
+    numbers = {"name": "a.weight", "entropy": 1.0, "norm": 1.0, "energy": 0.5}
+    good = TailFit(status="ok", eigenvalues=40, exponent=3.5, tail=20, distance=0.1)
+    poor = good.model_copy(update={"status": "poor fit"})
+    assert LayerPattern(**numbers, alpha=3.5, fit=good).alpha == 3.5
+    assert LayerPattern(**numbers, alpha=None, fit=poor).alpha is None
+    for alpha, fit in ((3.5, poor), (None, good), (3.4, good)):
+        with pytest.raises(ValidationError, match="not what its fit says"):
+            LayerPattern(**numbers, alpha=alpha, fit=fit)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        ({"status": "ok", "eigenvalues": 40}, "must say its exponent"),
+        ({"status": "ok", "eigenvalues": 40, "exponent": 3.0}, "go together"),
+        ({"status": "ok", "eigenvalues": 9, "exponent": 3.0, "tail": 10, "distance": 0.1}, "longer than its spectrum"),
+    ],
+)
+def test_what_is_no_fit_is_refused(wrong: dict[str, Any], reason: str):
+    with pytest.raises(ValidationError, match=reason):
+        TailFit(**wrong)
+
+
+def test_inspections_belong_to_a_final_run_and_lie_within_it():
+    def held(record: RunRecord, *found: Inspection) -> RunRecord:
+        given = [one.model_dump(mode="json") for one in found]
+        return RunRecord.model_validate_json(
+            record.to_json().replace("{", '{"inspections":' + json.dumps(given) + ",", 1)
+        )
+
+    record = held(make_record(), make_inspection(10), make_inspection(100, share=1.0))
+    assert record.inspections[0].sharpness == SHARPNESS and parse_record(record.to_json().encode(), "it") == record
+    assert len(held(make_record(status="diverged"), make_inspection()).inspections) == 1  # what failure is asked of
+    for wrong in ((make_inspection(101),), (make_inspection(20), make_inspection(10))):
+        with pytest.raises(ValueError, match="must rise within the 100 steps"):
+            held(make_record(), *wrong)
+    with pytest.raises(ValueError, match="trial must hold no inspections"):
+        held(make_record(role="trial"), make_inspection())
+    with pytest.raises(ValidationError, match="or the reason why there is none"):
+        make_inspection(sharpness=None)

@@ -83,6 +83,6 @@ def pattern_figure(runs: Mapping[str, Sequence[WeightPatterns]], backbone: str, 
         figure,
         f"Mean over completed seeds (n = {n}), band: smallest to largest; {len(names)} weight matrices. Histograms of "
         f"{BINS} bins. Dotted: α below {OVERFIT:g} is taken for a risk of over-fitting, above {UNDERFIT:g} of "
-        "under-fitting; a layer with fewer than ten eigenvalues has none.",
+        "under-fitting; a layer without a good fit has none (in older records: with fewer than ten eigenvalues).",
     )
     return figure

@@ -21,6 +21,7 @@ from bocb_hf.runs import strict_yaml
 from bocb_hf.runs.card import CardBlock, PeerEntry, Peers, make_block
 from bocb_hf.runs.record import RunRecord, wilson_interval
 from bocb_hf.runs.retraction import Retraction
+from bocb_hf.store.cards.patterns import pattern_section
 
 
 def render_card(
@@ -151,6 +152,7 @@ def _context(
         "category": CATEGORIES.get(block.category, ""),
         "with_timm": _loads_with_timm(block.backbone),
         "dataset": DATASETS.find(block.dataset),
+        "patterns": pattern_section(record),
     }
 
 
