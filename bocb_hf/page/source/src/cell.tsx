@@ -113,7 +113,7 @@ function Found({ cell, title, command }: { cell: CellMore; title: string; comman
           caption="Final runs, each with its seed and configuration."
           columns={RUNS}
           rows={cell.runs}
-          plain={cell.runs.length < 2}
+          plain={cell.runs.length < 6}
         />
       ) : (
         <p>Nobody has finished a run here.</p>

@@ -273,7 +273,8 @@ export interface TableMore {
     mean_ranks: Record<string, number>;
     critical_difference: number | null;
     test: string | null;
-    groups: string[][];
+    groups: string[][]; // not told apart
+    apart?: [string, string][] | null; // pairs told apart, where holes leave no critical difference
   } | null;
   shares: {
     scale: string;

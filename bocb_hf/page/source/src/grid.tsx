@@ -62,8 +62,11 @@ export function Grid<R>({ name, caption, columns, rows, size, marked, legend, pl
   const [all, setAll] = useState(false);
   const chosen = gridState(state, name);
   const shown = useMemo(
-    () => columns.filter((c) => (chosen.columns === null ? !c.extra : chosen.columns.includes(c.key))),
-    [columns, chosen.columns],
+    () =>
+      columns.filter((c) =>
+        chosen.columns === null ? !c.extra && rows.some((row) => !empty(c.value(row))) : chosen.columns.includes(c.key),
+      ),
+    [columns, rows, chosen.columns],
   );
   const visible = shown.length ? shown : columns.slice(0, 1);
   const sized = size !== undefined && rows.some((row) => size(row) !== null);
@@ -208,6 +211,7 @@ export function Grid<R>({ name, caption, columns, rows, size, marked, legend, pl
           )}
         </p>
       )}
+      {plain && <Files copy={() => tsv(visible.map((c) => c.label), texts())} csv={saveCsv} tex={saveTex} />}
       {found.length > cut.length && (
         <p>
           <button type="button" onClick={() => setAll(true)}>

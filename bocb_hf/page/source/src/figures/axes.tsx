@@ -1,11 +1,11 @@
 /** Axes, labels that keep their distance, and lines with their bands. */
 
-import { scaleLinear, scaleLog } from "d3-scale";
+import { scaleLinear, scaleLog, scalePow } from "d3-scale";
 
 import { fixed, middle, short } from "../words";
 import { type Sheet, Svg } from "./frame";
 
-export type Kind = "linear" | "log";
+export type Kind = "linear" | "log" | "root"; // root: square roots, for what is dense near zero
 
 export interface Scale {
   (value: number): number;
@@ -24,24 +24,45 @@ function span(values: readonly number[], zero: boolean): [number, number] {
   return [low, high];
 }
 
-/** A scale with ticks; at least two of them, however narrow the span. */
-export function scale(kind: Kind, values: readonly number[], range: [number, number], zero = false): Scale {
-  const finite = values.filter((v) => Number.isFinite(v) && (kind === "linear" || v > 0));
+/**
+ * A scale with ticks; at least two of them, however narrow the span.
+ *
+ * @param zero Whether it begins at zero.
+ * @param round Whether its ends are round numbers.
+ */
+export function scale(
+  kind: Kind,
+  values: readonly number[],
+  range: [number, number],
+  { zero = false, round: rounded = true }: { zero?: boolean; round?: boolean } = {},
+): Scale {
+  const finite = values.filter((v) => Number.isFinite(v) && (kind !== "log" || v > 0));
   const used = finite.length ? finite : kind === "log" ? [1, 10] : [0, 1];
   const room = Math.abs(range[1] - range[0]);
   if (kind === "log") {
-    const [low, high] = span(used, false);
-    const safe: [number, number] = [Math.max(low, Math.min(...used) * 0.9), high];
-    const made = scaleLog().domain(safe).range(range).nice();
-    const all = made.ticks();
-    const tens = all.filter((v) => Math.abs(Math.log10(v) - Math.round(Math.log10(v))) < 1e-9);
-    const inside = all.filter((v) => [1, 2, 5].includes(Math.round(v / 10 ** Math.floor(Math.log10(v) + 1e-9))));
-    const chosen = tens.length >= 3 ? tens : inside.length >= 2 ? inside : all;
+    const low = Math.min(...used);
+    const high = Math.max(...used);
+    const made = scaleLog().domain([low * 0.95, high * 1.05]).range(range);
+    const round = made.ticks().filter((v) => [1, 2, 5].includes(Math.round(v / 10 ** Math.floor(Math.log10(v) + 1e-9))));
+    const tens = round.filter((v) => Math.abs(Math.log10(v) - Math.round(Math.log10(v))) < 1e-9);
+    const even = scaleLinear().domain(made.domain()).ticks(4);
+    const chosen = tens.length >= 4 ? tens : round.length >= 3 ? round : even;
     return Object.assign((v: number) => made(v), { ticks: chosen.map((value) => ({ value, label: short(value) })) });
   }
-  const made = scaleLinear().domain(span(used, zero)).range(range).nice(4);
-  const ticks = made.ticks(Math.max(3, Math.min(8, Math.floor(room / 60))));
-  const form = made.tickFormat(ticks.length);
+  if (kind === "root") {
+    const made = scalePow().exponent(0.5).domain([0, Math.max(...used, 1e-9)]).range(range);
+    const [, high] = made.domain() as [number, number];
+    const ticks = [0, 1, 2, 5, 10, 20, 50, 100, 200, 500].filter((v) => v <= high);
+    return Object.assign((v: number) => made(v), {
+      ticks: (ticks.length > 2 ? ticks : made.ticks(4)).map((value) => ({ value, label: short(value) })),
+    });
+  }
+  const made = scaleLinear().domain(span(used, zero)).range(range);
+  if (rounded) made.nice(4);
+  const every = made.ticks(Math.max(3, Math.min(8, Math.floor(room / 60))));
+  const whole = used.every(Number.isInteger) ? every.filter(Number.isInteger) : every; // half of a trial is none
+  const ticks = whole.length > 1 ? whole : every;
+  const form = whole.length > 1 && whole !== every ? String : made.tickFormat(ticks.length);
   return Object.assign((v: number) => made(v), {
     ticks: ticks.map((value) => ({ value, label: form(value).replace("-", "−") })),
   });
@@ -146,8 +167,8 @@ export function Lines({ sheet, series, x: along, y: up, label }: LinesProps) {
   const bottom = height - 44;
   const values = series.flatMap((s) => s.points);
   const ends = values.flatMap((p) => [p.y, p.low ?? null, p.high ?? null]).filter((v): v is number => v !== null);
-  const x = scale(along.kind, values.map((p) => p.x), [left, width - right], along.zero);
-  const y = scale(up.kind, ends, [bottom, top], up.zero);
+  const x = scale(along.kind, values.map((p) => p.x), [left, width - right], { zero: along.zero, round: false });
+  const y = scale(up.kind, ends, [bottom, top], { zero: up.zero });
   const colour = (s: Series): string => theme.palette[s.colour % theme.palette.length]!;
   const dash = (s: Series): string | undefined =>
     [undefined, "6 3", "2 3", "8 3 2 3"][Math.floor(s.colour / theme.palette.length) % 4];
@@ -244,7 +265,7 @@ interface RowsProps {
 export function Rows({ sheet, rows, axis, label, zero, clip }: RowsProps) {
   const { theme, width } = sheet;
   const most = width < 500 ? 16 : 28;
-  const left = 14 + Math.max(...rows.map((r) => Math.min(most, r.label.length)), 4) * 6.6;
+  const left = 18 + Math.max(...rows.map((r) => Math.min(most, r.label.length)), 4) * 7.2;
   const step = 21;
   const heads = rows.map((r, i) => r.group !== undefined && r.group !== rows[i - 1]?.group);
   let at = 8;

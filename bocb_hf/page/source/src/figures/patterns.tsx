@@ -21,7 +21,7 @@ export function PatternsFigure({ sheet, panels, label }: { sheet: Sheet; panels:
       {panels.map((panel, i) => {
         const inner: Sheet = { theme, width: wide };
         const points = panel.series.flatMap((s) => s.points);
-        const x = scale("linear", points.map((p) => p.x), [48, wide - 12]);
+        const x = scale("linear", points.map((p) => p.x), [48, wide - 12], { round: false });
         const y = scale("linear", points.map((p) => p.y).filter((v): v is number => v !== null), [high - 44, 24]);
         return (
           <g key={panel.title} transform={`translate(${(i % across) * wide},${Math.floor(i / across) * high})`}>

@@ -18,7 +18,9 @@ export function RanksFigure({ sheet, ranks, groups, difference, label }: RanksPr
   const place = new Map(sorted.map((r) => [r.key, r.rank]));
   const half = Math.ceil(sorted.length / 2);
   const side = Math.min(150, width * 0.27);
-  const x = scale("linear", [1, Math.max(2, ...sorted.map((r) => r.rank))], [side, width - side]);
+  const x = scale("linear", [1, Math.max(2, ...sorted.map((r) => r.rank))], [side, width - side], {
+    round: false,
+  });
   const bars = groups
     .map((g) => g.map((key) => place.get(key)).filter((v): v is number => v !== undefined))
     .filter((g) => g.length > 1);
@@ -38,7 +40,7 @@ export function RanksFigure({ sheet, ranks, groups, difference, label }: RanksPr
           </text>
         </g>
       )}
-      <line x1={x(x.ticks[0]!.value)} x2={x(x.ticks.at(-1)!.value)} y1={axis} y2={axis} stroke={theme.ink} />
+      <line x1={side} x2={width - side} y1={axis} y2={axis} stroke={theme.ink} />
       {x.ticks.map(({ value, label: text }) => (
         <g key={value} transform={`translate(${x(value)},${axis})`}>
           <line y1={-5} stroke={theme.ink} />

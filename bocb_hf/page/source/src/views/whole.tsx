@@ -184,7 +184,7 @@ export function RankingView({ selection }: { selection: Selection }) {
             <Figure
               name="critical-difference"
               title="Mean ranks"
-              about="1 is the best. A bar joins optimizers that are not told apart."
+              about={more.ranking.groups.length ? "1 is the best. A bar joins optimizers that are not told apart." : "1 is the best."}
               most={1000}
               draw={(sheet) => (
                 <RanksFigure
@@ -197,6 +197,13 @@ export function RankingView({ selection }: { selection: Selection }) {
               )}
             />
           )}
+          {more.ranking?.apart && (
+            <p>
+              {more.ranking.apart.length
+                ? `Told apart: ${more.ranking.apart.map(([a, b]) => `${names.optimizer(a)} from ${names.optimizer(b)}`).join("; ")}.`
+                : "No pair of optimizers is told apart."}
+            </p>
+          )}
           <Spread />
           {more.profiles && (
             <Figure
@@ -206,10 +213,10 @@ export function RankingView({ selection }: { selection: Selection }) {
               draw={(sheet) => (
                 <Lines
                   sheet={sheet}
-                  x={{ kind: "linear", label: "points below the best", zero: true }}
+                  x={{ kind: "root", label: "points below the best (square roots)" }}
                   y={{ kind: "linear", label: "share of backbones", zero: true }}
                   label={`Performance profiles of ${table.title}`}
-                  series={Object.entries(more.profiles!.optimizers).map(([key, p]) => ({
+                  series={byShare(more.profiles!.optimizers).map(([key, p]) => ({
                     key,
                     label: names.optimizer(key),
                     colour: names.place(key),
@@ -252,6 +259,12 @@ export function RankingView({ selection }: { selection: Selection }) {
       )}
     </section>
   );
+}
+
+/** Highest lines first, so that names stand in the order of their lines. */
+function byShare<T extends { share: (number | null)[] }>(of: Record<string, T>): [string, T][] {
+  const height = ({ share }: T): number => share.reduce((sum: number, v) => sum + (v ?? 0), 0);
+  return Object.entries(of).sort(([, a], [, b]) => height(b) - height(a));
 }
 
 /** How the scores of each backbone spread over optimizers. */
@@ -314,7 +327,7 @@ export function CostView({ selection }: { selection: Selection }) {
   const kept = { ...front, points: front.points.filter((p) => visible.has(p.optimizer)) };
   const columns: Column<FrontPoint>[] = [
     { key: "optimizer", label: "optimizer", value: (p) => names.optimizer(p.optimizer) },
-    { key: "cost", label: front.label, value: (p) => costValue(front.axis, p.cost), text: (p) => fixed(costValue(front.axis, p.cost)), number: true },
+    { key: "cost", label: front.label, value: (p) => costValue(front.axis, p.cost), text: (p) => short(costValue(front.axis, p.cost), 4), number: true },
     { key: "mean", label: "test score [95 %]", value: (p) => p.mean, text: (p) => scoreText(p.mean, p.low, p.high), number: true },
     { key: "low", label: "low", value: (p) => p.low, number: true, extra: true },
     { key: "high", label: "high", value: (p) => p.high, number: true, extra: true },
