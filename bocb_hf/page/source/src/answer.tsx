@@ -117,22 +117,24 @@ function Answered({ found }: { found: Found }) {
         <summary>What it may cost, how sure it is, and where to start</summary>
         <More answer={first} fill={fill} command={command} name="start" />
       </details>
-      {others.map((answer, i) => (
-        <details key={answer.table}>
-          <summary>
-            Another source: {title(answer)}
-            {answer.toy && (
-              <>
-                {" "}
-                <Badge>demo, not for your model</Badge>
-              </>
-            )}
-          </summary>
-          <p class="big">{fill(answer.sentences[0] ?? "")}</p>
-          <p class="soft">{fill(answer.why)}</p>
-          <More answer={answer} fill={fill} command={command} name={`start-${i + 2}`} />
+      {others.length > 0 && (
+        <details>
+          <summary>What {others.length === 1 ? "the other source says" : `${others.length} other sources say`}</summary>
+          {others.map((answer, i) => (
+            <div key={answer.table} class="source">
+              <h3>
+                {title(answer)} {answer.toy && <Badge>demo, not for your model</Badge>}
+              </h3>
+              <p>{fill(answer.sentences[0] ?? "")}</p>
+              <p class="soft">{fill(answer.why)}</p>
+              <details>
+                <summary>More from {title(answer)}</summary>
+                <More answer={answer} fill={fill} command={command} name={`start-${i + 2}`} />
+              </details>
+            </div>
+          ))}
         </details>
-      ))}
+      )}
     </>
   );
 }

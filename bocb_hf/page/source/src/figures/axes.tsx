@@ -160,7 +160,7 @@ export function Lines({ sheet, series, x: along, y: up, label }: LinesProps) {
   const { theme, width } = sheet;
   const named = series.filter((s, i) => series.findIndex((o) => o.label === s.label) === i);
   const longest = Math.max(...named.map((s) => Math.min(22, s.label.length)), 4);
-  const right = Math.min(width * 0.34, 26 + longest * 6.4);
+  const right = Math.min(width * 0.34, 30 + longest * 7.2);
   const top = 24;
   const height = Math.max(width < 500 ? 280 : 340, named.length * 13 + top + 56);
   const left = 52;

@@ -9,7 +9,7 @@ import { alone } from "../figures/frame";
 import { Files } from "../grid";
 import { HeatFigure } from "../figures/heat";
 import { CLIP, Heat, SHADES, mainText, openCell } from "../heat";
-import { List, Sentences, Toy } from "../parts";
+import { List, Sentences } from "../parts";
 import { csv, download, png, tex, texTable, tsv } from "../save";
 import { type Selection, cellOf } from "../selection";
 import { reach, slug } from "../words";
@@ -52,9 +52,7 @@ function Said() {
   const lead = answer.length ? answer : about;
   return (
     <aside class="said" aria-label="What the table says">
-      <h2>
-        What it says <Toy table={table} />
-      </h2>
+      <h2>What it says</h2>
       {table.toy && <p class="soft">{table.toy}</p>}
       <Sentences lines={lead} lead />
       {answer.length > 0 && <Sentences lines={about} />}
