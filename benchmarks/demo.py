@@ -24,8 +24,8 @@ from pathlib import Path
 from bocb_hf.coupling.contrast import family_contrast
 from bocb_hf.coupling.table import floors
 from bocb_hf.errors import InputError
-from bocb_hf.leaderboard import DEMO
-from bocb_hf.leaderboard.write import leaderboard_parquet
+from bocb_hf.page import DEMO
+from bocb_hf.page.write import leaderboard_parquet
 from bocb_hf.report.analysis import summarize_records
 from bocb_hf.report.primaries import find_primaries
 from bocb_hf.report.tabulate import Wanted, tabulate

@@ -59,19 +59,19 @@ def command(
             raise InputError("--write: name the --store whose records it shall hold")
         print(f"wrote {_write(store, draws, write, '--write')}")
         return 0
-    from bocb_hf.leaderboard import DEMO
+    from bocb_hf.page import DEMO
 
     with tempfile.TemporaryDirectory(prefix="bocb-leaderboard-") as folder:
         location = data or str(DEMO)
         if store:
             location = str(_write(store, draws, Path(folder) / "leaderboard.parquet", None))
         if deploy:
-            from bocb_hf.leaderboard.deploy import deploy as deploy_space
+            from bocb_hf.page.deploy import deploy as deploy_space
 
             print(deploy_space(deploy, location, wheel=wheel))
             return 0
         try:
-            from bocb_hf.leaderboard.app import serve
+            from bocb_hf.page.app import serve
         except ImportError as error:
             raise missing_extra(error.name or "gradio", "leaderboard") from None
         serve(location, host, port)
@@ -80,7 +80,7 @@ def command(
 
 def _write(store: str, draws: int, path: Path, option: str | None) -> Path:
     """Writes the leaderboard's file; ``option`` is what the user named the path with, if anything."""
-    from bocb_hf.leaderboard.write import leaderboard_parquet
+    from bocb_hf.page.write import leaderboard_parquet
     from bocb_hf.results.counted import read_counted
 
     contents = read_counted(store)

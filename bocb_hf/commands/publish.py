@@ -30,7 +30,7 @@ def command(store: str, to: str, draws: int) -> int:
     from bocb_hf.coupling.marks import Marks
     from bocb_hf.coupling.scores import scores_of
     from bocb_hf.coupling.table import build_tables
-    from bocb_hf.leaderboard.write import leaderboard_parquet
+    from bocb_hf.page.write import leaderboard_parquet
     from bocb_hf.report.outputs import coupling_frame
     from bocb_hf.results.card import results_card
     from bocb_hf.results.counted import read_counted

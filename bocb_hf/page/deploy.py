@@ -26,7 +26,7 @@ from packaging.metadata import RawMetadata, parse_email
 from packaging.requirements import InvalidRequirement, Requirement
 
 from bocb_hf.errors import InputError, missing_extra
-from bocb_hf.leaderboard.read import LeaderboardFile
+from bocb_hf.page.read import LeaderboardFile
 from bocb_hf.resources import resource, resource_root
 from bocb_hf.results.dataset import LEADERBOARD, dataset_name
 from bocb_hf.runs import strict_yaml
@@ -58,7 +58,7 @@ package = tempfile.mkdtemp(prefix="bocb_hf-")
 zipfile.ZipFile(HERE / {wheel!r}).extractall(package)
 sys.path.insert(0, package)
 
-from bocb_hf.leaderboard.app import serve
+from bocb_hf.page.app import serve
 
 serve({source}, host="0.0.0.0", port=int(os.environ.get("GRADIO_SERVER_PORT", "7860")))
 '''
