@@ -230,7 +230,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 print(compare(read_figures(source), finals_of(PLAN, open_store(arguments.store))).text())
             content = json.dumps(figures.model_dump(mode="json"), indent=1, ensure_ascii=False)
             source.write_text(content + "\n", encoding="utf-8")
-            DEMO.write_bytes(leaderboard_parquet(read_counted(arguments.store)))
+            DEMO.write_bytes(leaderboard_parquet(read_counted(arguments.store), anew=True))
             print(f"wrote {source} and {DEMO}")
         for path, text in places(read_figures(source)).items():
             path.write_text(text, encoding="utf-8")

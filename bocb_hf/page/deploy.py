@@ -1,67 +1,38 @@
-"""Makes a Space of the Hub that shows a leaderboard, or brings one up to date.
+"""Makes a static Space of the Hub that shows the page, or brings one up to date.
 
-The Space holds no token and no torch: a card, an app of a few lines, requirements, our wheel, and a copy of the
-leaderboard's file where it shows a local one.
+Static Spaces cost nothing, run nothing and hold no token: a card, the page, and its data, which lie beside it or are
+read from the published data set. A Space of this project that ran Gradio is converted.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import subprocess
-import sys
-import tempfile
-import zipfile
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jinja2
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, RepoFile, constants, get_token
 from huggingface_hub.utils.sha import git_hash
-from packaging.metadata import RawMetadata, parse_email
-from packaging.requirements import InvalidRequirement, Requirement
 
-from bocb_hf.errors import InputError, missing_extra
-from bocb_hf.page.read import LeaderboardFile
-from bocb_hf.resources import resource, resource_root
-from bocb_hf.results.dataset import LEADERBOARD, dataset_name
+from bocb_hf.errors import InputError
+from bocb_hf.page.document import DETAILS, INDEX, PARQUET, SCRIPT, STYLE, SUMMARY, Addresses, folder_files, page_files
+from bocb_hf.page.locate import Located, locate
+from bocb_hf.resources import resource
+from bocb_hf.results.dataset import LEADERBOARD, PAGE_DETAILS, PAGE_SUMMARY, dataset_name
 from bocb_hf.runs import strict_yaml
 from bocb_hf.schema import HUB_SCHEME
 from bocb_hf.store import hub_calls
 from bocb_hf.store.commits import commit_with_retry
 from bocb_hf.store.hub_calls import HubError, check_writable, conflicts_named, explained, make_api, with_back_off
+from bocb_hf.version import __version__
 
-DATA = "leaderboard.parquet"  # the copy in the Space of a local file
 TAG = "bocb"
-EXTRA = "leaderboard"
 SHORT_DESCRIPTION = "Which optimizer for this vision backbone?"  # the Hub allows 60 characters
 _SPACE = re.compile(r"(?:hf://spaces/)?([A-Za-z0-9][A-Za-z0-9_-]{0,95}/[A-Za-z0-9._-]{1,96})")
-_OF_A_NEW_SPACE = {".gitattributes", "README.md"}
-_APP = '''\
-"""Serves the leaderboard. Written by `bocb leaderboard --deploy`.
-
-A Space installs its requirements before these files are there, so the wheel is unpacked here.
-"""
-
-import os
-import sys
-import tempfile
-import zipfile
-from pathlib import Path
-
-HERE = Path(__file__).resolve().parent
-package = tempfile.mkdtemp(prefix="bocb_hf-")
-zipfile.ZipFile(HERE / {wheel!r}).extractall(package)
-sys.path.insert(0, package)
-
-from bocb_hf.page.app import serve
-
-serve({source}, host="0.0.0.0", port=int(os.environ.get("GRADIO_SERVER_PORT", "7860")))
-'''
+_OF_A_NEW_SPACE = {".gitattributes", "README.md", INDEX, "style.css"}  # a new static Space has a page of the Hub's own
+_OURS = {INDEX, SCRIPT, STYLE, SUMMARY, DETAILS, PARQUET, "app.py", "requirements.txt"}  # the last two: of 0.1
+_WHEEL = re.compile(r"bocb_hf-[^/]+\.whl")
 
 
 class Deployment(NamedTuple):
@@ -72,12 +43,14 @@ class Deployment(NamedTuple):
         revision: Its commit.
         written: Files that were new or had changed.
         deleted: Files that were removed.
+        follows: The data set that the page reads; None where the Space holds a copy of the data.
     """
 
     url: str
     revision: str
     written: list[str]
     deleted: list[str]
+    follows: str | None
 
     def __str__(self) -> str:
         done = [
@@ -85,47 +58,55 @@ class Deployment(NamedTuple):
             for what, paths in (("wrote", self.written), ("deleted", self.deleted))
             if paths
         ]
-        return f"{self.url} at {self.revision[:12]}: {'; '.join(done) or 'nothing has changed'}"
+        data = f"it reads {self.follows}" if self.follows else "it holds a copy of the data"
+        return f"{self.url} at {self.revision[:12]}: {'; '.join(done) or 'nothing has changed'}; {data}"
 
 
-def deploy(space: str, source: str, wheel: Path | None = None) -> Deployment:
+def deploy(space: str, source: str | Located) -> Deployment:
     """Creates or updates a Space in one commit; files that are there already are not sent again.
 
     Args:
         space: ``namespace/name``.
-        source: What it shows: ``hf://datasets/<namespace>/<name>``, which must be public, or a local file of a
-            leaderboard, of which the Space gets a copy.
-        wheel: Of this project; None builds it from the checkout that this runs in.
+        source: What it shows: ``hf://datasets/<namespace>/<name>``, which must be public and which the page then reads
+            itself, so that each ``bocb publish`` shows at once; or a leaderboard's file, whose data lie in the Space.
+            A data set that was published before the page had files there is copied as well.
 
     Raises:
-        InputError: A wrong name, a source that the Space could not read, no wheel, no right to write there, a Space
-            that shows something else, or the Hub refused.
+        InputError: A wrong name, a source that the page could not read, no right to write there, a Space that shows
+            something else, or the Hub refused.
     """
     match = _SPACE.fullmatch(space)
     if match is None:
         raise InputError(f"--deploy: {space!r} is no Space; write <user or organisation>/<name>")
     name = match.group(1)
-    check_source(source)
+    follows = source if isinstance(source, str) and _holds_page(source) else None
     check_writable(name.split("/")[0])
-    with tempfile.TemporaryDirectory() as folder:
-        files = space_files(source, wheel or build_wheel(Path(folder)))
+    if follows is None:
+        located = locate(source) if isinstance(source, str) else source
+        files = folder_files(located.data(), located.content)
+        files |= page_files(Addresses(space=name))
+    else:
+        located = None
+        base = f"{constants.ENDPOINT}/datasets/{dataset_name(follows)}/resolve/main"
+        addresses = (f"{base}/{path}" for path in (PAGE_SUMMARY, PAGE_DETAILS, LEADERBOARD))
+        files = page_files(Addresses(*addresses, space=name))
+    files["README.md"] = _card(source if isinstance(source, str) else None, follows is not None).encode()
     token = get_token()
     leaked = [path for path, content in files.items() if token and token.encode() in content]
     if leaked:
         raise InputError(f"{', '.join(leaked)} would carry your token into the Space; remove it there")
     with explained(f"hf://spaces/{name}"):
-        return _send(name, files)
+        return _send(name, files, follows)
 
 
-def check_source(source: str) -> None:
-    """Makes sure that a Space, which has no token, can show a source.
+def _holds_page(source: str) -> bool:
+    """Returns whether a data set holds the files of a page; a file here holds none.
 
     Raises:
-        InputError: It is no local leaderboard, and no public data set with one.
+        InputError: It is no public data set with a leaderboard's file.
     """
     if not source.startswith(HUB_SCHEME):
-        LeaderboardFile(Path(source))
-        return
+        return False
     name, api = dataset_name(source), make_api()
     try:
         with explained(source):
@@ -136,132 +117,47 @@ def check_source(source: str) -> None:
         if error.status not in (401, 403, 404):
             raise
         raise InputError(
-            f"{source}: there is no such public data set, and a Space holds no token; make one with `bocb publish`, "
+            f"{source}: there is no such public data set, and a page holds no token; make one with `bocb publish`, "
             "make it public, or give a local file"
         ) from None
-    if LEADERBOARD not in {sibling.rfilename for sibling in info.siblings or ()}:
+    held = {sibling.rfilename for sibling in info.siblings or ()}
+    if LEADERBOARD not in held:
         raise InputError(f"{source}: holds no {LEADERBOARD}; `bocb publish --to {source}` writes it")
+    return {PAGE_SUMMARY, PAGE_DETAILS} <= held
 
 
-def build_wheel(folder: Path) -> Path:
-    """Builds our wheel from the checkout that this runs in.
-
-    Args:
-        folder: Where to.
-
-    Raises:
-        InputError: This is no checkout, or it cannot be built.
-    """
-    root = resource_root()
-    if not (root / "pyproject.toml").is_file():
-        raise InputError("--wheel: this installation is no checkout to build a wheel from; name the file of the wheel")
-    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--quiet", "--disable-pip-version-check"]
-    if find_spec("hatchling") is not None:  # else pip fetches it
-        command.append("--no-build-isolation")
-    environment = {k: v for k, v in os.environ.items() if k not in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")}
-    ended = subprocess.run(
-        [*command, "--wheel-dir", str(folder), str(root)],
-        capture_output=True,
-        text=True,
-        env=environment,
-        cwd=folder,
-        check=False,
-    )
-    built = list(folder.glob("bocb_hf-*.whl"))
-    if ended.returncode != 0 or len(built) != 1:
-        why = " ".join(ended.stderr.split())[-300:]
-        raise InputError(f"--wheel: it could not be built ({why or 'no wheel'}); build it yourself and name its file")
-    return built[0]
-
-
-def space_files(source: str, wheel: Path) -> dict[str, bytes]:
-    """Every file of the Space, by its path.
+def _card(source: str | None, follows: bool) -> str:
+    """Returns the README of the Space.
 
     Args:
-        source: As ``deploy``.
-        wheel: Of this project.
-
-    Raises:
-        InputError: It is another wheel, or gradio is not installed.
+        source: The data set or file that it shows; None for a store.
+        follows: Whether the page reads the data set itself.
     """
-    try:
-        gradio = version("gradio")
-    except PackageNotFoundError:
-        raise missing_extra("gradio", EXTRA) from None
-    metadata = _read_metadata(wheel)
-    on_hub = source.startswith(HUB_SCHEME)
-    files = {
-        "README.md": _card(source if on_hub else None, gradio, metadata.get("version", "")).encode(),
-        "requirements.txt": ("\n".join(_requirements(metadata)) + "\n").encode(),
-        "app.py": _APP.format(wheel=wheel.name, source=repr(source) if on_hub else f"str(HERE / {DATA!r})").encode(),
-        wheel.name: wheel.read_bytes(),
-    }
-    return files if on_hub else files | {DATA: Path(source).read_bytes()}
-
-
-def _read_metadata(wheel: Path) -> RawMetadata:
-    try:
-        with zipfile.ZipFile(wheel) as archive:
-            names = archive.namelist()
-            (place,) = [n for n in names if re.fullmatch(r"[^/]+\.dist-info/METADATA", n)]
-            metadata, _ = parse_email(archive.read(place))
-    except (OSError, zipfile.BadZipFile, ValueError) as error:
-        raise InputError(f"--wheel: {wheel} cannot be read as a wheel: {error}") from None
-    if metadata.get("name") != "bocb-hf" or "bocb_hf/leaderboard/app.py" not in names:
-        raise InputError(f"--wheel: {wheel} is no wheel of bocb-hf with the leaderboard; build one with `pip wheel .`")
-    return metadata
-
-
-def _requirements(metadata: RawMetadata) -> list[str]:
-    """What the app needs beside the wheel: the base install and the extra, without gradio, which the Space provides."""
-    kept: list[str] = []
-    for text in metadata.get("requires_dist", []):
-        try:
-            requirement = Requirement(text)
-        except InvalidRequirement as error:
-            raise InputError(f"--wheel: its requirement {text!r} is not valid: {error}") from None
-        if requirement.marker is not None and "extra" in str(requirement.marker):
-            if not requirement.marker.evaluate({"extra": EXTRA}):
-                continue
-            requirement.marker = None
-        if requirement.name != "gradio":
-            kept.append(str(requirement))
-    return sorted(set(kept))
-
-
-def _card(source: str | None, gradio: str, release: str) -> str:
-    """The README of the Space.
-
-    Args:
-        source: The data set that it shows; None for a copy inside.
-        gradio: Version of the SDK.
-        release: Of our wheel.
-    """
+    dataset = source if source is not None and source.startswith(HUB_SCHEME) else None
     metadata: dict[str, Any] = {
         "title": "Backbone-optimizer coupling",
         "emoji": "🧭",
         "colorFrom": "blue",
         "colorTo": "gray",
-        "sdk": "gradio",
-        "sdk_version": gradio,
-        "python_version": f"{sys.version_info.major}.{sys.version_info.minor}",
-        "app_file": "app.py",
+        "sdk": "static",
+        "app_file": INDEX,
         "short_description": SHORT_DESCRIPTION,
         "tags": [TAG, "leaderboard", "optimizers", "image-classification"],
         "license": "apache-2.0",
     }
-    if source is not None:
-        metadata["datasets"] = [dataset_name(source)]
+    if dataset is not None:
+        metadata["datasets"] = [dataset_name(dataset)]
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, keep_trailing_newline=True)
     template = environment.from_string(resource("model_cards/space_card.md.jinja").read_text(encoding="utf-8"))
-    name = dataset_name(source) if source is not None else None
-    return f"---\n{strict_yaml.dump(metadata)}---\n{template.render(source=source, name=name, release=release)}"
+    name = dataset_name(dataset) if dataset is not None else None
+    body = template.render(source=dataset, name=name, follows=follows, release=__version__)
+    return f"---\n{strict_yaml.dump(metadata)}---\n{body}"
 
 
-def _send(name: str, files: Mapping[str, bytes]) -> Deployment:
+def _send(name: str, files: Mapping[str, bytes], follows: str | None) -> Deployment:
     """Commits what is not there yet; somebody else's commit in between is read and kept."""
     api = make_api()
-    with_back_off(lambda: api.create_repo(name, repo_type="space", space_sdk="gradio", exist_ok=True))
+    with_back_off(lambda: api.create_repo(name, repo_type="space", space_sdk="static", exist_ok=True))
 
     def attempt() -> Deployment:
         info = with_back_off(lambda: api.space_info(name, timeout=hub_calls.TIMEOUT))
@@ -269,10 +165,10 @@ def _send(name: str, files: Mapping[str, bytes]) -> Deployment:
         if TAG not in (info.tags or []) and present.keys() - _OF_A_NEW_SPACE:
             raise InputError(f"--deploy: the Space {name} shows something else already; name a new one")
         written = [path for path, content in files.items() if not _is_same(present.get(path), content)]
-        deleted = [p for p in present if p not in files and (p == DATA or re.fullmatch(r"bocb_hf-[^/]+\.whl", p))]
+        deleted = [p for p in present if p not in files and (p in _OURS or _WHEEL.fullmatch(p))]
         url = f"{constants.ENDPOINT}/spaces/{name}"
         if not written and not deleted:
-            return Deployment(url, head, [], [])
+            return Deployment(url, head, [], [], follows)
         with conflicts_named(name):
             made = with_back_off(
                 lambda: api.create_commit(
@@ -286,7 +182,7 @@ def _send(name: str, files: Mapping[str, bytes]) -> Deployment:
                     parent_commit=head,
                 )
             )
-        return Deployment(url, made.oid, written, deleted)
+        return Deployment(url, made.oid, written, deleted, follows)
 
     return commit_with_retry(attempt, f"--deploy: {name}")
 

@@ -42,8 +42,7 @@ def cost_headline(board: Board) -> str:
     more = f" {holes} cell(s) that were not run stand at what backbone and optimizer lead to expect." if holes else ""
     if ends is None:
         return (
-            text
-            + f"{cost['naive']:.2f} points below the best of each backbone (by the means alone, too high by luck).{more}"
+            text + f"{cost['naive']:.2f} points below the best of each backbone (means alone, too high by luck).{more}"
         )
     low, estimate, high = (ends[name] for name in ("low", "estimate", "high"))
     return text + f"{estimate:.2f} points below the best of each backbone, 95 % [{low:.2f}, {high:.2f}].{more}"
@@ -104,9 +103,7 @@ def coupling_headline(board: Board) -> list[str]:
     found: list[str] = []
     if shares:
         text = f"Interaction holds {shares['interaction']:.0f} % of the variance"
-        text += (
-            f", 95 % [{ends['low'][2]:.0f}, {ends['high'][2]:.0f}]" if ends else " (by the means alone, noise included)"
-        )
+        text += f", 95 % [{ends['low'][2]:.0f}, {ends['high'][2]:.0f}]" if ends else " (noise included)"
         rest = points["decomposition"].get("without collapse")
         known = isinstance(rest, dict) and rest["shares"]
         if rest is not None:

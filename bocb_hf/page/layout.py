@@ -121,10 +121,10 @@ class Told(Frozen):
     comparisons: list[Text]
     profiles: dict[str, Any] | None
     times: dict[str, Any] | None
-    grids: list[Text] = []
-    environments: list[tuple[int, Text]] = []
+    grids: list[Text] = Field(default_factory=list)
+    environments: list[tuple[int, Text]] = Field(default_factory=list)
     date: Text | None = None
-    parameters: list[int | None] = []
+    parameters: list[int | None] = Field(default_factory=list)
     cells_ledger: list[CellLedger] | None = None
     example: Text | None = None
 

@@ -69,24 +69,34 @@ def _answers(found: Sequence[_Given], label: str | None) -> list[dict[str, Any]]
     ]
 
 
-def _relevance(board: Board, given: AnswerInfo) -> tuple[bool, bool, bool, int]:
+def _relevance(board: Board, given: AnswerInfo) -> tuple[bool, bool, bool, bool, int]:
     """Returns what tables are sorted by, the most relevant first."""
-    return (not given.own, toy(board.info) is not None, board.info.source == "published", -_cells(board))
+    info = board.info
+    return (
+        not given.own,
+        toy(info) is not None,
+        info.source == "published",
+        not info.metric.startswith("top-1"),
+        -_cells(board),
+    )
 
 
 def _why(board: Board, given: AnswerInfo, others: Sequence[_Given], label: str | None) -> str:
     """Returns in one sentence why this table is asked, and how it stands to the others."""
-    title, n = board.info.title, [c.n for c in board.cells.values() if c.mean is not None]
+    info, n = board.info, span(c.n for c in board.cells.values() if c.mean is not None)
+    where = f"the study's {info.dataset} table" if info.source == "published" else f"the records of {info.title}"
     if given.own:
         alone = sum(each.own for _, each in others) == 1
-        only = ", and no other table here did" if alone and len(others) > 1 else ""
-        return f"{title}: it measured {label} itself (n = {span(n)} a cell){only}."
+        only = ", as in no other table here" if alone and len(others) > 1 else ""
+        return f"From {where}, where {label} itself was measured (n = {n} a cell){only}."
     first = others[0][0] is board
-    nobody = "No table here measured this backbone" if not any(each.own for _, each in others) else "Not measured in it"
-    how = (
-        "the one to go by first" if first and len(others) > 1 else "another source" if not first else "the only source"
-    )
-    return f"{title}: {how}, by backbones of a like design ({_cells(board)} cells, n = {span(n)}). {nobody}."
+    if any(each.own for _, each in others):
+        why = "where it was not measured itself"
+    elif first:
+        why = "the most relevant one, since no table here measured this backbone" if len(others) > 1 else "the only one"
+    else:
+        why = "which did not measure this backbone either"
+    return f"From {where}, {why}: by backbones of a like design ({_cells(board)} cells, n = {n})."
 
 
 def _cells(board: Board) -> int:

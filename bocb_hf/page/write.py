@@ -34,15 +34,28 @@ DRAWS = 2000
 _Row = dict[str, Any]
 
 
-def leaderboard_parquet(contents: StoreContents, draws: int = DRAWS) -> bytes:
+def leaderboard_parquet(contents: StoreContents, draws: int = DRAWS, anew: bool = False) -> bytes:
     """Makes the file of the tables of a store and of the four published ones.
 
     Args:
         contents: From ``read_counted``; may be empty, the published tables are always there.
         draws: Bootstrap draws of the analysis of each table of the store.
+        anew: Whether to compute the published tables as well, which takes a minute; else they are as the package has
+            them.
     """
     results = tabulate(contents, Wanted(draws)).results if contents.records else []
-    return to_parquet([*own_rows(results, contents, None), *published_rows()])
+    return tabulated_parquet(results, contents, anew)
+
+
+def tabulated_parquet(results: Sequence[TableResults], contents: StoreContents, anew: bool = False) -> bytes:
+    """Makes the same file of tables that were computed already.
+
+    Args:
+        results: The tables of the store, as ``tabulate`` returns them.
+        contents: The store that they are from.
+        anew: As in ``leaderboard_parquet``.
+    """
+    return to_parquet([*own_rows(results, contents, None), *(compute_published() if anew else published_rows())])
 
 
 def to_parquet(rows: Iterable[_Row]) -> bytes:
