@@ -38,7 +38,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from builders import make_record
 
-from bocb_hf.leaderboard.write import leaderboard_parquet
+from bocb_hf.page.write import leaderboard_parquet
 from bocb_hf.runs.record import Curve
 from bocb_hf.store.contents import StoreContents
 

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 from builders import make_record
 
 from bocb_hf.coupling.scores import make_scores
-from bocb_hf.leaderboard.layout import SCHEMA
-from bocb_hf.leaderboard.write import leaderboard_parquet, score_rows, to_parquet
+from bocb_hf.page.layout import SCHEMA
+from bocb_hf.page.write import leaderboard_parquet, score_rows, to_parquet
 from bocb_hf.runs.record import RunRecord
 from bocb_hf.store.contents import StoreContents
 

@@ -18,12 +18,12 @@ from bocb_hf.coupling.marks import HIGHEST, HSU, Marks
 from bocb_hf.coupling.published import published
 from bocb_hf.coupling.ranks import best_sets
 from bocb_hf.coupling.scores import ScoreTable
-from bocb_hf.leaderboard import DEMO
-from bocb_hf.leaderboard.export import export
-from bocb_hf.leaderboard.read import Board, LeaderboardFile
-from bocb_hf.leaderboard.state import State
-from bocb_hf.leaderboard.views import Page, render
-from bocb_hf.leaderboard.write import leaderboard_parquet
+from bocb_hf.page import DEMO
+from bocb_hf.page.export import export
+from bocb_hf.page.read import Board, LeaderboardFile
+from bocb_hf.page.state import State
+from bocb_hf.page.views import Page, render
+from bocb_hf.page.write import leaderboard_parquet
 from bocb_hf.report.figures.grid import heatmap
 from bocb_hf.report.outputs import write_outputs
 from bocb_hf.report.tables import table_files
@@ -126,7 +126,7 @@ def of_exports(board: Board, scores: ScoreTable) -> list[dict[tuple[str, str], s
 
 @pytest.mark.parametrize("name", TABLES)
 def test_all_outputs_of_records_mark_the_same_cells(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bocb_hf.leaderboard.write.PUBLISHED", ())  # which would take most of the time
+    monkeypatch.setattr("bocb_hf.page.write.PUBLISHED", ())  # which would take most of the time
     contents = contents_of(TABLES[name])
     tabulated = tabulate(contents)
     (found,) = tabulated.results

@@ -24,18 +24,18 @@ from hypothesis import strategies as st
 from bocb_hf.coupling.published import PUBLISHED, published
 from bocb_hf.coupling.table import build_tables
 from bocb_hf.errors import InputError
-from bocb_hf.leaderboard import DEMO
-from bocb_hf.leaderboard.export import export, grid_csv
-from bocb_hf.leaderboard.grids import backbone_grid
-from bocb_hf.leaderboard.headlines import backbone_headline, coupling_headline, optimizer_headline, table_headline
-from bocb_hf.leaderboard.layout import LEVELS, SCHEMA
-from bocb_hf.leaderboard.pictures import PICTURES, picture
-from bocb_hf.leaderboard.read import Board, LeaderboardFile
-from bocb_hf.leaderboard.state import VIEWS, State, parse_query, select
-from bocb_hf.leaderboard.summaries import indices_grid, ranking_grid
-from bocb_hf.leaderboard.views import Page, render
-from bocb_hf.leaderboard.watched import WatchedFile
-from bocb_hf.leaderboard.write import leaderboard_parquet
+from bocb_hf.page import DEMO
+from bocb_hf.page.export import export, grid_csv
+from bocb_hf.page.grids import backbone_grid
+from bocb_hf.page.headlines import backbone_headline, coupling_headline, optimizer_headline, table_headline
+from bocb_hf.page.layout import LEVELS, SCHEMA
+from bocb_hf.page.pictures import PICTURES, picture
+from bocb_hf.page.read import Board, LeaderboardFile
+from bocb_hf.page.state import VIEWS, State, parse_query, select
+from bocb_hf.page.summaries import indices_grid, ranking_grid
+from bocb_hf.page.views import Page, render
+from bocb_hf.page.watched import WatchedFile
+from bocb_hf.page.write import leaderboard_parquet
 from bocb_hf.optim import OPTIMIZERS
 from bocb_hf.recommend.answer import answer
 from bocb_hf.recommend.answers import starts_of
@@ -510,7 +510,7 @@ def test_a_source_follows_its_file_and_keeps_what_it_has(tmp_path: Path, monkeyp
     source = WatchedFile(str(file))
     first = len(next(iter(source.boards().values())).cells)
     clock = [0.0]
-    monkeypatch.setattr("bocb_hf.leaderboard.watched.time.monotonic", lambda: clock[0] + 1e6)
+    monkeypatch.setattr("bocb_hf.page.watched.time.monotonic", lambda: clock[0] + 1e6)
     write_board(file, [make_record(), make_record(optimizer="adamw")])
     assert (first, len(next(iter(source.boards().values())).cells)) == (1, 2)
     file.write_bytes(b"half a file")
@@ -522,12 +522,12 @@ def test_a_source_follows_its_file_and_keeps_what_it_has(tmp_path: Path, monkeyp
 
 
 _OPEN = """
-from bocb_hf.leaderboard import watched as module
+from bocb_hf.page import watched as module
 module.visited = module.WatchedFile("hf://datasets/lab/results")
 result = len(next(iter(module.visited.boards().values())).cells)
 """
 _LATER = """
-from bocb_hf.leaderboard import watched as module
+from bocb_hf.page import watched as module
 module.visited._looked -= module.EVERY + 1
 result = [len(next(iter(module.visited.boards().values())).cells), module.visited.notices()]
 """

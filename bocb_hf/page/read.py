@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -15,20 +16,26 @@ import pyarrow.parquet as pq
 from pydantic import TypeAdapter, ValidationError
 
 from bocb_hf.coupling.marks import BEST, NEAR, RULE, MarkRule, Marks
-from bocb_hf.coupling.pareto import Axis, Front
+from bocb_hf.coupling.pareto import Front
 from bocb_hf.coupling.reading import GIVEN
-from bocb_hf.coupling.robustness import Robustness
 from bocb_hf.coupling.scores import ScoreTable
-from bocb_hf.coupling.trials import TrialCurve
 from bocb_hf.errors import InputError
-from bocb_hf.leaderboard.layout import LEVELS, SCHEMA, VERSION, VERSION_KEY, CellInfo, RunInfo, TableInfo
+from bocb_hf.page.ask import ANSWERED, answers_of
+from bocb_hf.page.layout import (
+    LEVELS,
+    READABLE,
+    SCHEMA,
+    VERSION,
+    VERSION_KEY,
+    AnswerInfo,
+    CellInfo,
+    RunInfo,
+    TableInfo,
+)
 from bocb_hf.recommend.evidence import Evidence, Tried
-from bocb_hf.runs.patterns import WeightPatterns
 
 _LIGHT = [name for name in SCHEMA.names if name != "payload"]
 _FRONTS = TypeAdapter(list[Front])
-_ROBUSTNESS = TypeAdapter(Robustness)
-_TRIALS = TypeAdapter(list[TrialCurve])
 
 
 @dataclass(frozen=True)
@@ -117,7 +124,8 @@ class Board:
     cells: Mapping[tuple[str, str], CellRow]
     _file: LeaderboardFile
     _fronts: Mapping[str, int]
-    _runs: Mapping[str, Sequence[int]]
+    _runs: Mapping[str, list[int]]
+    _answers: Mapping[str, int]
 
     @cached_property
     def namespaces(self) -> tuple[str, ...]:
@@ -205,47 +213,36 @@ class Board:
         failed = grid(lambda c: c.failed, np.bool_)
         return Marks(up, signs, rule, failed, RULE, below=below if below.any() else None, reading=self.reading)
 
-    @cached_property
-    def robustness(self) -> Robustness | None:
-        """Tuning distances; None without trials."""
-        if self.info.robustness is None:
-            return None
-        left_out = {(b, o): why for b, o, why in self.info.robustness["left_out"]}
-        found = _ROBUSTNESS.validate_python({**self.info.robustness, "left_out": {}})
-        return Robustness(found.offsets, found.by_backbone, found.by_optimizer, left_out, found.decay_tuned)
-
-    @cached_property
-    def trial_curves(self) -> list[TrialCurve]:
-        """Expected best of k trials."""
-        return _TRIALS.validate_python(self.info.trial_curves)
-
     def cell_info(self, cell: CellRow) -> CellInfo:
         """What the page of a cell adds."""
         return CellInfo.model_validate_json(self._file.payload(cell.place))
 
-    def front(self, backbone: str, axis: Axis) -> Front | None:
-        """Accuracy against cost of a backbone; None where no cell has a place."""
-        place = self._fronts.get(backbone)
-        fronts = _FRONTS.validate_json(self._file.payload(place)) if place is not None else []
-        return next((front for front in fronts if front.axis == axis), None)
+    def fronts(self) -> Mapping[str, list[Front]]:
+        """Accuracy against cost of each backbone that has any, one front an axis."""
+        return {b: _FRONTS.validate_json(self._file.payload(place)) for b, place in self._fronts.items()}
 
-    def patterns(self, backbone: str, optimizers: Sequence[str]) -> dict[str, list[WeightPatterns]]:
-        """Weight patterns of the completed runs of the shown configurations, by optimizer; those without are absent."""
-        found: dict[str, list[WeightPatterns]] = {}
-        for run in self.runs(backbone):
-            shown = run.optimizer in optimizers and run.config_hash == self.cells[backbone, run.optimizer].config_hash
-            if shown and run.info.patterns is not None and run.info.patterns.layers:
-                found.setdefault(run.optimizer, []).append(run.info.patterns)
-        return {o: found[o] for o in optimizers if o in found}
-
-    def runs(self, backbone: str, optimizer: str | None = None) -> list[RunRow]:
+    def runs(self, backbone: str) -> list[RunRow]:
         """Final runs of a backbone, all configurations, by optimizer and seed."""
-        rows = [self._file.run(place) for place in self._runs.get(backbone, ())]
-        return [row for row in rows if optimizer is None or row.optimizer == optimizer]
+        return self._file.runs(self._runs.get(backbone, []))
+
+    @cached_property
+    def answers(self) -> tuple[Mapping[str, AnswerInfo], str | None]:
+        """Answers of the recommender by key (``ask.py``), and why there are none.
+
+        A file of an earlier layout holds none; they are computed from its scores then.
+        """
+        if self.info.told is None:
+            return answers_of(self.source, ANSWERED, self.info.origin if self.info.source == "records" else None)
+        found = {key: AnswerInfo.model_validate_json(self._file.payload(place)) for key, place in self._answers.items()}
+        return found, self.info.unanswered
 
 
 class LeaderboardFile:
     """The open file. Safe to use from several threads.
+
+    Args:
+        path: The file, or where its bytes come from.
+        content: The bytes of the file, where they are not read from there.
 
     Attributes:
         boards: By id, own tables first.
@@ -254,19 +251,18 @@ class LeaderboardFile:
         InputError: It is no leaderboard, is of another version, or holds something malformed.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path | str, content: bytes | None = None) -> None:
         self._lock = threading.Lock()
         try:
-            self._file = pq.ParquetFile(path)
+            self._file = pq.ParquetFile(path if content is None else io.BytesIO(content))
             metadata = self._file.schema_arrow.metadata or {}
             version = metadata.get(VERSION_KEY)
             if version is None:
                 raise InputError(f"{path} is no leaderboard; make one with `bocb leaderboard --write`")
-            if version != str(VERSION).encode():
+            if version not in {str(known).encode() for known in READABLE}:
                 raise InputError(
                     f"{path}: layout {version.decode(errors='replace')[:9]} of the leaderboard, but this bocb-hf reads "
-                    f"{VERSION}; upgrade it, or make the file anew"
+                    f"{' and '.join(map(str, READABLE))}; upgrade it, or make the file anew"
                 )
             if self._file.schema_arrow.names != SCHEMA.names or self._file.schema_arrow.types != SCHEMA.types:
                 raise InputError(f"{path}: its columns are not those of a leaderboard of layout {VERSION}")
@@ -284,11 +280,14 @@ class LeaderboardFile:
         group = int(np.searchsorted(self._starts, place, side="right")) - 1
         return self._group(group)[place - int(self._starts[group])].as_py()
 
-    def run(self, place: int) -> RunRow:
-        """A final run."""
-        row = self._light.slice(place, 1).to_pylist()[0]
-        columns = {f.name: row[f.name] for f in fields(RunRow) if f.name != "info"}
-        return RunRow(**columns, info=RunInfo.model_validate_json(self.payload(place)))
+    def runs(self, places: list[int]) -> list[RunRow]:
+        """Final runs in some rows."""
+        names = [f.name for f in fields(RunRow) if f.name != "info"]
+        rows = self._light.select(names).take(pa.array(places, pa.int64())).to_pylist()
+        return [
+            RunRow(**row, info=RunInfo.model_validate_json(self.payload(place)))
+            for row, place in zip(rows, places, strict=True)
+        ]
 
     def _read_group(self, group: int) -> pa.ChunkedArray:
         with self._lock:
@@ -314,8 +313,8 @@ class LeaderboardFile:
             runs: dict[str, list[int]] = {}
             for at in places.get("run", []):
                 runs.setdefault(backbones[at], []).append(at)
-            fronts = {backbones[at]: at for at in places.get("front", [])}
-            boards[name] = Board(info, by_key, self, fronts, runs)
+            fronts, answers = ({backbones[at]: at for at in places.get(kind, [])} for kind in ("front", "answer"))
+            boards[name] = Board(info, by_key, self, fronts, runs, answers)
         return boards
 
     def _first_payload(self, place: int) -> str:

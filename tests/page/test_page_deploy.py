@@ -24,9 +24,9 @@ from hub_server import HubServer
 
 import bocb_hf
 from bocb_hf.errors import InputError
-from bocb_hf.leaderboard import deploy as module
-from bocb_hf.leaderboard.deploy import build_wheel, check_source, space_files
-from bocb_hf.leaderboard.write import leaderboard_parquet
+from bocb_hf.page import deploy as module
+from bocb_hf.page.deploy import build_wheel, check_source, space_files
+from bocb_hf.page.write import leaderboard_parquet
 from bocb_hf.results.dataset import LEADERBOARD
 from bocb_hf.runs import strict_yaml
 from bocb_hf.store.contents import StoreContents
@@ -72,7 +72,7 @@ def deploy(hub: HubServer, hub_client: HubClient, board: Path) -> Any:
     hub.put("lab/results", {LEADERBOARD: board.read_bytes()}, kind="datasets")
     code = """
 from pathlib import Path
-from bocb_hf.leaderboard.deploy import deploy
+from bocb_hf.page.deploy import deploy
 result = deploy(space, source, Path(wheel) if wheel else None)
 """
 

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from bocb_hf.coupling.row import Row
-from bocb_hf.leaderboard.layout import (
+from bocb_hf.page.layout import (
     LEVELS,
     CellInfo,
     OtherConfiguration,
     RunInfo,
     Trial,
 )
-from bocb_hf.report.html import environment_text
 from bocb_hf.runs.diagnosis import diagnose
 from bocb_hf.runs.identity import flatten
 from bocb_hf.runs.record import RunRecord
@@ -125,6 +124,18 @@ def run_row(name: str, record: RunRecord, contents: StoreContents) -> dict[str, 
         "memory_bytes": cost.peak_memory_bytes,
         "payload": info.model_dump_json(),
     }
+
+
+def environment_text(record: RunRecord) -> str:
+    """Returns device and software of a run in one line."""
+    e = record.environment
+    libraries = ", ".join(f"{name} {version}" for name, version in sorted(e.libraries.items()))
+    commit = f" ({e.code_commit[:12]}{'-dirty' * e.code_commit.endswith('-dirty')})" if e.code_commit else ""
+    return (
+        f"{e.device}, {e.processes} process(es) of {e.threads} thread(s), "
+        f"{'deterministic' if e.deterministic else 'not deterministic'}; {e.platform}; Python {e.python}, {libraries}; "
+        f"bocb-hf {e.code_version}{commit}"
+    )
 
 
 def _plain(value: Any) -> str:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from statistics import fmean, median
 
-from bocb_hf.leaderboard.columns import backbone_name, gap_of, interval
-from bocb_hf.leaderboard.read import Board, CellRow
-from bocb_hf.report.words.tables import optimizer_label
+from bocb_hf.page.read import Board, CellRow
+from bocb_hf.page.texts import gap_of, score_text
+from bocb_hf.report.words.tables import backbone_label, optimizer_label
 
 CLOSE = 1.0  # points: what is named where noise is unknown
 NAMED = 6  # optimizers in a sentence; the table below has all
 
-_score = interval("mean", "low", "high")
-
 
 def table_headline(board: Board) -> list[str]:
-    """What one optimizer for all costs, and where the choice matters."""
+    """Returns where the choice matters; first what one optimizer for all costs, where the table's answer does not."""
     found: list[str] = []
     gaps = {b: sorted(g for o in board.info.optimizers if (g := gap_of(board, board.cells[b, o])) is not None)
             for b in board.info.backbones}  # fmt: skip
@@ -23,14 +21,16 @@ def table_headline(board: Board) -> list[str]:
     if order:
         text = "By the means, the choice matters most on {}: the median optimizer is {:.1f} points below the best, "
         text += "the worst {:.1f}."
-        found.append(text.format(backbone_name(board, order[0]), median(gaps[order[0]]), gaps[order[0]][-1]))
+        found.append(text.format(backbone_label(order[0]), median(gaps[order[0]]), gaps[order[0]][-1]))
     if len(order) > 1:
         text = "It matters least on {}: {:.1f} and {:.1f}."
-        found.append(text.format(backbone_name(board, order[-1]), median(gaps[order[-1]]), gaps[order[-1]][-1]))
-    return [_cost(board), " ".join(found)]
+        found.append(text.format(backbone_label(order[-1]), median(gaps[order[-1]]), gaps[order[-1]][-1]))
+    lead = [] if board.info.told is not None and board.info.told.answer else [cost_headline(board)]
+    return [text for text in (*lead, " ".join(found)) if text]
 
 
-def _cost(board: Board) -> str:
+def cost_headline(board: Board) -> str:
+    """Returns what one optimizer for all costs; empty where it is not known."""
     points = board.info.analysis["points"]
     cost = points["cost_of_coupling"] if isinstance(points, dict) else None
     if not cost:
@@ -41,19 +41,21 @@ def _cost(board: Board) -> str:
     holes = len(basis["points"]["cost_of_coupling"]["not_run"]) if basis else 0
     more = f" {holes} cell(s) that were not run stand at what backbone and optimizer lead to expect." if holes else ""
     if ends is None:
-        return text + f"{cost['naive']:.2f} points below the best of each backbone (noise inside).{more}"
+        return (
+            text + f"{cost['naive']:.2f} points below the best of each backbone (means alone, too high by luck).{more}"
+        )
     low, estimate, high = (ends[name] for name in ("low", "estimate", "high"))
     return text + f"{estimate:.2f} points below the best of each backbone, 95 % [{low:.2f}, {high:.2f}].{more}"
 
 
 def backbone_headline(board: Board, backbone: str) -> list[str]:
-    """Which optimizer for this backbone, what may be as good, and how much the choice matters."""
+    """Returns which optimizer for this backbone, what may be as good, and how much the choice matters."""
     cells = [board.cells[backbone, o] for o in board.info.optimizers]
     ranked = sorted((c for c in cells if c.mean is not None), key=lambda c: -(c.mean or 0.0))
     if not ranked:
         return ["No optimizer has a score here yet."]
     best, *others = ranked
-    found = [f"{optimizer_label(best.optimizer)} has the highest mean: {_score(vars(best))}, n = {best.n}."]
+    found = [f"{optimizer_label(best.optimizer)} has the highest mean: {score_text(best)}, n = {best.n}."]
     if any(c.candidate is not None for c in ranked):
         as_good = [c for c in others if c.candidate]
         what = "may be as good (Hsu, 95 %)"
@@ -75,7 +77,7 @@ def backbone_headline(board: Board, backbone: str) -> list[str]:
 
 
 def optimizer_headline(board: Board, optimizer: str) -> list[str]:
-    """How general an optimizer is."""
+    """Returns how general an optimizer is."""
     cells = [board.cells[b, optimizer] for b in board.info.backbones]
     ranked = [c for c in cells if c.mean is not None]
     gaps = {c.backbone: gap for c in ranked if (gap := gap_of(board, c)) is not None}
@@ -86,29 +88,29 @@ def optimizer_headline(board: Board, optimizer: str) -> list[str]:
     if any(c.candidate is not None for c in ranked):
         text += f", may be best on {sum(bool(c.candidate) for c in ranked)} (Hsu, 95 %)"
     text += f"; {fmean(gaps.values()):.2f} points below the best on average, {gaps[worst]:.2f} at worst"
-    text += f" ({backbone_name(board, worst)})."
+    text += f" ({backbone_label(worst)})."
     lost = [c for c in cells if c.diverged]
     if lost:
-        text += f" Diverged in some run on {', '.join(backbone_name(board, c.backbone) for c in lost)}."
+        text += f" Diverged in some run on {', '.join(backbone_label(c.backbone) for c in lost)}."
     return [text]
 
 
 def coupling_headline(board: Board) -> list[str]:
-    """How much of the variance is interaction, and what it costs."""
+    """Returns how much of the variance is interaction, and what it costs."""
     points = board.info.analysis["points"]
     shares = points["decomposition"]["observed"]["shares"]
     ends = (points["intervals"] or {}).get("shares")
     found: list[str] = []
     if shares:
         text = f"Interaction holds {shares['interaction']:.0f} % of the variance"
-        text += f", 95 % [{ends['low'][2]:.0f}, {ends['high'][2]:.0f}]" if ends else " (noise inside)"
+        text += f", 95 % [{ends['low'][2]:.0f}, {ends['high'][2]:.0f}]" if ends else " (noise included)"
         rest = points["decomposition"].get("without collapse")
         known = isinstance(rest, dict) and rest["shares"]
         if rest is not None:
             text += f", {rest['shares']['interaction']:.0f} %" if known else ", an unknown share"
             text += " without failed cells"
         found.append(text + f"; backbone {shares['backbone']:.0f} %, optimizer {shares['optimizer']:.0f} %.")
-    return [*found, _cost(board)]
+    return [*found, cost_headline(board)]
 
 
 def _names(cells: list[CellRow]) -> str:

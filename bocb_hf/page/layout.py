@@ -1,8 +1,8 @@
-"""What the leaderboard's one file holds: a Parquet file with a row for each table, cell, cost front and final run.
+"""What the leaderboard's Parquet file holds: a row for each table, cell, cost front, final run and answer.
 
 ``kind`` says which. Cells and runs carry what tables and filters need in columns of their own; what is shown only after
 a click lies in ``payload`` as JSON, and a reader takes it from the row group in question. Rows are ordered by kind, so
-that a start reads the first groups only.
+that a start reads the first groups only. The page is drawn from this file, and programs read it.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from pydantic import Field
 from bocb_hf.runs.patterns import WeightPatterns
 from bocb_hf.schema import Frozen
 
-VERSION = 2  # of this layout; in the metadata of the file
+VERSION = 3  # of this layout; in the metadata of the file
+READABLE = (2, 3)  # layouts that are read; what a later one added is absent from a file of an earlier one
 VERSION_KEY = b"bocb_leaderboard"
-Kind = Literal["table", "cell", "front", "run"]
+KINDS = ("table", "cell", "front", "run", "answer")  # in the order of the file
 LEVELS = ("self-reported", "verified", "reproduced")  # ascending
-FAMILIES = {"primary_cnn": "primary CNN", "classical_cnn": "classical CNN", "modern": "modern", "unknown": "unknown"}
 GROUP = 128  # rows of a group: what a click reads
 
 _TEXT = ("kind", "table", "backbone", "family", "optimizer", "category", "config_hash", "namespace", "repository")
@@ -77,6 +77,93 @@ class TriedRow(Frozen):
     steps: tuple[int, int] | None
 
 
+class CellLedger(Frozen):
+    """Tuning and training of one cell: an entry of ``bocb_hf.coupling.ledger`` with its texts."""
+
+    backbone: Name
+    optimizer: Name
+    trials: int
+    diverged: int
+    rates: Text
+    decays: Text
+    lr: float | None
+    weight_decay: float | None
+    edge: bool | None
+    extensions: int
+    chosen_by: Text
+    epochs: Text
+    steps: Text
+    tuning_seconds: float
+    final_seconds: float
+
+
+class Told(Frozen):
+    """What the findings of a table say, in the very words of the terminal and of ``analysis.json``.
+
+    Attributes:
+        answer: The answer of the table in at most three sentences.
+        reading: What intervals and tests are over.
+        primary: The primary statistic, and who named it.
+        comparisons: Optimizers compared over backbones, in words.
+        profiles: Performance profiles as plain data.
+        times: Time to target as plain data; None without validation curves.
+        grids: A sentence on the grids of the rates, where there is something to say.
+        environments: Number of final runs and words of each combination of device and software, most frequent first.
+        date: Day of the newest run, or None for a published table.
+        parameters: Trainable parameters of each backbone's runs; None where they differ or are not known.
+        cells_ledger: Tuning and training of each cell; None for a published table.
+        example: A command that repeats one run; None without any.
+    """
+
+    answer: list[Text]
+    reading: list[Text]
+    primary: Text | None
+    comparisons: list[Text]
+    profiles: dict[str, Any] | None
+    times: dict[str, Any] | None
+    grids: list[Text] = Field(default_factory=list)
+    environments: list[tuple[int, Text]] = Field(default_factory=list)
+    date: Text | None = None
+    parameters: list[int | None] = Field(default_factory=list)
+    cells_ledger: list[CellLedger] | None = None
+    example: Text | None = None
+
+
+class Start(Frozen):
+    """Where to start tuning with one optimizer of an answer; numbers are None where it has no row."""
+
+    optimizer: Name
+    lr: float | None
+    weight_decay: float | None
+    rates: list[float]
+    decays: list[float]
+    source: Text
+
+
+class AnswerInfo(Frozen):
+    """The payload of an answer: what a table says of one backbone, or of a design that it has not measured.
+
+    ``{backbone}`` in a text stands for the name that was asked about.
+
+    Attributes:
+        own: Whether the table holds scores of this backbone itself.
+        bounded: Whether the set keeps the bound of the expected regret.
+        regret: Expected points below the best of all candidates, with its interval.
+    """
+
+    own: bool
+    bounded: bool
+    use: list[Name]
+    regret: float
+    interval: tuple[float, float] | None
+    sentences: list[Text]
+    evidence: list[Text]
+    caveats: list[Text]
+    next: list[Text]
+    start: list[Start]
+    commands: list[Text]
+
+
 class TableInfo(Frozen):
     """The payload of a table.
 
@@ -92,6 +179,8 @@ class TableInfo(Frozen):
         robustness: ``Robustness`` as plain data; None without trials.
         trial_curves: ``TrialCurve``s as plain data.
         tried: Best trials, of which a recommendation takes its starts; None for a published table.
+        told: What the findings say; None in a file of an earlier layout.
+        unanswered: Why the file holds no answers from this table, and the command that gives them; None where it does.
     """
 
     id: Name
@@ -122,6 +211,8 @@ class TableInfo(Frozen):
     robustness: dict[str, Any] | None
     trial_curves: list[dict[str, Any]]
     tried: list[TriedRow] | None
+    told: Told | None = None
+    unanswered: Text | None = None
 
 
 class Trial(Frozen):

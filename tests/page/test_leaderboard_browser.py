@@ -18,9 +18,9 @@ import uvicorn
 from boards import HOSTILE, poison, write_board, write_large
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from bocb_hf.leaderboard import DEMO
-from bocb_hf.leaderboard.app import build_app
-from bocb_hf.leaderboard.watched import WatchedFile
+from bocb_hf.page import DEMO
+from bocb_hf.page.app import build_app
+from bocb_hf.page.watched import WatchedFile
 
 pytestmark = pytest.mark.browser
 
