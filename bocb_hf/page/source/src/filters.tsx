@@ -82,9 +82,8 @@ export function Filters() {
   const least = Math.min(...table.cells.n.map((n, i) => n + table.cells.diverged[i]!).filter((n) => n > 0), most);
   return (
     <div class="filters" role="group" aria-label="Table and filters">
-      <label class="table">
-        <span class="offscreen">Table</span>
-        <select value={table.id} onChange={(e) => go(onTable(state, e.currentTarget.value))}>
+      <span class="table">
+        <select aria-label="Table" value={table.id} onChange={(e) => go(onTable(state, e.currentTarget.value))}>
           {summary.tables.map((t) => (
             <option key={t.id} value={t.id}>
               {t.title}
@@ -92,7 +91,7 @@ export function Filters() {
             </option>
           ))}
         </select>
-      </label>
+      </span>
       <Choice label="Families" options={families} chosen={state.families} set={(v) => set({ families: v })} />
       <Choice label="Optimizers" options={categories} chosen={state.categories} set={(v) => set({ categories: v })} />
       {table.backbones.some((b) => b.parameters !== null) && (
@@ -114,7 +113,7 @@ export function Filters() {
       {table.levels.length > 1 && (
         <label>
           Trust{" "}
-          <select value={state.level} onChange={(e) => set({ level: e.currentTarget.value as Level })}>
+          <select aria-label="Trust" value={state.level} onChange={(e) => set({ level: e.currentTarget.value as Level })}>
             {LEVELS.map((level) => (
               <option key={level} value={level}>
                 {level === LEVELS[0] ? "any" : `${level} at least`}

@@ -27,7 +27,7 @@ function Pick({ label, rows, chosen, set }: PickProps) {
     <p>
       <label>
         {label}{" "}
-        <select value={chosen} onChange={(e) => set(e.currentTarget.value)}>
+        <select aria-label={label} value={chosen} onChange={(e) => set(e.currentTarget.value)}>
           {rows.map((row) => (
             <option key={row.id} value={row.id}>
               {row.label}

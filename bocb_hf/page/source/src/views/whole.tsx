@@ -341,7 +341,7 @@ export function CostView({ selection }: { selection: Selection }) {
       <p class="choices">
         <label>
           Backbone{" "}
-          <select value={backbone.id} onChange={(e) => go({ ...state, backbone: e.currentTarget.value, cell: false })}>
+          <select aria-label="Backbone" value={backbone.id} onChange={(e) => go({ ...state, backbone: e.currentTarget.value, cell: false })}>
             {able.map((each) => (
               <option key={each.id} value={each.id}>
                 {each.label}
@@ -351,7 +351,7 @@ export function CostView({ selection }: { selection: Selection }) {
         </label>{" "}
         <label>
           Cost{" "}
-          <select value={front.axis} onChange={(e) => go({ ...state, axis: e.currentTarget.value })}>
+          <select aria-label="Cost" value={front.axis} onChange={(e) => go({ ...state, axis: e.currentTarget.value })}>
             {fronts.map((f) => (
               <option key={f.axis} value={f.axis}>
                 {f.label}
