@@ -21,8 +21,8 @@ from published import publish
 from bocb_hf.backbones import BACKBONES
 from bocb_hf.cli import bocb as commands
 from bocb_hf.errors import InputError
-from bocb_hf.page.read import LeaderboardFile
 from bocb_hf.optim import OPTIMIZERS
+from bocb_hf.page.read import LeaderboardFile
 from bocb_hf.resources import config_files
 from bocb_hf.results.card import results_card
 from bocb_hf.results.submission.document import Submission, parse_submission
