@@ -38,11 +38,11 @@ types: $(VENV)/.installed
 
 tests: $(VENV)/.installed
 	$(BIN)/pytest -n 2 --dist worksteal
-	@if command -v chromium >/dev/null; then $(BIN)/pytest -m browser tests/page/test_page_browser.py; \
+	@if command -v chromium >/dev/null; then $(BIN)/pytest -m browser tests/leaderboard/test_leaderboard_browser.py; \
 	else echo "no chromium here, so the browser tests did not run: apt-get install chromium, then make test-browser"; fi
 
-test-browser: $(VENV)/.installed  ## the page in chromium
-	$(BIN)/pytest -m browser tests/page/test_page_browser.py
+test-browser: $(VENV)/.installed  ## the leaderboard in chromium
+	$(BIN)/pytest -m browser tests/leaderboard/test_leaderboard_browser.py
 
 test-slow: $(VENV)/.installed  ## the tests that take minutes, which the gate leaves out
 	$(BIN)/pytest -m slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import json
@@ -126,6 +127,9 @@ def test_a_run_is_pushed_submitted_validated_merged_and_published(
     ]
     cells = table(results, "leaderboard").query("kind == 'cell' and namespace == namespace")
     assert sorted(cells["namespace"]) == ["bob", "lab"]
+    shown = json.loads(gzip.decompress(results.files["data/page/summary.json.gz"].content))
+    assert shown["source"] == RESULTS and shown["tables"][0]["namespaces"] == ["bob", "lab"]
+    assert shown["chunks"][-1] == len(results.files["data/page/details.bin"].content)
     _check_card(results, tmp_path)
 
 
