@@ -21,7 +21,7 @@ from bocb_hf.schema import HUB_SCHEME
 
 CHUNK = 100_000  # characters of JSON after which a chunk ends: what a click fetches, before compression
 _Plain = dict[str, Any]
-_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 def table_more(board: Board, study: Board | None) -> _Plain:

@@ -7,9 +7,10 @@ from typing import Any
 
 from bocb_hf.page.ask import BOUND, DESIGN, MEASURED
 from bocb_hf.page.layout import AnswerInfo
-from bocb_hf.page.names import designs, places
+from bocb_hf.page.names import ASKED, designs, places
 from bocb_hf.page.read import Board
 from bocb_hf.page.texts import toy
+from bocb_hf.recommend.tags import known_tags
 from bocb_hf.report.words.tables import backbone_label, optimizer_label, span
 
 _Given = tuple[Board, AnswerInfo]
@@ -25,7 +26,17 @@ def lookup(boards: Mapping[str, Board]) -> dict[str, Any]:
     for board in boards.values():
         for key, given in board.answers[0].items():
             by_key.setdefault(key, []).append((board, given))
-    measured = {key.removeprefix(MEASURED): given for key, given in by_key.items() if key.startswith(MEASURED)}
+    keys = {tags.design: DESIGN + (like or "") for like, tags in designs()}
+    measured: dict[str, list[_Given]] = {}
+    for name in (key.removeprefix(MEASURED) for key in by_key if key.startswith(MEASURED)):
+        own = by_key[MEASURED + name]
+        there = {board.info.id for board, _ in own}
+        # the other tables answer by its design
+        others = by_key.get(keys.get(known_tags(name).design, ""), [])
+        measured[name] = [
+            *own,
+            *((board, _named(given, name)) for board, given in others if board.info.id not in there),
+        ]
     known = dict(designs())
     return {
         "bound": BOUND,
@@ -47,6 +58,15 @@ def lookup(boards: Mapping[str, Board]) -> dict[str, Any]:
             {"table": name, "why": why} for name, board in boards.items() if (why := board.answers[1]) is not None
         ],
     }
+
+
+def _named(given: AnswerInfo, name: str) -> AnswerInfo:
+    """Returns the answer for a design in the name of a backbone of that design."""
+    texts = {
+        field: [text.replace(ASKED, name) for text in getattr(given, field)]
+        for field in ("sentences", "evidence", "caveats", "next", "commands")
+    }
+    return given.model_copy(update=texts)
 
 
 def _answers(found: Sequence[_Given], label: str | None) -> list[dict[str, Any]]:

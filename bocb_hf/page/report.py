@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from functools import cache
-
-from bocb_hf.page import DEMO
 from bocb_hf.page.data import page_data
 from bocb_hf.page.document import one_file
-from bocb_hf.page.read import Board, LeaderboardFile
+from bocb_hf.page.locate import published_boards
+from bocb_hf.page.read import LeaderboardFile
 from bocb_hf.page.write import own_rows, to_parquet
 from bocb_hf.report.tabulate import Tabulated
 
@@ -24,10 +22,3 @@ def report_html(tabulated: Tabulated) -> bytes:
     own = LeaderboardFile("the report", to_parquet(own_rows(tabulated.results, contents))).boards
     data = page_data(own | published_boards(), contents.uri, contents.quarantined, next(iter(own)))
     return one_file(data, "coupling.parquet")
-
-
-@cache
-def published_boards() -> dict[str, Board]:
-    """Returns the published tables, as the package has them."""
-    boards = LeaderboardFile(DEMO).boards
-    return {name: board for name, board in boards.items() if board.info.source == "published"}
