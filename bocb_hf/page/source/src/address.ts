@@ -177,13 +177,11 @@ export function go(state: State, replace = false): void {
   if (target === (location.hash || "#")) return;
   if (replace) history.replaceState(null, "", target);
   else history.pushState(null, "", target);
-  announce();
   window.dispatchEvent(new Event("bocb-address"));
 }
 
 /** Tells the Hub, which shows a Space in a frame, what the address is now, so that the visitor can share it. */
-function announce(): void {
-  if (window.parent !== window && /\.hf\.space$/.test(location.hostname)) {
-    window.parent.postMessage({ queryString: "", hash: location.hash.replace(/^#/, "") }, "https://huggingface.co");
-  }
+export function announce(hub: string): void {
+  if (window.parent === window) return;
+  window.parent.postMessage({ queryString: "", hash: location.hash.replace(/^#/, "") }, new URL(hub).origin);
 }

@@ -2,7 +2,7 @@
 
 import { useEffect, useMemo, useRef } from "preact/hooks";
 
-import { VIEWS, type ViewName, go, href } from "./address";
+import { VIEWS, type ViewName, announce, go, href } from "./address";
 import { AnswerPart, Search } from "./answer";
 import { type App, AppContext, useAddress, useApp, useTheme } from "./app-state";
 import { Filtered, Filters, useMenus } from "./filters";
@@ -34,6 +34,9 @@ export function Page({ config, summary, details }: PageProps) {
     [config, summary, details, state, table, theme],
   );
   const selection = useSelection(app);
+  useEffect(() => {
+    if (config.space !== null) announce(config.hub);
+  }, [config, state]);
   useEffect(() => {
     document.title = `${table.title}: ${VIEWS[state.view]} – Which optimizer for this backbone?`;
   }, [table, state.view]);

@@ -7,6 +7,7 @@ import { DataError, Details, readConfig, readSummary } from "./load";
 async function start(): Promise<void> {
   const root = document.getElementById("bocb");
   if (root === null) return;
+  root.textContent = "Reading the data …";
   try {
     const config = readConfig();
     const summary = await readSummary(config);
