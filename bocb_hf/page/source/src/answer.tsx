@@ -80,6 +80,7 @@ export function AnswerPart() {
       <a class="close" href={href({ ...state, ask: "" })}>
         Close
       </a>
+      <h2 class="offscreen">Answer for {name}</h2>
       {found ? (
         <Answered found={found} />
       ) : hub.name === name ? (

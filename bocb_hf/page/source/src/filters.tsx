@@ -81,7 +81,7 @@ export function Filters() {
   const most = Math.max(1, ...table.cells.n.map((n, i) => n + table.cells.diverged[i]!));
   const least = Math.min(...table.cells.n.map((n, i) => n + table.cells.diverged[i]!).filter((n) => n > 0), most);
   return (
-    <div class="filters" role="group" aria-label="Table and filters">
+    <section class="filters" aria-label="Table and filters">
       <span class="table">
         <select aria-label="Table" value={table.id} onChange={(e) => go(onTable(state, e.currentTarget.value))}>
           {summary.tables.map((t) => (
@@ -141,7 +141,7 @@ export function Filters() {
         chosen={state.namespaces}
         set={(v) => set({ namespaces: v })}
       />
-    </div>
+    </section>
   );
 }
 

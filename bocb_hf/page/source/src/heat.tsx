@@ -228,7 +228,7 @@ class HeatTable {
       text = mainText(this.table, place);
       if (failed?.[place]) {
         look += " x";
-        said = `${text}, failed`;
+        said = "failed";
       }
       if (intervals) {
         const half = reach(value, low?.[place], high?.[place]);
@@ -249,7 +249,8 @@ class HeatTable {
     } else {
       td.append(text);
     }
-    if (said) td.setAttribute("aria-label", said);
+    // what is read out begins with what is seen
+    if (said) td.setAttribute("aria-label", `${text.replace("\n", " ")}, ${said}`);
     else if (td.hasAttribute("aria-label")) td.removeAttribute("aria-label");
   }
 
