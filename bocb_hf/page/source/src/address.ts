@@ -1,7 +1,7 @@
 /**
  * What a visitor has chosen, all of it in the fragment of the address, so that a view can be shared and Back works.
  *
- * Addresses of the page before this one had the same names in the query; they are still read.
+ * Addresses of the page before this one had the same names in the query; `main.tsx` moves them here.
  */
 
 export const VIEWS = {
@@ -158,8 +158,7 @@ export function format(state: State): string {
 
 /** The state of the address as it stands. */
 export function current(): State {
-  const fragment = location.hash.replace(/^#/, "");
-  return parse(fragment || location.search);
+  return parse(location.hash);
 }
 
 /** An address of a state, for links. */

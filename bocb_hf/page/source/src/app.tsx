@@ -40,6 +40,12 @@ export function Page({ config, summary, details }: PageProps) {
   useEffect(() => {
     document.title = `${table.title}: ${VIEWS[state.view]} – Which optimizer for this backbone?`;
   }, [table, state.view]);
+  const shown = useRef(state.view);
+  useEffect(() => {
+    const main = document.getElementById("view");
+    if (shown.current !== state.view && main && main.getBoundingClientRect().top < 0) main.scrollIntoView();
+    shown.current = state.view;
+  }, [state.view]);
   useEffect(() => {
     const close = (event: KeyboardEvent): void => {
       if (event.key === "Escape" && !event.defaultPrevented && state.cell) {

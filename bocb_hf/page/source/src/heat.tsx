@@ -60,6 +60,7 @@ class HeatTable {
   private readonly groups: { row: HTMLTableRowElement; head: HTMLTableCellElement; members: number[] }[] = [];
   private readonly corner = document.createElement("th");
   private readonly places = new Map<Element, number>();
+  private readonly painted: Uint8Array; // how each cell was painted last; 0 for not at all
   private focused = -1;
   private shownColumns: number[] = [];
   private shownRows: number[] = [];
@@ -69,6 +70,7 @@ class HeatTable {
     private readonly table: Table,
     private readonly act: { open: (b: number, o: number) => void; link: (part: Partial<State>) => string; go: (part: Partial<State>) => void },
   ) {
+    this.painted = new Uint8Array(table.backbones.length * table.optimizers.length);
     this.root.className = "heat";
     this.root.setAttribute("role", "grid");
     this.root.setAttribute(
@@ -199,7 +201,12 @@ class HeatTable {
           const place = cellOf(this.table, b, o);
           const td = this.cells[place]!;
           hide(td, !column);
-          if (column && rows.has(o)) this.paint(td, place, selection.hides(place), look.intervals);
+          if (!column || !rows.has(o)) continue;
+          const hidden = selection.hides(place);
+          const state = 1 + Number(hidden) + 2 * Number(look.intervals);
+          if (this.painted[place] === state) continue;
+          this.paint(td, place, hidden, look.intervals);
+          this.painted[place] = state;
         }
       }
       for (const a of this.root.querySelectorAll<HTMLAnchorElement>("a[data-part]")) {

@@ -2,11 +2,21 @@
 
 export const MINUS = "−";
 
-/** A number with fixed digits and thousands separators, or a dash where there is none. */
+/**
+ * A number with fixed digits and thousands separators, or a dash where there is none.
+ *
+ * It rounds as Python does, by the exact value and ties to even, so that the page and the terminal show the same digits.
+ */
 export function fixed(value: number | null | undefined, digits = 1): string {
   if (value === null || value === undefined || !Number.isFinite(value)) return "–";
-  const text = value.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits });
-  return text.replace("-", MINUS).replace(/^−(0(\.0*)?)$/, "$1");
+  let text = Math.abs(value).toFixed(digits);
+  const halves = Math.abs(value) * 2 ** (digits + 1);
+  if (Number.isInteger(halves) && halves % 2 === 1) {
+    const below = Math.floor(Math.abs(value) * 10 ** digits); // a tie: exact, since it is a multiple of a half
+    text = ((below % 2 === 0 ? below : below + 1) / 10 ** digits).toFixed(digits);
+  }
+  if (text.length > 3 + (digits && digits + 1)) text = text.replace(/\B(?=(\d{3})+(?!\d))(?<!\.\d*)/g, ",");
+  return value < 0 && /[1-9]/.test(text) ? MINUS + text : text;
 }
 
 /** A number with that many significant digits, as a person would write it. */
