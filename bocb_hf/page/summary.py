@@ -137,8 +137,13 @@ def _points(board: Board) -> Mapping[str, Callable[[CellRow], float | None]]:
 
 
 def rounded(value: float | None) -> float | None:
-    """Returns a number with ``DIGITS`` digits after the point."""
-    return None if value is None else round(value, DIGITS)
+    """Returns a number with ``DIGITS`` digits after the point, or all of them where the page would show another one."""
+    if value is None:
+        return None
+    short = round(value, DIGITS)
+    # 61.150000000000006 is 61.2 in the terminal, and 61.15 would be 61.1 on the page
+    alike = all(f"{short:.{digits}f}" == f"{value:.{digits}f}" for digits in (0, 1, 2))
+    return short if alike else value
 
 
 def significant(value: float | None) -> float | None:

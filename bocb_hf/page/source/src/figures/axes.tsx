@@ -43,7 +43,8 @@ export function scale(
     const low = Math.min(...used);
     const high = Math.max(...used);
     const made = scaleLog().domain([low * 0.95, high * 1.05]).range(range);
-    const round = made.ticks().filter((v) => [1, 2, 5].includes(Math.round(v / 10 ** Math.floor(Math.log10(v) + 1e-9))));
+    const first = (v: number): number => v / 10 ** Math.floor(Math.log10(v) + 1e-9);
+    const round = made.ticks().filter((v) => [1, 2, 5].some((digit) => Math.abs(first(v) - digit) < 1e-9));
     const tens = round.filter((v) => Math.abs(Math.log10(v) - Math.round(Math.log10(v))) < 1e-9);
     const even = scaleLinear().domain(made.domain()).ticks(4);
     const chosen = tens.length >= 4 ? tens : round.length >= 3 ? round : even;

@@ -19,7 +19,7 @@ export function HeatFigure({ sheet, table, selection, note }: HeatProps) {
   const { theme } = sheet;
   const { backbones, optimizers, hides } = selection;
   const [wide, high] = [44, 21];
-  const left = 14 + Math.min(20, Math.max(...optimizers.map((o) => table.optimizers[o]!.label.length), 6)) * 6.8;
+  const left = 20 + Math.min(20, Math.max(...optimizers.map((o) => table.optimizers[o]!.label.length), 6)) * 7.4;
   const top = 20 + Math.min(20, Math.max(...backbones.map((b) => table.backbones[b]!.label.length), 6)) * 5.4;
   const bottom = top + optimizers.length * high;
   const width = Math.max(560, left + backbones.length * wide + 60);
