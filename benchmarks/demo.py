@@ -24,8 +24,8 @@ from pathlib import Path
 from bocb_hf.coupling.contrast import family_contrast
 from bocb_hf.coupling.table import floors
 from bocb_hf.errors import InputError
-from bocb_hf.leaderboard import DEMO
-from bocb_hf.leaderboard.write import leaderboard_parquet
+from bocb_hf.page import DEMO
+from bocb_hf.page.write import leaderboard_parquet
 from bocb_hf.report.analysis import summarize_records
 from bocb_hf.report.primaries import find_primaries
 from bocb_hf.report.tabulate import Wanted, tabulate
@@ -230,7 +230,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 print(compare(read_figures(source), finals_of(PLAN, open_store(arguments.store))).text())
             content = json.dumps(figures.model_dump(mode="json"), indent=1, ensure_ascii=False)
             source.write_text(content + "\n", encoding="utf-8")
-            DEMO.write_bytes(leaderboard_parquet(read_counted(arguments.store)))
+            DEMO.write_bytes(leaderboard_parquet(read_counted(arguments.store), anew=True))
             print(f"wrote {source} and {DEMO}")
         for path, text in places(read_figures(source)).items():
             path.write_text(text, encoding="utf-8")

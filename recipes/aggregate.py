@@ -1,4 +1,4 @@
-"""Turn the cards and records of a store into the coupling table, its figure and one HTML report.
+"""Turn the cards and records of a store into the coupling table, its figure and one page.
 
 From the store that ``make demo`` or ``bocb train`` filled::
 

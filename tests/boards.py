@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
+import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,8 +16,8 @@ import pyarrow.parquet as pq
 from builders import make_record
 
 from bocb_hf.coupling.scores import make_scores
-from bocb_hf.leaderboard.layout import SCHEMA
-from bocb_hf.leaderboard.write import leaderboard_parquet, score_rows, to_parquet
+from bocb_hf.page.layout import SCHEMA
+from bocb_hf.page.write import leaderboard_parquet, score_rows, to_parquet
 from bocb_hf.runs.record import RunRecord
 from bocb_hf.store.contents import StoreContents
 
@@ -89,6 +93,13 @@ def poison(source: Path, path: Path) -> Path:
         columns[name] = pa.array(values, SCHEMA.field(name).type)
     pq.write_table(pa.table(columns, schema=SCHEMA), path, row_group_size=64)
     return path
+
+
+def summary_inside(html: str) -> dict[str, Any]:
+    """The summary inside a page of one file."""
+    match = re.search(r'id="bocb-summary">([A-Za-z0-9+/=]+)</script>', html)
+    assert match is not None, "no page with its data inside"
+    return json.loads(gzip.decompress(base64.b64decode(match[1])))
 
 
 def _json(text: str) -> str:

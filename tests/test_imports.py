@@ -113,7 +113,7 @@ def test_the_blocker_blocks(tmp_path: Path) -> None:
 def test_most_of_the_package_needs_no_torch() -> None:
     """What reads, checks, aggregates, recommends and shows; the rooms that train are the rest."""
     assert len(torch_free()) >= 170
-    whole = {"coupling", "store", "report", "recommend", "leaderboard", "results", "commands", "runs"}
+    whole = {"coupling", "store", "report", "recommend", "page", "results", "commands", "runs"}
     left = {house.room_of(name) for name in house.trained_only()}
     assert left & whole == set(), "a module at its level imports what it needs only later"
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from bocb_hf.leaderboard.read import LeaderboardFile
+from bocb_hf.page.read import LeaderboardFile
 from bocb_hf.report.analysis import analyse_records, answer_records
 from bocb_hf.report.outputs import write_outputs
 from bocb_hf.report.tabulate import tabulate

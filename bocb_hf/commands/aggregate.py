@@ -89,13 +89,17 @@ def command(
             found = analyse_published(source.table, rules, out, draws, full, primaries.get(None))
             text, paths = found.text, found.paths
         else:
+            from bocb_hf.files import write_atomically
+            from bocb_hf.page.report import report_html
+
             contents = read_counted(store, results, submissions=submissions, offline=offline, cached=True)
             tabulated = tabulate(contents, Wanted(draws, primaries, target))
             outputs = write_outputs(tabulated, out)
             found = analyse_records(tabulated, rules, out)
             whole = (answer_records(tabulated), outputs.text, found.text)
             text = "\n\n".join(whole) if full else summarize_records(tabulated)
-            paths = [*outputs.paths, *found.paths]
+            report = write_atomically(out / "report.html", report_html(tabulated))
+            paths = [*outputs.paths, *found.paths, report]
     print(text)
     if full:
         print("\nwrote " + ", ".join(str(path) for path in paths))

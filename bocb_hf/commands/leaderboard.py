@@ -1,20 +1,26 @@
-"""``bocb leaderboard``: shows the tables in a browser, writes their file, or deploys them as a Space."""
+"""``bocb leaderboard``: shows the tables in a browser, writes their page, or deploys it as a Space."""
 
 from __future__ import annotations
 
-import tempfile
-from contextlib import nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from bocb_hf.commands import options
 from bocb_hf.commands.command import command as declare
-from bocb_hf.errors import InputError, missing_extra
-from bocb_hf.files import write_atomically
+from bocb_hf.errors import InputError
+
+if TYPE_CHECKING:
+    from bocb_hf.page.locate import Located
+
+_DETAILS = """\
+One static page: it computes nothing, and any web host can serve it. --write FOLDER writes it with its data and the
+Parquet file for programs; --write FILE.html writes one file that opens by a double click.
+"""
 
 
-@declare("leaderboard")
+@declare("leaderboard", _DETAILS)
 @click.option(
     "--data",
     metavar=f"FILE|{options.RESULTS}",
@@ -23,21 +29,17 @@ from bocb_hf.files import write_atomically
 @options.store(None, note="; shown instead of --data")
 @click.option(
     "--write",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="write the Parquet file of --store and end",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER|FILE.html",
+    help="write the page and end",
 )
 @options.draws()
 @click.option("--host", default="127.0.0.1", metavar="ADDRESS", help="address to listen on")
-@click.option("--port", type=int, default=7860, metavar="N", help="port to listen on")
-@click.option("--deploy", metavar="ORG/SPACE", help="create or update a Space of the Hub instead of serving")
-@click.option(
-    "--wheel",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="with --deploy: the wheel of this package, where it does not run from a checkout",
-)
+@click.option("--port", type=click.IntRange(0, 65535), default=7860, metavar="N", help="port to listen on")
+@click.option("--deploy", metavar="ORG/SPACE", help="create or update a static Space of the Hub instead of serving")
+@click.pass_context
 def command(
+    context: click.Context,
     data: str | None,
     store: str | None,
     write: Path | None,
@@ -45,7 +47,6 @@ def command(
     host: str,
     port: int,
     deploy: str | None,
-    wheel: Path | None,
 ) -> int:
     """Serves, writes or deploys.
 
@@ -54,33 +55,34 @@ def command(
     """
     if data and store:
         raise InputError("--data and --store: give one of them")
-    if write is not None:
-        if not store:
-            raise InputError("--write: name the --store whose records it shall hold")
-        print(f"wrote {_write(store, draws, write, '--write')}")
+    options.only_one(context, {"--write": write is not None, "--deploy": deploy is not None})
+    if deploy is not None:
+        from bocb_hf.page.deploy import deploy as deploy_space
+        from bocb_hf.schema import HUB_SCHEME
+
+        followed = data is not None and data.startswith(HUB_SCHEME)
+        print(deploy_space(deploy, data if data is not None and followed else _located(data, store, draws)))
         return 0
-    from bocb_hf.leaderboard import DEMO
+    located = _located(data, store, draws)
+    if write is not None:
+        print(f"wrote {_write(located, write)}")
+        return 0
+    from bocb_hf.page.document import folder_files
+    from bocb_hf.page.server import serve
 
-    with tempfile.TemporaryDirectory(prefix="bocb-leaderboard-") as folder:
-        location = data or str(DEMO)
-        if store:
-            location = str(_write(store, draws, Path(folder) / "leaderboard.parquet", None))
-        if deploy:
-            from bocb_hf.leaderboard.deploy import deploy as deploy_space
-
-            print(deploy_space(deploy, location, wheel=wheel))
-            return 0
-        try:
-            from bocb_hf.leaderboard.app import serve
-        except ImportError as error:
-            raise missing_extra(error.name or "gradio", "leaderboard") from None
-        serve(location, host, port)
+    serve(folder_files(located.data(), located.content), located.source, host, port)
     return 0
 
 
-def _write(store: str, draws: int, path: Path, option: str | None) -> Path:
-    """Writes the leaderboard's file; ``option`` is what the user named the path with, if anything."""
-    from bocb_hf.leaderboard.write import leaderboard_parquet
+def _located(data: str | None, store: str | None, draws: int) -> Located:
+    """Opens what is to be shown."""
+    from bocb_hf.page import DEMO
+    from bocb_hf.page.locate import Located, locate
+
+    if store is None:
+        return locate(data) if data is not None else locate(str(DEMO), "the demo and the published tables")
+    from bocb_hf.page.read import LeaderboardFile
+    from bocb_hf.page.write import leaderboard_parquet
     from bocb_hf.results.counted import read_counted
 
     contents = read_counted(store)
@@ -88,5 +90,24 @@ def _write(store: str, draws: int, path: Path, option: str | None) -> Path:
         raise InputError(f"--store: {store} holds no valid record of a run; name another")
     for item in contents.quarantined:
         print(f"left out: {item}")
-    with options.naming(option) if option else nullcontext():
-        return write_atomically(path, leaderboard_parquet(contents, draws))
+    content = leaderboard_parquet(contents, draws)
+    return Located(LeaderboardFile(store, content), content, store)
+
+
+def _write(located: Located, path: Path) -> str:
+    """Writes a folder, or one file where the name ends with ``.html``; returns what was written, in words."""
+    from bocb_hf.files import write_atomically
+    from bocb_hf.page.document import INDEX, folder_files, one_file
+
+    if path.suffix == ".parquet":
+        raise InputError(
+            f"--write: {path} would be a folder; name a folder, in which leaderboard.parquet will lie, or FILE.html"
+        )
+    with options.naming("--write"):
+        if path.suffix == ".html":
+            return str(write_atomically(path, one_file(located.data())))
+        files = folder_files(located.data(), located.content)
+        # the document last: until then a page that is already there is the old one
+        for name in sorted(files, key=lambda name: name == INDEX):
+            write_atomically(path / name, files[name])
+    return f"{path}: {', '.join(sorted(files))}; begin with {INDEX} on a web host, or `--write FILE.html` for one file"

@@ -1,1 +1,1 @@
-"""Report: tables, figures, words and pages; may import ``sweep`` and what lies below it."""
+"""Report: tables, figures and words; may import ``sweep`` and what lies below it."""

@@ -1,4 +1,4 @@
-"""Writes tables as files (CSV, Parquet, heat map, the HTML report) and as text for a terminal."""
+"""Writes tables as files (CSV, Parquet, JSON, Markdown, LaTeX, heat map) and as text for a terminal."""
 
 from __future__ import annotations
 
@@ -9,22 +9,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from bocb_hf.coupling.marks import Marks
-from bocb_hf.coupling.robustness import robustness
 from bocb_hf.coupling.table import Table
-from bocb_hf.coupling.trials import trial_curves
 from bocb_hf.files import write_atomically
 from bocb_hf.report.columns import COLUMNS
-from bocb_hf.report.figures.costs import trial_figure
-from bocb_hf.report.figures.distributions import boxes
 from bocb_hf.report.figures.grid import heatmap
-from bocb_hf.report.figures.profiles import profile_figure, time_figure
 from bocb_hf.report.figures.style import figure_bytes
-from bocb_hf.report.html import Section, render_report
 from bocb_hf.report.tables import csv_bytes, json_rows, latex_table, markdown_table
-from bocb_hf.report.tabulate import TableResults, Tabulated
+from bocb_hf.report.tabulate import Tabulated
 from bocb_hf.report.words.ledger import ledger_text
 from bocb_hf.report.words.rare import rare_text
 from bocb_hf.report.words.tables import contrast_text, notes, sign_of, terminal_text
@@ -38,7 +31,7 @@ class Outputs(NamedTuple):
 
 
 def write_outputs(tabulated: Tabulated, out_dir: Path) -> Outputs:
-    """Writes the coupling table in five formats, its heat map as PNG and SVG, and ``report.html``.
+    """Writes the coupling table in five formats, and its heat map as PNG and SVG.
 
     ``coupling.csv``, ``.parquet`` and ``.json`` hold one row for each configuration of each cell; ``coupling.md`` and
     ``.tex`` hold optimizers × backbones with intervals, one table after the other.
@@ -55,9 +48,7 @@ def write_outputs(tabulated: Tabulated, out_dir: Path) -> Outputs:
     Raises:
         CannotWrite: The folder cannot be written.
     """
-    contents = tabulated.contents
     files: dict[str, bytes] = {}
-    sections: list[Section] = []
     markdown: list[str] = []
     latex: list[str] = []
     for number, found in enumerate(tabulated.results):
@@ -65,16 +56,13 @@ def write_outputs(tabulated: Tabulated, out_dir: Path) -> Outputs:
         markdown.append(markdown_table(found.scores, found.marks))
         latex.append(latex_table(found.scores, found.marks))
         name = "heatmap" if number == 0 else f"heatmap-{table_slug(found.table)}"
-        svg = files[f"{name}.svg"] = figure_bytes(figure, "svg")
-        files[f"{name}.png"] = figure_bytes(figure, "png")
-        sections.append(Section(found, svg, _tuning_figures(found.table), _profile_figures(found)))
+        files |= {f"{name}.{kind}": figure_bytes(figure, kind) for kind in ("svg", "png")}
     frame = coupling_frame([(found.table, found.marks) for found in tabulated.results])
     files["coupling.csv"] = csv_bytes(frame)
     files["coupling.parquet"] = frame.to_parquet(index=False)
     files["coupling.json"] = json_rows(frame)
     files["coupling.md"] = "\n".join(markdown).encode()
     files["coupling.tex"] = "\n".join(latex).encode()
-    files["report.html"] = render_report(sections, contents.quarantined, contents.uri, contents.places).encode()
     paths = [write_atomically(out_dir / name, content) for name, content in sorted(files.items())]
     return Outputs(paths, _text(tabulated))
 
@@ -90,30 +78,6 @@ def coupling_frame(tables: Sequence[tuple[Table, Marks]]) -> pd.DataFrame:
     rules = [marks.rule for table, marks in tables for _ in table.rows]
     columns |= {"mark": pd.array(signs, dtype="string"), "mark_rule": pd.array(rules, dtype="string")}
     return pd.DataFrame(columns)
-
-
-def _tuning_figures(table: Table) -> dict[str, bytes]:
-    """Draws the figures of a table's tuning trials as SVG, by what each shows."""
-    curves, found = trial_curves(table), robustness(table)
-    figures: dict[str, Figure] = {}
-    if curves:
-        figures["Expected best score against the number of trials"] = trial_figure(curves, table.dataset)
-    if found.offsets:
-        figures["Tuning distance of each backbone"] = boxes(found, "backbone", table.dataset)
-        figures["Tuning distance of each optimizer"] = boxes(found, "optimizer", table.dataset)
-    return {title: figure_bytes(figure, "svg") for title, figure in figures.items()}
-
-
-def _profile_figures(found: TableResults) -> dict[str, bytes]:
-    """Draws the figures that compare a table's optimizers over its backbones as SVG, by what each shows."""
-    findings, scores = found.findings, found.scores
-    figures: dict[str, Figure] = {}
-    if min(scores.means.shape) > 1:
-        title = "Share of backbones on which an optimizer is within some points of the best"
-        figures[title] = profile_figure(findings.profiles, scores.optimizers, scores.dataset)
-    if findings.times is not None:
-        figures["Share of runs that reach a validation score in time"] = time_figure(findings.times, scores.dataset)
-    return {title: figure_bytes(figure, "svg") for title, figure in figures.items()}
 
 
 def _text(tabulated: Tabulated) -> str:

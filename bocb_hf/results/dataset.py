@@ -29,6 +29,7 @@ from bocb_hf.store.hub_calls import check_writable, conflicts_named, explained, 
 
 RECORDS, COUPLING = "data/records.parquet", "data/coupling.parquet"
 LEADERBOARD = "data/leaderboard.parquet"
+PAGE_SUMMARY, PAGE_DETAILS = "data/page/summary.json.gz", "data/page/details.bin"  # what a page of the data set reads
 _URI = re.compile(r"hf://datasets/([A-Za-z0-9][A-Za-z0-9_-]{0,95}/[A-Za-z0-9._-]{1,96})")
 VERIFICATIONS = "verifications"
 _VERIFICATION = re.compile(rf"{VERIFICATIONS}/[0-9a-f]{{16}}-[a-z]+\.json")

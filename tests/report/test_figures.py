@@ -36,7 +36,7 @@ from bocb_hf.report.figures.draw import draw_records, draw_scores, slugs
 from bocb_hf.report.figures.grid import heatmap, ranks
 from bocb_hf.report.figures.style import COLUMN, PAGE, SMALL, figure_bytes, spread
 from bocb_hf.report.figures.training import Line, Trace, lines_of, mean_curve, training_curves
-from bocb_hf.report.html import tried
+from bocb_hf.report.words.ledger import tried_text
 from bocb_hf.report.words.tables import cell_text, optimizer_label
 from bocb_hf.runs.measurements import Curve
 from bocb_hf.runs.record import RunRecord, Status
@@ -365,8 +365,8 @@ def test_figures_of_many_trials_have_few_ticks_and_points():
 
 
 def test_the_ledger_of_the_report_shortens_what_was_tried():
-    assert tried((0.1, 0.3)) == "0.1, 0.3" and tried(()) == "–"
-    assert tried(tuple(0.001 * k for k in range(1, 26))) == "25 from 0.001 to 0.025"
+    assert tried_text((0.1, 0.3)) == "0.1, 0.3" and tried_text(()) == "–"
+    assert tried_text(tuple(0.001 * k for k in range(1, 26))) == "25 from 0.001 to 0.025"
 
 
 def test_training_curves_average_completed_runs_and_end_failures_in_a_cross():

@@ -18,12 +18,10 @@ from bocb_hf.coupling.marks import HIGHEST, HSU, Marks
 from bocb_hf.coupling.published import published
 from bocb_hf.coupling.ranks import best_sets
 from bocb_hf.coupling.scores import ScoreTable
-from bocb_hf.leaderboard import DEMO
-from bocb_hf.leaderboard.export import export
-from bocb_hf.leaderboard.read import Board, LeaderboardFile
-from bocb_hf.leaderboard.state import State
-from bocb_hf.leaderboard.views import Page, render
-from bocb_hf.leaderboard.write import leaderboard_parquet
+from bocb_hf.page import DEMO
+from bocb_hf.page.read import Board, LeaderboardFile
+from bocb_hf.page.summary import table_summary
+from bocb_hf.page.write import own_rows, to_parquet
 from bocb_hf.report.figures.grid import heatmap
 from bocb_hf.report.outputs import write_outputs
 from bocb_hf.report.tables import table_files
@@ -111,22 +109,14 @@ def of_latex(scores: ScoreTable, text: str) -> dict[tuple[str, str], str]:
 
 
 def of_page(board: Board) -> dict[tuple[str, str], str]:
-    html = render(Page({board.info.id: board}, State(board.info.id)))
-    table = html.partition('<table class="heat')[2].partition("</table>")[0].partition("<tbody>")[2]
-    cells = re.findall(r"<td[^>]*><b>([^<]*)</b>", table)
-    signs = ["".join(re.findall("[★☆]", cell)) for cell in cells]
-    pairs = [(b, o) for o in board.info.optimizers for b in board.info.backbones]
-    return dict(zip(pairs, signs, strict=True))
-
-
-def of_exports(board: Board, scores: ScoreTable) -> list[dict[tuple[str, str], str]]:
-    csv, tex = (export("table", kind, State(board.info.id), {board.info.id: board}) for kind in ("csv", "tex"))
-    return [of_frame(pd.read_csv(io.BytesIO(csv))), of_latex(scores, tex.decode())]
+    """Signs of the data that the page shows, which it shows as they are."""
+    table = table_summary(board)
+    pairs = [(b["id"], o["id"]) for b in table["backbones"] for o in table["optimizers"]]
+    return dict(zip(pairs, table["cells"]["mark"], strict=True))
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_all_outputs_of_records_mark_the_same_cells(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bocb_hf.leaderboard.write.PUBLISHED", ())  # which would take most of the time
+def test_all_outputs_of_records_mark_the_same_cells(name: str, tmp_path: Path) -> None:
     contents = contents_of(TABLES[name])
     tabulated = tabulate(contents)
     (found,) = tabulated.results
@@ -143,18 +133,15 @@ def test_all_outputs_of_records_mark_the_same_cells(name: str, tmp_path: Path, m
         "latex": of_latex(scores, outputs["coupling.tex"].read_text()),
         "figure": of_figure(scores, found.marks),
         "terminal": of_terminal(found),
-        "report": of_report(found, outputs["report.html"].read_text()),
     }
-    path = tmp_path / "board.parquet"
-    path.write_bytes(leaderboard_parquet(contents))
-    board = next(iter(LeaderboardFile(path).boards.values()))
-    read |= {"page": of_page(board), "page's figure": of_figure(board.scores, board.marks)}
-    read |= dict(zip(("page's csv", "page's latex"), of_exports(board, scores), strict=True))
+    (board,) = LeaderboardFile("x", to_parquet(own_rows(tabulated.results, contents, 0))).boards.values()
+    read |= {"page": of_page(board), "the file's figure": of_figure(board.scores, board.marks)}
     for output, marked in read.items():
         assert marked == wanted, output
     rule = HIGHEST if name == "n = 1" else HSU
     texts = [outputs[f"coupling.{kind}"].read_text() for kind in ("md", "tex")]
-    for text in (*texts, outputs["report.html"].read_text(), terminal_text(found.table, [], found.marks)):
+    texts += [terminal_text(found.table, [], found.marks), table_summary(board)["rules"]["marks"]]
+    for text in texts:
         assert rule.split(", ")[0] in text
     assert {row["mark_rule"] for row in rows[0]} == {"highest_mean" if name == "n = 1" else "hsu"}
 
@@ -167,19 +154,12 @@ def of_terminal(found: TableResults) -> dict[tuple[str, str], str]:
     return by_cell(found.scores, [[line.ljust(200)[start].strip() for start in starts] for line in lines[1:]])
 
 
-def of_report(found: TableResults, html: str) -> dict[tuple[str, str], str]:
-    body = html.partition("<tbody>")[2].partition("</tbody>")[0]
-    lines = [re.findall(r"<td[^>]*>([★☆]?)", line) for line in body.split("<tr>")[1:]]
-    assert all(("★" in cell) == ('class="best"' in cell) for cell in body.split("<td")[1:])
-    return by_cell(found.scores, lines)
-
-
 def test_all_outputs_of_the_embedded_leaderboard_mark_the_same_cells() -> None:
     boards = LeaderboardFile(DEMO).boards
     demo = next(iter(boards.values()))
     wanted = {key: cell.sign for key, cell in demo.cells.items()}
     assert sorted(set(wanted.values())) == ["", "★", "☆"]
-    for marked in (of_page(demo), of_figure(demo.scores, demo.marks), *of_exports(demo, demo.scores)):
+    for marked in (of_page(demo), of_figure(demo.scores, demo.marks)):
         assert marked == wanted
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import json
@@ -21,8 +22,8 @@ from published import publish
 from bocb_hf.backbones import BACKBONES
 from bocb_hf.cli import bocb as commands
 from bocb_hf.errors import InputError
-from bocb_hf.leaderboard.read import LeaderboardFile
 from bocb_hf.optim import OPTIMIZERS
+from bocb_hf.page.read import LeaderboardFile
 from bocb_hf.resources import config_files
 from bocb_hf.results.card import results_card
 from bocb_hf.results.submission.document import Submission, parse_submission
@@ -126,6 +127,9 @@ def test_a_run_is_pushed_submitted_validated_merged_and_published(
     ]
     cells = table(results, "leaderboard").query("kind == 'cell' and namespace == namespace")
     assert sorted(cells["namespace"]) == ["bob", "lab"]
+    shown = json.loads(gzip.decompress(results.files["data/page/summary.json.gz"].content))
+    assert shown["source"] == RESULTS and shown["tables"][0]["namespaces"] == ["bob", "lab"]
+    assert shown["chunks"][-1] == len(results.files["data/page/details.bin"].content)
     _check_card(results, tmp_path)
 
 

@@ -12,8 +12,8 @@ from builders import make_floor, make_record
 from stored import publish
 
 from bocb_hf.errors import InputError
-from bocb_hf.leaderboard import DEMO
-from bocb_hf.leaderboard.read import LeaderboardFile
+from bocb_hf.page import DEMO
+from bocb_hf.page.read import LeaderboardFile
 from bocb_hf.runs.record import RunRecord
 from bocb_hf.store.local import LocalStore
 from bocb_hf.sweep import figures

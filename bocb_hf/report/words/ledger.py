@@ -9,6 +9,8 @@ from bocb_hf.coupling.ledger import Entry, grids, summarize, unequal
 from bocb_hf.coupling.row import GRID
 from bocb_hf.report.words.tables import optimizer_label, span
 
+MANY = 9  # largest number of rates that a cell of the ledger lists
+
 
 def ledger_text(entries: Sequence[Entry]) -> list[str]:
     """Returns the ledger as aligned text, one line for each optimizer; ranges are over the cells of the optimizer."""
@@ -45,6 +47,13 @@ def grid_text(entries: Sequence[Entry]) -> list[str]:
         counts[" and ".join(entry.grids)] = counts.get(" and ".join(entry.grids), 0) + 1
     named = ", ".join(f"{name} in {count}" for name, count in sorted(counts.items()))
     return [f"Grid: {named} cell(s); weight decay need not act alike under both."]
+
+
+def tried_text(values: Sequence[float]) -> str:
+    """Returns the values that were tried; of more than ``MANY`` the ends and their number."""
+    if len(values) > MANY:
+        return f"{len(values)} from {min(values):.3g} to {max(values):.3g}"
+    return ", ".join(f"{value:.3g}" for value in values) or "–"
 
 
 def _justify(place: int, cell: str, width: int) -> str:

@@ -1,0 +1,12 @@
+"""The page: one static page of all tables, and what writes, serves and deploys it; may import ``recommend`` and below.
+
+``write.py`` makes a Parquet file from records, with everything computed; ``read.py`` opens it. ``data.py`` draws from
+it the two files that the page reads, and ``document.py`` puts these and the front-end together: a folder for any web
+host, or one file. ``server.py`` shows a folder here, and ``deploy.py`` makes a Space of it. The front-end is in
+``source`` (TypeScript); ``bundle`` holds what is built of it.
+"""
+
+from pathlib import Path
+
+DEMO = Path(__file__).resolve().parent / "demo.parquet"  # of `make demo`, written by `benchmarks/demo.py`
+STUDY = "published-cifar100"  # the study's main table

@@ -1,0 +1,37 @@
+/** Colours of the figures, which stand alone when they are saved; the rest of the page takes its own from the style sheet. */
+
+export interface Theme {
+  name: "light" | "dark";
+  ink: string;
+  soft: string;
+  line: string;
+  paper: string;
+  accent: string;
+  above: string; // better than expected
+  below: string; // worse than expected
+  palette: string[];
+}
+
+export const lightTheme: Theme = {
+  name: "light",
+  ink: "#1b1f24",
+  soft: "#57606a",
+  line: "#d0d5db",
+  paper: "#ffffff",
+  accent: "#00498d",
+  above: "#1f6fb4",
+  below: "#c4501b",
+  palette: ["#0b62a4", "#b8500b", "#187a4b", "#a3216b", "#6b4bb5", "#7a6a00", "#00727d", "#b3262b", "#5b5f66", "#8a4a2b"],
+};
+
+export const darkTheme: Theme = {
+  name: "dark",
+  ink: "#e6e8eb",
+  soft: "#a3abb5",
+  line: "#3a414b",
+  paper: "#15181c",
+  accent: "#8ec1ff",
+  above: "#5aa9ea",
+  below: "#ef8a55",
+  palette: ["#6db3f2", "#f0965a", "#5cc48d", "#ea7fb8", "#ac94ee", "#d3bf4c", "#52c2cc", "#f2777b", "#a9afb8", "#cf9676"],
+};
