@@ -10,7 +10,7 @@ import torch
 from accelerate.utils import parse_flag_from_env
 from torch.nn import functional
 
-from bocb_hf.engine.dry_run import time_run
+from bocb_hf.engine.dry_run import time_run, time_steps
 from bocb_hf.engine.environment import peak_memory
 from bocb_hf.engine.evaluation import BATCH
 from bocb_hf.engine.plan import make_plan
