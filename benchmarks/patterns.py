@@ -83,7 +83,7 @@ def measure_ours(folder: Path, kernels: Any) -> dict[str, Any]:
     from bocb_hf.patterns.measure import is_layer, measure_layer
     from bocb_hf.patterns.tensors import find_weights, read_headers
 
-    np.linalg.eigvalsh(np.eye(3)) @ np.ones(3)  # the libraries' threads and buffers are there before the baseline
+    _ = np.linalg.eigvalsh(np.eye(3)) @ np.ones(3)  # the libraries' threads and buffers are there before the baseline
     measure_layer("warm.weight", np.random.default_rng(0).normal(size=(40, 50)))
     watch = Watch()
     fits: dict[str, Any] = {}
@@ -122,7 +122,6 @@ def measure_weightwatcher(folder: Path) -> dict[str, Any]:
 def measure_method(folder: Path) -> dict[str, Any]:
     """The spectrum of the one large layer by our method and by singular values, in float64."""
     import numpy as np
-    import scipy.linalg
 
     from bocb_hf.patterns.measure import spectra
     from bocb_hf.patterns.power_law import fit_tail
@@ -135,7 +134,7 @@ def measure_method(folder: Path) -> dict[str, Any]:
     fit = fit_tail(ours)
     result = {"ours": watch.result() | {"alpha": fit.exponent}}
     watch = Watch()
-    singular = scipy.linalg.svd(weight.astype(np.float64), compute_uv=False) ** 2
+    singular = np.square(np.linalg.svd(weight.astype(np.float64), compute_uv=False))
     exact = fit_tail(singular)
     result["svd"] = watch.result() | {"alpha": exact.exponent}
     return result | {"error": float(np.abs(ours / singular - 1).max()), "largest": weight.nbytes}

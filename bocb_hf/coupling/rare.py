@@ -149,8 +149,9 @@ def _apart(values: Floats, n: NDArray[np.int64], scale: Floats, spreads: _Spread
         mean = np.nansum(runs[cells, low:], axis=1) / others
         rest = np.nansum(np.square(runs[cells, low:] - mean[:, None]), axis=1)
         gap = (mean - runs[cells, low - 1]) * np.sqrt(scale[cells] / (1 + 1 / others))
+        df: Floats = (others - 1).astype(np.float64)
         compared = most[cells] * _special.comb(n[cells], low)
-        found[cells] = np.minimum(found[cells], compared * spreads.gaps(gap, rest * scale[cells], others - 1.0))
+        found[cells] = np.minimum(found[cells], compared * spreads.gaps(gap, rest * scale[cells], df))
     return found
 
 

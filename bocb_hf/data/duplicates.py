@@ -112,10 +112,10 @@ def _join_similar(joined: _Joined, sketches: Sketches, rows: NDArray[np.int64]) 
     """Joins images whose sketches agree, then those that agree when one is mirrored; returns how often the latter."""
     if len(rows) < 2:
         return 0
-    from scipy.spatial import cKDTree
+    from scipy.spatial import KDTree
 
     directions = _find_directions(sketches, rows)
-    tree = cKDTree(_project(sketches, rows, directions, mirror=False))
+    tree = KDTree(_project(sketches, rows, directions, mirror=False))
     found = 0
     for mirror in (False, True):
         points = _project(sketches, rows, directions, mirror)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 
 from accelerate import Accelerator
 from torch import Tensor, nn
@@ -88,7 +88,7 @@ class Inspector:
                 inputs, targets = self._feed.inputs(batch, 0)
                 self._parts.append((inputs[:left], targets[:left]))
                 left -= len(inputs)
-        if hasattr(steps, "close"):
+        if isinstance(steps, Generator):
             steps.close()  # ends the workers that a generator of batches may have
         self._source.waited_seconds = waited  # waiting for these images does not count as waiting in training
 

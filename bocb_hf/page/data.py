@@ -63,7 +63,7 @@ def page_data(
     documents: list[str] = []
     tables: list[dict[str, Any]] = []
     for board in boards.values():
-        table = table_summary(board) | {"chunk": len(documents)}
+        table: dict[str, Any] = table_summary(board) | {"chunk": len(documents)}
         documents.append(_json({"table": table_more(board, study)}))
         places: list[int | None] = [None] * len(board.cells)
         for cells in cell_chunks(board):

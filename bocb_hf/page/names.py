@@ -28,7 +28,7 @@ def designs() -> tuple[tuple[str | None, Tags], ...]:
 
     The first is that of a name which tells nothing of its design. Each target is named ``{backbone}``.
     """
-    found: dict[tuple[str, str, str, str], tuple[str | None, Tags]] = {(UNKNOWN,) * 4: (None, Tags(ASKED))}
+    found: dict[tuple[str, ...], tuple[str | None, Tags]] = {(UNKNOWN,) * 4: (None, Tags(ASKED))}
     for row in STUDY:
         design = (row.family, row.stage_wise, row.block_wise, row.operator)
         tags = Tags(ASKED, *design, source=f"its name, as those of {row.short}")

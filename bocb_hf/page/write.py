@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from bocb_hf.coupling.marks import Marks
@@ -98,9 +97,8 @@ def own_rows(results: Sequence[TableResults], contents: StoreContents, limit: in
 
 def published_rows() -> list[_Row]:
     """Returns the rows of the four published tables, which come computed with the package."""
-    table = pq.read_table(DEMO)
     names = [f"published-{source}" for source in PUBLISHED]
-    return table.filter(pc.is_in(table["table"], pa.array(names))).to_pylist()
+    return pq.read_table(DEMO, filters=[("table", "in", names)]).to_pylist()
 
 
 def compute_published(draws: int = DRAWS) -> Iterator[_Row]:

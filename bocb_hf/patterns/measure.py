@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import blas, lapack
+from scipy import linalg as _linalg
 
 from bocb_hf.patterns.power_law import fit_tail, rounded
 from bocb_hf.runs.patterns import BINS, TOP_SHARE, Kernels, LayerPattern, WeightPatterns
@@ -22,6 +22,9 @@ Widen = Callable[[NDArray[Any]], _Floats]
 
 _CHUNK = 65536  # weights of a histogram that are counted together
 _BLOCK = 2**18  # weights of a matrix product that are in float64 together
+# scipy makes these modules from Fortran code, so no stub names their functions
+_blas: Any = _linalg.blas
+_lapack: Any = _linalg.lapack
 
 
 def widen(block: NDArray[Any]) -> _Floats:
@@ -154,7 +157,7 @@ def spectra(matrix: NDArray[Any], widen: Widen = widen) -> tuple[_Floats, _Float
     for first in range(0, max(rows, columns), step):
         block = widen(matrix[first : first + step] if tall else matrix[:, first : first + step])
         # the transpose of a block of C's order is in Fortran's, so that it is not copied
-        gram = blas.dsyrk(1.0, block.T, 1.0, gram, trans=not tall, lower=1, overwrite_c=1)
+        gram = _blas.dsyrk(1.0, block.T, 1.0, gram, trans=not tall, lower=1, overwrite_c=1)
         if tall:
             total += block.sum(axis=0)
     axis = total / rows if tall else np.ones(rows)
@@ -181,12 +184,12 @@ def _tridiagonal(gram: _Floats, axis: _Floats) -> tuple[_Floats, _Floats]:
         v = axis / length
         v[0] += 1.0 if v[0] >= 0 else -1.0
         v *= math.sqrt(2 / float(v @ v))  # the reflection is I − vvᵀ
-        w = blas.dsymv(1.0, gram, v, lower=1)
+        w = _blas.dsymv(1.0, gram, v, lower=1)
         w -= (0.5 * float(v @ w)) * v
-        gram = blas.dsyr2(-1.0, v, w, a=gram, lower=1, overwrite_a=1)
-    size = int(lapack.dsytrd_lwork(len(gram), lower=1)[0])
+        gram = _blas.dsyr2(-1.0, v, w, a=gram, lower=1, overwrite_a=1)
+    size = int(_lapack.dsytrd_lwork(len(gram), lower=1)[0])
     # reflections of the lower form leave the first basis vector alone
-    _, diagonal, off, _, failed = lapack.dsytrd(gram, lower=1, lwork=size, overwrite_a=1)
+    _, diagonal, off, _, failed = _lapack.dsytrd(gram, lower=1, lwork=size, overwrite_a=1)
     assert not failed, "an argument of LAPACK is wrong"
     return diagonal, off
 
@@ -195,7 +198,7 @@ def _eigenvalues(diagonal: _Floats, off: _Floats) -> _Floats:
     """Eigenvalues of a tridiagonal matrix, descending."""
     if len(diagonal) < 2:
         return diagonal.copy()
-    values, failed = lapack.dsterf(diagonal, off)
+    values, failed = _lapack.dsterf(diagonal, off)
     if failed:
         raise ArithmeticError(f"{failed} eigenvalues did not converge")
     return np.asarray(values, np.float64)[::-1]

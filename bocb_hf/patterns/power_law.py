@@ -55,7 +55,8 @@ def fit_tail(values: _Floats) -> TailFit:
         if lower[k] > best:  # no tail that is left can be nearer: each is at least as far as at its probes
             break
         cdf = -np.expm1(-rates[k] * (logs[starts[k] :] - logs[starts[k]]))
-        distance = float(np.abs(cdf - np.arange(n[k]) / n[k]).max())
+        size = int(n[k])
+        distance = float(np.abs(cdf - np.arange(size) / size).max())
         if (distance, k) < (best, at):
             best, at = distance, int(k)
     size, rate = int(n[at]), float(rates[at])

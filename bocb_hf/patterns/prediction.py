@@ -299,6 +299,6 @@ def _interval(
     drawn = _mean(lines)
     drawn = drawn[np.isfinite(drawn)]
     z, t = stats.norm.ppf(0.975), stats.t.ppf(0.975, predicted - 1)
-    wider = math.sqrt(predicted / (predicted - 1)) * t / z
+    wider = math.sqrt(predicted / (predicted - 1)) * float(t / z)
     low, high = (float(q) for q in np.quantile(drawn, [0.025, 0.975]))
     return max(-1.0, value + wider * (low - value)), min(1.0, value + wider * (high - value))

@@ -143,7 +143,7 @@ def test_the_head_of_a_copy_belongs_to_the_network_of_that_copy() -> None:
     assert [name for name, _ in head.named_parameters()] == ["classifier.weight", "classifier.bias"]
     other = copy.deepcopy(head)
     with torch.no_grad():
-        other.classifier.weight.fill_(7)
+        other.get_parameter("classifier.weight").fill_(7)
     whole = whole_network(other)
     assert torch.equal(whole.get_parameter("2.weight"), torch.full((2, 4), 7.0))
     assert not torch.equal(whole_network(head).get_parameter("2.weight"), whole.get_parameter("2.weight"))

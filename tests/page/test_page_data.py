@@ -288,7 +288,7 @@ def test_the_summary_leaves_out_what_is_nowhere_and_rounds(shown: dict[str, Any]
         assert (gap is None) == (own.cells[key].mean is None)
         if gap is not None:  # with the digits by which the terminal rounds it (``summary.rounded``)
             best = max(c.mean for k, c in own.cells.items() if k[0] == key[0] and c.mean is not None)
-            assert gap == pytest.approx(best - own.cells[key].mean, abs=5.1e-5) and gap >= 0
+            assert gap == pytest.approx(best - (own.cells[key].mean or 0.0), abs=5.1e-5) and gap >= 0
     assert (table["n"], table["single"], study["n"], study["single"]) == ([2, 2], False, [1, 1], True)
     assert table["toy"] == "demo, not for your model: tiny networks on a few thousand small images"
     assert study["toy"] is None and shown["open"] == shown["study"] == "published-cifar100"

@@ -120,11 +120,11 @@ def test_weights_of_nobody_in_particular(store: Path, tmp_path: Path) -> None:
 
 
 def test_a_classifier_of_transformers(tmp_path: Path) -> None:
-    from transformers import ViTConfig, ViTForImageClassification
+    from transformers import AutoConfig, AutoModelForImageClassification
 
     sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
-    config = ViTConfig(**sizes, image_size=16, patch_size=8, num_labels=3)
-    ViTForImageClassification(config).save_pretrained(tmp_path)
+    config = AutoConfig.for_model("vit", **sizes, image_size=16, patch_size=8, num_labels=3)
+    AutoModelForImageClassification.from_config(config).save_pretrained(tmp_path)
     untrained, found = analyze(find_checkpoints(tmp_path))
     assert found.backbone == "vit" and found.order == "forward"
     assert [row.name for row in untrained.rows] == [row.name for row in found.rows]

@@ -34,7 +34,7 @@ def repeated(scores: np.ndarray, feature: np.ndarray) -> float:
         x0, y0 = (t - t.mean(1, keepdims=True) - t.mean(0) + t.mean() for t in (x, y))
         slope = (x0 * y0).sum() / (x0**2).sum()
         predicted, wanted = slope * (feature[b] - x.mean(0)), scores[b] - y.mean(0)
-        correlations.append(stats.spearmanr(predicted, wanted).statistic)
+        correlations.append(stats.pearsonr(stats.rankdata(predicted), stats.rankdata(wanted))[0])
     return float(np.mean(correlations))
 
 

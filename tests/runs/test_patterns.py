@@ -17,7 +17,8 @@ SHARPNESS = Sharpness(value=12.5, iterations=9, converged=True, tolerance=0.01, 
 
 def make_inspection(step: int = 10, **changes: Any) -> Inspection:
     fields: dict[str, Any] = {"step": step, "share": 0.1, "patterns": WeightPatterns(layers=[]), "sharpness": SHARPNESS}
-    return Inspection(**(fields | {"pattern_seconds": 0.1, "sharpness_seconds": 0.5} | changes))
+    fields |= {"pattern_seconds": 0.1, "sharpness_seconds": 0.5}
+    return Inspection(**fields | changes)
 
 
 def test_a_record_without_patterns_keeps_its_bytes():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from builders import make_record, with_patterns
 from markdown_it import MarkdownIt
 
@@ -20,7 +22,7 @@ def make_fitted() -> RunRecord:
     ]
     patterns = WeightPatterns(layers=layers, tail_rule="powerlaw")
     sharp = Sharpness(value=41.7, iterations=12, converged=True, tolerance=0.01, images=64)
-    times = {"pattern_seconds": 0.25, "sharpness_seconds": 1.5}
+    times: dict[str, Any] = {"pattern_seconds": 0.25, "sharpness_seconds": 1.5}
     seen = (
         Inspection(step=10, share=0.1, patterns=patterns, sharpness=sharp, **times),
         Inspection(step=50, share=0.5, patterns=patterns, reason="the loss is not finite", **times),
