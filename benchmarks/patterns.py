@@ -237,7 +237,7 @@ def main() -> None:
             found = run(sys.executable, "method", str(folder))
             print("\none layer of 4,096 × 9,216, whole spectrum in float64")
             print(amounts("Gram matrix, eigenvalues (ours)", found["ours"]))
-            print(amounts("singular values (scipy, gesdd)", found["svd"]))
+            print(amounts("singular values (numpy, gesdd)", found["svd"]))
             print(
                 f"  largest relative difference of an eigenvalue {found['error']:.1e}; α {found['ours']['alpha']} and "
                 f"{found['svd']['alpha']}"

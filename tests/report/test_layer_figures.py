@@ -77,9 +77,8 @@ def test_bars_of_alpha_stand_only_where_the_fit_is_good(figures: dict[str, Figur
     assert bars == [(pytest.approx(1), 3.0), (pytest.approx(3), 7.5)]
     crosses = next(line for line in panels[0].lines if line.get_marker() == "x")
     assert list(np.asarray(crosses.get_xdata())) == [2]
-    dashed = sorted(
-        {float(np.asarray(line.get_ydata())[0]) for line in panels[0].lines if len(np.asarray(line.get_xdata())) == 2}
-    )
+    heights = [np.asarray(line.get_ydata()) for line in panels[0].lines]
+    dashed = sorted({float(each[0]) for each in heights if len(each) == 2})
     assert dashed == [2.0, 6.0]
     assert not panels[4].patches  # the diverged run
 
