@@ -88,7 +88,7 @@ def test_the_map_in_the_readme_is_the_tree() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     section = text.partition("## Where things are\n")[2].partition("\n## ")[0]
     rows = [line.strip("|").split("|") for line in section.splitlines() if line.startswith("| `")]
-    assert len(section.strip().splitlines()) <= 25
+    assert len(section.strip().splitlines()) <= 27
     listed = [row[0].strip().strip("`") for row in rows]
     rooms = [name.removeprefix(f"{PACKAGE}/") for name in listed if name.startswith(f"{PACKAGE}/")]
     place = {name: k for k, layer in enumerate(house.layers()) for name in layer}

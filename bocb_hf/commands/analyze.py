@@ -18,7 +18,7 @@ WEIGHTS is a run's folder (a store, a repository of one, or one seed), any folde
 compared with its random initialisation, a config.json of timm or transformers, a safetensors file, or the id of a
 repository on the Hub. Each layer is read alone; no pickle is ever opened and no code of a repository is run. Written
 are patterns.csv and .parquet, conventions.json and, for each backbone, a ridge plot over its optimizers, best first,
-and bars of the exponent α. An α whose fit is not good is not shown as a number.
+and bars of the exponent alpha. An alpha whose fit is not good is not shown as a number.
 """
 _HUB_ID = re.compile(r"(?:hf-hub:|timm/)?[A-Za-z0-9][\w.-]*/[\w.-]+")
 _RUN_FILES = ("seeds/*/record.json", "seeds/*/model.safetensors")

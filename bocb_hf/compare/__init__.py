@@ -1,1 +1,1 @@
-"""Compare: an answer on own images within a given time; may import ``recommend`` and what lies below it."""
+"""Compare: an answer on own images within a given time; may import ``page`` and what lies below it."""

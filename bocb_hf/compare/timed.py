@@ -117,10 +117,10 @@ class TimedSweep(Sweep):
 
     # what the loop asks
 
-    def first(self) -> Iterator[Job]:
+    def first(self) -> Iterator[list[Job]]:
         """The floors, which other runs need not wait for, and the first runs."""
-        yield from self._floors
-        yield from self.more([], reserved=len(self._floors))
+        yield list(self._floors)
+        yield self.more([], reserved=len(self._floors))
 
     def more(self, waiting: Iterable[Job], reserved: int = 0) -> list[Job]:
         """The runs for which there is a worker and time, the most valuable first.

@@ -1,4 +1,4 @@
-"""The page: one static page of all tables, and what writes, serves and deploys it; may import ``recommend`` and below.
+"""Page: the static page, and what writes and serves it; may import ``recommend`` and what lies below it.
 
 ``write.py`` makes a Parquet file from records, with everything computed; ``read.py`` opens it. ``data.py`` draws from
 it the two files that the page reads, and ``document.py`` puts these and the front-end together: a folder for any web

@@ -82,7 +82,7 @@ def own_rows(results: Sequence[TableResults], contents: StoreContents, limit: in
     for result in results:
         table, scores = result.table, result.scores
         name = table_slug(table)
-        evidence = evidence_of(table, "the records of this table", contents.uri)
+        evidence = evidence_of(table, "the records of this table", contents.uri, scores, result.ledger)
         info = own_info(name, result, contents)
         yield from _with_answers(name, info, evidence, limit, contents.uri)
         yield from _cells(name, scores, result.marks, result.findings, _columns(result, contents))

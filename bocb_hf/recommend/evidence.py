@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bocb_hf.coupling.ledger import ledger, unequal
+from bocb_hf.coupling.ledger import Entry, ledger, unequal
 from bocb_hf.coupling.robustness import Offset, best_configuration, best_offset
 from bocb_hf.coupling.scores import ScoreTable, scores_of
 from bocb_hf.coupling.table import Table
@@ -56,11 +56,22 @@ class Evidence:
         return {t.backbone: t for t in self.tried or () if t.optimizer == optimizer}
 
 
-def evidence_of(table: Table, label: str, uri: str) -> Evidence:
-    """Takes a table of records as evidence."""
-    scores = scores_of(table, uri)
+def evidence_of(
+    table: Table, label: str, uri: str, scores: ScoreTable | None = None, entries: Sequence[Entry] | None = None
+) -> Evidence:
+    """Takes a table of records as evidence.
+
+    Args:
+        table: The table.
+        label: What the table is of, in words.
+        uri: The store that it is from.
+        scores: Its scores; None computes them.
+        entries: Its ledger; None computes it.
+    """
+    scores = scores_of(table, uri) if scores is None else scores
+    entries = ledger(table) if entries is None else entries
     errors = [[table.shown(b, o).standard_error for o in scores.optimizers] for b in scores.backbones]
-    return Evidence(label, scores, np.array(errors, np.float64), tried_of(table), unequal(ledger(table)))
+    return Evidence(label, scores, np.array(errors, np.float64), tried_of(table), unequal(entries))
 
 
 def tried_of(table: Table) -> list[Tried]:

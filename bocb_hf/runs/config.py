@@ -362,6 +362,12 @@ class RuntimeConfig(Frozen):
             raise ValueError(f"namespace is {given['namespace']}, but store {store} names {named}; leave one out")
         return given | {"namespace": named}
 
+    @field_validator("inspect_at", mode="before")
+    @classmethod
+    def _array(cls, value: Any) -> Any:
+        # a validator before the model makes lists of JSON those of Python, which are no tuples in strict mode
+        return tuple(cast(list[Any], value)) if isinstance(value, list) else value
+
     @model_validator(mode="after")
     def _portable_code(self) -> RuntimeConfig:
         if self.portable and (self.compile_model or self.compile_optimizer):

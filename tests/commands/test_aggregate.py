@@ -378,7 +378,6 @@ def test_each_data_set_setting_and_revision_has_its_table(tmp_path):
         "heatmap.png",
     ]
     assert len(pd.read_csv(outputs.paths[0])) == 3
-    assert outputs.paths[-1].read_text(encoding="utf-8").count("<h3>Test top-1</h3>") == 3
 
 
 def test_tables_scores_marks_and_ledger_are_built_once(store, tmp_path, monkeypatch, capsys):

@@ -23,6 +23,8 @@ WORDS: dict[str, list[str]] = {
     "status": ["demo"],
     "aggregate": [],
     "figures": [],
+    "analyze": ["weights"],
+    "explain": [],
     "recommend": ["resnet101"],
     "leaderboard": [],
     "check-optimizer": ["adamw"],

@@ -79,7 +79,7 @@ class Simulated:
         seconds = dict.fromkeys(self.design.optimizers, self.expected)
         sweep = TimedSweep(self.plan, executor, seconds, self.begun + self.time, self.fixed, self.changed)
         running: list[tuple[float, Job]] = []
-        self._begin(sweep.first(), running)
+        self._begin((job for jobs in sweep.first() for job in jobs), running)
         try:
             while running:
                 running.sort(key=lambda each: each[0])

@@ -23,6 +23,7 @@ DIVERGED = json.loads(make_record(status="diverged").to_json())
 NUMBERS: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("cost.wall_seconds", "cost.train_seconds", "cost.evaluation_seconds"), (0.0, 1e9)),
     **dict.fromkeys(("cost.data_seconds", "cost.forward_backward_seconds", "cost.optimizer_seconds"), (0.0, 1e9)),
+    "cost.feature_seconds": (0.0, 1e9),
     "cost.waited_seconds": (0.0, 1e9),
     "cost.images_per_second": (0.0, 1e12),
     "cost.peak_memory_bytes": (0, 2**50),
