@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 # how the parts of a network are called, in timm, torchvision and transformers; the first that matches counts
 _STAGE = re.compile(r"(?:^|\.)(?:stages?|layers?|features|stage)[._]?(\d+)(?=[._]|$)")
+_ENCODER = re.compile(r"(?:^|\.)encoder\.layers?\.(\d+)\.(?!blocks?\.)")  # of transformers: blocks, but in its Swin
 _BLOCK = re.compile(r"(?:^|\.)(?:blocks?|layers?)[._](\d+)(?=[._]|$)")
 _STEM = re.compile(r"(?:^|\.)(?:stem\w*|conv1|conv_stem|patch_embed\w*|embeddings?|downsample_layers\.0|conv0)(?=\.|$)")
 _HEAD = re.compile(r"(?:^|\.)(?:head\w*|fc|classifier|pre_logits|conv_head|last_linear)(?=\.|$)")
@@ -28,8 +29,9 @@ def stage_of(name: str) -> str:
 
     Isotropic networks have blocks and no stages.
     """
-    deep = _STAGE.search(name)
-    isotropic = _BLOCK.search(name) if deep is None else None
+    isotropic = _ENCODER.search(name)
+    deep = _STAGE.search(name) if isotropic is None else None
+    isotropic = isotropic or (_BLOCK.search(name) if deep is None else None)
     if isotropic is not None:
         return f"block {isotropic[1]}"
     if deep is not None:

@@ -161,10 +161,11 @@ def build_untrained(
         # of a network of transformers, what our wrapper holds is stored
         return cast(nn.Module, model.network) if identity.architecture.startswith(TRANSFORMERS) else model
 
-    check_described(build, identity.args, header, wrong)
+    check_described(lambda: _Stored(build()), identity.args, header, wrong)
     with limited(header):
         model = build().eval()
-    state = model.state_dict()
+    stored = stored_names(model)
+    state = {stored[name]: tensor for name, tensor in model.state_dict().items()}
     for name, tensor in tensors.items():
         if is_layer(name, tensor.shape) and (name not in state or tuple(state[name].shape) != tensor.shape):
             raise InputError(f"{wrong} (it has no {one_line(name, 100)} of shape {list(tensor.shape)})")
@@ -174,10 +175,40 @@ def build_untrained(
         names, order = own, "registered"
     else:
         place = {module: k for k, module in enumerate(reached)}
-        names = sorted(own, key=lambda name: place.get(name.rpartition(".")[0], math.inf))
+        of_model = {file: name for name, file in stored.items()}
+        names = sorted(own, key=lambda name: place.get(of_model[name].rpartition(".")[0], math.inf))
         order = "forward"
     weights = {} if only_order else {name: state[name].float().numpy() for name in names}
     return Untrained(tuple(names), weights, order)
+
+
+class _Stored(nn.Module):
+    """A network whose tensors have the names that its files give them."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def state_dict(self, *_: Any, **__: Any) -> dict[str, Tensor]:
+        names = stored_names(self.model)
+        return {names[name]: tensor for name, tensor in self.model.state_dict().items()}
+
+
+def stored_names(model: nn.Module) -> dict[str, str]:
+    """Returns the name in a file of each tensor of a network, which is another one for some networks of transformers.
+
+    Since its version 5, some classes have other names than their files, which keep those of earlier versions. A tensor
+    that is not stored as it is, but as several or as a part of another, keeps its own name.
+    """
+    state = model.state_dict()
+    names = {name: name for name in state}
+    if type(model).__module__.startswith("transformers."):
+        from transformers.core_model_loading import revert_weight_conversion
+
+        for name, tensor in state.items():
+            found = list(revert_weight_conversion(cast(Any, model), {name: tensor}))
+            names[name] = found[0] if len(found) == 1 else name
+    return names
 
 
 def _forward_order(model: nn.Module, side: int) -> list[str] | None:

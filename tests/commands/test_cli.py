@@ -45,7 +45,7 @@ COMMANDS = (
     *("push", "publish", "collect", "submit", "validate", "verify", "reproduce", "retract"),
 )
 # in no example of the help
-UNSHOWN = ("render", "check-optimizer", "publish", "collect", "verify", "reproduce", "retract")
+UNSHOWN = ("analyze", "explain", "render", "check-optimizer", "publish", "collect", "verify", "reproduce", "retract")
 REPOSITORY = "me/bocb-fashion_mnist_subset-demo-tiny_resnet-sgdm"
 
 Capture = pytest.CaptureFixture[str]
