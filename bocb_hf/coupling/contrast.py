@@ -137,6 +137,34 @@ def family_contrast(table: Table, scores: ScoreTable | None = None) -> Contrast 
     )
 
 
+def differences(scores: ScoreTable) -> dict[str, tuple[float, Interval | None]]:
+    """Computes d of each backbone, with its 95 % interval over seeds, and over the choice of the rates where known.
+
+    There is no interval where noise cannot be told, and for a backbone that lacks one of its cells, whose d goes by
+    what the model of ``contrast_design.py`` leads to expect.
+
+    Args:
+        scores: The table.
+
+    Returns:
+        d in points and its interval by backbone, in the table's order; empty where there is no contrast.
+    """
+    found = design(scores)
+    if isinstance(found, NoDesign):
+        return {}
+    of_columns: Floats = found.sgd / found.sgd.sum() - found.adaptive / found.adaptive.sum()
+    d = found.differences(scores.means)
+    each: dict[str, tuple[float, Interval | None]] = {}
+    for b in np.flatnonzero(found.cnn | found.modern).tolist():
+        interval = None
+        if not found.holes[b].any():
+            weights = np.zeros(scores.means.shape)
+            weights[b] = of_columns
+            interval = combine(scores, weights).interval
+        each[scores.backbones[b]] = (float(d[b]), interval)
+    return each
+
+
 def contrast_weights(scores: ScoreTable) -> Floats | None:
     """Returns cells' weights in the family contrast, shape (B, O); None when a side has no backbone or optimizer."""
     found = design(scores)

@@ -36,6 +36,7 @@ def table_more(board: Board, study: Board | None) -> _Plain:
     return {
         "sentences": info.sentences,
         "comparisons": told.comparisons if told is not None else [],
+        "differences": _differences(info),
         "ranking": ranking(board),
         "shares": shares(board),
         "order": order(board),
@@ -106,6 +107,22 @@ def cell_more(board: Board, cell: CellRow, runs: list[RunRow]) -> _Plain:
         if first is not None and loads
         else None,
     }
+
+
+def _differences(info: TableInfo) -> list[_Plain]:
+    """Returns SGD minus adaptive of each backbone, by its place in the table."""
+    places = {name: place for place, name in enumerate(info.backbones)}
+    rows = info.told.differences if info.told is not None else []
+    return [
+        {
+            "backbone": places[row.backbone],
+            "value": rounded(row.value),
+            "low": rounded(row.low),
+            "high": rounded(row.high),
+        }
+        for row in rows
+        if row.backbone in places
+    ]
 
 
 def _run(board: Board, cell: CellRow, run: RunRow, on_hub: bool) -> _Plain:

@@ -97,6 +97,15 @@ class CellLedger(Frozen):
     final_seconds: float
 
 
+class DifferenceRow(Frozen):
+    """SGD minus adaptive on one backbone, in points, with its interval where there is one."""
+
+    backbone: Name
+    value: float
+    low: float | None
+    high: float | None
+
+
 class Told(Frozen):
     """What the findings of a table say, in the very words of the terminal and of ``analysis.json``.
 
@@ -105,6 +114,7 @@ class Told(Frozen):
         reading: What intervals and tests are over.
         primary: The primary statistic, and who named it.
         comparisons: Optimizers compared over backbones, in words.
+        differences: What the family contrast compares: d of each backbone.
         profiles: Performance profiles as plain data.
         times: Time to target as plain data; None without validation curves.
         grids: A sentence on the grids of the rates, where there is something to say.
@@ -121,6 +131,7 @@ class Told(Frozen):
     comparisons: list[Text]
     profiles: dict[str, Any] | None
     times: dict[str, Any] | None
+    differences: list[DifferenceRow] = Field(default_factory=list)
     grids: list[Text] = Field(default_factory=list)
     environments: list[tuple[int, Text]] = Field(default_factory=list)
     date: Text | None = None

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from bocb_hf.coupling.contrast import differences
 from bocb_hf.coupling.ledger import Entry, summarize, unequal
 from bocb_hf.coupling.robustness import robustness
 from bocb_hf.coupling.scores import ScoreTable
 from bocb_hf.coupling.table import Table
 from bocb_hf.coupling.trials import trial_curves
 from bocb_hf.page.commands import reproduce_command
-from bocb_hf.page.layout import CellLedger, FloorRow, LedgerRow, TableInfo, Told, TriedRow
+from bocb_hf.page.layout import CellLedger, DifferenceRow, FloorRow, LedgerRow, TableInfo, Told, TriedRow
 from bocb_hf.page.record_rows import environment_text
 from bocb_hf.recommend.evidence import tried_of
 from bocb_hf.report.findings import Findings, findings_plain
@@ -126,6 +127,12 @@ def table_info(
             answer=answer_text(found.analysis, found.marks),
             reading=reading_text(found.analysis),
             primary=primary_text(found.primary, found.analysis, None),
+            differences=[
+                DifferenceRow(
+                    backbone=backbone, value=d, low=interval and interval.low, high=interval and interval.high
+                )
+                for backbone, (d, interval) in differences(scores).items()
+            ],
             comparisons=comparison_text(found.comparisons, scores.optimizers, found.profiles, found.times),
             profiles=plain["profiles"],
             times=plain["time_to_target"],

@@ -10,7 +10,7 @@ from builders import CNNS, MODERN, make_bits, make_grid, make_record
 from simulated import OPTIMIZERS
 
 from bocb_hf.coupling.combination import combine
-from bocb_hf.coupling.contrast import Contrast, NotAvailable, family_contrast, with_images
+from bocb_hf.coupling.contrast import Contrast, NotAvailable, differences, family_contrast, with_images
 from bocb_hf.coupling.scores import make_scores, scores_of
 from bocb_hf.coupling.spread import cell_spread
 from bocb_hf.coupling.table import build_tables
@@ -137,6 +137,30 @@ def test_no_image_error_across_different_test_sets():
     result = contrast_of(records)
     assert result.interval is not None and result.image_error is None and result.wide_interval is None
     assert result.logit is None and not any("logit" in sentence for sentence in contrast_text(result))
+
+
+def test_each_backbone_has_its_own_difference_whose_errors_make_that_of_the_contrast():
+    scores = scores_of(build_tables(make_grid(HAND))[0])
+    whole = contrast_of(make_grid(HAND))
+    found = differences(scores)
+    assert {b: d for b, (d, _) in found.items()} == pytest.approx({**whole.cnn, **whole.modern})
+    spread = cell_spread(scores, "points")
+    assert spread is not None
+    for backbone, (d, interval) in found.items():
+        assert interval is not None and interval.low < d < interval.high
+        b = scores.backbones.index(backbone)
+        weight = np.array([1.0 if o == "sgdm" else 0.5 for o in scores.optimizers])
+        error = float(np.sqrt(np.square(weight) @ (spread.mean_square[b] / 2)))
+        assert 1.9 < interval.half_width / error < 4  # a normal error whose variance is hardly known
+    assert whole.interval is not None
+    assert whole.interval.half_width < max(i.half_width for _, i in found.values() if i)
+
+
+def test_a_backbone_with_a_hole_has_a_difference_without_an_interval():
+    found = differences(scores_of(build_tables(without_lamb_on_vit())[0]))
+    assert found["tiny_vit"] == (pytest.approx(69.5 - 74.5), None)
+    assert all(interval is not None for backbone, (_, interval) in found.items() if backbone != "tiny_vit")
+    assert differences(scores_of(build_tables(make_grid({("tiny_vit", "sgdm"): (1, 2)}))[0])) == {}
 
 
 def without_lamb_on_vit():

@@ -24,6 +24,7 @@ VIEWS = (
 def test_axe_finds_nothing(browser: Browser, demo: str, scheme: Literal["light", "dark"], width: int):
     page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
     page.goto(demo)
+    expect(page.locator("main")).to_be_visible()
     page.evaluate(AXE.read_text(encoding="utf-8"))
     states = [f"{DEMO}&view={view}" for view in VIEWS]
     states += [f"{DEMO}&backbone=tiny_vit&optimizer=lars&cell=1", "ask=resnet101", "find=nothing-of-that-name"]
@@ -32,7 +33,11 @@ def test_axe_finds_nothing(browser: Browser, demo: str, scheme: Literal["light",
     found: dict[str, list[Any]] = {}
     for state in states:
         page.goto(f"{demo}#{state}")
-        expect(page.locator("main")).to_be_visible()
+        asked = dict(part.split("=") for part in state.split("&"))
+        table, view = asked.get("table", "published-cifar100"), asked.get("view", "table")
+        expect(page.locator(f"main[data-table='{table}'][data-view={view}]")).to_be_visible()
+        if "ask" in asked:
+            expect(page.get_by_role("region", name=f"Answer for {asked['ask']}")).to_be_visible()
         expect(page.get_by_text("Reading", exact=False)).to_have_count(0)
         page.evaluate("document.querySelectorAll('details:not(.menu)').forEach(d => { d.open = true })")
         result = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
@@ -95,6 +100,7 @@ def test_arrows_walk_through_the_map_and_focus_returns(page: Page, demo: str):
 def test_headers_stay_while_a_large_map_scrolls(browser: Browser, demo: str):
     page = browser.new_page(viewport={"width": 390, "height": 500})
     page.goto(demo)
+    expect(page.locator("table.heat")).to_be_visible()
     head = page.locator("table.heat thead th[scope=col]").nth(1)
     row = page.locator("table.heat th[scope=row]").nth(19)
     page.locator(".heatmap").evaluate("e => e.scrollTo(400, 300)")
@@ -112,7 +118,8 @@ def test_a_phone_reaches_every_view_and_never_scrolls_sideways(
     for state in ("", DEMO):
         for view in VIEWS:
             page.goto(f"{demo}#{state}&view={view}")
-            expect(page.locator(f"main[data-view={view}]")).to_be_visible()
+            table = DEMO.removeprefix("table=") if state else "published-cifar100"
+            expect(page.locator(f"main[data-table='{table}'][data-view={view}]")).to_be_visible()
             expect(page.get_by_text("Reading", exact=False)).to_have_count(0)
             assert page.evaluate("document.documentElement.scrollWidth") <= 390, (state, view)
     for link in page.get_by_role("navigation", name="Views").get_by_role("link").all():

@@ -82,6 +82,7 @@ def test_a_host_without_ranges_serves_it_too(page: Page, demo: str):
 
 def test_filters_hide_and_say_what_still_refers_to_the_whole_table(page: Page, browser: Browser, demo: str):
     page.goto(f"{demo}#{DEMO}")
+    expect(cells(page)).to_have_count(20)
     shades = cell(page, "AdamW", 2).get_attribute("class")
     page.locator("summary", has_text="Families").click()
     page.get_by_label("modern").check()
@@ -121,6 +122,7 @@ def test_size_and_text_filter_backbones(page: Page, demo: str):
 
 def test_back_and_forward_walk_through_views_and_cells(page: Page, demo: str):
     page.goto(f"{demo}#{DEMO}")
+    expect(cells(page)).to_have_count(20)
     page.evaluate("window.kept = true")
     page.locator("table.heat").get_by_role("link", name="ViT-tiny").click()
     rows = page.locator("table.rows").first.locator("tbody tr")
@@ -141,15 +143,24 @@ def test_back_and_forward_walk_through_views_and_cells(page: Page, demo: str):
 
 def test_every_view_opens_on_every_table(page: Page, demo: str):
     page.goto(demo)
-    tables = page.get_by_label("Table", exact=True).locator("option").evaluate_all("all => all.map(o => o.value)")
-    assert len(tables) == 5
+    options = page.get_by_label("Table", exact=True).locator("option")
+    expect(options).to_have_count(5)
+    tables = options.evaluate_all("all => all.map(o => o.value)")
     for table in tables:
         for view in VIEWS:
             page.goto(f"{demo}#table={table}&view={view}")
-            expect(page.locator(f"main[data-view={view}]")).to_be_visible()
+            expect(page.locator(f"main[data-table='{table}'][data-view={view}]")).to_be_visible()
             expect(page.locator("main h2, main table.heat").first).to_be_visible()
             expect(page.get_by_text("Reading", exact=False)).to_have_count(0)
             expect(page.locator("[role=alert]")).to_have_count(0)
+
+
+def test_the_contrast_has_a_row_and_an_interval_for_each_backbone(page: Page, demo: str):
+    page.goto(f"{demo}#{DEMO}&view=contrast")
+    figure = page.get_by_role("img", name=re.compile("SGD minus adaptive on each backbone"))
+    expect(figure).to_be_visible()
+    for name in ("ResNet-tiny", "MobileNet-tiny", "ConvNeXt-tiny", "ViT-tiny"):
+        expect(figure).to_contain_text(name)
 
 
 def test_addresses_of_the_page_before_still_lead_there(page: Page, demo: str):

@@ -34,7 +34,7 @@ from bocb_hf.report.outputs import coupling_frame
 from bocb_hf.report.tabulate import TableResults, Wanted, tabulate
 from bocb_hf.report.words.answer import answer_text, primary_text, reading_text
 from bocb_hf.report.words.summary import summary_text
-from bocb_hf.report.words.tables import optimizer_label
+from bocb_hf.report.words.tables import optimizer_label, signed
 from bocb_hf.runs.record import RunRecord
 
 DRAWS = 200
@@ -272,6 +272,18 @@ def test_page_terminal_and_json_agree_on_the_embedded_data() -> None:
     found = find(scores, Marks.of(scores, draws=4000), draws=2000)
     table = next(t for t in summary_of(locate(str(DEMO)).data())["tables"] if t["id"] == "published-cifar100")
     check_agreement(table, None, found, summary_text(found))
+
+
+def test_the_figure_of_the_contrast_shows_what_the_terminal_says() -> None:
+    data = locate(str(DEMO)).data()
+    shown = summary_of(data)
+    table = shown["tables"][0]
+    rows = chunk(data, shown, table["chunk"])["table"]["differences"]
+    assert len(rows) == len(table["backbones"]) == 4
+    for row in rows:
+        label = table["backbones"][row["backbone"]]["label"]
+        assert f"{label} {signed(row['value'])}" in " ".join(table["contrast"])
+        assert row["low"] < row["value"] < row["high"]
 
 
 # --- the data of the page

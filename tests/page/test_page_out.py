@@ -70,6 +70,7 @@ def test_each_mark_and_each_failure_is_that_of_the_file(page: Page, serve: Serve
     page.goto(serve(file))
     for name, board in boards.items():
         page.get_by_label("Table", exact=True).select_option(name)
+        expect(page.locator(f"main[data-table='{name}']")).to_be_visible()
         expect(cells(page)).to_have_count(len(board.cells))
         shown = page.locator("table.heat tbody").evaluate_all(_CELLS)
         expected = {}
@@ -100,8 +101,10 @@ def test_a_hostile_record_is_shown_as_text(page: Page, serve: Serve, tmp_path: P
         path.write_bytes(one_file(page_data(LeaderboardFile(bad).boards, HOSTILE, [(HOSTILE, HOSTILE, HOSTILE)])))
         address = path.as_uri()
     page.goto(address)
+    expect(cells(page)).not_to_have_count(0)
     first = page.get_by_label("Table", exact=True).locator("option").first.get_attribute("value")
     page.get_by_label("Table", exact=True).select_option(first)
+    expect(page.locator("main")).to_have_attribute("data-table", str(first))
     expect(page.get_by_label("Table", exact=True).locator("option").first).to_contain_text(HOSTILE)
     cells(page).last.click()
     expect(page.locator("#cell h2")).to_contain_text(HOSTILE)

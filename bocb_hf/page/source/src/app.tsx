@@ -83,7 +83,7 @@ export function Page({ config, summary, details }: PageProps) {
           </a>
         ))}
       </nav>
-      <main id="view" tabIndex={-1} data-view={state.view}>
+      <main id="view" tabIndex={-1} data-table={table.id} data-view={state.view}>
         <p class="basis soft">
           <Toy table={table} /> {count(table.backbones.length, "backbone")} × {count(table.optimizers.length, "optimizer")}:{" "}
           {table.basis}

@@ -309,7 +309,7 @@ export interface TableMore {
   environments: { runs: number; text: string }[];
   cells_ledger: CellLedger[] | null;
   reproduce: string[];
-  differences?: { backbone: number; value: number; low: number | null; high: number | null }[] | null;
+  differences: { backbone: number; value: number; low: number | null; high: number | null }[]; // SGD minus adaptive
 }
 
 export interface StudyRow {

@@ -115,7 +115,7 @@ export function CouplingView() {
 export function ContrastView() {
   const { table } = useApp();
   const more = useTableMore();
-  const rows = more !== undefined && !(more instanceof Error) ? (more.differences ?? []) : [];
+  const rows = more !== undefined && !(more instanceof Error) ? more.differences : [];
   return (
     <section>
       <h2>Contrast: do CNNs live better with SGD than modern backbones do?</h2>
