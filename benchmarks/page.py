@@ -109,7 +109,7 @@ def serving(files: Mapping[str, bytes]) -> Iterator[int]:
         thread.join(10)
 
 
-def browse(port: int, cells: int, rounds: int) -> tuple[dict[str, list[float]], float, float]:
+def browse(port: int, table: str, cells: int, rounds: int) -> tuple[dict[str, list[float]], float, float]:
     """Times in seconds of what a visitor does, KiB until the first table, and MiB of the scripts' heap after it all."""
     from playwright.sync_api import sync_playwright
 
@@ -125,8 +125,8 @@ def browse(port: int, cells: int, rounds: int) -> tuple[dict[str, list[float]], 
             loaded: list[float] = []
             client.on("Network.loadingFinished", lambda event, loaded=loaded: loaded.append(event["encodedDataLength"]))
             start = time.perf_counter()
-            page.goto(f"http://127.0.0.1:{port}/")
-            _wait(page, f"document.querySelectorAll('table.heat td').length >= {cells}")
+            page.goto(f"http://127.0.0.1:{port}/#table={table}")
+            _wait(page, f"document.querySelectorAll('[data-table=\"{table}\"] table.heat td').length == {cells}")
             each = {"first table": time.perf_counter() - start}
             page.wait_for_timeout(300)
             sent = sum(loaded) / 1024
@@ -232,7 +232,7 @@ def measure(backbones: int, optimizers: int, rounds: int | None) -> None:
     print("  MiB:   " + ", ".join(f"{name} {len(each) / 2**20:.2f}" for name, each in sizes.items()))
     with serving(files) as port:
         if rounds is not None:
-            times, sent, heap = browse(port, cells, rounds)
+            times, sent, heap = browse(port, next(iter(located.file.boards)), cells, rounds)
             print(f"  {'in the browser, ms':<28}{'p50':>8}{'p95':>8}{'n':>6}")
             for name, values in times.items():
                 print(line(name, values))

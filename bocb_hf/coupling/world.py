@@ -17,6 +17,7 @@ from bocb_hf.coupling.scores import Floats, Scale, ScoreTable, image_slope
 from bocb_hf.coupling.spread import cell_spread, chunks
 
 Kind = Literal["parametric", "residual"]
+_BLOCK = 200  # draws of test images that are multiplied at once
 
 
 class World:
@@ -125,7 +126,8 @@ def image_shifts(scores: ScoreTable, draws: int, seed: int = 0) -> NDArray[np.fl
         return None
     n_test, kept = scores.n_test, scores.ranked
     generator = np.random.default_rng((seed, n_test))
-    counts = np.empty((draws, n_test), np.float32)
+    # the numbers of times that an image is drawn are small; only a block of them at a time is as wide as the product
+    counts = np.empty((draws, n_test), np.uint16)
     for row in counts:
         row[:] = np.bincount(generator.integers(0, n_test, n_test), minlength=n_test)
     places, n = np.argwhere(kept), np.isfinite(scores.values)
@@ -135,7 +137,9 @@ def image_shifts(scores: ScoreTable, draws: int, seed: int = 0) -> NDArray[np.fl
         b, o = places[start : start + chunk].T
         bits = np.unpackbits(scores.packed[b, o], axis=2, count=n_test)  # (chunk, S, n_test)
         right = (bits * n[b, o, :, None]).sum(axis=1, dtype=np.float32) / n[b, o].sum(axis=1, dtype=np.float32)[:, None]
-        shifts[:, b, o] = 100 * ((counts @ right.T) / np.float32(n_test) - right.mean(axis=1))
+        for first in range(0, draws, _BLOCK):
+            block = counts[first : first + _BLOCK].astype(np.float32)
+            shifts[first : first + _BLOCK, b, o] = 100 * ((block @ right.T) / np.float32(n_test) - right.mean(axis=1))
         start += chunk
     return shifts
 

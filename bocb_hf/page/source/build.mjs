@@ -42,6 +42,7 @@ for (const input of Object.keys(result.metafile.inputs)) {
   const found = /^node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(input);
   if (found) packages.add(found[1]);
 }
+if (!packages.size) throw new Error("no library found below node_modules beside build.mjs, so no licence: is it a link? use `npm ci`");
 const licences = [...packages].sort().map((name) => {
   const about = JSON.parse(readFileSync(join(here, "node_modules", name, "package.json"), "utf8"));
   const text = readFileSync(join(here, "node_modules", name, "LICENSE"), "utf8").trim();
