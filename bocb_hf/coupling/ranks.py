@@ -15,6 +15,8 @@ from bocb_hf.coupling.scores import Floats, Scale, ScoreTable
 from bocb_hf.coupling.spread import cell_spread, chunks
 from bocb_hf.coupling.statistics import LEVEL
 
+_NUMBERS = 250_000  # differences of errors that are made at once
+
 _stats: Any = _scipy_stats
 
 
@@ -173,9 +175,10 @@ def best_sets(scores: ScoreTable, scale: Scale = "points", draws: int = 4000, se
             e = generator.standard_normal((chunk, len(places))) * sigma / np.sqrt(scores.n[b, places])
             if tuning is not None:
                 e += tuning.part([b], places.tolist()).draw(generator, chunk)[0][:, 0]
-            t = (e[:, None, :] - e[:, :, None]) / s  # [draw, i, j]: (e_j − e_i)/s_ij
-            t[:, range(len(places)), range(len(places))] = -np.inf
-            largest.append(t.max(axis=2))
+            for part in np.array_split(e, -(-e.size * len(places) // _NUMBERS)):
+                t = (part[:, None, :] - part[:, :, None]) / s  # [draw, i, j]: (e_j − e_i)/s_ij
+                t[:, range(len(places)), range(len(places))] = -np.inf
+                largest.append(t.max(axis=2))
         d = np.quantile(np.concatenate(largest), LEVEL, axis=0, method="weibull")  # (k,)
         y = means[b, places]
         gap = y[:, None] - y[None, :]  # [i, j]: ȳ_i − ȳ_j

@@ -126,14 +126,14 @@ def image_shifts(scores: ScoreTable, draws: int, seed: int = 0) -> NDArray[np.fl
         return None
     n_test, kept = scores.n_test, scores.ranked
     generator = np.random.default_rng((seed, n_test))
-    # the numbers of times that an image is drawn are small; only a block of them at a time is as wide as the product
-    counts = np.empty((draws, n_test), np.uint16)
+    # how often an image is drawn is a small number; only a block of draws at a time is as wide as the product
+    counts = np.empty((draws, n_test), np.uint8)
     for row in counts:
         row[:] = np.bincount(generator.integers(0, n_test, n_test), minlength=n_test)
     places, n = np.argwhere(kept), np.isfinite(scores.values)
     shifts = np.zeros((draws, *kept.shape), np.float32)
     start = 0
-    for chunk in chunks(len(places), n_test * len(scores.seeds), 10_000_000):
+    for chunk in chunks(len(places), n_test * len(scores.seeds), 4_000_000):
         b, o = places[start : start + chunk].T
         bits = np.unpackbits(scores.packed[b, o], axis=2, count=n_test)  # (chunk, S, n_test)
         right = (bits * n[b, o, :, None]).sum(axis=1, dtype=np.float32) / n[b, o].sum(axis=1, dtype=np.float32)[:, None]

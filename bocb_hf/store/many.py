@@ -87,7 +87,11 @@ class Shared:
 
     def one(self, part: BaseModel) -> BaseModel:
         """Returns the first part that was given and equals this one."""
-        return self._parts.setdefault((type(part), part.model_dump_json()), _slim(part))
+        key = (type(part), part.model_dump_json())
+        found = self._parts.get(key)
+        if found is None:
+            found = self._parts[key] = _slim(part)
+        return found
 
 
 def _slim(model: M, besides: tuple[str, ...] = ()) -> M:

@@ -151,7 +151,7 @@ def test_each_backbone_has_its_own_difference_whose_errors_make_that_of_the_cont
         b = scores.backbones.index(backbone)
         weight = np.array([1.0 if o == "sgdm" else 0.5 for o in scores.optimizers])
         error = float(np.sqrt(np.square(weight) @ (spread.mean_square[b] / 2)))
-        assert 1.9 < interval.half_width / error < 4  # a normal error whose variance is hardly known
+        assert 1 < interval.half_width / error < 4  # its variance is hardly known: two runs a cell
     assert whole.interval is not None
     assert whole.interval.half_width < max(i.half_width for _, i in found.values() if i)
 
