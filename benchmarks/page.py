@@ -34,7 +34,7 @@ from contextlib import contextmanager
 from http.client import HTTPConnection
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -51,6 +51,9 @@ from bocb_hf.page.write import own_rows, published_rows, to_parquet
 from bocb_hf.report.tabulate import Wanted, tabulate
 from bocb_hf.runs.record import Curve
 from bocb_hf.store.contents import StoreContents
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator
 
 SIZES = ((20, 20), (100, 60))
 SEEDS = (1, 2, 3)
@@ -124,31 +127,24 @@ def browse(port: int, table: str, cells: int, rounds: int) -> tuple[dict[str, li
             client.send("Performance.enable")
             loaded: list[float] = []
             client.on("Network.loadingFinished", lambda event, loaded=loaded: loaded.append(event["encodedDataLength"]))
-            start = time.perf_counter()
-            page.goto(f"http://127.0.0.1:{port}/#table={table}")
-            _wait(page, f"document.querySelectorAll('[data-table=\"{table}\"] table.heat td').length == {cells}")
-            each = {"first table": time.perf_counter() - start}
+            page.goto(f"http://127.0.0.1:{port}/#table={table}", wait_until="commit")
+            each = {
+                "first table": _wait(
+                    page, f"document.querySelectorAll('[data-table=\"{table}\"] table.heat td').length == {cells}"
+                )
+            }
             page.wait_for_timeout(300)
             sent = sum(loaded) / 1024
             page.locator("summary", has_text="Families").click()
-            choice = page.get_by_label("modern")
             shown = "[...document.querySelectorAll('table.heat td')].filter(e => e.offsetParent !== null).length"
-            start = time.perf_counter()
-            choice.check()
-            _wait(page, f"{shown} == {cells // 2}")
-            each["filter"] = time.perf_counter() - start
+            each["filter"] = _act(page, page.get_by_label("modern"), f"{shown} == {cells // 2}")
             page.keyboard.press("Escape")
             cell = page.locator("table.heat td:visible").nth(3)
-            start = time.perf_counter()
-            cell.click()
-            _wait(page, "document.querySelector('#cell figure')")
-            each["open a cell"] = time.perf_counter() - start
+            each["open a cell"] = _act(page, cell, "document.querySelector('#cell figure')")
             page.keyboard.press("Escape")
-            view = page.get_by_role("link", name="Ranks")
-            start = time.perf_counter()
-            view.click()
-            _wait(page, "document.querySelector('table.rows tbody tr')")
-            each["another view"] = time.perf_counter() - start
+            each["another view"] = _act(
+                page, page.get_by_role("link", name="Ranks"), "document.querySelector('table.rows tbody tr')"
+            )
             measured = {m["name"]: m["value"] for m in client.send("Performance.getMetrics")["metrics"]}
             heap = measured["JSHeapUsedSize"] / 2**20
             if number:  # the first one warms
@@ -159,8 +155,22 @@ def browse(port: int, table: str, cells: int, rounds: int) -> tuple[dict[str, li
     return times, sent, heap
 
 
-def _wait(page: Any, condition: str) -> None:
-    page.wait_for_function(f"() => {condition}", polling="raf", timeout=60_000)
+def _wait(page: Any, condition: str) -> float:
+    """Seconds from the start of the navigation to the first frame in which a condition holds, by the page's clock."""
+    found = page.wait_for_function(f"() => ({condition}) && performance.now()", polling="raf", timeout=60_000)
+    return float(found.json_value()) / 1000
+
+
+def _act(page: Any, target: Locator, condition: str) -> float:
+    """Seconds from a click to the frame after the one in which a condition holds, by the page's clock."""
+    script = f"""element => new Promise(done => {{
+        const start = performance.now();
+        const look = () => requestAnimationFrame(() => ({condition})
+            ? requestAnimationFrame(() => done(performance.now() - start)) : look());
+        element.click();
+        look();
+    }})"""
+    return float(target.evaluate(script)) / 1000
 
 
 def visit(port: int, data: PageData, visitors: int) -> dict[str, list[float]]:
