@@ -13,7 +13,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import combinations
+from itertools import chain, combinations
 from typing import Any, Literal
 
 import numpy as np
@@ -25,6 +25,7 @@ from bocb_hf.coupling.statistics import LEVEL, Interval, t_quantile
 _stats: Any = _scipy_stats
 ENOUGH_BACKBONES = 5  # fewest backbones of each family for a statement about other backbones
 MAX_LABELINGS = 200_000
+_PART = 10_000  # labelings that are summed at once
 RANDOM_LABELINGS = 20_000  # labelings that are drawn where there are too many to try all
 
 PermutationStatistic = Literal["mean", "median", "t"]
@@ -147,7 +148,9 @@ def permute(
         contrasts = np.abs(first - second)
     else:
         centred = d - d.mean()
-        sums: NDArray[np.float64] = chosen.astype(np.float64) @ np.stack([centred, centred**2], axis=1)
+        powers = np.stack([centred, centred**2], axis=1)
+        parts = np.array_split(chosen, -(-len(chosen) // _PART))
+        sums: NDArray[np.float64] = np.concatenate([part.astype(np.float64) @ powers for part in parts])
         m, n = len(cnn), len(modern)
         # d sums to 0, so the sum over the other group is the negative of this one
         contrasts = np.abs(sums[:, 0]) * (1 / m + 1 / n)
@@ -168,7 +171,8 @@ def _labelings(cnn: int, modern: int, seed: int) -> tuple[NDArray[np.bool_], boo
     """Which backbones each labeling calls CNN, shape (labelings, B), the true one first; and whether these are all."""
     exact = math.comb(cnn + modern, cnn) <= MAX_LABELINGS
     if exact:
-        inside = np.array(list(combinations(range(cnn + modern), cnn)), np.intp)
+        every = chain.from_iterable(combinations(range(cnn + modern), cnn))
+        inside = np.fromiter(every, np.intp, math.comb(cnn + modern, cnn) * cnn).reshape(-1, cnn)
     else:
         order = np.tile(np.arange(cnn + modern), (RANDOM_LABELINGS, 1))
         order = np.random.default_rng(seed).permuted(order, axis=1)

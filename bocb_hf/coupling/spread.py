@@ -57,7 +57,8 @@ class Spread:
     def mean_square(self) -> Floats:
         """Expected variance E σ² of each cell, shape (B, O); NaN outside ``kept``."""
         found = np.full(self.kept.shape, np.nan)
-        found[self.kept] = np.square(self.table, dtype=np.float64).mean(axis=(0, 2))
+        squares = np.stack([np.square(part, dtype=np.float64).mean(axis=1) for part in self.table])
+        found[self.kept] = squares.mean(axis=0)
         return found
 
     def draw_cells(self, generator: np.random.Generator, draws: int, cells: NDArray[np.bool_]) -> Floats:
