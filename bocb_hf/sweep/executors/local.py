@@ -7,9 +7,11 @@ One thread of the sweep's process serves all workers. A worker that dies takes i
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections import deque
@@ -20,7 +22,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Event
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from bocb_hf.sweep.executors.protocol import Executor, NoWorkersError, Task, WorkerDiedError
 from bocb_hf.sweep.executors.work import Context, perform, warm_up
@@ -276,11 +278,19 @@ def _serve(
         try:
             message = connection.recv()
         except EOFError:
-            return
+            message = None
         if message is None:
-            return
+            _leave()
         told, (function, arguments) = 0.0, message
         connection.send(answer(function, arguments, context))
+
+
+def _leave() -> NoReturn:
+    """Ends this worker without the interpreter's own end, at which extension modules print all that they leak."""
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(0)
 
 
 def exit_with_parent() -> None:
