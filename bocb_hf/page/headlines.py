@@ -63,7 +63,7 @@ def backbone_headline(board: Board, backbone: str) -> list[str]:
     elif others:
         close = [c for c in others if (gap_of(board, c) or 0.0) <= CLOSE]
         found.append(
-            "Noise is unknown, so others may be as good"
+            f"Noise {'is unknown' if board.single else 'cannot be compared here'}, so others may be as good"
             + (f"; within {CLOSE:g} point: {_names(close)}." if close else f", but none is within {CLOSE:g} point.")
         )
     gaps = [gap for c in others if (gap := gap_of(board, c)) is not None]

@@ -52,7 +52,8 @@ def test_its_curves_are_figures_of_the_page(page: Page, answer: str):
             expect(figure).to_contain_text(optimizer)
     rates = lead.get_by_role("img", name=re.compile("by learning rate"))
     expect(rates.locator("circle[r='6']")).to_have_count(3)  # the chosen rate of each
-    expect(rates.locator("circle[r='3']")).to_have_count(3)  # one more rate each; the lowest one diverged
+    expect(rates.locator("circle[r='3']")).to_have_count(3)  # one more rate each
+    expect(rates.locator("path").filter(has_text="diverged at 0.001")).to_have_count(3)
     with page.expect_download() as waiting:
         lead.locator("figure").first.get_by_role("button", name="SVG").click()
     assert waiting.value.suggested_filename.endswith("-rates-tiny_vit.svg")
@@ -79,7 +80,7 @@ def test_every_table_compares_the_optimizers_of_a_backbone(page: Page, serve: ob
     page.goto(f"{page.url.partition('#')[0]}#table={name.get_attribute('value')}&view=backbone")
     ridges = page.get_by_role("img", name=re.compile("of ViT-tiny by layer under each optimizer"))
     expect(ridges).to_contain_text("entropy, nats")
-    text = ridges.locator("text").all_inner_texts()
+    text = ridges.locator("text").all_text_contents()
     order = [next(i for i, each in enumerate(text) if each.startswith(label)) for label in ("AdamW", "SGD-M", "LAMB")]
     assert order == sorted(order), "the best first"
     page.get_by_label("Pattern", exact=True).select_option("alpha")

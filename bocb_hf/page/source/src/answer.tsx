@@ -44,7 +44,7 @@ export function Search() {
         list="names"
         autocomplete="off"
         spellcheck={false}
-        placeholder="a row of the tables, a timm name, or an id on the Hub"
+        placeholder="timm name, Hub id, or row of a table"
         value={text}
         onInput={(e) => setText(e.currentTarget.value)}
         onChange={(e) => names.includes(e.currentTarget.value) && submit(e)}

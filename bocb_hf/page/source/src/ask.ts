@@ -30,7 +30,7 @@ function own<T>(record: Record<string, T>, key: string): T | undefined {
 
 /** The words of a design's tags, as far as they are known. */
 export function designText(design: Design): string {
-  const parts = [design.family.replaceAll("_", " "), design.stage_wise, design.block_wise, design.operator];
+  const parts = [design.family.replaceAll("_", " ").replace("cnn", "CNN"), design.stage_wise, design.block_wise, design.operator];
   return parts.filter((part) => part && part !== "-" && part !== "unknown").join(", ");
 }
 

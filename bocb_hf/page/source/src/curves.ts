@@ -44,5 +44,6 @@ export function trialSeries(cell: CellMore, label: string, key: string, colour: 
 export function rateSeries(cell: CellMore, chosen: number | null, label: string, key: string, colour: number): Series[] {
   if (!cell.rates.some((rate) => rate.val_top1 !== null)) return [];
   const points = cell.rates.map((rate) => ({ x: rate.lr, y: rate.val_top1 }));
-  return [{ key, label, colour, points, dots: true, chosen }];
+  const lost = cell.rates.filter((rate) => rate.val_top1 === null).map((rate) => rate.lr);
+  return [{ key, label, colour, points, dots: true, chosen, lost }];
 }

@@ -159,8 +159,10 @@ export function Grid<R>({ name, caption, columns, rows, size, marked, legend, pl
       <div class="scroll" tabIndex={0} role="group" aria-label={caption}>
         <table class="rows">
           <caption>
-            {caption}
-            {legend && <span class="soft"> {legend}.</span>}
+            <span class="held">
+              {caption}
+              {legend && <span class="soft"> {legend}.</span>}
+            </span>
           </caption>
           <thead>
             <tr>

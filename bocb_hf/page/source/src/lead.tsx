@@ -21,6 +21,7 @@ const ROWS: Column<LeadRow>[] = [
     key: "interval",
     label: "95 % of the loss",
     value: (r) => interval(r),
+    text: (r) => interval(r),
     number: true,
   },
   {

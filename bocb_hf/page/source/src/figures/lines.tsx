@@ -19,6 +19,7 @@ export interface Series {
   thin?: boolean; // one of several lines with this label
   dots?: boolean; // whether each point is marked, as a single one always is
   chosen?: number | null; // the x of a point that stands out
+  lost?: number[]; // each x at which there is nothing, since its runs diverged
 }
 
 interface LinesProps {
@@ -101,6 +102,13 @@ export function Lines({ sheet, series, x: along, y: up, label }: LinesProps) {
           </circle>
         )),
       )}
+      {series.flatMap((s) =>
+        (s.lost ?? []).map((at) => (
+          <path key={`lost ${s.key} ${at}`} stroke={colour(s)} stroke-width="1.5" d={`M${x(at) - 4},${bottom - 8}l8,8m0,-8l-8,8`}>
+            <title>{`${s.label}: diverged at ${short(at)}`}</title>
+          </path>
+        )),
+      )}
       {labels.map((s, i) => {
         const end = last(s)!;
         return (
@@ -108,7 +116,7 @@ export function Lines({ sheet, series, x: along, y: up, label }: LinesProps) {
             <path
               fill="none"
               stroke={colour(s)}
-              stroke-dasharray={dash(s)}
+              stroke-dasharray={x(end.x) < width - right - 2 ? "1 4" : dash(s)}
               stroke-width="1"
               d={`M${x(end.x)},${y(end.y!)}L${width - right + 8},${places[i]}H${width - right + 18}`}
             />

@@ -51,7 +51,7 @@ function Curves({ cells, b, shown }: ComparedProps & { cells: Map<number, CellMo
           <Figure
             name={`rates-${backbone.id}`}
             title="Validation by learning rate"
-            about="The mean over tuning seeds, of the best weight decay where several were tried. A ring: the rate of the final runs."
+            about="The mean over tuning seeds, of the best weight decay where several were tried. A ring: the rate of the final runs. A cross: a trial diverged."
             draw={(sheet) => (
               <Lines
                 sheet={sheet}

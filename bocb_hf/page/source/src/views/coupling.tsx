@@ -32,12 +32,12 @@ interface Index {
   high: number | null;
 }
 
-const INDICES: Column<Index>[] = [
+const indexColumns = (known: boolean): Column<Index>[] => [
   { key: "name", label: "name", value: (r) => r.name },
   { key: "side", label: "side", value: (r) => r.side },
   { key: "kind", label: "family or category", value: (r) => r.kind },
   { key: "parameters", label: "parameters", value: (r) => r.parameters, text: (r) => millions(r.parameters), number: true, extra: true },
-  { key: "kappa", label: "index κ in points [95 %]", value: (r) => r.value, text: (r) => scoreText(r.value, r.low, r.high), number: true },
+  { key: "kappa", label: `index κ in points${known ? " [95 %]" : ""}`, value: (r) => r.value, text: (r) => scoreText(r.value, r.low, r.high), number: true },
   { key: "low", label: "low", value: (r) => r.low, text: (r) => fixed(r.low, 2), number: true, extra: true },
   { key: "high", label: "high", value: (r) => r.high, text: (r) => fixed(r.high, 2), number: true, extra: true },
 ];
@@ -80,7 +80,7 @@ export function CouplingView() {
         <Grid
           name="indices"
           caption="How far each backbone or optimizer departs from the sum of both: index κ."
-          columns={INDICES}
+          columns={indexColumns(indices.some((row) => row.low !== null))}
           rows={indices}
           size={(row) => row.parameters}
         />

@@ -36,7 +36,7 @@ export function RankingView({ selection }: { selection: Selection }) {
     { key: "worst_gap", label: "at worst", value: (o) => o.worst_gap, text: (o) => fixed(o.worst_gap, 2), number: true },
     { key: "failed_on", label: "failed on", value: (o) => o.failed_on, number: true },
     { key: "cells", label: "of backbones", value: (o) => o.cells, number: true },
-    { key: "kappa", label: "index κ [95 %]", value: (o) => o.kappa?.value, text: (o) => scoreText(o.kappa?.value, o.kappa?.low, o.kappa?.high), number: true },
+    { key: "kappa", label: `index κ${rows.some((o) => o.kappa?.low != null) ? " [95 %]" : ""}`, value: (o) => o.kappa?.value, text: (o) => scoreText(o.kappa?.value, o.kappa?.low, o.kappa?.high), number: true },
   ];
   return (
     <section>

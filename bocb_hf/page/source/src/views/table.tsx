@@ -135,14 +135,19 @@ function HeatFiles({ selection, intervals }: { selection: Selection; intervals: 
     download(`${file}.csv`, csv([...names, ...keys], lines), "text/csv;charset=utf-8");
   };
   const saveTex = (): void => {
-    const { mark } = table.cells;
+    const { mark, failed } = table.cells;
+    let lost = false;
     const body = optimizers.map((o) => [
       tex(table.optimizers[o]!.label),
       ...backbones.map((b) => {
         const i = cellOf(table, b, o);
         const content = tex(text(b, o).replace(/^[★☆]/, ""));
-        const sign = hides(i) ? "" : (mark?.[i] ?? "");
-        return sign === "★" ? `\\textbf{${content}}` : sign === "☆" ? `$\\star$\\,${content}` : content;
+        if (hides(i)) return content;
+        const fell = Boolean(failed?.[i]);
+        lost ||= fell;
+        const sign = mark?.[i] ?? "";
+        const marked = sign === "★" ? `\\textbf{${content}}` : sign === "☆" ? `$\\star$\\,${content}` : content;
+        return fell ? `${marked}\\textsuperscript{${tex("†")}}` : marked;
       }),
     ]);
     const rules = new Set(
@@ -153,7 +158,8 @@ function HeatFiles({ selection, intervals }: { selection: Selection; intervals: 
     );
     const said = [
       `${table.title}: ${table.basis}`,
-      `Bold: ★, $: ☆; ${table.rules.marks}.`.replace("$: ☆", "star: ☆"),
+      `${table.rules.marks.replace(/^★/, "Bold (★):")}.`,
+      lost ? `†: ${table.rules.failed}.` : "",
       intervals ? `${table.rules.interval}.` : "",
       table.date ? `Data of ${table.date}.` : "",
     ];
