@@ -11,7 +11,7 @@ export function ResidualFigure({ sheet, table, more, label }: { sheet: Sheet; ta
   const { theme, width } = sheet;
   const rows = more.order?.optimizers ?? table.optimizers.map((_, i) => i);
   const columns = more.order?.backbones ?? table.backbones.map((_, i) => i);
-  const left = 14 + Math.min(14, Math.max(...table.optimizers.map((o) => o.label.length))) * 6.6;
+  const left = 18 + Math.min(14, Math.max(...table.optimizers.map((o) => o.label.length))) * 7.6;
   const longest = Math.min(18, Math.max(...table.backbones.map((b) => b.label.length)));
   const steep = (width - left - 8) / columns.length < 20; // names stand upright
   const right = steep ? 8 : 8 + longest * 2.6; // the last name leans over the edge

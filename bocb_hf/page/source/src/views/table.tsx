@@ -10,8 +10,9 @@ import { Files } from "../grid";
 import { HeatFigure } from "../figures/heat";
 import { CLIP, Heat, SHADES, mainText, openCell } from "../heat";
 import { List, Sentences } from "../parts";
-import { csv, download, png, tex, texTable, tsv } from "../save";
+import { csv, download, png, tsv } from "../save";
 import { type Selection, cellOf } from "../selection";
+import { tex, texTable } from "../tex";
 import { reach, slug } from "../words";
 
 const FEW = 12; // rows up to which intervals are shown unless one says otherwise
@@ -19,7 +20,7 @@ const FEW = 12; // rows up to which intervals are shown unless one says otherwis
 export function TableView({ selection }: { selection: Selection }) {
   const { table, state } = useApp();
   const place = state.cell ? openCell(table, state) : null;
-  const can = !table.single;
+  const can = table.cells.low !== undefined;
   const intervals = can && (state.intervals ?? table.optimizers.length <= FEW);
   return (
     <div class="beside">
@@ -94,7 +95,7 @@ function Legend() {
             <span aria-hidden="true">◥</span> {failed}.{" "}
           </>
         )}
-        {!table.single && `${interval}. `}
+        {table.cells.low !== undefined && `${interval}. `}
         {(any("diverged") || any("partial")) && "Hatched: runs diverged. "}
         {any("missing") && "–: not run. "}
         {any("interrupted") && "…: not finished. "}
@@ -160,7 +161,7 @@ function HeatFiles({ selection, intervals }: { selection: Selection; intervals: 
       `${table.title}: ${table.basis}`,
       `${table.rules.marks.replace(/^★/, "Bold (★):")}.`,
       lost ? `†: ${table.rules.failed}.` : "",
-      intervals ? `${table.rules.interval}.` : "",
+      intervals ? `Shown: ${table.rules.interval}.` : "",
       table.date ? `Data of ${table.date}.` : "",
     ];
     const caption = tex(said.filter(Boolean).join(" "));

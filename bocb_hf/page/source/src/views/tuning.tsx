@@ -65,7 +65,7 @@ export function TuningView() {
         <Waiting found={more} what="the trials" />
       ) : (
         <>
-          {more.trial_curves.length > 0 && (
+          {more.trial_curves.some((curve) => curve.points.length > 1) && (
             <Figure
               name="trials"
               title="What few trials cost"
