@@ -234,10 +234,23 @@ def with_inspections(record: RunRecord) -> RunRecord:
         return WeightPatterns(layers=layers)
 
     sharpness = Sharpness(value=12.5, iterations=20, converged=False, tolerance=0.01, images=256)
-    spent = {"pattern_seconds": 0.1, "sharpness_seconds": 0.2}
     inspections = (
-        Inspection(step=10, share=0.1, patterns=patterns(0.1), sharpness=sharpness, **spent),
-        Inspection(step=50, share=0.5, patterns=patterns(0.2), reason="no second derivative here", **spent),
+        Inspection(
+            step=10,
+            share=0.1,
+            patterns=patterns(0.1),
+            sharpness=sharpness,
+            pattern_seconds=0.1,
+            sharpness_seconds=0.2,
+        ),
+        Inspection(
+            step=50,
+            share=0.5,
+            patterns=patterns(0.2),
+            reason="no second derivative here",
+            pattern_seconds=0.1,
+            sharpness_seconds=0.2,
+        ),
     )
     last = patterns(0.3) if record.status == "completed" else None
     return record.model_copy(update={"patterns": last, "inspections": inspections})

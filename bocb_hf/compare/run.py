@@ -17,7 +17,6 @@ from bocb_hf.compare.decide import duration
 from bocb_hf.compare.design import Fixed, fit
 from bocb_hf.compare.folder import Folder, Known, Session, check_same, default_folder, plan_text, time_for
 from bocb_hf.compare.measure import Stopwatch
-from bocb_hf.compare.page import answer_page
 from bocb_hf.compare.steps import lines_of, next_steps
 from bocb_hf.compare.timed import TimedSweep
 from bocb_hf.compare.words import floor_lines, legend, sentence, table, wrap
@@ -34,7 +33,7 @@ from bocb_hf.sweep.plan import SweepPlan
 from bocb_hf.sweep.timing import free_memory, this_device
 from bocb_hf.sweep.view import Progress, View, open_view
 
-_END = 4.0  # seconds that reading the records and writing the answer take
+_END = 5.0  # seconds that reading the records and writing the answer take
 _HEARTBEAT = 5.0  # seconds between two notes of the time that a session has had
 _SMALLEST = 20.0  # seconds that a continued session is given at least
 
@@ -231,6 +230,8 @@ class Comparison:
         text = "\n".join([wrap(first), "", *body, "", *lines_of(steps)]) + "\n"
         self.folder.write_file("answer.txt", text.encode())
         self.say("\n" + text.rstrip("\n"))
+        from bocb_hf.compare.page import answer_page  # takes a second, which training may use
+
         html = answer_page(first, answer, below, known, contents, steps)
         self.say(f"The page: {self.folder.write_file('answer.html', html)}")
         return answer
