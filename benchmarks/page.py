@@ -4,11 +4,11 @@
     python benchmarks/page.py --no-browser --store outputs/demo/store --before <an older checkout>
 
 At 400 and 6,000 cells of three runs each, with curves. In Debian's chromium: time from the address to the table, and
-from a click on a filter, a cell and a view until the page shows it; bytes that were sent until the table stood; memory
-of the scripts' heap. Then 50 visitors at once, who fetch what the browser fetched and the ranges of three cells each.
-``--store`` times ``bocb aggregate`` with its report in processes of their own, here and in an older checkout, in CPU
-seconds, which the load of a machine disturbs less than it does the clock. ``leaderboard_gradio.txt`` is what the page
-before this one took.
+from a click on a filter, a cell and a view until the page shows it; bytes that were sent until the table stood;
+memory of the scripts' heap and of the tab's process. Then 50 visitors at once, who fetch what the browser fetched and
+the ranges of three cells each. ``--store`` times ``bocb aggregate`` with its report in processes of their own, here
+and in an older checkout, in CPU seconds, which the load of a machine disturbs less than it does the clock.
+``leaderboard_gradio.txt`` is what the page before this one took.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from contextlib import contextmanager
 from http.client import HTTPConnection
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -51,9 +51,6 @@ from bocb_hf.page.write import own_rows, published_rows, to_parquet
 from bocb_hf.report.tabulate import Wanted, tabulate
 from bocb_hf.runs.record import Curve
 from bocb_hf.store.contents import StoreContents
-
-if TYPE_CHECKING:
-    from playwright.sync_api import Locator
 
 SIZES = ((20, 20), (100, 60))
 SEEDS = (1, 2, 3)
@@ -112,14 +109,24 @@ def serving(files: Mapping[str, bytes]) -> Iterator[int]:
         thread.join(10)
 
 
-def browse(port: int, table: str, cells: int, rounds: int) -> tuple[dict[str, list[float]], float, float]:
-    """Times in seconds of what a visitor does, KiB until the first table, and MiB of the scripts' heap after it all."""
+class Browsed(NamedTuple):
+    """What a visitor waits for, in seconds by name; KiB until the first table stands; MiB of scripts and of the tab."""
+
+    times: dict[str, list[float]]
+    sent: float
+    heap: float
+    tab: float
+
+
+def browse(port: int, table: str, cells: int, rounds: int) -> Browsed:
+    """Opens a table in chromium again and again. Times are taken inside the page, from its clock, to the next frame."""
     from playwright.sync_api import sync_playwright
 
     times: dict[str, list[float]] = {"first table": [], "filter": [], "open a cell": [], "another view": []}
-    sent = heap = 0.0
+    sent = heap = tab = 0.0
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
+        whole = browser.new_browser_cdp_session()
         for number in range(rounds + 1):
             page = browser.new_page(viewport={"width": 1300, "height": 900})
             client = page.context.new_cdp_session(page)
@@ -128,49 +135,51 @@ def browse(port: int, table: str, cells: int, rounds: int) -> tuple[dict[str, li
             loaded: list[float] = []
             client.on("Network.loadingFinished", lambda event, loaded=loaded: loaded.append(event["encodedDataLength"]))
             page.goto(f"http://127.0.0.1:{port}/#table={table}", wait_until="commit")
-            each = {
-                "first table": _wait(
-                    page, f"document.querySelectorAll('[data-table=\"{table}\"] table.heat td').length == {cells}"
-                )
-            }
+            # the page's clock counts from the start of the navigation
+            stands = f"document.querySelectorAll('main[data-table=\"{table}\"] table.heat td').length >= {cells}"
+            each = {"first table": page.evaluate(f"() => {_until(stands, 0)}")}
             page.wait_for_timeout(300)
             sent = sum(loaded) / 1024
             page.locator("summary", has_text="Families").click()
             shown = "[...document.querySelectorAll('table.heat td')].filter(e => e.offsetParent !== null).length"
-            each["filter"] = _act(page, page.get_by_label("modern"), f"{shown} == {cells // 2}")
+            each["filter"] = _press(page.get_by_label("modern"), f"{shown} == {cells // 2}")
             page.keyboard.press("Escape")
             cell = page.locator("table.heat td:visible").nth(3)
-            each["open a cell"] = _act(page, cell, "document.querySelector('#cell figure')")
+            each["open a cell"] = _press(cell, "document.querySelector('#cell figure svg')")
             page.keyboard.press("Escape")
-            each["another view"] = _act(
-                page, page.get_by_role("link", name="Ranks"), "document.querySelector('table.rows tbody tr')"
-            )
+            view = page.get_by_role("link", name="Ranks")
+            each["another view"] = _press(view, "document.querySelector('main[data-view=ranking] table.rows tbody tr')")
+            client.send("HeapProfiler.collectGarbage")
             measured = {m["name"]: m["value"] for m in client.send("Performance.getMetrics")["metrics"]}
             heap = measured["JSHeapUsedSize"] / 2**20
+            processes = whole.send("SystemInfo.getProcessInfo")["processInfo"]
+            tab = max(_resident(process["id"]) for process in processes if process["type"] == "renderer")
             if number:  # the first one warms
                 for name, value in each.items():
-                    times[name].append(value)
+                    times[name].append(value / 1000)
             page.close()
         browser.close()
-    return times, sent, heap
+    return Browsed(times, sent, heap, tab)
 
 
-def _wait(page: Any, condition: str) -> float:
-    """Seconds from the start of the navigation to the first frame in which a condition holds, by the page's clock."""
-    found = page.wait_for_function(f"() => ({condition}) && performance.now()", polling="raf", timeout=60_000)
-    return float(found.json_value()) / 1000
+def _press(place: Any, condition: str) -> float:
+    """Clicks and returns the milliseconds until a condition holds and the frame after it begins."""
+    return place.evaluate(
+        f"e => {{ const began = performance.now(); e.click(); return {_until(condition, 'began')}; }}"
+    )
 
 
-def _act(page: Any, target: Locator, condition: str) -> float:
-    """Seconds from a click to the frame after the one in which a condition holds, by the page's clock."""
-    script = f"""element => new Promise(done => {{
-        const start = performance.now();
-        const look = () => requestAnimationFrame(() => ({condition})
-            ? requestAnimationFrame(() => done(performance.now() - start)) : look());
-        element.click();
-        look();
-    }})"""
-    return float(target.evaluate(script)) / 1000
+def _until(condition: str, began: object) -> str:
+    """A promise of the milliseconds since ``began`` at which a condition has held for a frame."""
+    done = f"requestAnimationFrame(() => done(performance.now() - {began}))"
+    look = f"const look = () => {{ if ({condition}) {done}; else requestAnimationFrame(look); }}; look();"
+    return f"new Promise(done => {{ {look} }})"
+
+
+def _resident(process: int) -> float:
+    """MiB of a process that lie in memory."""
+    pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 2**20
 
 
 def visit(port: int, data: PageData, visitors: int) -> dict[str, list[float]]:
@@ -242,11 +251,14 @@ def measure(backbones: int, optimizers: int, rounds: int | None) -> None:
     print("  MiB:   " + ", ".join(f"{name} {len(each) / 2**20:.2f}" for name, each in sizes.items()))
     with serving(files) as port:
         if rounds is not None:
-            times, sent, heap = browse(port, next(iter(located.file.boards)), cells, rounds)
+            seen = browse(port, next(iter(located.file.boards)), cells, rounds)
             print(f"  {'in the browser, ms':<28}{'p50':>8}{'p95':>8}{'n':>6}")
-            for name, values in times.items():
+            for name, values in seen.times.items():
                 print(line(name, values))
-            print(f"  {sent:,.0f} KiB sent until the table stood; {heap:.0f} MiB in the heap of the page's scripts")
+            print(f"  {seen.sent:,.0f} KiB sent until the table stood, with three requests for its files")
+            print(
+                f"  {seen.heap:.0f} MiB in the heap of the page's scripts; {seen.tab:.0f} MiB of its process in memory"
+            )
         print(f"  {VISITORS} visitors at once, ms")
         for name, values in visit(port, data, VISITORS).items():
             print(line(name, values))

@@ -13,7 +13,7 @@ from bocb_hf.runs.config import AugmentationConfig, TrainingConfig
 from bocb_hf.runs.identity import BackboneIdentity, DataIdentity, Identity, OptimizerIdentity
 from bocb_hf.runs.measurements import Correctness, Cost, Curve, Environment, Measurement, Metrics
 from bocb_hf.runs.naming import make_run_id
-from bocb_hf.runs.patterns import LayerPattern, WeightPatterns
+from bocb_hf.runs.patterns import Inspection, LayerPattern, Sharpness, TailFit, WeightPatterns
 from bocb_hf.runs.record import FloorRecord, RunRecord, Status
 from bocb_hf.runs.tuned import Tuned
 from bocb_hf.schema import Role, Scalar
@@ -205,3 +205,59 @@ def with_patterns(record: RunRecord, layers: int = 3) -> RunRecord:
     ]
     found[-1] = found[-1].model_copy(update={"alpha": None})
     return record.model_copy(update={"patterns": WeightPatterns(layers=found)})
+
+
+def with_inspections(record: RunRecord) -> RunRecord:
+    """The same run with fitted patterns of three layers, at steps 10 and 50 and, of a completed run, at the end.
+
+    The fit of the second layer is poor, and the third has too few eigenvalues; at step 50 there is no sharpness.
+    """
+
+    def patterns(shift: float) -> WeightPatterns:
+        fits = [
+            TailFit(status="ok", eigenvalues=64, exponent=3.25 + shift, tail=20, distance=0.05),
+            TailFit(status="poor fit", eigenvalues=64, exponent=7.77, tail=20, distance=0.4),
+            TailFit(status="too few eigenvalues", eigenvalues=5),
+        ]
+        layers = [
+            LayerPattern(
+                name=f"layers.{i}.weight",
+                entropy=4 + shift,
+                norm=1 + i + shift,
+                energy=0.5,
+                alpha=fit.exponent if fit.status == "ok" else None,
+                stable_rank=2.0 + i,
+                fit=fit,
+            )
+            for i, fit in enumerate(fits)
+        ]
+        return WeightPatterns(layers=layers)
+
+    sharpness = Sharpness(value=12.5, iterations=20, converged=False, tolerance=0.01, images=256)
+    inspections = (
+        Inspection(
+            step=10,
+            share=0.1,
+            patterns=patterns(0.1),
+            sharpness=sharpness,
+            pattern_seconds=0.1,
+            sharpness_seconds=0.2,
+        ),
+        Inspection(
+            step=50,
+            share=0.5,
+            patterns=patterns(0.2),
+            reason="no second derivative here",
+            pattern_seconds=0.1,
+            sharpness_seconds=0.2,
+        ),
+    )
+    last = patterns(0.3) if record.status == "completed" else None
+    return record.model_copy(update={"patterns": last, "inspections": inspections})
+
+
+def with_validation(record: RunRecord, values: Sequence[float]) -> RunRecord:
+    """The same run with validation top-1 in percent after evenly spaced steps."""
+    steps = [record.total_steps * (i + 1) // len(values) for i in range(len(values))]
+    more = {"val_step": steps, "val_loss": [1.0] * len(values), "val_top1": list(values)}
+    return record.model_copy(update={"curve": record.curve.model_copy(update=more)})

@@ -136,9 +136,9 @@ class Folder:
         content = {"format": _FORMAT, **asdict(known)}
         write_atomically(self._known, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
 
-    def write_text(self, name: str, text: str) -> Path:
+    def write_file(self, name: str, content: bytes) -> Path:
         """Writes a file of the folder; returns its path."""
-        return write_atomically(self.path / name, text.encode())
+        return write_atomically(self.path / name, content)
 
 
 def default_folder(asked: Asked) -> Path:

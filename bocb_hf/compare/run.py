@@ -17,7 +17,7 @@ from bocb_hf.compare.decide import duration
 from bocb_hf.compare.design import Fixed, fit
 from bocb_hf.compare.folder import Folder, Known, Session, check_same, default_folder, plan_text, time_for
 from bocb_hf.compare.measure import Stopwatch
-from bocb_hf.compare.page import render
+from bocb_hf.compare.steps import lines_of, next_steps
 from bocb_hf.compare.timed import TimedSweep
 from bocb_hf.compare.words import floor_lines, legend, sentence, table, wrap
 from bocb_hf.coupling.table import Floor, build_tables, floors
@@ -33,7 +33,7 @@ from bocb_hf.sweep.plan import SweepPlan
 from bocb_hf.sweep.timing import free_memory, this_device
 from bocb_hf.sweep.view import Progress, View, open_view
 
-_END = 4.0  # seconds that reading the records and writing the answer take
+_END = 5.0  # seconds that reading the records and writing the answer take
 _HEARTBEAT = 5.0  # seconds between two notes of the time that a session has had
 _SMALLEST = 20.0  # seconds that a continued session is given at least
 
@@ -226,41 +226,15 @@ class Comparison:
         first = sentence(answer, seconds, known.probe)
         body = [*table(answer), "", *map(wrap, legend(answer)), *map(wrap, floor_lines(answer, below))]
         body += [wrap(f"Cut, to fit into the time: {cut}.") for cut in known.cuts]
-        nexts = self.next_steps(answer, contents, plan)
-        text = "\n".join([wrap(first), "", *body, "", *nexts]) + "\n"
-        self.folder.write_text("answer.txt", text)
-        page = self.folder.write_text("answer.html", render(first, answer, below, known, records, nexts))
-        self.say("\n" + text + f"The page: {page}")
-        return answer
+        steps = next_steps(answer, contents, plan, self.folder, self.command)
+        text = "\n".join([wrap(first), "", *body, "", *lines_of(steps)]) + "\n"
+        self.folder.write_file("answer.txt", text.encode())
+        self.say("\n" + text.rstrip("\n"))
+        from bocb_hf.compare.page import answer_page  # takes a second, which training may use
 
-    def next_steps(self, answer: Answer, contents: StoreContents, plan: SweepPlan) -> list[str]:
-        """The best checkpoint, and the commands that train it longer and push everything."""
-        if answer.best is None:
-            return [f"Go on: {self.command}"]
-        entry = answer.entry(answer.best)
-        record = next(
-            r
-            for r in contents.records
-            if r.role == "final"
-            and r.identity.optimizer.name == answer.best
-            and r.identity.optimizer.lr == entry.lr
-            and r.seed == entry.seeds[0]
-        )
-        place = contents.places["final", record.run_id].rpartition("/")[0]
-        repository = place.rpartition("/seeds/")[0]
-        kept = self.folder.store / "models"
-        longer = 4 * record.identity.training.epochs
-        return [
-            f"Checkpoint (seed {record.seed}, the lowest: no seed is picked by its test score): {kept / place}",
-            f"Its card, with the lines that load it in timm and transformers: {kept / repository / 'README.md'}",
-            "Train it longer:",
-            f"  {longer_command(plan, record, longer)}",
-            "Push everything:",
-            f"  bocb push --store {self.folder.store} --to hf://<you>",
-            "Go on comparing, or look at how far it is from another shell:",
-            f"  {self.command}",
-            f"  bocb status {self.folder.plan_file}",
-        ]
+        html = answer_page(first, answer, below, known, contents, steps)
+        self.say(f"The page: {self.folder.write_file('answer.html', html)}")
+        return answer
 
 
 def records_of(contents: StoreContents, plan: SweepPlan) -> tuple[list[RunRecord], list[Floor]]:
@@ -268,23 +242,6 @@ def records_of(contents: StoreContents, plan: SweepPlan) -> tuple[list[RunRecord
     tables = build_tables(contents.records)
     records = [record for record in contents.records if record.identity.optimizer.name in plan.optimizers]
     return records, floors(tables[0], contents.floors) if tables else []
-
-
-def longer_command(plan: SweepPlan, record: RunRecord, epochs: int) -> str:
-    """The command that trains a run's configuration for more epochs, into a store of its own."""
-    import shlex
-
-    beside = ("training.epochs=", "runtime.store=", "runtime.state_dir=")
-    pairs = [pair for pair in plan.overrides if not pair.startswith(beside)]
-    own = [
-        f"backbone.name={plan.backbones[0]}",
-        f"optimizer.name={record.identity.optimizer.name}",
-        f"optimizer.lr={record.identity.optimizer.lr!r}",
-        f"optimizer.weight_decay={record.identity.optimizer.weight_decay!r}",
-        f"training.epochs={epochs}",
-        f"seed={record.seed}",
-    ]
-    return shlex.join(["bocb", "train", "--config", str(plan.config), *pairs, *own])
 
 
 class _View:

@@ -11,11 +11,13 @@ import gzip
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from bocb_hf.page import STUDY
 from bocb_hf.page.commands import INSTALL, SUBMIT
 from bocb_hf.page.details import cell_chunks, table_more
+from bocb_hf.page.lead import Lead
 from bocb_hf.page.lookup import lookup
 from bocb_hf.page.read import Board
 from bocb_hf.page.summary import table_summary
@@ -50,6 +52,7 @@ def page_data(
     source: str,
     quarantined: Sequence[tuple[str, str, str]] = (),
     opens: str | None = None,
+    lead: Lead | None = None,
 ) -> PageData:
     """Makes the data of a page.
 
@@ -58,6 +61,7 @@ def page_data(
         source: Where the data come from, for people.
         quarantined: (repository, path, reason) of what is in no table.
         opens: Id of the table to open with; None takes the most informative one.
+        lead: What stands above the tables; None for nothing.
     """
     study = boards.get(STUDY)
     documents: list[str] = []
@@ -79,6 +83,7 @@ def page_data(
         "date": max((table["date"] for table in tables if table["date"]), default=None),
         "open": opens or most_informative(boards),
         "source": source,
+        "lead": None if lead is None else asdict(lead),
         "tables": tables,
         "ask": lookup(boards),
         "study": STUDY if study is not None else None,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from statistics import fmean
 from typing import Any
 from urllib.parse import quote
 
@@ -12,11 +13,12 @@ from huggingface_hub import constants
 
 from bocb_hf.coupling.pareto import AXES
 from bocb_hf.page.commands import reproduce_command
-from bocb_hf.page.layout import TableInfo
+from bocb_hf.page.layout import TableInfo, Trial
 from bocb_hf.page.read import Board, CellRow, RunRow
 from bocb_hf.page.standings import beside_study, order, ranking, shares
 from bocb_hf.page.summary import rounded
 from bocb_hf.page.texts import cell_notes, cell_summary
+from bocb_hf.page.weights import plain_inspection, plain_patterns, ridge
 from bocb_hf.schema import HUB_SCHEME
 
 CHUNK = 100_000  # characters of JSON after which a chunk ends: what a click fetches, before compression
@@ -98,6 +100,11 @@ def cell_more(board: Board, cell: CellRow, runs: list[RunRow]) -> _Plain:
         "summary": cell_summary(cell, board),
         "notes": cell_notes(cell, info, board),
         "trials": [trial.model_dump() for trial in info.trials],
+        "rates": by_rate(info.trials),
+        "curves": [
+            curve.model_dump() | {"val_top1": [rounded(value) for value in curve.val_top1]} for curve in info.curves
+        ],
+        "ridge": ridge([run for run in runs if run.config_hash == cell.config_hash]),
         "chosen_by": info.selection,
         "edge": info.edge,
         "others": [other.model_dump() for other in info.others],
@@ -107,6 +114,23 @@ def cell_more(board: Board, cell: CellRow, runs: list[RunRow]) -> _Plain:
         if first is not None and loads
         else None,
     }
+
+
+def by_rate(trials: Sequence[Trial]) -> list[_Plain]:
+    """Returns the validation top-1 of each learning rate: the mean over tuning seeds, of its best weight decay.
+
+    A pair of both that diverged with any seed has no mean, as survivors are never ranked.
+    """
+    found: dict[float, dict[float, list[float | None]]] = {}
+    for trial in trials:
+        found.setdefault(trial.lr, {}).setdefault(trial.weight_decay, []).append(trial.val_top1)
+    rows: list[_Plain] = []
+    for lr, decays in sorted(found.items()):
+        each = [[score for score in scores if score is not None] for scores in decays.values()]
+        means = [fmean(known) for known, scores in zip(each, decays.values(), strict=True) if len(known) == len(scores)]
+        count = sum(map(len, decays.values()))
+        rows.append({"lr": lr, "val_top1": rounded(max(means, default=None)), "trials": count})
+    return rows
 
 
 def _differences(info: TableInfo) -> list[_Plain]:
@@ -151,7 +175,8 @@ def _run(board: Board, cell: CellRow, run: RunRow, on_hub: bool) -> _Plain:
         "losses": info.losses,
         "val_steps": info.val_steps,
         "val_top1": [rounded(value) for value in info.val_top1],
-        "patterns": None if info.patterns is None else {"layers": [each.model_dump() for each in info.patterns.layers]},
+        "patterns": plain_patterns(info.patterns),
+        "inspections": [plain_inspection(seen, info.epochs_per_step) for seen in info.inspections],
     }
 
 

@@ -6,7 +6,7 @@ from statistics import fmean, median
 
 from bocb_hf.page.read import Board, CellRow
 from bocb_hf.page.texts import gap_of, score_text
-from bocb_hf.report.words.tables import backbone_label, optimizer_label
+from bocb_hf.report.words.tables import backbone_label, fixed, optimizer_label
 
 CLOSE = 1.0  # points: what is named where noise is unknown
 NAMED = 6  # optimizers in a sentence; the table below has all
@@ -44,8 +44,8 @@ def cost_headline(board: Board) -> str:
         return (
             text + f"{cost['naive']:.2f} points below the best of each backbone (means alone, too high by luck).{more}"
         )
-    low, estimate, high = (ends[name] for name in ("low", "estimate", "high"))
-    return text + f"{estimate:.2f} points below the best of each backbone, 95 % [{low:.2f}, {high:.2f}].{more}"
+    low, estimate, high = (fixed(ends[name], 2) for name in ("low", "estimate", "high"))
+    return text + f"{estimate} points below the best of each backbone, 95 % [{low}, {high}].{more}"
 
 
 def backbone_headline(board: Board, backbone: str) -> list[str]:
@@ -63,7 +63,7 @@ def backbone_headline(board: Board, backbone: str) -> list[str]:
     elif others:
         close = [c for c in others if (gap_of(board, c) or 0.0) <= CLOSE]
         found.append(
-            "Noise is unknown, so others may be as good"
+            f"Noise {'is unknown' if board.single else 'cannot be compared here'}, so others may be as good"
             + (f"; within {CLOSE:g} point: {_names(close)}." if close else f", but none is within {CLOSE:g} point.")
         )
     gaps = [gap for c in others if (gap := gap_of(board, c)) is not None]
@@ -102,14 +102,15 @@ def coupling_headline(board: Board) -> list[str]:
     ends = (points["intervals"] or {}).get("shares")
     found: list[str] = []
     if shares:
-        text = f"Interaction holds {shares['interaction']:.0f} % of the variance"
-        text += f", 95 % [{ends['low'][2]:.0f}, {ends['high'][2]:.0f}]" if ends else " (noise included)"
+        text = f"Interaction holds {fixed(shares['interaction'], 0)} % of the variance"
+        text += f", 95 % [{fixed(ends['low'][2], 0)}, {fixed(ends['high'][2], 0)}]" if ends else " (noise included)"
         rest = points["decomposition"].get("without collapse")
         known = isinstance(rest, dict) and rest["shares"]
         if rest is not None:
-            text += f", {rest['shares']['interaction']:.0f} %" if known else ", an unknown share"
+            text += f", {fixed(rest['shares']['interaction'], 0)} %" if known else ", an unknown share"
             text += " without failed cells"
-        found.append(text + f"; backbone {shares['backbone']:.0f} %, optimizer {shares['optimizer']:.0f} %.")
+        backbone, optimizer = (fixed(shares[name], 0) for name in ("backbone", "optimizer"))
+        found.append(text + f"; backbone {backbone} %, optimizer {optimizer} %.")
     return [*found, cost_headline(board)]
 
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import pyarrow as pa
 from pydantic import Field
 
-from bocb_hf.runs.patterns import WeightPatterns
+from bocb_hf.runs.patterns import Inspection, WeightPatterns
 from bocb_hf.schema import Frozen
 
 VERSION = 3  # of this layout; in the metadata of the file
@@ -244,8 +244,21 @@ class OtherConfiguration(Frozen):
     high: float | None
 
 
+class TrialCurve(Frozen):
+    """Validation top-1 of one trial over epochs."""
+
+    seed: int
+    epochs: list[float]
+    val_top1: list[float]
+
+
 class CellInfo(Frozen):
-    """The payload of a cell: what its page adds to its columns."""
+    """The payload of a cell: what its page adds to its columns.
+
+    Attributes:
+        curves: Of the trials that had the learning rate and weight decay of the cell; none in a file of an earlier
+            layout.
+    """
 
     selection: Text | None = None
     edge: bool | None = None
@@ -254,6 +267,7 @@ class CellInfo(Frozen):
     failure_high: float | None = None
     trials: tuple[Trial, ...] = ()
     others: tuple[OtherConfiguration, ...] = ()
+    curves: tuple[TrialCurve, ...] = ()
 
 
 class RunInfo(Frozen):
@@ -265,6 +279,7 @@ class RunInfo(Frozen):
         diagnosis: What its curve shows, in words.
         steps: At which ``losses`` were logged; ``val_steps`` and ``val_top1`` likewise.
         patterns: Of the last weights; None for a record that holds none.
+        inspections: Patterns and sharpness at steps of training, in their order; empty where none were asked for.
     """
 
     path: Text
@@ -282,3 +297,4 @@ class RunInfo(Frozen):
     val_steps: list[int]
     val_top1: list[float]
     patterns: WeightPatterns | None = None
+    inspections: tuple[Inspection, ...] = ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import compress
 from typing import Any
 
 from bocb_hf.coupling.row import Row
@@ -12,11 +13,14 @@ from bocb_hf.page.layout import (
     OtherConfiguration,
     RunInfo,
     Trial,
+    TrialCurve,
 )
 from bocb_hf.runs.diagnosis import diagnose
 from bocb_hf.runs.identity import flatten
 from bocb_hf.runs.record import RunRecord
 from bocb_hf.store.contents import StoreContents
+
+POINTS = 100  # of the curve of a trial, evenly spaced and with its last one
 
 
 def own_cell(row: Row, others: Sequence[Row], contents: StoreContents) -> dict[str, Any]:
@@ -54,6 +58,7 @@ def own_cell(row: Row, others: Sequence[Row], contents: StoreContents) -> dict[s
             )
             for other in others
         ),
+        curves=tuple(_curve(r) for r in row.trials if _chosen(row, r) and len(r.curve.val_step) > 1),
     )
     return {
         "namespace": " ".join(sorted({owner for owner, _ in places})) or None,
@@ -101,6 +106,7 @@ def run_row(name: str, record: RunRecord, contents: StoreContents) -> dict[str, 
         val_steps=list(record.curve.val_step),
         val_top1=list(record.curve.val_top1),
         patterns=record.patterns,
+        inspections=record.inspections,
     )
     return {
         "kind": "run",
@@ -135,6 +141,24 @@ def environment_text(record: RunRecord) -> str:
         f"{e.device}, {e.processes} process(es) of {e.threads} thread(s), "
         f"{'deterministic' if e.deterministic else 'not deterministic'}; {e.platform}; Python {e.python}, {libraries}; "
         f"bocb-hf {e.code_version}{commit}"
+    )
+
+
+def _chosen(row: Row, trial: RunRecord) -> bool:
+    """Returns whether a trial had the learning rate and weight decay of the configuration that is shown."""
+    optimizer = trial.identity.optimizer
+    return (optimizer.lr, optimizer.weight_decay) == (row.lr, row.weight_decay)
+
+
+def _curve(trial: RunRecord) -> TrialCurve:
+    steps, last = trial.curve.val_step, len(trial.curve.val_step) - 1
+    every = -(-len(steps) // POINTS)
+    kept = [(last - place) % every == 0 for place in range(len(steps))]
+    scale = trial.identity.training.epochs / trial.total_steps
+    return TrialCurve(
+        seed=trial.seed,
+        epochs=[round(step * scale, 4) for step in compress(steps, kept)],
+        val_top1=list(compress(trial.curve.val_top1, kept)),
     )
 
 

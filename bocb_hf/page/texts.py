@@ -42,7 +42,11 @@ def basis(board: Board) -> str:
     of = f", each the mean of {info.trials_per_value} trials" if info.trials_per_value > 1 else ""
     seeds = f" (seeds {', '.join(map(str, info.seeds))})" if info.trials_per_value == 1 and info.seeds else ""
     known = f"95 % intervals over seeds, {board.reading}"
-    spread = "no interval, since noise cannot be separated" if board.single else known
+    if board.single:
+        spread = "no interval, since noise cannot be separated"
+    else:
+        none = all(cell.low is None for cell in board.cells.values())
+        spread = "no interval of a cell, since these scores come without records" if none else known
     revision = info.revision[:10] if _HASH.fullmatch(info.revision) else info.revision
     return f"{info.metric} in points; n = {span(counts(board))} a cell{of}{seeds}; {spread}; data revision {revision}."
 

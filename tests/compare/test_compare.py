@@ -7,11 +7,11 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
+from boards import summary_inside
 from image_folders import encode
 
 from bocb_hf.cli import main
@@ -62,19 +62,6 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-class _Page(HTMLParser):
-    """What an HTML page refers to, and the tags that it opens."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags, self.addresses = Counter[str](), list[str]()
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags[tag] += 1
-        self.addresses += [value or "" for name, value in attrs if name in ("src", "href")]
-
-
 def test_from_a_folder_to_the_answer_and_on(
     pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -98,8 +85,10 @@ def test_from_a_folder_to_the_answer_and_on(
     assert checkpoint is not None
     config = json.loads((Path(checkpoint[1].strip()) / "config.json").read_text())
     assert sorted(config["label_names"]) == ["b>o", "cat", "dog"]
-    page = _Page((out / "answer.html").read_text())
-    assert page.tags["svg"] >= 3 and not page.tags["script"] and not page.addresses
+    shown = summary_inside((out / "answer.html").read_text())
+    assert " ".join(shown["lead"]["sentence"].split()) in " ".join(said.split())
+    assert shown["tables"][0]["id"] == shown["open"] == shown["lead"]["table"]
+    assert {row["optimizer"] for row in shown["lead"]["rows"]} == {"adamw", "sgdm"}
     assert main(words) == 0
     assert "continuing after" in capsys.readouterr().out
     assert len(read_store(LocalStore(out / "store")).records) == len(contents.records)  # nothing was left to do

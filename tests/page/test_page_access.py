@@ -38,6 +38,10 @@ def test_axe_finds_nothing(browser: Browser, demo: str, scheme: Literal["light",
         expect(page.locator(f"main[data-table='{table}'][data-view={view}]")).to_be_visible()
         if "ask" in asked:
             expect(page.get_by_role("region", name=f"Answer for {asked['ask']}")).to_be_visible()
+        if "find" in asked:
+            expect(page.locator(".filtered")).to_contain_text("Nothing passes these filters")
+        if "cell" in asked:
+            expect(page.locator("#cell summary").first).to_be_visible()
         expect(page.get_by_text("Reading", exact=False)).to_have_count(0)
         page.evaluate("document.querySelectorAll('details:not(.menu)').forEach(d => { d.open = true })")
         result = page.evaluate("axe.run(document, {resultTypes: ['violations']})")

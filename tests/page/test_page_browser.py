@@ -94,6 +94,7 @@ def test_filters_hide_and_say_what_still_refers_to_the_whole_table(page: Page, b
     expect(page.locator(".filtered")).to_contain_text("whole table of 4 × 5")
     assert cell(page, "AdamW", 0).get_attribute("class") == shades  # the scale does not move
     expect(page).to_have_url(re.compile("families=modern&categories=b"))
+    page.keyboard.press("Escape")  # the open menu lies over the names of the views
     page.get_by_role("link", name="Ranks").click()
     expect(page.locator("table.rows").first.locator("tbody tr")).to_have_count(2)
     other = browser.new_page()
@@ -243,3 +244,14 @@ def test_large_tables(page: Page, serve: Serve, tmp_path: Path, size: tuple[int,
     page.keyboard.press("Escape")
     cells(page).first.click()
     expect(page.locator("#cell h2")).to_be_visible()
+
+
+def test_a_backbone_of_a_table_that_is_too_large_for_answers(page: Page, serve: Serve, tmp_path: Path):
+    page.goto(f"{serve(write_large(tmp_path / 'large.parquet', 51, 20))}#ask=b7")
+    answer = page.get_by_role("region", name="Answer for b7")
+    expect(answer.locator("p.big")).to_have_text(re.compile(r"^b7: o\d+ has the highest mean: \d\d\.\d\d, n = 2"))
+    expect(answer).to_contain_text("With 1,020 cells this table has no answers here")
+    answer.get_by_role("link", name="A large table").click()
+    expect(page.locator("main[data-view=backbone] h2")).to_have_text("b7")
+    page.goto(f"{page.url.partition('#')[0]}#ask=resnet101")
+    expect(page.get_by_role("region", name="Answer for resnet101")).to_contain_text("No table here can answer")

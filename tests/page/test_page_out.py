@@ -35,7 +35,7 @@ def download(page: Page, press: Callable[[], None]) -> tuple[str, bytes]:
 
 def test_tables_and_figures_as_files(page: Page, demo: str):
     page.goto(f"{demo}#{DEMO}&view=backbone&backbone=tiny_resnet")
-    grid, figure = page.locator(".grid").first, page.locator("figure").first
+    grid, figure = page.locator(".grid").first, page.locator("figure").filter(has_text="Training loss by epoch")
     name, content = download(page, grid.get_by_role("button", name="CSV").click)
     rows = list(csv.DictReader(io.StringIO(content.decode())))
     assert name == "fashion_mnist_subset-demo-2337f0b-backbone.csv"
@@ -108,13 +108,16 @@ def test_a_hostile_record_is_shown_as_text(page: Page, serve: Serve, tmp_path: P
     expect(page.get_by_label("Table", exact=True).locator("option").first).to_contain_text(HOSTILE)
     cells(page).last.click()
     expect(page.locator("#cell h2")).to_contain_text(HOSTILE)
+    expect(page.locator("#cell summary", has_text="Hyper-parameters")).to_be_visible()
     for summary in page.locator("#cell summary").all():
         summary.click()
     expect(page.locator("#cell")).to_contain_text("${window.pwned=2}")
     page.keyboard.press("Escape")
     for link in page.get_by_role("navigation", name="Views").get_by_role("link").all():
         link.click()
+        expect(link).to_have_attribute("aria-current", "page")
         expect(page.locator("main h2, main table.heat").first).to_be_visible()
+        expect(page.get_by_text("Reading", exact=False)).to_have_count(0)
     assert page.evaluate("window.pwned") is None
     assert page.locator("img").count() == 0
 

@@ -103,7 +103,7 @@ def cost_sentence(scores: ScoreTable, found: ScaleAnalysis) -> str:
         text += f"; chosen on half of the seeds and scored on the other {fixed(cost.split, 2)}"
     if found.bootstrap is not None and "cost" in found.bootstrap.intervals:
         i = found.bootstrap.intervals["cost"]
-        text += f"; without the luck {float(i.estimate):.2f}, {_range(found.bootstrap, 'cost')}"
+        text += f"; without the luck {fixed(float(i.estimate), 2)}, {_range(found.bootstrap, 'cost')}"
     left_out = [backbone_label(b) for b in scores.backbones if b not in cost.backbones]
     left_out += [optimizer_label(o) for o in scores.optimizers if o not in cost.optimizers]
     if left_out:
@@ -122,7 +122,7 @@ def _given(analysis: Analysis) -> list[str]:
     found: list[str] = []
     if given.bootstrap is not None and "cost" in given.bootstrap.intervals:
         cost = float(given.bootstrap.intervals["cost"].estimate)
-        found.append(f"cost of coupling {cost:.2f}, {_range(given.bootstrap, 'cost')}")
+        found.append(f"cost of coupling {fixed(cost, 2)}, {_range(given.bootstrap, 'cost')}")
     if given.bootstrap is not None:
         found.append(f"share of interaction {_range(given.bootstrap, 'shares', 2, 0)} %")
     if given.test is not None:
@@ -279,7 +279,7 @@ def _shares(version: Decomposition | str, found: ScaleAnalysis) -> str:
         effects = (version.fit.backbone, version.fit.optimizer, version.fit.interaction)
         differs = max(float(np.nanmax(np.abs(effect))) for effect in effects) > 1e-9
         return f"{'nothing differs by more than the noise' if differs else 'nothing differs'} {cells}"
-    parts = ", ".join(f"{name} {share:.0f} %" for name, share in zip(PARTS, version.shares, strict=True))
+    parts = ", ".join(f"{name} {fixed(float(share), 0)} %" for name, share in zip(PARTS, version.shares, strict=True))
     if version is not found.decompositions.get("without collapse"):
         parts += f" ({without_failures(found)})"
     return f"{parts} {cells}"
@@ -292,7 +292,7 @@ def without_failures(found: ScaleAnalysis) -> str:
     version = found.decompositions["without collapse"]
     if isinstance(version, str) or version.shares is None:
         return "not known without failed cells"
-    return f"{version.shares[2]:.0f} % without failed cells"
+    return f"{fixed(float(version.shares[2]), 0)} % without failed cells"
 
 
 def _varied(found: Bootstrap) -> str:
@@ -305,4 +305,4 @@ def _range(found: Bootstrap, name: str, place: int | None = None, digits: int = 
     """Returns the interval of a statistic as ``95 % [low, high]``."""
     i = found.intervals[name]
     low, high = (float(e if place is None else e[place]) for e in (i.low, i.high))
-    return f"95 % [{low:.{digits}f}, {high:.{digits}f}]"
+    return f"95 % [{fixed(low, digits)}, {fixed(high, digits)}]"

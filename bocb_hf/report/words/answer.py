@@ -16,7 +16,7 @@ from bocb_hf.coupling.reading import GIVEN
 from bocb_hf.coupling.scores import ScoreTable
 from bocb_hf.coupling.statistics import LEVEL
 from bocb_hf.report.words.analysis import cost_sentence, observed_sentence, variant_text, without_failures
-from bocb_hf.report.words.tables import backbone_label, contrast_text, optimizer_label, span
+from bocb_hf.report.words.tables import backbone_label, contrast_text, fixed, optimizer_label, span
 
 SAFE = 3  # number of optimizers that are called safe, and of those that are named for failures
 
@@ -50,7 +50,8 @@ def reading_text(analysis: Analysis) -> list[str]:
             i = given.bootstrap.intervals[name]
             i = i if place is None else i.at(place)
             unit, digits = ("points", 1) if place is None else ("%", 0)
-            found.append(f"{what} 95 % [{float(i.low):.{digits}f}, {float(i.high):.{digits}f}] {unit}")
+            ends = f"[{fixed(float(i.low), digits)}, {fixed(float(i.high), digits)}]"
+            found.append(f"{what} 95 % {ends} {unit}")
     return [f"Intervals and tests are {scores.reading.text}; {GIVEN}, these are {', '.join(found)}."]
 
 
@@ -84,10 +85,10 @@ def _coupling(scores: ScoreTable, found: ScaleAnalysis) -> str:
     observed = found.decompositions["observed"]
     if not isinstance(observed, Decomposition) or observed.shares is None:
         return f"Coupling: nothing in this table differs by more than the noise ({_n(scores)})."
-    share = f"interaction holds {observed.shares[2]:.0f} % of the variance"
+    share = f"interaction holds {fixed(float(observed.shares[2]), 0)} % of the variance"
     interval = found.bootstrap.intervals["shares"].at(2) if found.bootstrap is not None else None
     if interval is not None:
-        share += f", 95 % [{float(interval.low):.0f}, {float(interval.high):.0f}]"
+        share += f", 95 % [{fixed(float(interval.low), 0)}, {fixed(float(interval.high), 0)}]"
     rest = found.decompositions.get("without collapse")
     share += f" ({without_failures(found)}; {_n(scores)})"
     if isinstance(rest, Decomposition) and rest.shares is not None and rest.shares[2] < observed.shares[2] / 2:
@@ -112,8 +113,8 @@ def _one_for_all(scores: ScoreTable, found: ScaleAnalysis) -> str:
     if found.bootstrap is None or "cost" not in found.bootstrap.intervals:
         return f"{head}{cost.naive:.1f} {what} (too high by luck; no interval, {_n(scores)})."
     i = found.bootstrap.intervals["cost"]
-    ends = f"95 % [{float(i.low):.1f}, {float(i.high):.1f}]"
-    return f"{head}{float(i.estimate):.1f} {what}, {ends}, {_n(scores)}."
+    ends = f"95 % [{fixed(float(i.low), 1)}, {fixed(float(i.high), 1)}]"
+    return f"{head}{fixed(float(i.estimate), 1)} {what}, {ends}, {_n(scores)}."
 
 
 def _safe(analysis: Analysis, found: ScaleAnalysis, marks: Marks) -> str:
@@ -131,9 +132,10 @@ def _safe(analysis: Analysis, found: ScaleAnalysis, marks: Marks) -> str:
     listed: list[str] = []
     for o in order[:SAFE]:
         worst = int(np.nanargmax(np.where(known[:, o], loss[:, o], -1.0)))
-        near = int(np.isin(marks.signs[:, o], (BEST, NEAR)).sum())
+        # the only optimizer of a backbone has a mark, but nothing that it was compared with
+        near = int((np.isin(marks.signs[:, o], (BEST, NEAR)) & known[:, o]).sum())
         count = f"{near} of {int(known[:, o].sum())}"
-        where = f"{float(loss[worst, o]):.1f} points below it, on {backbone_label(scores.backbones[worst])}"
+        where = f"{fixed(float(loss[worst, o]), 1)} points below it, on {backbone_label(scores.backbones[worst])}"
         name = optimizer_label(scores.optimizers[o])
         listed.append(f"{name} {count} ({'at most' if found.best is not None else 'at worst'} {where})")
     how = (

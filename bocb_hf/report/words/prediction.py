@@ -12,6 +12,7 @@ import numpy as np
 
 from bocb_hf.patterns.features import EARLY, FAILURE, RESIDUAL, Evidence
 from bocb_hf.patterns.prediction import BOOTSTRAP_FROM, Answer, Finding
+from bocb_hf.report.words.tables import fixed
 
 _SHOWN = 12  # findings that are printed unless all are asked for
 
@@ -45,8 +46,8 @@ def _verdict(answer: Answer) -> str:
 
 def _correlation(found: Finding) -> str:
     assert found.correlation is not None and found.adjusted is not None
-    interval = "" if found.low is None or found.high is None else f" [{found.low:.2f}, {found.high:.2f}]"
-    return f"rank correlation {found.correlation:.2f}{interval}, adjusted p = {found.adjusted:.2g}"
+    interval = "" if found.low is None or found.high is None else f" [{fixed(found.low, 2)}, {fixed(found.high, 2)}]"
+    return f"rank correlation {fixed(found.correlation, 2)}{interval}, adjusted p = {found.adjusted:.2g}"
 
 
 def _table(findings: Sequence[Finding]) -> list[str]:
@@ -55,8 +56,8 @@ def _table(findings: Sequence[Finding]) -> list[str]:
         if f.correlation is None:
             rows.append((f.outcome, f.feature, "–", "–", "–", "–", str(f.backbones)))
             continue
-        interval = "–" if f.low is None or f.high is None else f"[{f.low:.2f}, {f.high:.2f}]"
-        numbers = (f"{f.correlation:.2f}", interval, f"{f.p:.2g}", f"{f.adjusted:.2g}", str(f.backbones))
+        interval = "–" if f.low is None or f.high is None else f"[{fixed(f.low, 2)}, {fixed(f.high, 2)}]"
+        numbers = (fixed(f.correlation, 2), interval, f"{f.p:.2g}", f"{f.adjusted:.2g}", str(f.backbones))
         rows.append((f.outcome, f.feature, *numbers))
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
     return [

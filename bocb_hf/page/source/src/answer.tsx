@@ -4,7 +4,7 @@ import { useEffect, useMemo, useState } from "preact/hooks";
 
 import { go, href } from "./address";
 import { onTable, useApp } from "./app-state";
-import { type Found, askHub, isHubId, lookUp, quoted, unknown } from "./ask";
+import { type Found, type Marked, askHub, isHubId, lookUp, markedOf, quoted, unknown } from "./ask";
 import type { Answer, Start } from "./format";
 import { type Column, Grid } from "./grid";
 import { Badge, Command, List } from "./parts";
@@ -17,7 +17,11 @@ export function Search() {
   const [text, setText] = useState(state.ask);
   useEffect(() => setText(state.ask), [state.ask]);
   const names = useMemo(
-    () => [...new Set([...Object.values(summary.ask.labels), ...Object.keys(summary.ask.names)])],
+    () => {
+      const large = summary.tables.filter((t) => summary.ask.unanswered.some((u) => u.table === t.id));
+      const measured = [...Object.values(summary.ask.labels), ...large.flatMap((t) => t.backbones.map((b) => b.label))];
+      return [...new Set([...measured, ...Object.keys(summary.ask.names)])];
+    },
     [summary],
   );
   const offered = useMemo(() => {
@@ -40,7 +44,7 @@ export function Search() {
         list="names"
         autocomplete="off"
         spellcheck={false}
-        placeholder="a row of the tables, a timm name, or an id on the Hub"
+        placeholder="timm name, Hub id, or row of a table"
         value={text}
         onInput={(e) => setText(e.currentTarget.value)}
         onChange={(e) => names.includes(e.currentTarget.value) && submit(e)}
@@ -62,7 +66,12 @@ export function AnswerPart() {
   const { summary, state, config } = useApp();
   const [hub, setHub] = useState<{ name: string; found: Found | null }>({ name: "", found: null });
   const name = state.ask;
-  const here = useMemo(() => (name ? lookUp(summary.ask, name) : null), [summary, name]);
+  const marked = useMemo(() => (name ? markedOf(summary, name) : []), [summary, name]);
+  const here = useMemo((): Found | null => {
+    const found = name ? lookUp(summary.ask, name) : null;
+    const label = marked[0]?.backbone.label;
+    return label === undefined ? found : { name: label, asked: name, answers: [], ...found, how: `${label} is measured here.` };
+  }, [summary, name, marked]);
   const ask = (): void => {
     setHub({ name, found: null });
     void askHub(summary.ask, config.hub, name).then((found) => setHub({ name, found }));
@@ -82,7 +91,12 @@ export function AnswerPart() {
       </a>
       <h2 class="offscreen">Answer for {name}</h2>
       {found ? (
-        <Answered found={found} />
+        <>
+          {marked.map((each) => (
+            <ByMarks key={each.table.id} marked={each} />
+          ))}
+          {(found.answers.length > 0 || !marked.length) && <Answered found={found} />}
+        </>
       ) : hub.name === name ? (
         <p role="status">Asking {host} about {name} …</p>
       ) : (
@@ -94,6 +108,23 @@ export function AnswerPart() {
         </p>
       )}
     </section>
+  );
+}
+
+/** What the marks of a table say of a backbone that it measured, where it is too large for answers. */
+function ByMarks({ marked: { table, backbone, why } }: { marked: Marked }) {
+  const { state } = useApp();
+  return (
+    <div class="source">
+      <p class="big" role="status">
+        {backbone.label}: {backbone.headline[0]}
+      </p>
+      <p class="soft">
+        {backbone.headline.slice(1).join(" ")} From the marks of{" "}
+        <a href={href({ ...onTable(state, table.id), view: "backbone", backbone: backbone.id })}>{table.title}</a>, where it was
+        measured itself. {why}
+      </p>
+    </div>
   );
 }
 

@@ -7,14 +7,21 @@ import { AnswerPart, Search } from "./answer";
 import { type App, AppContext, useAddress, useApp, useTheme } from "./app-state";
 import { Filtered, Filters, useMenus } from "./filters";
 import type { Config, Summary } from "./format";
+import { LeadPart } from "./lead";
 import type { Details } from "./load";
 import { Toy } from "./parts";
 import { type Selection, select } from "./selection";
 import { count } from "./words";
+import { ContrastView } from "./views/contrast";
+import { CostView } from "./views/cost";
+import { CouplingView } from "./views/coupling";
 import { DataView } from "./views/data";
+import { MissingView } from "./views/missing";
 import { BackboneView, OptimizerView } from "./views/one";
+import { RankingView } from "./views/ranking";
+import { StudyView } from "./views/study";
 import { TableView } from "./views/table";
-import { ContrastView, CostView, CouplingView, MissingView, RankingView, StudyView, TuningView } from "./views/whole";
+import { TuningView } from "./views/tuning";
 
 interface PageProps {
   config: Config;
@@ -65,6 +72,7 @@ export function Page({ config, summary, details }: PageProps) {
         <h1>Which optimizer for this backbone?</h1>
         <Search />
       </header>
+      <LeadPart />
       <AnswerPart />
       {unknown && (
         <p class="notice" role="status">

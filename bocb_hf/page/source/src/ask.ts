@@ -1,6 +1,6 @@
 /** Finds the answer for a name among those that were computed; decides nothing itself. */
 
-import type { Answer, Ask, Design } from "./format";
+import type { Answer, Ask, Backbone, Design, Summary, Table } from "./format";
 
 export interface Found {
   name: string; // as it stands in sentences
@@ -30,7 +30,7 @@ function own<T>(record: Record<string, T>, key: string): T | undefined {
 
 /** The words of a design's tags, as far as they are known. */
 export function designText(design: Design): string {
-  const parts = [design.family.replaceAll("_", " "), design.stage_wise, design.block_wise, design.operator];
+  const parts = [design.family.replaceAll("_", " ").replace("cnn", "CNN"), design.stage_wise, design.block_wise, design.operator];
   return parts.filter((part) => part && part !== "-" && part !== "unknown").join(", ");
 }
 
@@ -59,6 +59,22 @@ export function lookUp(ask: Ask, name: string, shown = name): Found | null {
     }
   }
   return null;
+}
+
+export interface Marked {
+  table: Table;
+  backbone: Backbone;
+  why: string; // why the table has no answers
+}
+
+/** Where a name is measured in tables that are too large for answers: their marks speak. */
+export function markedOf({ ask, tables }: Summary, name: string): Marked[] {
+  const wanted = [name.trim().toLowerCase(), keyOf(name)];
+  return ask.unanswered.flatMap(({ table: id, why }) => {
+    const table = tables.find((t) => t.id === id);
+    const backbone = table?.backbones.find((b) => wanted.includes(b.id.toLowerCase()) || wanted.includes(b.label.toLowerCase()));
+    return table && backbone ? [{ table, backbone, why }] : [];
+  });
 }
 
 /** The answer to a name of which nothing is known. */

@@ -5,13 +5,14 @@ import { useEffect, useRef } from "preact/hooks";
 import { go } from "./address";
 import { useApp, useRead } from "./app-state";
 import { lossSeries, validationSeries } from "./curves";
-import { Lines } from "./figures/axes";
 import { Figure } from "./figures/frame";
+import { Lines } from "./figures/lines";
 import type { CellMore, Run } from "./format";
 import { type Column, Grid, scoreText } from "./grid";
 import { sentence } from "./heat";
 import { Command, List, Pairs, Toy, Waiting } from "./parts";
 import { cellOf } from "./selection";
+import { Weights } from "./weights";
 import { fixed, short } from "./words";
 
 export function CellPanel({ b, o }: { b: number; o: number }) {
@@ -200,6 +201,7 @@ function Found({ cell, title, command }: { cell: CellMore; title: string; comman
           <Grid name="others" caption="Other configurations of this cell." columns={OTHERS} rows={cell.others} plain />
         </details>
       )}
+      <Weights runs={runs} title={title} />
       {Object.keys(cell.hyperparameters).length > 0 && (
         <details>
           <summary>Hyper-parameters, all of them</summary>

@@ -39,7 +39,7 @@ export function cellColumns(table: Table, state: State, of: "backbone" | "optimi
     { key: "mark", label: "★ ☆", value: (row) => at(c.mark, row), text: (row) => at(c.mark, row) ?? "" },
     {
       key: "mean",
-      label: table.single ? "test score" : "test score [95 %]",
+      label: c.low === undefined ? "test score" : "test score [95 %]",
       value: (row) => at(c.mean, row),
       text: (row) =>
         at(c.mean, row) === null

@@ -87,7 +87,7 @@ export function Filters() {
           {summary.tables.map((t) => (
             <option key={t.id} value={t.id}>
               {t.title}
-              {t.toy ? " (demo, not for your model)" : ""}
+              {t.toy ? " (demo)" : ""}
             </option>
           ))}
         </select>

@@ -4,6 +4,9 @@
  * `null` is what is not there. Every text is text and is shown as text, whatever it holds.
  */
 
+import type { Lead } from "./format-lead";
+import type { Inspection, Patterns, Ridge } from "./format-weights";
+
 export interface Config {
   format: number;
   summary: string | null; // address of the summary; null: inlined
@@ -20,6 +23,7 @@ export interface Summary {
   date: string | null;
   open: string; // id of the table to open with
   source: string;
+  lead: Lead | null;
   tables: Table[];
   ask: Ask;
   study: string | null;
@@ -157,6 +161,7 @@ export interface Ask {
   labels: Record<string, string>;
   measured: Record<string, Answer[]>;
   designs: Design[];
+  unanswered: { table: string; why: string }[];
 }
 
 export interface Design {
@@ -201,6 +206,9 @@ export interface CellMore {
   summary: string;
   notes: string[];
   trials: { lr: number; weight_decay: number; val_top1: number | null }[];
+  rates: { lr: number; val_top1: number | null; trials: number }[]; // of each learning rate, over its trials
+  curves: { seed: number; epochs: number[]; val_top1: number[] }[]; // of the trials at the chosen rate
+  ridge: Ridge | null;
   chosen_by: string | null;
   edge: boolean | null;
   others: { config_hash: string; n: number; mean: number | null; low: number | null; high: number | null }[];
@@ -233,7 +241,8 @@ export interface Run {
   losses: number[];
   val_steps: number[];
   val_top1: number[];
-  patterns: { layers: { name: string; [measure: string]: number | string | null }[] } | null;
+  patterns: Patterns | null;
+  inspections: Inspection[];
 }
 
 export interface FrontPoint {

@@ -5,7 +5,8 @@ import { useMemo, useState } from "preact/hooks";
 
 import { gridState, setGrid, useApp } from "./app-state";
 import { CopyButton } from "./parts";
-import { csv, download, tex, texTable, tsv } from "./save";
+import { csv, download, tsv } from "./save";
+import { tex, texTable } from "./tex";
 import { count, fixed, short, slug } from "./words";
 
 export type Value = string | number | boolean | null | undefined;
@@ -33,6 +34,7 @@ interface GridProps<R> {
 }
 
 const MOST = 200; // rows that are shown before all are asked for
+const LONG = 40; // letters above which a text is broken into lines
 
 /** A score with its interval, which never stands apart. */
 export function scoreText(mean: number | null | undefined, low?: number | null, high?: number | null, digits = 2): string {
@@ -58,7 +60,7 @@ function empty(value: Value): boolean {
 }
 
 export function Grid<R>({ name, caption, columns, rows, size, marked, legend, plain }: GridProps<R>) {
-  const { state, table, summary } = useApp();
+  const { state, table } = useApp();
   const [all, setAll] = useState(false);
   const chosen = gridState(state, name);
   const shown = useMemo(
@@ -92,7 +94,7 @@ export function Grid<R>({ name, caption, columns, rows, size, marked, legend, pl
   const cut = all ? found : found.slice(0, MOST);
 
   const file = `${table.id}-${name}`;
-  const about = `${caption} ${table.basis} Data of ${table.date ?? summary.release}.`;
+  const about = `${caption} Scores: ${table.basis}${table.date ? ` Data of ${table.date}.` : ""}`;
   const texts = (): string[][] => found.map((row) => visible.map((c) => textOf(c, row)));
   const saveCsv = (): void => {
     const values = found.map((row) => columns.map((c) => c.value(row)));
@@ -159,8 +161,10 @@ export function Grid<R>({ name, caption, columns, rows, size, marked, legend, pl
       <div class="scroll" tabIndex={0} role="group" aria-label={caption}>
         <table class="rows">
           <caption>
-            {caption}
-            {legend && <span class="soft"> {legend}.</span>}
+            <span class="held">
+              {caption}
+              {legend && <span class="soft"> {legend}.</span>}
+            </span>
           </caption>
           <thead>
             <tr>
@@ -181,7 +185,8 @@ export function Grid<R>({ name, caption, columns, rows, size, marked, legend, pl
               <tr key={i} class={marked?.(row) ? "marked" : undefined}>
                 {visible.map((c, k) => {
                   const content = c.view ? c.view(row) : textOf(c, row);
-                  const look = [c.number ? "right" : "", c.wrap ? "wrap" : ""].join(" ").trim() || undefined;
+                  const long = c.wrap || textOf(c, row).length > LONG;
+                  const look = [c.number ? "right" : "", long ? "wrap" : ""].join(" ").trim() || undefined;
                   return k === 0 ? (
                     <th key={c.key} scope="row" class={look}>
                       {content}

@@ -35,3 +35,24 @@ export const darkTheme: Theme = {
   below: "#ef8a55",
   palette: ["#6db3f2", "#f0965a", "#5cc48d", "#ea7fb8", "#ac94ee", "#d3bf4c", "#52c2cc", "#f2777b", "#a9afb8", "#cf9676"],
 };
+
+/** Ink or paper, whichever is easier to read on a colour that lies on the paper with some opacity. */
+export function readable(theme: Theme, fill: string, opacity: number): string {
+  const [over, under] = [channels(fill), channels(theme.paper)];
+  const ground = luminance(over.map((v, i) => opacity * v + (1 - opacity) * under[i]!));
+  const contrast = (colour: string): number => {
+    const own = luminance(channels(colour));
+    return (Math.max(own, ground) + 0.05) / (Math.min(own, ground) + 0.05);
+  };
+  return contrast(theme.ink) >= contrast(theme.paper) ? theme.ink : theme.paper;
+}
+
+function channels(colour: string): number[] {
+  return [1, 3, 5].map((i) => Number.parseInt(colour.slice(i, i + 2), 16) / 255);
+}
+
+/** Of a colour by its channels in sRGB (WCAG 2). */
+function luminance(rgb: number[]): number {
+  const [r, g, b] = rgb.map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)) as [number, number, number];
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+}

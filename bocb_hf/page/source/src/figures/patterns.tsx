@@ -1,8 +1,9 @@
 /** Weight patterns of a checkpoint, layer by layer: one small panel a measure. */
 
 import { middle } from "../words";
-import { AxisX, AxisY, type Series, scale } from "./axes";
+import { AxisX, AxisY, scale } from "./axes";
 import { type Sheet, Svg } from "./frame";
+import type { Series } from "./lines";
 
 export interface Panel {
   title: string;

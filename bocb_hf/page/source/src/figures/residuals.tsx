@@ -1,6 +1,7 @@
 /** Interaction: how much better or worse a pair does than its backbone and its optimizer lead to expect. */
 
 import type { Table, TableMore } from "../format";
+import { readable } from "../theme";
 import { fixed, middle } from "../words";
 import { type Sheet, Svg } from "./frame";
 
@@ -10,10 +11,13 @@ export function ResidualFigure({ sheet, table, more, label }: { sheet: Sheet; ta
   const { theme, width } = sheet;
   const rows = more.order?.optimizers ?? table.optimizers.map((_, i) => i);
   const columns = more.order?.backbones ?? table.backbones.map((_, i) => i);
-  const left = 14 + Math.min(14, Math.max(...table.optimizers.map((o) => o.label.length))) * 6.6;
-  const cell = Math.max(3, Math.min(40, (width - left - 8) / columns.length));
+  const left = 18 + Math.min(14, Math.max(...table.optimizers.map((o) => o.label.length))) * 7.6;
+  const longest = Math.min(18, Math.max(...table.backbones.map((b) => b.label.length)));
+  const steep = (width - left - 8) / columns.length < 20; // names stand upright
+  const right = steep ? 8 : 8 + longest * 2.6; // the last name leans over the edge
+  const cell = Math.max(3, Math.min(40, (width - left - right) / columns.length));
   const high = Math.max(9, Math.min(22, cell));
-  const top = 16 + Math.min(18, Math.max(...table.backbones.map((b) => b.label.length))) * 5.6;
+  const top = 16 + longest * (steep ? 6.2 : 5.6);
   const bottom = top + rows.length * high;
   const { residual = [], residual_low: low = [], residual_high: up = [] } = table.cells;
   const wide = table.optimizers.length;
@@ -26,7 +30,7 @@ export function ResidualFigure({ sheet, table, more, label }: { sheet: Sheet; ta
   return (
     <Svg sheet={sheet} height={bottom + 52} label={label}>
       {columns.map((b, i) => (
-        <text key={b} font-size={Math.min(11, cell)} transform={`translate(${left + (i + 0.5) * cell},${top - 5}) rotate(-60)`} dy="0.32em">
+        <text key={b} font-size={Math.min(11, cell)} transform={`translate(${left + (i + 0.5) * cell},${top - 5}) rotate(${steep ? -90 : -60})`} dy="0.32em">
           {middle(table.backbones[b]!.label, 18)}
           <title>{table.backbones[b]!.label}</title>
         </text>
@@ -54,7 +58,7 @@ export function ResidualFigure({ sheet, table, more, label }: { sheet: Sheet; ta
               </title>
               <rect x={x + 0.5} y={y + 0.5} width={cell - 1} height={high - 1} fill={colour} fill-opacity={opacity} />
               {words && (
-                <text x={x + cell / 2} y={y + high / 2} dy="0.34em" text-anchor="middle" font-size="10">
+                <text x={x + cell / 2} y={y + high / 2} dy="0.34em" text-anchor="middle" font-size="10" fill={readable(theme, colour, opacity)}>
                   {fixed(value)}
                 </text>
               )}

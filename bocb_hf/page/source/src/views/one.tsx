@@ -3,17 +3,16 @@
 import { useMemo } from "preact/hooks";
 
 import { go, href } from "../address";
-import { useApp, useRead, useTableMore } from "../app-state";
+import { useApp, useTableMore } from "../app-state";
 import { cellColumns, cellRows } from "../cells";
-import { lossSeries } from "../curves";
-import { Lines, Rows } from "../figures/axes";
+import { Rows } from "../figures/axes";
 import { Figure } from "../figures/frame";
-import { type Panel, PatternsFigure } from "../figures/patterns";
-import type { CellMore, TableMore } from "../format";
+import type { TableMore } from "../format";
 import { Grid } from "../grid";
-import { List, Sentences, Waiting } from "../parts";
+import { List, Sentences } from "../parts";
 import { type Selection, cellOf } from "../selection";
 import { count, millions } from "../words";
+import { Compared } from "./compared";
 
 interface PickProps {
   label: string;
@@ -40,7 +39,7 @@ function Pick({ label, rows, chosen, set }: PickProps) {
 }
 
 export function BackboneView({ selection }: { selection: Selection }) {
-  const { table, state, details } = useApp();
+  const { table, state } = useApp();
   const known = table.backbones.findIndex((b) => b.id === state.backbone);
   const b = known >= 0 ? known : (selection.backbones[0] ?? 0);
   const backbone = table.backbones[b]!;
@@ -48,11 +47,6 @@ export function BackboneView({ selection }: { selection: Selection }) {
   const columns = useMemo(() => cellColumns(table, state, "backbone"), [table, state]);
   const rows = cellRows(table, shown.map((o) => [b, o]));
   const order = [...rows].sort((x, y) => (table.cells.rank?.[x.i] ?? Infinity) - (table.cells.rank?.[y.i] ?? Infinity));
-  const wanted = table.optimizers.map((_, o): [number, number | null] => {
-    const i = cellOf(table, b, o);
-    return [i, table.cells.chunk?.[i] ?? null];
-  });
-  const found = useRead(() => details.cells(wanted), `backbone ${table.id} ${b}`);
   const tags = [backbone.family_label, backbone.stage_wise, backbone.block_wise, backbone.operator].filter(
     (t) => t && t !== "-",
   );
@@ -81,79 +75,9 @@ export function BackboneView({ selection }: { selection: Selection }) {
         legend={table.rules.marks}
       />
       <List lines={floors.map((f) => f.text)} />
-      {found instanceof Map ? (
-        <Curves cells={found} b={b} shown={shown} />
-      ) : (
-        table.cells.chunk && <Waiting found={found} what="the runs of this backbone" />
-      )}
+      <Compared b={b} shown={shown} />
     </section>
   );
-}
-
-function Curves({ cells, b, shown }: { cells: Map<number, CellMore>; b: number; shown: number[] }) {
-  const { table } = useApp();
-  const backbone = table.backbones[b]!;
-  const runs = (o: number) => cells.get(cellOf(table, b, o))?.runs.filter((run) => run.shown) ?? [];
-  const series = shown.flatMap((o) => lossSeries(runs(o), table.optimizers[o]!.label, table.optimizers[o]!.id, o));
-  const panels = patternPanels(shown.map((o) => ({ o, label: table.optimizers[o]!.label, runs: runs(o) })));
-  return (
-    <>
-      {series.length > 0 && (
-        <Figure
-          name={`curves-${backbone.id}`}
-          title="Training loss"
-          about="A line for each seed; it ends where a run diverged."
-          draw={(sheet) => (
-            <Lines
-              sheet={sheet}
-              series={series}
-              x={{ kind: "linear", label: "epoch" }}
-              y={{ kind: "log", label: "training loss, nats" }}
-              label={`Training loss of ${backbone.label} over epochs under each optimizer`}
-            />
-          )}
-        />
-      )}
-      {panels.length > 0 && (
-        <Figure
-          name={`patterns-${backbone.id}`}
-          title="Weight patterns, layer by layer"
-          about="Of the last weights of the first seed of each optimizer."
-          draw={(sheet) => (
-            <PatternsFigure
-              sheet={sheet}
-              panels={panels}
-              label={`Weight patterns of ${backbone.label} by layer and optimizer`}
-            />
-          )}
-        />
-      )}
-    </>
-  );
-}
-
-const MEASURES: Record<string, string> = {
-  entropy: "entropy, nats",
-  norm: "‖w‖₂",
-  energy: "share of variance in the first components",
-  alpha: "spectral exponent α",
-};
-
-function patternPanels(of: { o: number; label: string; runs: CellMore["runs"] }[]): Panel[] {
-  const withPatterns = of.flatMap(({ o, label, runs }) => {
-    const layers = runs.find((run) => run.patterns)?.patterns?.layers;
-    return layers ? [{ o, label, layers }] : [];
-  });
-  return Object.entries(MEASURES).flatMap(([measure, title]) => {
-    const series = withPatterns.flatMap(({ o, label, layers }) => {
-      const points = layers.flatMap((layer, i) => {
-        const value = layer[measure];
-        return typeof value === "number" ? [{ x: i + 1, y: value }] : [];
-      });
-      return points.length ? [{ key: `${o}`, label, colour: o, points }] : [];
-    });
-    return series.length ? [{ title, series }] : [];
-  });
 }
 
 export function OptimizerView({ selection }: { selection: Selection }) {

@@ -10,8 +10,9 @@ import { Files } from "../grid";
 import { HeatFigure } from "../figures/heat";
 import { CLIP, Heat, SHADES, mainText, openCell } from "../heat";
 import { List, Sentences } from "../parts";
-import { csv, download, png, tex, texTable, tsv } from "../save";
+import { csv, download, png, tsv } from "../save";
 import { type Selection, cellOf } from "../selection";
+import { tex, texTable } from "../tex";
 import { reach, slug } from "../words";
 
 const FEW = 12; // rows up to which intervals are shown unless one says otherwise
@@ -19,7 +20,7 @@ const FEW = 12; // rows up to which intervals are shown unless one says otherwis
 export function TableView({ selection }: { selection: Selection }) {
   const { table, state } = useApp();
   const place = state.cell ? openCell(table, state) : null;
-  const can = !table.single;
+  const can = table.cells.low !== undefined;
   const intervals = can && (state.intervals ?? table.optimizers.length <= FEW);
   return (
     <div class="beside">
@@ -94,7 +95,7 @@ function Legend() {
             <span aria-hidden="true">◥</span> {failed}.{" "}
           </>
         )}
-        {!table.single && `${interval}. `}
+        {table.cells.low !== undefined && `${interval}. `}
         {(any("diverged") || any("partial")) && "Hatched: runs diverged. "}
         {any("missing") && "–: not run. "}
         {any("interrupted") && "…: not finished. "}
@@ -135,14 +136,19 @@ function HeatFiles({ selection, intervals }: { selection: Selection; intervals: 
     download(`${file}.csv`, csv([...names, ...keys], lines), "text/csv;charset=utf-8");
   };
   const saveTex = (): void => {
-    const { mark } = table.cells;
+    const { mark, failed } = table.cells;
+    let lost = false;
     const body = optimizers.map((o) => [
       tex(table.optimizers[o]!.label),
       ...backbones.map((b) => {
         const i = cellOf(table, b, o);
         const content = tex(text(b, o).replace(/^[★☆]/, ""));
-        const sign = hides(i) ? "" : (mark?.[i] ?? "");
-        return sign === "★" ? `\\textbf{${content}}` : sign === "☆" ? `$\\star$\\,${content}` : content;
+        if (hides(i)) return content;
+        const fell = Boolean(failed?.[i]);
+        lost ||= fell;
+        const sign = mark?.[i] ?? "";
+        const marked = sign === "★" ? `\\textbf{${content}}` : sign === "☆" ? `$\\star$\\,${content}` : content;
+        return fell ? `${marked}\\textsuperscript{${tex("†")}}` : marked;
       }),
     ]);
     const rules = new Set(
@@ -153,8 +159,9 @@ function HeatFiles({ selection, intervals }: { selection: Selection; intervals: 
     );
     const said = [
       `${table.title}: ${table.basis}`,
-      `Bold: ★, $: ☆; ${table.rules.marks}.`.replace("$: ☆", "star: ☆"),
-      intervals ? `${table.rules.interval}.` : "",
+      `${table.rules.marks.replace(/^★/, "Bold (★):")}.`,
+      lost ? `†: ${table.rules.failed}.` : "",
+      intervals ? `Shown: ${table.rules.interval}.` : "",
       table.date ? `Data of ${table.date}.` : "",
     ];
     const caption = tex(said.filter(Boolean).join(" "));
