@@ -38,6 +38,7 @@ COMMANDS = (
         "analyze",
         "explain",
         "recommend",
+        "pull",
         "leaderboard",
         "check-optimizer",
         "render",
