@@ -48,7 +48,7 @@ def transfer_text(found: Transfer) -> list[str]:
             f"Not in the answer, since a cell has no score from every checkpoint: {_listed(map(backbone_label, left_out))}."
         )
     failed = [
-        f"{backbone_label(table.backbones[b])}, {_level(table, p)} then {optimizer_label(table.optimizers[f])} "
+        f"{backbone_label(table.backbones[b])}, {level_label(table, p)} then {optimizer_label(table.optimizers[f])} "
         f"({table.status[b, p, f]})"
         for b, p, f in np.argwhere(~np.isin(table.status, ("completed",))).tolist()
     ]
@@ -112,7 +112,7 @@ def epoch_text(found: Transfer) -> list[str]:
         for epochs in sorted(set(table.epochs)):
             levels = [p for p, number in enumerate(table.epochs) if number == epochs]
             if len(levels) > 1:
-                each = ", ".join(f"{_level(table, p)} {means[p]:.1f}" for p in levels)
+                each = ", ".join(f"{level_label(table, p)} {means[p]:.1f}" for p in levels)
                 said.append(f"{backbone_label(b)}: of equal epochs ({epochs}), mean over fine-tuning optimizers: {each}.")
     return said
 
@@ -123,7 +123,7 @@ def table_lines(found: Transfer) -> list[str]:
     for b, backbone in enumerate(table.backbones):
         rows = cells_of(found, b)
         head = [backbone_label(backbone), *(optimizer_label(o) for o in table.optimizers)]
-        body = [[_level(table, p), *rows[p]] for p in range(len(rows))]
+        body = [[level_label(table, p), *rows[p]] for p in range(len(rows))]
         widths = [max(map(len, column)) for column in zip(head, *body, strict=True)]
         lines += [""] * bool(lines)
         for row in (head, *body):
@@ -251,7 +251,8 @@ def _p(value: float) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.2g}"
 
 
-def _level(table: TransferTable, p: int) -> str:
+def level_label(table: TransferTable, p: int) -> str:
+    """The name of a pre-training for people: that of its optimizer, or of its recipe in a published table."""
     name = table.pretrainings[p]
     return name if table.single else optimizer_label(name)
 
