@@ -1,0 +1,93 @@
+"""Keeps the runs of the transfer plans as one Parquet file, and prints what they answer (``docs/transfer.md``).
+
+With ``--store`` it takes the records of a store and writes ``benchmarks/transfer_records.parquet``, in the layout of a results
+data set; without, it reads that file::
+
+    python benchmarks/transfer_results.py --store outputs/transfer/store > benchmarks/transfer_answer.txt
+    python benchmarks/transfer_results.py
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from bocb_hf.coupling.transfer import analyse_transfer, transfer_tables
+from bocb_hf.report.transfer import transfer_blocks
+from bocb_hf.results.dataset import records_parquet
+from bocb_hf.runs.record import RunRecord, parse_record
+from bocb_hf.store import open_store
+from bocb_hf.store.contents import read_store
+
+RECORDS = Path(__file__).resolve().with_name("transfer_records.parquet")
+DRAWS = 2000
+
+
+def read_records(path: Path = RECORDS) -> list[RunRecord]:
+    """Reads the records of a file.
+
+    Raises:
+        InputError: A record is not valid.
+    """
+    column = pq.read_table(path, columns=["record"]).column("record").to_pylist()
+    return [parse_record(str(text).encode(), f"{path.name}, row {row}") for row, text in enumerate(column)]
+
+
+def answer(records: Sequence[RunRecord]) -> str:
+    """Returns what the records answer, with the numbers that it rests on."""
+    tables = transfer_tables(records, "benchmarks/transfer_records.parquet")
+    blocks = transfer_blocks([analyse_transfer(table, DRAWS) for table in tables])
+    counts = Counter((r.identity.setting.partition("_")[0], r.role, r.status) for r in records)
+    seconds = sum(r.cost.wall_seconds for r in records)
+    lines = [f"{n} {status} {role} run(s) of {setting}" for (setting, role, status), n in sorted(counts.items())]
+    rates = Counter(_edge(records))
+    blocks.append(
+        "\n".join(
+            [
+                *lines,
+                f"{seconds / 60:.0f} min of training and evaluation, one thread a run, on {_devices(records)}",
+                f"chosen learning rates at the edge of what was tried: {rates[True]} of {rates[True] + rates[False]} cells",
+                "data revisions: " + ", ".join(sorted({f"{r.identity.data.name} {r.identity.data.revision}" for r in records})),
+            ]
+        )
+    )
+    return "\n\n".join(blocks)
+
+
+def _edge(records: Sequence[RunRecord]) -> list[bool]:
+    """Whether the rate of each cell of final runs is the smallest or largest that was tried."""
+    tried: dict[object, set[float]] = {}
+    chosen: dict[object, float] = {}
+    for record in records:
+        cell, lr = record.identity.cell(), record.identity.optimizer.lr
+        if record.role == "trial":
+            tried.setdefault(cell, set()).add(lr)
+        else:
+            chosen[cell] = lr
+    return [lr in (min(tried[cell]), max(tried[cell])) for cell, lr in chosen.items() if cell in tried]
+
+
+def _devices(records: Sequence[RunRecord]) -> str:
+    return ", ".join(sorted({r.environment.device for r in records}))
+
+
+def main() -> None:
+    """Runs the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--store", help="take the records of this store, and write them")
+    arguments = parser.parse_args()
+    if arguments.store:
+        contents = read_store(open_store(arguments.store))
+        for item in contents.quarantined:
+            print(f"left out: {item}")
+        records = sorted(contents.records, key=lambda r: (r.identity.setting, r.role, r.run_id))
+        RECORDS.write_bytes(records_parquet(records, contents.places, contents.levels))
+    print(answer(read_records()))
+
+
+if __name__ == "__main__":
+    main()
