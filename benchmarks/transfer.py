@@ -90,9 +90,23 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=400)
     arguments = parser.parse_args()
     start = time.process_time()
-    print(f"Of {arguments.tables} simulated tables, in percent (95 is meant for what holds, 5 for what is seen falsely);")
-    print(f"{arguments.draws} draws for the ranking. 'naive' is the same F test with all runs of a cell as independent.\n")
-    head = ("interval holds:", "cells", "spread", "matching", "ranking", "| seen falsely:", "F test", "matching", "naive")
+    print(
+        f"Of {arguments.tables} simulated tables, in percent (95 is meant for what holds, 5 for what is seen falsely);"
+    )
+    print(
+        f"{arguments.draws} draws for the ranking. 'naive' is the same F test with all runs of a cell as independent.\n"
+    )
+    head = (
+        "interval holds:",
+        "cells",
+        "spread",
+        "matching",
+        "ranking",
+        "| seen falsely:",
+        "F test",
+        "matching",
+        "naive",
+    )
     print(f"{'':55}" + "  ".join(head))
     for regime in REGIMES:
         row = [f"{v:.1f}" if v is not None else "–" for v in measure(regime, arguments.tables, arguments.draws)]

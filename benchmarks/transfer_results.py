@@ -1,7 +1,7 @@
 """Keeps the runs of the transfer plans as one Parquet file, and prints what they answer (``docs/transfer.md``).
 
-With ``--store`` it takes the records of a store and writes ``benchmarks/transfer_records.parquet``, in the layout of a results
-data set; without, it reads that file::
+With ``--store`` it takes the records of a store and writes ``benchmarks/transfer_records.parquet``, in the layout of a
+results data set; without, it reads that file::
 
     python benchmarks/transfer_results.py --store outputs/transfer/store > benchmarks/transfer_answer.txt
     python benchmarks/transfer_results.py
@@ -44,14 +44,15 @@ def answer(records: Sequence[RunRecord]) -> str:
     counts = Counter((r.identity.setting.partition("_")[0], r.role, r.status) for r in records)
     seconds = sum(r.cost.wall_seconds for r in records)
     lines = [f"{n} {status} {role} run(s) of {setting}" for (setting, role, status), n in sorted(counts.items())]
-    rates = Counter(_edge(records))
+    edges, data = _edge(records), [record.identity.data for record in records]
+    rates = Counter(edges)
     blocks.append(
         "\n".join(
             [
                 *lines,
                 f"{seconds / 60:.0f} min of training and evaluation, one thread a run, on {_devices(records)}",
-                f"chosen learning rates at the edge of what was tried: {rates[True]} of {rates[True] + rates[False]} cells",
-                "data revisions: " + ", ".join(sorted({f"{r.identity.data.name} {r.identity.data.revision}" for r in records})),
+                f"chosen learning rates at the edge of what was tried: {rates[True]} of {len(edges)} cells",
+                f"data revisions: {', '.join(sorted({f'{d.name} {d.revision}' for d in data}))}",
             ]
         )
     )

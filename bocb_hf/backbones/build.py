@@ -57,8 +57,8 @@ def resolve_backbone(config: BackboneConfig, drop_path: float, image_size: int) 
     """Resolves a configuration to what is built, and fetches the starting weights.
 
     A row builds its small-image stem for small images (``bocb_hf.backbones.stem_for``); the identity records the
-    architecture and arguments that were chosen. ``backbone.args`` come last. Of weights that a run of this project made,
-    the identity names that run.
+    architecture and arguments that were chosen. ``backbone.args`` come last. Of weights that a run of this project
+    made, the identity names that run.
 
     Args:
         config: The backbone as the user wrote it.

@@ -22,7 +22,10 @@ data set that says which runs are verified. Weights that are not those of their 
     "backbone", metavar="BACKBONE", shell_complete=rows("backbones"), help="the backbone as records name it"
 )
 @click.option(
-    "--optimizer", metavar="NAME", shell_complete=rows("optimizers"), help="the optimizer that trained it (default: any)"
+    "--optimizer",
+    metavar="NAME",
+    shell_complete=rows("optimizers"),
+    help="the optimizer that trained it (default: any)",
 )
 @click.option("--setting", metavar="NAME", help="the setting that it was trained under, where several fit")
 @click.option("--dataset", metavar="NAME", help="the data that it was trained on, where several fit")

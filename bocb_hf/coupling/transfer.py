@@ -7,7 +7,6 @@ matter: a plan gives each level of its axis ``pretrained`` a setting of its own 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -186,7 +185,9 @@ def _build(records: Sequence[RunRecord], made: Mapping[tuple[str, int], float], 
         return None
     chosen = _one_pretraining(cells)
     shown = {key: _shown([r for r in runs if _made(r) == chosen[key[:2]]]) for key, runs in cells.items()}
-    levels = {level: sorted({_seed(r) for key, runs in shown.items() if key[:2] == level for r in runs}) for level in chosen}
+    levels = {
+        level: sorted({_seed(r) for key, runs in shown.items() if key[:2] == level for r in runs}) for level in chosen
+    }
     most = max((len(seeds) for seeds in levels.values()), default=0)
     deepest = max((_deepest(runs) for runs in shown.values()), default=0)
     shape = (len(backbones), len(pretrainings), len(optimizers))
@@ -227,7 +228,8 @@ def _build(records: Sequence[RunRecord], made: Mapping[tuple[str, int], float], 
         fine_tuning_seeds=tuple(sorted({r.seed for runs in shown.values() for r in runs})),
         pretraining_scores=scores,
         config_hashes=hashes,
-        notes=(f"{others} cell(s) hold runs of further pre-training configurations, which are not shown.",) * (others > 0),
+        notes=(f"{others} cell(s) hold runs of further pre-training configurations, which are not shown.",)
+        * (others > 0),
     )
 
 
@@ -288,8 +290,12 @@ def _fill(cell: Floats, runs: Sequence[RunRecord], seeds: Sequence[int]) -> None
 
 def _common_setting(records: Sequence[RunRecord]) -> str:
     """The name of the setting without what a plan adds for each pre-training."""
-    names = sorted({record.identity.setting for record in records})
-    return (os.path.commonprefix(names).rstrip("_.") or names[0]) if len(names) > 1 else names[0]
+    names: set[str] = set()
+    for record in records:
+        made = record.identity.backbone.pretraining
+        assert made is not None
+        names.add(record.identity.setting.removesuffix(f"_{made.optimizer}"))
+    return ", ".join(sorted(names))
 
 
 def _mean(values: Floats, axis: int) -> Floats:

@@ -135,8 +135,12 @@ def transfer_blocks(found: Sequence[Transfer]) -> list[str]:
     blocks: list[str] = []
     for each in found:
         head = textwrap.wrap(title_text(each), WIDTH, break_on_hyphens=False)
-        unit = f"test {each.table.metric} in points; rows: pre-training, columns: fine-tuning; mean ± half of the 95 % interval"
-        unit += " over pre-training and fine-tuning seeds (runs)" if not each.table.single else ""
+        unit = f"test {each.table.metric} in points; rows: pre-training, columns: fine-tuning; mean"
+        unit += (
+            " ± half of the 95 % interval over pre-training and fine-tuning seeds (runs)"
+            if not each.table.single
+            else ""
+        )
         blocks += [
             "\n".join([*head, "", *(line for sentence in answer_text(each) for line in item(sentence))]),
             "\n".join([*textwrap.wrap(unit, WIDTH), *table_lines(each)]),

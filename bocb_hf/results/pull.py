@@ -15,6 +15,7 @@ from statistics import fmean
 
 from bocb_hf.coupling.statistics import Interval, estimate
 from bocb_hf.errors import InputError
+from bocb_hf.files import CannotWrite
 from bocb_hf.registry import suggestion
 from bocb_hf.runs.record import RunRecord, read_record, wilson_interval
 from bocb_hf.schema import HUB_SCHEME
@@ -22,7 +23,8 @@ from bocb_hf.store.contents import StoreContents
 from bocb_hf.store.local import LocalStore
 
 WEIGHTS, RECORD = "model.safetensors", "record.json"
-_BESIDE = ("config.json", "preprocessor_config.json")  # the second lies only beside networks of transformers
+CONFIG = "config.json"
+_FILES = (CONFIG, "preprocessor_config.json", WEIGHTS, RECORD)  # the second lies only beside networks of transformers
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Validation:
     Attributes:
         top1: Mean last-epoch top-1 in percent.
         interval: 95 % interval.
-        over_seeds: Whether the interval is over seeds; else it is over the images, and the spread over seeds is unknown.
+        over_seeds: Whether the interval is over seeds; else it is over the images: the spread over seeds is unknown.
         seeds: The seeds behind it.
         images: Number of validation images.
         of_trials: Whether it is of tuning trials; else of the final runs themselves.
@@ -186,6 +188,7 @@ def download(store: str, offer: Offer, record: RunRecord, out: Path, offline: bo
         The folder of the weights.
 
     Raises:
+        CannotWrite: The folder cannot be written.
         InputError: A file is missing, or weights and record are not those that the store listed.
     """
     folder = f"seeds/{record.seed}"
@@ -196,14 +199,19 @@ def download(store: str, offer: Offer, record: RunRecord, out: Path, offline: bo
         from bocb_hf.store.hub_calls import explained
 
         with explained(offer.repository):
-            snapshot_download(
-                offer.repository,
-                allow_patterns=[f"{folder}/*"],
-                local_dir=out / offer.repository,
-                local_files_only=offline,
-            )
+            root = snapshot_download(offer.repository, allow_patterns=[f"{folder}/*"], local_files_only=offline)
+        found = {name: path for name in _FILES if (path := Path(root) / folder / name).is_file()}
     else:
-        _copy(LocalStore(Path(store)), offer.repository, folder, target)
+        local = LocalStore(Path(store))
+        present = set(local.files(offer.repository))
+        paths = {name: f"{folder}/{name}" for name in _FILES}
+        found = {name: local.plain(offer.repository, path) for name, path in paths.items() if path in present}
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        for name, path in found.items():
+            shutil.copyfile(path, target / name)
+    except OSError as error:
+        raise CannotWrite(target, error) from error
     check_pulled(target, record)
     return target
 
@@ -214,7 +222,7 @@ def check_pulled(folder: Path, record: RunRecord) -> None:
     Raises:
         InputError: One is missing, or is another one.
     """
-    missing = [name for name in (WEIGHTS, RECORD, _BESIDE[0]) if not (folder / name).is_file()]
+    missing = [name for name in (WEIGHTS, RECORD, CONFIG) if not (folder / name).is_file()]
     if missing:
         raise InputError(f"{folder}: there is no {' and no '.join(missing)}; the store does not hold the whole run")
     found = read_record(folder / RECORD, str(folder / RECORD))
@@ -240,14 +248,6 @@ def load_lines(folder: Path, record: RunRecord) -> list[str]:
         made = f'{requires}import timm; model = timm.create_model("local-dir:{place}", pretrained=True).eval()'
         lines.insert(0, made)
     return lines
-
-
-def _copy(store: LocalStore, repository: str, folder: str, target: Path) -> None:
-    present = set(store.files(repository))
-    target.mkdir(parents=True, exist_ok=True)
-    for name in (*_BESIDE, WEIGHTS, RECORD):
-        if f"{folder}/{name}" in present:
-            shutil.copyfile(store.plain(repository, f"{folder}/{name}"), target / name)
 
 
 def _check_comparable(offers: Sequence[Offer]) -> None:
@@ -280,7 +280,9 @@ def _nothing(
     what = f"{contents.uri} has no completed final run of backbone {backbone!r}"
     if backbone in known:
         own = [r for r in contents.records if r.role == "final" and r.identity.backbone.name == backbone]
-        have = sorted({f"{r.identity.optimizer.name} under {r.identity.setting}" for r in own if r.status == "completed"})
+        have = sorted(
+            {f"{r.identity.optimizer.name} under {r.identity.setting}" for r in own if r.status == "completed"}
+        )
         return f"{what} with {more}; of this backbone there are {', '.join(have[:10])}"
     hint = suggestion(backbone, known) or f"; it has {', '.join(known[:10]) or 'none of any backbone'}"
     return f"{what}{hint}"

@@ -200,16 +200,20 @@ class Identity(Frozen):
     data: DataIdentity
 
     def config_hash(self) -> str:
-        """First 12 hexadecimal digits of the SHA-256 of the canonical JSON of all fields (see ``schema.later``).
+        """First 12 hexadecimal digits of the SHA-256 of the canonical JSON of ``configuration``."""
+        return hashlib.sha256(canonical_json(self.configuration()).encode()).hexdigest()[:12]
 
-        Of weights that this project pre-trained, the configuration of the pre-training is hashed, and neither its seed
-        nor the weights: another pre-training seed is another draw, and no other configuration.
+    def configuration(self) -> dict[str, Any]:
+        """All fields as plain data, as they are hashed (see ``schema.later``).
+
+        Of weights that this project pre-trained, the configuration of the pre-training stands there, and neither its
+        seed nor the weights: another pre-training seed is another draw, and no other configuration.
         """
         data = self.model_dump(mode="json")
         if self.backbone.pretraining is not None:
             kept = {key: value for key, value in data["backbone"].items() if key not in _OF_ONE_PRETRAINING}
             data["backbone"] = {**kept, "pretraining": self.backbone.pretraining.config_hash}
-        return hashlib.sha256(canonical_json(data).encode()).hexdigest()[:12]
+        return data
 
     def cell(self) -> CellKey:
         """The cell that the run belongs to; runs of two cells are never pooled and share no repository."""

@@ -61,8 +61,8 @@ class SweepPlan(Frozen):
         config: Name of a shipped setting or path of a YAML file, or a list of them: several settings or data sets.
         variants: Changes to a setting as one more axis, ``{b256: [training.batch_size=256]}``; each variant is a
             setting of its own, ``<setting>_<variant>`` in records and tables.
-        pretrained: The checkpoints that runs are fine-tuned from, as one more axis (`docs/transfer.md`); each level is a
-            setting of its own, `<setting>_<level>`.
+        pretrained: The checkpoints that runs are fine-tuned from, as one more axis (`docs/transfer.md`); each level is
+            a setting of its own, `<setting>_<level>`.
         tuning: How each cell is tuned.
         budget: ``equal`` refuses a plan under which optimizers would get unequal numbers of trials, apart from
             extensions, which the ledger counts; ``free`` allows it.
@@ -142,8 +142,11 @@ class SweepPlan(Frozen):
     def _nested(self) -> SweepPlan:
         if self.pretrained is None:
             return self
-        if any(pair.startswith("backbone.pretrained=") for pair in (*self.overrides, *sum(self.variants.values(), []))):
-            raise ValueError("backbone.pretrained is set by the axis pretrained; leave it out of overrides and variants")
+        pairs = itertools.chain(self.overrides, *self.variants.values())
+        if any(pair.startswith("backbone.pretrained=") for pair in pairs):
+            raise ValueError(
+                "backbone.pretrained is set by the axis pretrained; leave it out of overrides and variants"
+            )
         if len(self.final_seeds) % self.pretrained.count:
             raise ValueError(
                 f"final_seeds holds {len(self.final_seeds)} seeds, which take {self.pretrained.count} checkpoints in "

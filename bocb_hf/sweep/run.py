@@ -79,7 +79,9 @@ class Sweep:
         self._every, self._parts = every, shard.count if shard is not None else 1
         # a floor belongs to the part of the first cell that needs it, so that no part holds a floor alone
         floors = floor_cells(every).items() if plan.baselines else ()
-        self._floors = [Job(None, c.floor_config(), floor) for floor, cells in floors for c in cells if _holds(shard, c)]
+        self._floors = [
+            Job(None, c.floor_config(), floor) for floor, cells in floors for c in cells if _holds(shard, c)
+        ]
         self._settled = False  # whether it is decided what is compiled
         self._failed: set[int] = set()  # cells of which a trial failed, by their id
 

@@ -23,7 +23,8 @@ SHA = hashlib.sha256(WEIGHTS).hexdigest()
 
 def make(**more: object) -> RunRecord:
     record = make_pretrained(**more)  # type: ignore[arg-type]
-    return record.model_copy(update={"weights_sha256": SHA if record.status == "completed" else None})
+    final = record.status == "completed" and record.role == "final"
+    return record.model_copy(update={"weights_sha256": SHA if final else None})
 
 
 def put(folder: Path, record: RunRecord | None, ours: bool = True) -> Path:

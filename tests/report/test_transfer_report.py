@@ -23,7 +23,7 @@ def test_an_interaction_is_answered_in_three_sentences_with_n_and_intervals() ->
     found = analyse_transfer(table_of(STRONG))
     answer = answer_text(found)
     assert len(answer) == 3
-    assert answer[0].startswith("The interaction of pre-training and fine-tuning optimizer is more than noise (p = ")
+    assert answer[0].startswith("The interaction of pre-training and fine-tuning optimizer is more than noise (p ")
     assert "95 % [" in answer[0] and "n = 6 runs a cell from 2 pre-training seed(s)" in answer[0]
     assert "over what both main effects give" in answer[1] and "n = 6 runs" in answer[1]
     assert answer[2].startswith("The rank correlation of pre-training and fine-tuning scores over 4 pre-training")
@@ -31,7 +31,9 @@ def test_an_interaction_is_answered_in_three_sentences_with_n_and_intervals() ->
 
 def test_no_interaction_is_said_to_be_not_shown() -> None:
     found = analyse_transfer(table_of(draw_table(Regime(""), np.random.default_rng(1))))
-    assert answer_text(found)[0].startswith("An interaction of pre-training and fine-tuning optimizer beyond noise is not")
+    assert answer_text(found)[0].startswith(
+        "An interaction of pre-training and fine-tuning optimizer beyond noise is not"
+    )
     assert "−" in " ".join(answer_text(found)) and "[-" not in " ".join(answer_text(found))
 
 
@@ -70,7 +72,9 @@ def test_files_hold_every_cell(tmp_path: Path) -> None:
     assert len(transfer_blocks(found)) == 3
 
 
-def test_the_published_detection_table_says_what_it_confounds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_published_detection_table_says_what_it_confounds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = ["aggregate", "--source", "paper:coco_detection", "--draws", "100", "--out", str(tmp_path)]
     assert cli.main(words) == 0
     short = capsys.readouterr().out

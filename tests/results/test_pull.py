@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,10 @@ RUNS = [
     make_record("tiny_vit", "lamb", seed=1, status="diverged"),
     make_record("tiny_vit", "adamw", role="trial", seed=100, lr=0.001, val_top1=82.0),
     make_record("tiny_vit", "adamw", role="trial", seed=100, lr=0.01, val_top1=99.0),
-    *(make_record("tiny_vit", "sgdm", role="trial", seed=seed, val_top1=v) for seed, v in ((100, 79), (101, 80), (102, 81))),
+    *(
+        make_record("tiny_vit", "sgdm", role="trial", seed=seed, val_top1=v)
+        for seed, v in ((100, 79), (101, 80), (102, 81))
+    ),
 ]
 
 
@@ -48,11 +52,18 @@ def fill(store: LocalStore, runs: list[RunRecord], folder: Path) -> None:
         write_run(store, "me", record, weights, False)
 
 
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a store with these runs."""
+    folder = tmp_path_factory.mktemp("pulled")
+    fill(LocalStore(folder / "store"), RUNS, folder / "weights")
+    return folder / "store"
+
+
 @pytest.fixture
-def store(tmp_path: Path) -> LocalStore:
-    found = LocalStore(tmp_path / "store")
-    fill(found, RUNS, tmp_path / "weights")
-    return found
+def store(filled: Path, tmp_path: Path) -> LocalStore:
+    shutil.copytree(filled, tmp_path / "store")
+    return LocalStore(tmp_path / "store")
 
 
 def pull(store: LocalStore, *words: str) -> int:
@@ -64,10 +75,12 @@ def test_the_best_is_that_of_validation_and_its_lowest_seed_is_taken(store: Loca
     out = capsys.readouterr().out
     first, second = (line for line in out.splitlines() if line[:2] in ("1.", "2."))
     assert first.startswith(
-        "1. AdamW: validation top-1 82.0 %, 95 % [79.5, 84.3] over 1,000 images, the spread over seeds is unknown (n = 1 "
-        "trial, seed(s) 100); configuration"
+        "1. AdamW: validation top-1 82.0 %, 95 % [79.5, 84.3] over 1,000 images, the spread over seeds is unknown (n = "
+        "1 trial, seed(s) 100); configuration"
     )
-    assert second.startswith("2. SGD-M: validation top-1 80.0 %, 95 % [77.5, 82.5] over seeds (n = 3 trials, seed(s) 100, 101")
+    assert second.startswith(
+        "2. SGD-M: validation top-1 80.0 %, 95 % [77.5, 82.5] over seeds (n = 3 trials, seed(s) 100, 101"
+    )
     assert "self-reported, weights of seed(s) 1, 2, me/bocb-" in first
     assert "95.0" not in out and "75." not in out  # no test score
     (folder,) = (store.root.parent / "out").rglob("seeds/*")
@@ -75,7 +88,9 @@ def test_the_best_is_that_of_validation_and_its_lowest_seed_is_taken(store: Loca
     assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors", "record.json"]
 
 
-def test_optimizer_and_seed_can_be_chosen_and_nothing_is_written_by_a_dry_run(store: LocalStore, capsys: Capture) -> None:
+def test_optimizer_and_seed_can_be_chosen_and_nothing_is_written_by_a_dry_run(
+    store: LocalStore, capsys: Capture
+) -> None:
     assert pull(store, "--dry-run") == 0
     assert not (store.root.parent / "out").exists()
     assert pull(store, "--optimizer", "sgdm", "--seed", "3") == 0
@@ -86,7 +101,11 @@ def test_optimizer_and_seed_can_be_chosen_and_nothing_is_written_by_a_dry_run(st
 
 
 def test_retracted_runs_are_left_out_and_said(store: LocalStore, capsys: Capture) -> None:
-    record = next(r for r in read_store(store).records if r.identity.optimizer.name == "adamw" and r.seed == 1 and r.role == "final")
+    record = next(
+        r
+        for r in read_store(store).records
+        if r.identity.optimizer.name == "adamw" and r.seed == 1 and r.role == "final"
+    )
     repository = f"me/{record.repository()}"
     retract_run(store, repository, record, "wrong data")
     assert pull(store) == 0
@@ -110,7 +129,9 @@ def test_weights_that_were_altered_are_refused(store: LocalStore, capsys: Captur
         (["--setting", "other"], "with setting other"),
     ],
 )
-def test_what_is_not_there_is_said_with_what_is(store: LocalStore, capsys: Capture, words: list[str], message: str) -> None:
+def test_what_is_not_there_is_said_with_what_is(
+    store: LocalStore, capsys: Capture, words: list[str], message: str
+) -> None:
     assert pull(store, *words) == 2
     assert message in capsys.readouterr().err
     assert cli.main(["pull", "tiny_vitt", "--store", store.uri]) == 2

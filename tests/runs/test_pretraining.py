@@ -1,4 +1,4 @@
-"""What a fine-tuned run remembers of its pre-training, and what that means for its cell, its configuration and its id."""
+"""What a fine-tuned run remembers of its pre-training, and what that means for its cell, configuration and id."""
 
 from __future__ import annotations
 
@@ -81,7 +81,9 @@ def test_a_seed_belongs_to_one_checkpoint() -> None:
         lambda: check_start(3, one.identity, two.identity),
         lambda: check_free(one, two.run_id, False, two.identity),
     ):
-        with pytest.raises(InputError, match=r"seed 3 .* pre-training seed 1 .* not from pre-training seed 2 .* choose a"):
+        with pytest.raises(
+            InputError, match=r"seed 3 .* pre-training seed 1 .* not from pre-training seed 2 .* choose a"
+        ):
             check()
     check_free(one, two.run_id, True, two.identity)
 

@@ -40,8 +40,8 @@ def test_each_level_is_a_setting_of_its_own_whose_seeds_take_the_checkpoints_in_
     plan = load(tmp_path)
     cells = plan_cells(plan, run_overrides(plan, 1, []))
     assert len(cells) == 8
-    cell = cells[2]
-    assert (str(cell), cell.names()[1:]) == ("tiny_vit from sgdm × sgdm", ("demo_sgdm", "tiny_vit", "sgdm"))
+    cell = next(cell for cell in cells if str(cell) == "tiny_vit from sgdm × sgdm")
+    assert cell.names()[1:] == ("demo_sgdm", "tiny_vit", "sgdm")
     trials = [cell.trial(place) for place in cell.next_trials()]
     assert [(t.seed, t.backbone.pretrained) for t in trials if t.optimizer.lr == trials[0].optimizer.lr] == [
         (100, "pre/tiny_vit-sgdm/1"),
@@ -60,7 +60,9 @@ def test_every_pair_gets_as_many_trials_around_the_centre_of_the_plain_setting(t
     plan = load(tmp_path)
     cells = plan_cells(plan, run_overrides(plan, 1, []))
     assert {len(cell.next_trials()) for cell in cells} == {6}
-    by_optimizer = {c.place.optimizer: {d.space for d in cells if d.place.optimizer == c.place.optimizer} for c in cells}
+    by_optimizer = {
+        c.place.optimizer: {d.space for d in cells if d.place.optimizer == c.place.optimizer} for c in cells
+    }
     assert all(len(spaces) == 1 for spaces in by_optimizer.values())
     plain = plan_cells(load(tmp_path, {"pretrained": None}), ())[0]
     assert plain.space.points() == cells[0].space.points() and str(plain) == "tiny_resnet × sgdm"
@@ -86,7 +88,10 @@ def test_floors_are_of_random_weights_and_the_primary_statistic_is_known_to_ever
         ({"final_seeds": [1, 2, 3]}, "give a multiple of 2"),
         ({"overrides": ["backbone.pretrained=x"]}, "leave it out of overrides and variants"),
         ({"pretrained": {"store": "x", "setting": "s", "optimizers": ["sgdmm"], "seeds": [1]}}, "did you mean 'sgdm'"),
-        ({"pretrained": {"store": "x", "setting": "s", "optimizers": ["sgdm"] * 2, "seeds": [1]}}, "holds a value twice"),
+        (
+            {"pretrained": {"store": "x", "setting": "s", "optimizers": ["sgdm"] * 2, "seeds": [1]}},
+            "holds a value twice",
+        ),
     ],
 )
 def test_a_wrong_axis_is_named(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
@@ -119,7 +124,9 @@ def test_the_checkpoints_of_a_store_are_found_by_setting_optimizer_and_seed(tmp_
         assert all((folder / "record.json").is_file() for folder in folders)
         assert all(backbone in str(folder) and level in str(folder) for folder in folders)
     missing = load(tmp_path, {"pretrained": axis | {"seeds": [1, 5]}})
-    with pytest.raises(InputError, match=r"holds no completed final run of setting 'pretrain' for tiny_resnet × sgdm seed 5"):
+    with pytest.raises(
+        InputError, match=r"holds no completed final run of setting 'pretrain' for tiny_resnet × sgdm seed 5"
+    ):
         plan_cells(missing, ())
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from bocb_hf.coupling.published import Published, published
 from bocb_hf.coupling.transfer import TransferTable
 
-# the label of a pre-training in the table's columns, its optimizer here, and its epochs (all three RSB recipes use LAMB)
+# label of a pre-training in the table's columns, its optimizer here, and its epochs; all three RSB recipes use LAMB
 RECIPES: dict[str, tuple[str, int]] = {
     "SGD": ("sgdm", 100),
     "LARS": ("lars", 100),
@@ -61,7 +61,7 @@ def published_transfer(name: Published) -> TransferTable | None:
         status=np.where(np.isfinite(values[..., 0, 0]), "completed", "missing"),
         checkpoint_seeds={},
         fine_tuning_seeds=(),
-        pretraining_scores=np.full(values.shape[:2] + (1,), np.nan),
+        pretraining_scores=np.full((*values.shape[:2], 1), np.nan),
         config_hashes=np.full(values.shape[:3], "", np.str_),
         single=True,
         notes=(

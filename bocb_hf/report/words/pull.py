@@ -36,7 +36,8 @@ def offer_lines(offers: Sequence[Offer]) -> list[str]:
         lines.append(
             one_line(
                 f"{place}. {optimizer_label(identity.optimizer.name)}{start}: {validation_text(offer.validation)}; "
-                f"configuration {offer.record.config_hash}, {offer.level}, weights of seed(s) {seeds}, {offer.repository}",
+                f"configuration {offer.record.config_hash}, {offer.level}, weights of seed(s) {seeds}, "
+                f"{offer.repository}",
                 1000,
             )
         )
@@ -71,7 +72,8 @@ def pulled_text(offer: Offer, record: RunRecord, folder: Path) -> str:
     why = "best validation score" if offer.validation is not None else "the only one"
     which = "lowest seed" if record is offer.record else "as asked"
     return (
-        f"{optimizer_label(record.identity.optimizer.name)} ({why}), seed {record.seed} ({which}), {offer.level}: {folder}\n"
+        f"{optimizer_label(record.identity.optimizer.name)} ({why}), seed {record.seed} ({which}), {offer.level}: "
+        f"{folder}\n"
         f"record {record.sha256()[:12]}, weights {str(record.weights_sha256)[:12]}, both as the store lists them; the "
         "lines that load it:"
     )

@@ -44,9 +44,8 @@ def transfer_text(found: Transfer) -> list[str]:
     said = [counts_text(found)]
     left_out = [b for b, plot in zip(table.backbones, found.plots, strict=True) if plot is None]
     if left_out and plots:
-        said.append(
-            f"Not in the answer, since a cell has no score from every checkpoint: {_listed(map(backbone_label, left_out))}."
-        )
+        names = _listed(map(backbone_label, left_out))
+        said.append(f"Not in the answer, since a cell has no score from every checkpoint: {names}.")
     failed = [
         f"{backbone_label(table.backbones[b])}, {level_label(table, p)} then {optimizer_label(table.optimizers[f])} "
         f"({table.status[b, p, f]})"
@@ -58,8 +57,10 @@ def transfer_text(found: Transfer) -> list[str]:
     for b, plot in zip(table.backbones, found.plots, strict=True):
         if plot is None:
             continue
-        p_value = "" if plot.p_value is None else f", F test p = {_p(plot.p_value)}"
-        noise = "" if plot.noise is None else f"; noise of a checkpoint's mean {math.sqrt(max(0.0, plot.noise)):.2f} points"
+        p_value = "" if plot.p_value is None else f", F test p {_p(plot.p_value)}"
+        noise = (
+            "" if plot.noise is None else f"; noise of a checkpoint's mean {math.sqrt(max(0.0, plot.noise)):.2f} points"
+        )
         between = (
             ""
             if plot.between is None or plot.given
@@ -71,7 +72,10 @@ def transfer_text(found: Transfer) -> list[str]:
     if plots and not table.single:
         said.append(
             "Conditional on these backbones and optimizers; the choice of test images is not in the intervals."
-            + (" Given these checkpoints: each pre-training has one seed, so another one may answer otherwise." * found.given)
+            + (
+                " Given these checkpoints: each pre-training has one seed, so another one may answer otherwise."
+                * found.given
+            )
         )
     return said
 
@@ -104,16 +108,21 @@ def epoch_text(found: Transfer) -> list[str]:
         for optimizer in dict.fromkeys(table.pretraining_optimizers):
             levels = [p for p, name in enumerate(table.pretraining_optimizers) if name == optimizer]
             if len(levels) > 1:
-                each = ", ".join(f"{means[p]:.1f} after {table.epochs[p]}" for p in sorted(levels, key=lambda p: table.epochs[p]))
+                each = ", ".join(
+                    f"{means[p]:.1f} after {table.epochs[p]}" for p in sorted(levels, key=lambda p: table.epochs[p])
+                )
                 said.append(
-                    f"{backbone_label(b)}: pre-trained by {optimizer_label(optimizer)} alone, the mean over fine-tuning "
-                    f"optimizers is {each} epochs, so epochs or recipe move it by {np.ptp(means[levels]):.1f} points."
+                    f"{backbone_label(b)}: pre-trained by {optimizer_label(optimizer)} alone, the mean over "
+                    f"fine-tuning optimizers is {each} epochs, so epochs or recipe move it by "
+                    f"{np.ptp(means[levels]):.1f} points."
                 )
         for epochs in sorted(set(table.epochs)):
             levels = [p for p, number in enumerate(table.epochs) if number == epochs]
             if len(levels) > 1:
                 each = ", ".join(f"{level_label(table, p)} {means[p]:.1f}" for p in levels)
-                said.append(f"{backbone_label(b)}: of equal epochs ({epochs}), mean over fine-tuning optimizers: {each}.")
+                said.append(
+                    f"{backbone_label(b)}: of equal epochs ({epochs}), mean over fine-tuning optimizers: {each}."
+                )
     return said
 
 
@@ -127,7 +136,11 @@ def table_lines(found: Transfer) -> list[str]:
         widths = [max(map(len, column)) for column in zip(head, *body, strict=True)]
         lines += [""] * bool(lines)
         for row in (head, *body):
-            lines.append("  ".join(t.ljust(w) if i == 0 else t.rjust(w) for i, (t, w) in enumerate(zip(row, widths, strict=True))).rstrip())
+            lines.append(
+                "  ".join(
+                    t.ljust(w) if i == 0 else t.rjust(w) for i, (t, w) in enumerate(zip(row, widths, strict=True))
+                ).rstrip()
+            )
     return lines
 
 
@@ -174,7 +187,8 @@ def _interaction(found: Transfer) -> str:
         if more
         else "An interaction of pre-training and fine-tuning optimizer beyond noise is not shown"
     )
-    return f"{lead} (p = {_p(spread.p_value)}): its spread is {_with(spread.value, spread.interval)} points{parts} ({_n(found)})."
+    size = _with(spread.value, spread.interval)
+    return f"{lead} (p {_p(spread.p_value)}): its spread is {size} points{parts} ({_n(found)})."
 
 
 def _matching(found: Transfer) -> str:
@@ -183,12 +197,18 @@ def _matching(found: Transfer) -> str:
         return "Whether matching optimizers are better cannot be said: fewer than two optimizers are in both roles."
     if gain.interval is None:
         return (
-            f"Fine-tuning with the optimizer of the pre-training gains {_plus(gain.value)} points over what both main "
-            f"effects give ({gain.optimizers} optimizers in both roles; n = 1, so there is no interval and noise may be "
-            "all of it)."
+            f"Fine-tuning with the optimizer of the pre-training gains {_plus(gain.value)} points over what both "
+            f"main effects give ({gain.optimizers} optimizers in both roles; n = 1, so there is no interval and noise "
+            "may be all of it)."
         )
     low, high = gain.interval.low, gain.interval.high
-    verdict = "which is shown" if low > 0 else "so matching is worse" if high < 0 else "which includes zero, so it is not shown"
+    verdict = (
+        "which is shown"
+        if low > 0
+        else "so matching is worse"
+        if high < 0
+        else "which includes zero, so it is not shown"
+    )
     return (
         f"Fine-tuning with the optimizer of the pre-training gains {_plus(gain.value)} points, 95 % [{_signed(low)}, "
         f"{_signed(high)}], over what both main effects give, {verdict} ({gain.optimizers} optimizers in both roles; "
@@ -200,8 +220,8 @@ def _ranking(found: Transfer) -> str:
     ranking = found.ranking
     if ranking is None:
         return (
-            "Whether the ranking of pre-training carries over cannot be said: it takes the scores of three pre-training "
-            "optimizers, and fewer are at hand."
+            "Whether the ranking of pre-training carries over cannot be said: it takes the scores of three "
+            "pre-training optimizers, and fewer are at hand."
         )
     if ranking.interval is None:
         return (
@@ -217,9 +237,9 @@ def _ranking(found: Transfer) -> str:
         else "which includes zero, so that the better pre-training is the better start is not shown"
     )
     return (
-        f"The rank correlation of pre-training and fine-tuning scores over {ranking.optimizers} pre-training optimizers is "
-        f"{_signed(ranking.value, 2)}, 95 % [{_signed(low, 2)}, {_signed(high, 2)}], the mean of {len(ranking.backbones)} "
-        f"backbone(s), {verdict}."
+        f"The rank correlation of pre-training and fine-tuning scores over {ranking.optimizers} pre-training "
+        f"optimizers is {_signed(ranking.value, 2)}, 95 % [{_signed(low, 2)}, {_signed(high, 2)}], the mean of "
+        f"{len(ranking.backbones)} backbone(s), {verdict}."
     )
 
 
@@ -248,7 +268,7 @@ def _plus(value: float) -> str:
 
 
 def _p(value: float) -> str:
-    return "< 0.001" if value < 0.001 else f"{value:.2g}"
+    return "< 0.001" if value < 0.001 else f"= {value:.2g}"
 
 
 def level_label(table: TransferTable, p: int) -> str:
