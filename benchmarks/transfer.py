@@ -73,8 +73,9 @@ def _as_if_independent(values: np.ndarray) -> float:
     """The p value that treats all runs of a cell as independent, which pre-training seeds make false."""
     p, f, k, s = values.shape
     plot = split_plot(values.reshape(p, f, 1, k * s))
-    assert plot is not None and plot.p_value is not None
-    return plot.p_value
+    p_value = None if plot is None else plot.p_value()
+    assert p_value is not None
+    return p_value
 
 
 def _combined(values: Sequence[float]) -> float:

@@ -5,9 +5,9 @@ The files are in Debian's package ``dataset-fashion-mnist`` (no root needed)::
     apt-get download dataset-fashion-mnist && dpkg -x dataset-fashion-mnist_*.deb unpacked
     python benchmarks/transfer_data.py unpacked/usr/share/datasets/fashion-mnist
 
-Pre-training gets all training images of its classes: 29,000 to train on, 1,000 to validate on, and 2,000 of the
-official test images. Fine-tuning gets few images of the others: 200 to train on, 300 to validate on, and 1,500 of the official
-test images. No image is in two splits, and no class in both sets.
+Pre-training gets all training images of its classes: 29,000 to train on, 1,000 to validate on; and 2,000 of the
+official test images. Fine-tuning gets few images of the others: 200 to train on, 300 to validate on, and 1,500 of the
+official test images. No image is in two splits, and no class in both sets.
 """
 
 from __future__ import annotations

@@ -41,8 +41,10 @@ def rank_transfer(pairs: Sequence[tuple[Floats, Floats]], draws: int = 2000, see
 
     A checkpoint is drawn as a whole, with both of its scores. With two or three pre-training seeds, drawing them again
     shrinks the variance by (K−1)/K, so the deviations of all checkpoints of a backbone are pooled, multiplied by
-    √(K/(K−1)), and drawn with a random sign. Noise pulls a rank correlation towards 0, and drawing adds it a second
-    time; so the interval reaches from the lower to the upper one of the percentile and the reflected interval.
+    √(K/(K−1)), and drawn with a random sign. Noise pulls a rank correlation towards 0, and drawing around the means
+    would add it a second time; so what is drawn around are the means shrunken by their reliability λ = τ²/(τ² + σ²/K),
+    with deviations multiplied by √λ, which spread as the true means are expected to. τ² and σ² are pooled over
+    backbones.
 
     Args:
         pairs: For each backbone (score of the pre-training, score after fine-tuning), each of shape (P, K), with NaN
@@ -53,28 +55,26 @@ def rank_transfer(pairs: Sequence[tuple[Floats, Floats]], draws: int = 2000, see
     Returns:
         The correlation; None where fewer than three optimizers have both scores on a backbone, or there is no backbone.
     """
-    values, drawn, generator = list[float](), list[Floats](), np.random.default_rng(seed)
-    fewest = 0
+    values, known = list[float](), list[Floats]()
     for one, two in pairs:
-        known = np.isfinite(one) & np.isfinite(two)
-        rows = known.any(axis=1)
+        there = np.isfinite(one) & np.isfinite(two)
+        rows = there.any(axis=1)
         if rows.sum() < 3:
             continue
-        both = np.stack([np.where(known, one, np.nan), np.where(known, two, np.nan)])[:, rows]  # (2, P, K)
-        means = np.nanmean(both, axis=2)  # (2, P)
+        both = np.stack([np.where(there, one, np.nan), np.where(there, two, np.nan)])[:, rows]  # (2, P, K)
+        means = np.nanmean(both, axis=2)
         values.append(float(spearman(means[0], means[1])))
-        fewest = min(fewest or len(means[0]), len(means[0]))
-        noise = _draw_means(both, generator, draws)
-        if noise is not None:
-            drawn.append(spearman(means[0] + noise[0], means[1] + noise[1]))
+        known.append(both)
     if not values:
         return None
-    value = float(np.mean(values))
-    interval = None
-    if len(drawn) == len(values):
-        tail = (1 - LEVEL) / 2
+    value, interval = float(np.mean(values)), None
+    fewest = min(both.shape[1] for both in known)
+    reliable = _reliability(known)
+    if reliable is not None:
+        generator, tail = np.random.default_rng(seed), (1 - LEVEL) / 2
+        drawn = [spearman(*_draw(both, reliable, generator, draws)) for both in known]
         low, high = np.quantile(np.mean(drawn, axis=0), [tail, 1 - tail]).tolist()
-        interval = Interval(max(-1.0, min(low, 2 * value - high)), min(1.0, max(high, 2 * value - low)))
+        interval = Interval(min(low, value), max(high, value))
     return RankTransfer(value, interval, fewest, tuple(values), draws)
 
 
@@ -97,23 +97,49 @@ def _ranks(values: Floats) -> Floats:
     return above + (equal - 1) / 2.0
 
 
-def _draw_means(both: Floats, generator: Generator, draws: int) -> Floats | None:
-    """Draws the noise of both means of each optimizer, shape (2, draws, P); None with one checkpoint each.
+def _deviations(both: Floats) -> Floats:
+    """Deviations of checkpoints from the mean of their optimizer, of the variance of one, shape (2, P, K).
+
+    Those of an optimizer with one checkpoint are NaN.
+    """
+    counts = np.isfinite(both[0]).sum(axis=1)  # (P,)
+    scale = np.sqrt(counts / np.where(counts > 1, counts - 1, np.nan))
+    return (both - np.nanmean(both, axis=2, keepdims=True)) * scale[None, :, None]
+
+
+def _reliability(known: Sequence[Floats]) -> Floats | None:
+    """λ of the means of both scores, shape (2,), over all backbones; None where one has no optimizer of two seeds."""
+    between, noise = np.zeros(2), np.zeros(2)
+    for both in known:
+        deviations = _deviations(both).reshape(2, -1)
+        deviations = deviations[:, np.isfinite(deviations[0])]
+        if deviations.shape[1] == 0:
+            return None
+        counts = np.isfinite(both[0]).sum(axis=1)
+        between += np.nanmean(both, axis=2).var(axis=1, ddof=1)
+        noise += np.square(deviations).mean(axis=1) * float((1 / counts).mean())
+    return np.clip(1 - noise / np.where(between > 0, between, np.inf), 0.0, 1.0)
+
+
+def _draw(both: Floats, reliable: Floats, generator: Generator, draws: int) -> tuple[Floats, Floats]:
+    """Draws the means of both scores, each of shape (draws, P).
 
     Args:
         both: Both scores of every checkpoint, shape (2, P, K).
+        reliable: Reliability of the means of both scores, shape (2,).
         generator: What is drawn with.
         draws: Number of draws.
     """
-    counts = np.isfinite(both[0]).sum(axis=1)  # (P,)
-    if (counts < 2).all():
-        return None
-    scale = np.sqrt(counts / np.maximum(counts - 1, 1))
-    deviations = (both - np.nanmean(both, axis=2, keepdims=True)) * scale[None, :, None]
-    pool = deviations[:, (np.isfinite(both[0]) & (counts > 1)[:, None])]  # (2, checkpoints)
-    found = np.empty((2, draws, len(counts)))
-    for p, count in enumerate(counts.tolist()):
+    pool = _deviations(both).reshape(2, -1)
+    pool = pool[:, np.isfinite(pool[0])]  # (2, checkpoints)
+    means = np.nanmean(both, axis=2)
+    centres = means.mean(axis=1, keepdims=True)
+    centres = centres + reliable[:, None] * (means - centres)  # (2, P)
+    found = np.empty((2, draws, centres.shape[1]))
+    for p, count in enumerate(np.isfinite(both[0]).sum(axis=1).tolist()):
         picked = generator.integers(pool.shape[1], size=(draws, count))
         sign = generator.choice([-1.0, 1.0], size=(draws, count))
-        found[:, :, p] = (pool[:, picked] * sign).mean(axis=2)
-    return found
+        noise = (pool[:, picked] * sign).mean(axis=2)  # (2, draws)
+        # without any reliability there is no order, and any order is as likely
+        found[:, :, p] = centres[:, p, None] + np.sqrt(np.maximum(reliable, 1e-12))[:, None] * noise
+    return found[0], found[1]

@@ -117,7 +117,7 @@ def transfer_plain(found: Transfer) -> dict[str, Any]:
             backbone: None
             if plot is None
             else {
-                "p_value": plot.p_value,
+                "p_value": plot.p_value(found.spread.even if found.spread is not None else 1.0),
                 "ms_interaction": plot.ms_interaction,
                 "ms_noise": plot.noise,
                 "df": [plot.interaction_df, plot.noise_df],

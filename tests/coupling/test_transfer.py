@@ -80,7 +80,7 @@ def test_the_split_plot_is_that_of_the_textbook() -> None:
     assert whole.df_resid == plot.noise_df == 18 and additive.df_resid - whole.df_resid == plot.interaction_df == 6
     assert whole.ssr / 18 == pytest.approx(plot.noise)
     assert (additive.ssr - whole.ssr) / 6 == pytest.approx(plot.ms_interaction)
-    assert plot.p_value == pytest.approx(f.sf(plot.ms_interaction / plot.noise, 6, 18))
+    assert plot.p_value() == pytest.approx(f.sf(plot.ms_interaction / plot.noise, 6, 18))
     assert np.allclose(plot.interaction.sum(axis=0), 0) and np.allclose(plot.interaction.sum(axis=1), 0)
 
 
@@ -89,7 +89,7 @@ def test_what_a_checkpoint_shares_changes_neither_the_test_nor_the_contrast() ->
     moved = values + np.random.default_rng(3).normal(0, 20, (3, 1, 2, 1))
     one, two = split_plot(values), split_plot(moved)
     assert one is not None and two is not None
-    assert one.p_value == pytest.approx(two.p_value)
+    assert one.p_value() == pytest.approx(two.p_value())
     gains = [matching_gain([plot], np.eye(3, dtype=bool)) for plot in (one, two)]
     assert gains[0] is not None and gains[1] is not None
     assert gains[0].value == pytest.approx(gains[1].value) and gains[0].interval is not None
@@ -114,9 +114,9 @@ def test_matching_is_the_mean_of_the_diagonal_minus_that_of_the_rest_after_both_
 def test_one_pretraining_seed_is_given_its_checkpoints_and_no_seed_gives_no_interval() -> None:
     values = draw_table(Regime("", shape=(1, 3, 3, 1, 3)), np.random.default_rng(4)).values[0]
     plot = split_plot(values)
-    assert plot is not None and plot.given and plot.noise_df == 12 and plot.p_value is not None
+    assert plot is not None and plot.given and plot.noise_df == 12 and plot.p_value() is not None
     bare = split_plot(values[..., :1])
-    assert bare is not None and bare.noise is None and bare.p_value is None and np.isnan(bare.half_widths()).all()
+    assert bare is not None and bare.noise is None and bare.p_value() is None and np.isnan(bare.half_widths()).all()
     spread = interaction_spread([bare])
     assert spread.interval is None and spread.p_value is None and spread.value > 0
 

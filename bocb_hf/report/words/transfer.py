@@ -57,7 +57,8 @@ def transfer_text(found: Transfer) -> list[str]:
     for b, plot in zip(table.backbones, found.plots, strict=True):
         if plot is None:
             continue
-        p_value = "" if plot.p_value is None else f", F test p {_p(plot.p_value)}"
+        p_value = plot.p_value(found.spread.even if found.spread is not None else 1.0)
+        test = "" if p_value is None else f", F test p {_p(p_value)}"
         noise = (
             "" if plot.noise is None else f"; noise of a checkpoint's mean {math.sqrt(max(0.0, plot.noise)):.2f} points"
         )
@@ -67,7 +68,7 @@ def transfer_text(found: Transfer) -> list[str]:
             else f", between pre-training seeds {math.sqrt(max(0.0, plot.between)):.2f}"
         )
         value = math.sqrt(max(0.0, plot.ms_interaction / plot.k - (plot.noise or 0.0) / plot.k))
-        said.append(f"{backbone_label(b)}: spread of the interaction {value:.2f} points{p_value}{noise}{between}.")
+        said.append(f"{backbone_label(b)}: spread of the interaction {value:.2f} points{test}{noise}{between}.")
     said += [*epoch_text(found), *table.notes]
     if plots and not table.single:
         said.append(
