@@ -6,6 +6,9 @@ a_pk is shared by them and cancels in comparisons of f; what remains of a pre-tr
 random and nested in p. All statements rest on the means z_pfk over s, whose noise holds c and e together: the error of
 the interaction is MS(f × k within p), with (F−1)·Σ(K_p−1) degrees of freedom (Montgomery 2017, Section 14.4).
 
+Where cells were tuned with several seeds, what tuning adds to a cell mean is an error of the interaction as well, since
+each pair of optimizers was tuned by itself (``tuning_noise.py``).
+
 With one checkpoint a pre-training optimizer, fine-tuning seeds take the place of checkpoints, and every statement is
 *given these checkpoints*.
 """
@@ -47,6 +50,9 @@ class SplitPlot:
         between: Variance over the checkpoints of one p of their means over f; None as ``noise``.
         cell: Variance of z_pfk over k, averaged over the cells; None as ``noise``.
         cell_df: Degrees of freedom that it is worth at least: Σ(K_p−1), for a checkpoint's cells err together.
+        tuning: τ² of each cell mean from tuning (``tuning_noise.py``), shape (P, F); None where all is given the tuned
+            rates.
+        tuning_df: Its degrees of freedom, over the whole table.
     """
 
     replicates: tuple[Floats, ...]
@@ -62,6 +68,21 @@ class SplitPlot:
     between: float | None
     cell: float | None
     cell_df: int
+    tuning: Floats | None = None
+    tuning_df: float = math.inf
+
+    @property
+    def tau(self) -> float:
+        """Mean τ² of the cells; 0 where all is given the tuned rates."""
+        return 0.0 if self.tuning is None else float(self.tuning.mean())
+
+    @property
+    def error(self) -> tuple[float, float] | None:
+        """What MS_interaction is without interaction, noise + K·τ², and its degrees of freedom; None without noise."""
+        if self.noise is None:
+            return None
+        parts = np.array([self.noise, self.k * self.tau])
+        return float(parts.sum()), _freedom(parts, [self.noise_df, self.tuning_df])
 
     @property
     def interaction_df(self) -> int:
@@ -74,11 +95,12 @@ class SplitPlot:
         Args:
             even: How even noise is over cells (``evenness``), by which both degrees of freedom are multiplied.
         """
-        if self.noise is None or self.interaction_df < 1:
+        if self.error is None or self.interaction_df < 1:
             return None
-        if self.noise <= 0:
+        error, df = self.error
+        if error <= 0:
             return 1.0 if self.ms_interaction <= 0 else 0.0
-        return float(_stats.f.sf(self.ms_interaction / self.noise, even * self.interaction_df, even * self.noise_df))
+        return float(_stats.f.sf(self.ms_interaction / error, even * self.interaction_df, even * df))
 
     def half_widths(self) -> Floats:
         """Half of the 95 % interval of each cell mean, shape (P, F), NaN where there is none.
@@ -88,8 +110,9 @@ class SplitPlot:
         counts = np.array([z.shape[1] for z in self.replicates], np.float64)
         if self.cell is None:
             return np.full(self.means.shape, np.nan)
-        half = t_quantile(0.5 + LEVEL / 2, self.cell_df) * np.sqrt(self.cell / counts)
-        return np.repeat(half[:, None], self.means.shape[1], axis=1)
+        own = np.repeat((self.cell / counts)[:, None], self.means.shape[1], axis=1)
+        both = own + (0.0 if self.tuning is None else self.tuning)
+        return t_quantile(0.5 + LEVEL / 2, self.cell_df) * np.sqrt(both)
 
     def variances(self) -> tuple[float, float, float]:
         """Mean squares of α, β and γ over the cells with the noise removed, each at least 0."""
@@ -100,9 +123,9 @@ class SplitPlot:
         ]
         interaction = self.ms_interaction / self.k
         if self.noise is not None and self.between is not None:
-            found[0] -= self.between / self.k
-            found[1] -= self.noise / (self.k * p)
-            interaction -= self.noise / self.k
+            found[0] -= self.between / self.k + self.tau / f
+            found[1] -= self.noise / (self.k * p) + self.tau / p
+            interaction -= self.noise / self.k + self.tau
         shares = ((p - 1) / p, (f - 1) / f, self.interaction_df / (p * f))
         one, two, three = (max(0.0, v) * share for v, share in zip((*found, interaction), shares, strict=True))
         return one, two, three
@@ -220,12 +243,12 @@ def interaction_spread(plots: Sequence[SplitPlot]) -> Spread:
     known = [plot.noise for plot in plots if plot.noise is not None]
     if len(known) < len(plots):
         return Spread(math.sqrt(float(one.mean()) / k), None, None)
-    two = np.array(known)
-    first, second = float(one.mean()), float(two.mean())
-    even = evenness(plots)
+    # what tuning adds is learned from the whole table, and so is one part of all backbones
+    two = np.array([*known, sum(plot.k * plot.tau for plot in plots)]) / len(plots)
+    first, second, even = float(one.mean()), float(two.sum()), evenness(plots)
     interval = variance_interval(
         (first, even * _freedom(one, [plot.interaction_df for plot in plots])),
-        (second, even * _freedom(two, [plot.noise_df for plot in plots])),
+        (second, even * _freedom(two, [*(plot.noise_df for plot in plots), plots[0].tuning_df])),
     )
     ends = [math.sqrt(max(0.0, end) / k) for end in interval]
     found = [p for plot in plots if (p := plot.p_value(even)) is not None]
@@ -299,7 +322,8 @@ def matching_gain(plots: Sequence[SplitPlot], matches: NDArray[np.bool_]) -> Mat
     weights[np.ix_(rows, columns)] = (
         raw - raw.mean(axis=1, keepdims=True) - raw.mean(axis=0, keepdims=True) + raw.mean()
     )
-    values, variances, freedoms = list[float](), list[float](), list[int]()
+    values, variances, freedoms = list[float](), list[float](), list[float]()
+    tuning = 0.0
     for plot in plots:
         values.append(float((weights * plot.means).sum()))
         squares, df, factor = 0.0, 0, 0.0
@@ -310,18 +334,22 @@ def matching_gain(plots: Sequence[SplitPlot], matches: NDArray[np.bool_]) -> Mat
                 squares += float(np.square(w - w.mean()).sum()) / norm
                 df += len(w) - 1
                 factor += norm / len(w)
+        tuning += 0.0 if plot.tuning is None else float((np.square(weights) * plot.tuning).sum())
         if df > 0:
             variances.append(squares / df * factor)
             freedoms.append(df)
     value = float(np.mean(values))
     if len(variances) < len(plots):
         return Matching(value, None, None, len(columns), tuple(values))
-    variance, df = float(np.mean(variances)) / len(plots), _freedom(np.array(variances), freedoms)
-    half = t_quantile(0.5 + LEVEL / 2, df) * math.sqrt(variance)
+    parts = np.array([*variances, tuning]) / len(plots) ** 2
+    df = _freedom(parts, [*freedoms, plots[0].tuning_df])
+    half = t_quantile(0.5 + LEVEL / 2, df) * math.sqrt(float(parts.sum()))
     return Matching(value, Interval(value - half, value + half), df, len(columns), tuple(values))
 
 
-def _freedom(squares: Floats, freedoms: Sequence[int]) -> float:
-    """Degrees of freedom of the mean of independent mean squares (Satterthwaite 1946)."""
+def _freedom(squares: Floats, freedoms: Sequence[float]) -> float:
+    """Degrees of freedom of the sum of independent mean squares (Satterthwaite 1946)."""
     parts = float((np.square(squares) / np.array(freedoms)).sum())
-    return float(sum(freedoms)) if parts <= 0 else float(np.square(squares.sum())) / parts
+    if parts > 0:
+        return float(np.square(squares.sum())) / parts
+    return float(sum(df for df in freedoms if math.isfinite(df)))

@@ -8,7 +8,7 @@ matter: a plan gives each level of its axis ``pretrained`` a setting of its own 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +16,11 @@ from numpy.typing import NDArray
 from bocb_hf.backbones import CNN_FAMILIES
 from bocb_hf.coupling.depth import Floats
 from bocb_hf.coupling.rank_transfer import RankTransfer, rank_transfer
+from bocb_hf.coupling.row import Cell, Row
 from bocb_hf.coupling.split_plot import Matching, SplitPlot, Spread, interaction_spread, matching_gain, split_plot
 from bocb_hf.coupling.table import choose
+from bocb_hf.coupling.tuning import tuning_of
+from bocb_hf.coupling.tuning_noise import tuning_noise
 from bocb_hf.runs.record import RunRecord
 from bocb_hf.schema import canonical_json
 
@@ -42,6 +45,8 @@ class TransferTable:
         pretraining_scores: Test score of each pre-training run in points, shape (B, P, K), NaN where its record is not
             at hand.
         config_hashes: Configuration of the shown runs, shape (B, P, F), an empty string where there are none.
+        tuning: What tuning adds to the variance of each cell mean, shape (B, P, F), with its degrees of freedom; None
+            where every statement is given the tuned rates.
         single: Whether a value is the mean of several runs whose spread is not known, as in a published table.
         notes: What a reader must know.
     """
@@ -64,6 +69,7 @@ class TransferTable:
     fine_tuning_seeds: tuple[int, ...]
     pretraining_scores: Floats
     config_hashes: NDArray[np.str_]
+    tuning: tuple[Floats, float] | None = None
     single: bool = False
     notes: tuple[str, ...] = ()
 
@@ -118,12 +124,17 @@ def analyse_transfer(table: TransferTable, draws: int = 2000) -> Transfer:
         draws: Tables that the bootstrap of the rank correlation draws.
     """
     plots = tuple(split_plot(values) for values in table.values)
+    if table.tuning is not None:
+        parts, df = table.tuning
+        plots = tuple(
+            None if plot is None else replace(plot, tuning=parts[b], tuning_df=df) for b, plot in enumerate(plots)
+        )
     complete = [plot for plot in plots if plot is not None]
-    parts = np.array([plot.variances() for plot in complete]).reshape(-1, 3).sum(axis=0)
-    total = float(parts.sum())
+    sums = np.array([plot.variances() for plot in complete]).reshape(-1, 3).sum(axis=0)
+    total = float(sums.sum())
     fine = _mean(_mean(table.values, 4), 2)  # (B, P, K): of a checkpoint, over fine-tuning optimizers
     pairs = [(table.pretraining_scores[b], fine[b]) for b, plot in enumerate(plots) if plot is not None]
-    one, two, three = (100 * parts / total).tolist() if total > 1e-9 else (0.0, 0.0, 0.0)
+    one, two, three = (100 * sums / total).tolist() if total > 1e-9 else (0.0, 0.0, 0.0)
     return Transfer(
         table,
         plots,
@@ -228,9 +239,33 @@ def _build(records: Sequence[RunRecord], made: Mapping[tuple[str, int], float], 
         fine_tuning_seeds=tuple(sorted({r.seed for runs in shown.values() for r in runs})),
         pretraining_scores=scores,
         config_hashes=hashes,
+        tuning=_tuning(cells, shown, backbones, pretrainings, optimizers),
         notes=(f"{others} cell(s) hold runs of further pre-training configurations, which are not shown.",)
         * (others > 0),
     )
+
+
+def _tuning(
+    cells: Mapping[tuple[str, str, str], Sequence[RunRecord]],
+    shown: Mapping[tuple[str, str, str], Sequence[RunRecord]],
+    backbones: Sequence[str],
+    pretrainings: Sequence[str],
+    optimizers: Sequence[str],
+) -> tuple[Floats, float] | None:
+    """What tuning adds to the variance of each cell mean, shape (B, P, F), and its degrees of freedom."""
+
+    def row(key: tuple[str, str, str]) -> Row:
+        finals = tuple(shown.get(key, ()))
+        trials = tuple(r for r in cells.get(key, ()) if r.role == "trial" and finals and _made(r) == _made(finals[0]))
+        selection = "validation" if finals else None
+        where = Cell("", "", key[0], key[2])
+        return Row(where, "", finals[0].config_hash if finals else None, True, selection, "", "", finals, trials)
+
+    keys = [[(b, p, f) for f in optimizers] for b in backbones for p in pretrainings]
+    rows = [[row(key) for key in line] for line in keys]
+    needed = np.array([[each.ranked for each in line] for line in rows], np.bool_)
+    part = tuning_noise(tuning_of(rows), needed)
+    return None if part is None else (part.variance.reshape(len(backbones), len(pretrainings), -1), part.df)
 
 
 def _made(record: RunRecord) -> str:

@@ -72,13 +72,21 @@ def transfer_text(found: Transfer) -> list[str]:
     said += [*epoch_text(found), *table.notes]
     if plots and not table.single:
         said.append(
-            "Conditional on these backbones and optimizers; the choice of test images is not in the intervals."
+            f"Intervals and tests are {reading_text(found)}, conditional on these backbones, optimizers and rates of "
+            "pre-training; the choice of test images is not in the intervals."
             + (
                 " Given these checkpoints: each pre-training has one seed, so another one may answer otherwise."
                 * found.given
             )
         )
     return said
+
+
+def reading_text(found: Transfer) -> str:
+    """Says whether intervals hold what tuning the fine-tuning adds."""
+    if found.table.tuning is not None:
+        return "of tuning and training"
+    return "given the tuned rates of fine-tuning, since not every cell was tuned with two seeds"
 
 
 def counts_text(found: Transfer) -> str:
