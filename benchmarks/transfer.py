@@ -81,7 +81,7 @@ def _as_if_independent(values: np.ndarray) -> float:
 def _combined(values: Sequence[float]) -> float:
     from scipy.stats import combine_pvalues
 
-    return float(combine_pvalues(values).pvalue)
+    return float(combine_pvalues(values)[1])
 
 
 def main() -> None:

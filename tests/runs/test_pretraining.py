@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from builders import make_record
 from fine_tuned import make_fine_tuned, make_pretrained, pretraining_of
@@ -56,7 +58,7 @@ def test_where_the_same_checkpoint_lies_is_no_configuration() -> None:
 
 
 @pytest.mark.parametrize("change", [{"lr": 0.02}, {"optimizer": "lamb"}, {"epochs": 9}, {"setting": "pretrain2"}])
-def test_another_pretraining_configuration_is_another_cell_and_configuration(change: dict[str, object]) -> None:
+def test_another_pretraining_configuration_is_another_cell_and_configuration(change: dict[str, Any]) -> None:
     one, two = make_fine_tuned(make_pretrained()), make_fine_tuned(make_pretrained(**change), weights="b")
     assert one.config_hash != two.config_hash
     assert one.identity.cell() != two.identity.cell()
