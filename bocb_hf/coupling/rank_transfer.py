@@ -37,14 +37,13 @@ class RankTransfer:
 
 
 def rank_transfer(pairs: Sequence[tuple[Floats, Floats]], draws: int = 2000, seed: int = 0) -> RankTransfer | None:
-    """Computes the rank correlation with its bootstrap interval.
+    """Computes the rank correlation with its interval by a parametric bootstrap.
 
-    A checkpoint is drawn as a whole, with both of its scores. With two or three pre-training seeds, drawing them again
-    shrinks the variance by (K−1)/K, so the deviations of all checkpoints of a backbone are pooled, multiplied by
-    √(K/(K−1)), and drawn with a random sign. Noise pulls a rank correlation towards 0, and drawing around the means
-    would add it a second time; so what is drawn around are the means shrunken by their reliability λ = τ²/(τ² + σ²/K),
-    with deviations multiplied by √λ, which spread as the true means are expected to. τ² and σ² are pooled over
-    backbones.
+    A checkpoint has both of its scores at once, so both are drawn together: with two or three pre-training seeds,
+    drawing them again would shrink the variance by (K−1)/K. Noise pulls a rank correlation towards 0, and drawing noise
+    around the observed means would pull a second time. So each draw takes the covariance of observed means and that of
+    the noise from their posteriors (inverse Wishart distributions), takes their difference for the covariance of the
+    true means, and draws true means given the observed ones. Both covariances are pooled over backbones.
 
     Args:
         pairs: For each backbone (score of the pre-training, score after fine-tuning), each of shape (P, K), with NaN
@@ -69,11 +68,11 @@ def rank_transfer(pairs: Sequence[tuple[Floats, Floats]], draws: int = 2000, see
         return None
     value, interval = float(np.mean(values)), None
     fewest = min(both.shape[1] for both in known)
-    reliable = _reliability(known)
-    if reliable is not None:
-        generator, tail = np.random.default_rng(seed), (1 - LEVEL) / 2
-        drawn = [spearman(*_draw(both, reliable, generator, draws)) for both in known]
-        low, high = np.quantile(np.mean(drawn, axis=0), [tail, 1 - tail]).tolist()
+    drawn = _draw(known, np.random.default_rng(seed), draws)
+    if drawn is not None:
+        tail = (1 - LEVEL) / 2
+        found = [spearman(means[:, 0], means[:, 1]) for means in drawn]
+        low, high = np.quantile(np.mean(found, axis=0), [tail, 1 - tail]).tolist()
         interval = Interval(min(low, value), max(high, value))
     return RankTransfer(value, interval, fewest, tuple(values), draws)
 
@@ -97,49 +96,54 @@ def _ranks(values: Floats) -> Floats:
     return above + (equal - 1) / 2.0
 
 
-def _deviations(both: Floats) -> Floats:
-    """Deviations of checkpoints from the mean of their optimizer, of the variance of one, shape (2, P, K).
-
-    Those of an optimizer with one checkpoint are NaN.
-    """
-    counts = np.isfinite(both[0]).sum(axis=1)  # (P,)
-    scale = np.sqrt(counts / np.where(counts > 1, counts - 1, np.nan))
-    return (both - np.nanmean(both, axis=2, keepdims=True)) * scale[None, :, None]
-
-
-def _reliability(known: Sequence[Floats]) -> Floats | None:
-    """λ of the means of both scores, shape (2,), over all backbones; None where one has no optimizer of two seeds."""
-    between, noise = np.zeros(2), np.zeros(2)
-    for both in known:
-        deviations = _deviations(both).reshape(2, -1)
-        deviations = deviations[:, np.isfinite(deviations[0])]
-        if deviations.shape[1] == 0:
-            return None
-        counts = np.isfinite(both[0]).sum(axis=1)
-        between += np.nanmean(both, axis=2).var(axis=1, ddof=1)
-        noise += np.square(deviations).mean(axis=1) * float((1 / counts).mean())
-    return np.clip(1 - noise / np.where(between > 0, between, np.inf), 0.0, 1.0)
-
-
-def _draw(both: Floats, reliable: Floats, generator: Generator, draws: int) -> tuple[Floats, Floats]:
-    """Draws the means of both scores, each of shape (draws, P).
+def _draw(known: Sequence[Floats], generator: Generator, draws: int) -> list[Floats] | None:
+    """Draws the true means of each backbone, each of shape (draws, 2, P); None without two seeds anywhere.
 
     Args:
-        both: Both scores of every checkpoint, shape (2, P, K).
-        reliable: Reliability of the means of both scores, shape (2,).
+        known: Both scores of every checkpoint of each backbone, of shape (2, P, K).
         generator: What is drawn with.
         draws: Number of draws.
     """
-    pool = _deviations(both).reshape(2, -1)
-    pool = pool[:, np.isfinite(pool[0])]  # (2, checkpoints)
-    means = np.nanmean(both, axis=2)
-    centres = means.mean(axis=1, keepdims=True)
-    centres = centres + reliable[:, None] * (means - centres)  # (2, P)
-    found = np.empty((2, draws, centres.shape[1]))
-    for p, count in enumerate(np.isfinite(both[0]).sum(axis=1).tolist()):
-        picked = generator.integers(pool.shape[1], size=(draws, count))
-        sign = generator.choice([-1.0, 1.0], size=(draws, count))
-        noise = (pool[:, picked] * sign).mean(axis=2)  # (2, draws)
-        # without any reliability there is no order, and any order is as likely
-        found[:, :, p] = centres[:, p, None] + np.sqrt(np.maximum(reliable, 1e-12))[:, None] * noise
-    return found[0], found[1]
+    between, within = np.zeros((2, 2)), np.zeros((2, 2))
+    between_df = within_df = 0
+    centred: list[Floats] = []
+    shares: list[float] = []
+    for both in known:
+        counts = np.isfinite(both[0]).sum(axis=1)  # (P,)
+        means = np.nanmean(both, axis=2)
+        rest = (both - means[:, :, None]).reshape(2, -1)
+        rest = rest[:, np.isfinite(rest[0])]
+        within += rest @ rest.T
+        within_df += int((counts - 1).sum())
+        centred.append(means - means.mean(axis=1, keepdims=True))
+        between += centred[-1] @ centred[-1].T
+        between_df += len(counts) - 1
+        shares.append(float((1 / counts).mean()))
+    if within_df == 0:
+        return None
+    noise = _inverse_wishart(within, within_df, generator, draws) * float(np.mean(shares))  # (draws, 2, 2)
+    observed = _inverse_wishart(between, between_df, generator, draws)
+    true = observed - noise
+    own = np.maximum(true[:, [0, 1], [0, 1]], 1e-12)  # (draws, 2)
+    # where noise leaves nothing of one score, its order says nothing of the other's
+    there = (true[:, 0, 0] > 0) & (true[:, 1, 1] > 0)
+    most = 0.999 * np.sqrt(own.prod(axis=1))
+    shared = np.where(there, np.clip(true[:, 0, 1], -most, most), 0.0)
+    true = np.stack([np.stack([own[:, 0], shared], axis=1), np.stack([shared, own[:, 1]], axis=1)], axis=1)
+    floor = np.eye(2) * 1e-9  # scores that do not vary at all leave nothing to divide by
+    weight = true @ np.linalg.inv(true + noise + floor)
+    values, vectors = np.linalg.eigh(true - weight @ true)
+    root = vectors * np.sqrt(np.maximum(values, 0.0))[:, None, :]
+    return [weight @ means + root @ generator.standard_normal((draws, 2, means.shape[1])) for means in centred]
+
+
+def _inverse_wishart(squares: Floats, df: int, generator: Generator, draws: int) -> Floats:
+    """Draws covariances of two scores from their sums of squares, shape (draws, 2, 2), by Bartlett's decomposition."""
+    lower = np.linalg.cholesky(np.linalg.inv(squares + np.eye(2) * 1e-9))
+    df = max(df, 2)
+    factor = np.zeros((draws, 2, 2))
+    factor[:, 0, 0] = np.sqrt(generator.chisquare(df, draws))
+    factor[:, 1, 1] = np.sqrt(generator.chisquare(df - 1, draws))
+    factor[:, 1, 0] = generator.standard_normal(draws)
+    both = lower @ factor
+    return np.linalg.inv(both @ both.transpose(0, 2, 1) + np.eye(2) * 1e-12)
