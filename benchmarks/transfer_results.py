@@ -1,15 +1,17 @@
 """Keeps the runs of the transfer plans as one Parquet file, and prints what they answer (``docs/transfer.md``).
 
 With ``--store`` it takes the records of a store and writes ``benchmarks/transfer_records.parquet``, in the layout of a
-results data set; without, it reads that file::
+results data set, ``benchmarks/transfer_answer.txt``, and the answer in README.md and docs/transfer.md. Without, it
+reads that file and prints::
 
-    python benchmarks/transfer_results.py --store outputs/transfer/store > benchmarks/transfer_answer.txt
+    python benchmarks/transfer_results.py --store outputs/transfer/store
     python benchmarks/transfer_results.py
 """
 
 from __future__ import annotations
 
 import argparse
+import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,12 +20,19 @@ import pyarrow.parquet as pq
 
 from bocb_hf.coupling.transfer import analyse_transfer, transfer_tables
 from bocb_hf.report.transfer import transfer_blocks
+from bocb_hf.report.words.transfer import answer_text, counts_text
 from bocb_hf.results.dataset import records_parquet
 from bocb_hf.runs.record import RunRecord, parse_record
 from bocb_hf.store import open_store
 from bocb_hf.store.contents import read_store
 
 RECORDS = Path(__file__).resolve().with_name("transfer_records.parquet")
+ANSWER = RECORDS.with_name("transfer_answer.txt")
+ROOT = RECORDS.parents[1]
+BEGIN, END = (
+    "<!-- written by benchmarks/transfer_results.py -->",
+    "<!-- end of what benchmarks/transfer_results.py writes -->",
+)
 DRAWS = 2000
 
 
@@ -59,6 +68,18 @@ def answer(records: Sequence[RunRecord]) -> str:
     return "\n\n".join(blocks)
 
 
+def write(records: Sequence[RunRecord]) -> None:
+    """Writes the answer as a file, and into README.md and docs/transfer.md between their marks."""
+    text = answer(records)
+    ANSWER.write_text(text + "\n", encoding="utf-8")
+    found = analyse_transfer(transfer_tables(records, RECORDS.name)[0], DRAWS)
+    sentences = [*answer_text(found), counts_text(found)]
+    short = textwrap.fill(" ".join(sentences), 120, break_on_hyphens=False)
+    for path, block in ((ROOT / "README.md", short), (ROOT / "docs/transfer.md", f"{short}\n\n```text\n{text}\n```")):
+        before, rest = path.read_text(encoding="utf-8").split(BEGIN)
+        path.write_text(f"{before}{BEGIN}\n{block}\n{END}{rest.split(END)[1]}", encoding="utf-8")
+
+
 def _edge(records: Sequence[RunRecord]) -> list[bool]:
     """Whether the rate of each cell of final runs is the smallest or largest that was tried."""
     tried: dict[object, set[float]] = {}
@@ -87,6 +108,7 @@ def main() -> None:
             print(f"left out: {item}")
         records = sorted(contents.records, key=lambda r: (r.identity.setting, r.role, r.run_id))
         RECORDS.write_bytes(records_parquet(records, contents.places, contents.levels))
+        write(read_records())
     print(answer(read_records()))
 
 

@@ -18,11 +18,11 @@ ALPHA = 0.05
 def title_text(found: Transfer) -> str:
     """Says what a table is."""
     table = found.table
-    epochs = span(table.epochs)
+    epochs = f"{span(table.epochs)} epoch{'s' if max(table.epochs) > 1 else ''}"
     return one_line(
         f"Transfer to {table.dataset}, setting {table.setting}: {len(table.backbones)} backbone(s) × "
         f"{len(table.pretrainings)} pre-training × {len(table.optimizers)} fine-tuning optimizers, pre-trained on "
-        f"{table.pretrained_on} (setting {table.pretraining_setting}, {epochs} epochs), test {table.metric}, data "
+        f"{table.pretrained_on} (setting {table.pretraining_setting}, {epochs}), test {table.metric}, data "
         f"revision {table.revision[:20]}",
         1000,
     )
