@@ -81,7 +81,7 @@ def write(records: Sequence[RunRecord]) -> None:
 
 
 def _edge(records: Sequence[RunRecord]) -> list[bool]:
-    """Whether the rate of each cell of final runs is the smallest or largest that was tried."""
+    """Whether the rate of each cell of final runs with several tried rates is the smallest or largest of them."""
     tried: dict[object, set[float]] = {}
     chosen: dict[object, float] = {}
     for record in records:
@@ -90,7 +90,7 @@ def _edge(records: Sequence[RunRecord]) -> list[bool]:
             tried.setdefault(cell, set()).add(lr)
         else:
             chosen[cell] = lr
-    return [lr in (min(tried[cell]), max(tried[cell])) for cell, lr in chosen.items() if cell in tried]
+    return [lr in (min(rates), max(rates)) for cell, lr in chosen.items() if len(rates := tried.get(cell, set())) > 1]
 
 
 def _devices(records: Sequence[RunRecord]) -> str:
