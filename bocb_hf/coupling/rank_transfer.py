@@ -146,4 +146,4 @@ def _inverse_wishart(squares: Floats, df: int, generator: Generator, draws: int)
     factor[:, 1, 1] = np.sqrt(generator.chisquare(df - 1, draws))
     factor[:, 1, 0] = generator.standard_normal(draws)
     both = lower @ factor
-    return np.linalg.inv(both @ both.transpose(0, 2, 1) + np.eye(2) * 1e-12)
+    return np.asarray(np.linalg.inv(both @ both.transpose(0, 2, 1) + np.eye(2) * 1e-12), np.float64)
