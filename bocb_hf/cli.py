@@ -26,6 +26,7 @@ examples:
   bocb submit me/x --to hf://datasets/lab/y   propose pushed runs for the leaderboard
   bocb validate hf://datasets/my-lab/results  check what others have submitted
   bocb recommend resnet101                    which optimizers to try on a backbone, and why
+  bocb pull tiny_vit --store hf://my-lab      get its best checkpoint, by validation
   bocb leaderboard                            look at the tables in a browser
   bocb figures --source paper                 every figure of the study's published table
   bocb train --config fashion_mnist_subset/demo backbone.name=tiny_vit optimizer.name=adamw --dry-run

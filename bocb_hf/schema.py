@@ -41,6 +41,7 @@ Slug = Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[a-z0-9][a-z
 Scalar = bool | int | float | Printable
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 ConfigHash = Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")]
+DataRevision = Annotated[str, Field(min_length=7, max_length=64, pattern=r"^[0-9a-f]+$")]
 RunId = Annotated[str, Field(pattern=r"^[0-9a-f]{12}-[0-9]{1,10}$")]
 RepositoryId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,96}/[A-Za-z0-9._-]{1,96}$")]
 UtcTime = Annotated[str, Field(pattern=r"^[0-9]{4}(-[0-9]{2}){2}T[0-9]{2}(:[0-9]{2}){2}Z$"), AfterValidator(_real_time)]

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from bocb_hf.backbones import OWN_ARCHITECTURES, Family
 from bocb_hf.backbones.definition import TRANSFORMERS, define_backbone
 from bocb_hf.backbones.pretrained import check_architecture, fetch_weights, read_preprocessing, read_timm_config
+from bocb_hf.backbones.provenance import find_pretraining
 from bocb_hf.backbones.sizes import suggest_size
 from bocb_hf.backbones.starting_weights import Fit, find_files, hash_files, read_tensors, start_from
 from bocb_hf.errors import InputError
@@ -56,7 +57,8 @@ def resolve_backbone(config: BackboneConfig, drop_path: float, image_size: int) 
     """Resolves a configuration to what is built, and fetches the starting weights.
 
     A row builds its small-image stem for small images (``bocb_hf.backbones.stem_for``); the identity records the
-    architecture and arguments that were chosen. ``backbone.args`` come last.
+    architecture and arguments that were chosen. ``backbone.args`` come last. Of weights that a run of this project
+    made, the identity names that run.
 
     Args:
         config: The backbone as the user wrote it.
@@ -64,8 +66,8 @@ def resolve_backbone(config: BackboneConfig, drop_path: float, image_size: int) 
         image_size: Side of the input in pixels.
 
     Raises:
-        InputError: The weights cannot be found or are not safetensors, the backbone does not take this image size, or
-            it has no branches to drop.
+        InputError: The weights cannot be found or are not safetensors, the record of the run that made them is missing
+            or is not theirs, the backbone does not take this image size, or it has no branches to drop.
     """
     definition = define_backbone(config.name, image_size)
     architecture, row = definition.architecture, definition.row
@@ -77,18 +79,24 @@ def resolve_backbone(config: BackboneConfig, drop_path: float, image_size: int) 
                 "set training.drop_path=0"
             )
         args[definition.drop_path_key] = drop_path
-    folder = sha256 = None
+    folder = sha256 = pretraining = None
     if config.pretrained is not None:
         folder = fetch_weights(config.pretrained, architecture, row)
         check_architecture(folder / "config.json", architecture, row)
         sha256 = hash_files(find_files(folder))
+        pretraining = find_pretraining(config.pretrained, folder, sha256)
         args = _args_of_weights(folder, architecture, definition.args) | args
     # the record does not show a local path; the hash of the weights identifies them
     pretrained = config.pretrained
     if pretrained is not None and Path(pretrained).is_dir():
         pretrained = "local"
     identity = BackboneIdentity(
-        name=definition.name, architecture=architecture, args=args, pretrained=pretrained, pretrained_sha256=sha256
+        name=definition.name,
+        architecture=architecture,
+        args=args,
+        pretrained=pretrained,
+        pretrained_sha256=sha256,
+        pretraining=pretraining,
     )
     module = (row.module or None) if row else None
     if architecture in OWN_ARCHITECTURES:

@@ -14,6 +14,7 @@ from timm.models._hub import load_model_config_from_path
 
 from bocb_hf.backbones import SMALL_IMAGE, BackboneRow
 from bocb_hf.backbones.definition import TRANSFORMERS, fetch
+from bocb_hf.backbones.provenance import split_hub_id
 from bocb_hf.backbones.starting_weights import INDEX, WEIGHTS, find_files, read_index
 from bocb_hf.errors import InputError
 from bocb_hf.runs.config import RESERVED_ARGS
@@ -25,6 +26,8 @@ _PILLOW: dict[int, Interpolation] = {0: "nearest", 1: "lanczos", 2: "bilinear", 
 
 def fetch_weights(pretrained: str, architecture: str, row: BackboneRow | None) -> Path:
     """Finds or fetches the folder with ``config.json`` and safetensors of a local directory, a Hub id or a timm tag.
+
+    A Hub id may name one seed of a repository of this project: ``org/name/seeds/<n>``.
 
     Raises:
         InputError: One of the files is missing, they cannot be fetched, or timm does not know the tag.
@@ -38,8 +41,9 @@ def fetch_weights(pretrained: str, architecture: str, row: BackboneRow | None) -
             )
         find_files(folder)
         return folder
+    place = ""
     if "/" in pretrained:
-        hub_id = pretrained.removeprefix("hf-hub:")
+        hub_id, place = split_hub_id(pretrained)
     else:
         tagged = f"{architecture}.{pretrained}"
         if architecture.startswith(TRANSFORMERS) or not timm.is_model_pretrained(tagged):
@@ -52,19 +56,19 @@ def fetch_weights(pretrained: str, architecture: str, row: BackboneRow | None) -
         # timm's pretrained configurations name either a repository or only its namespace, "timm/"
         hub_id = str(getattr(timm.get_pretrained_cfg(tagged), "hf_hub_id", None) or "timm/")
         hub_id = hub_id + tagged if hub_id.endswith("/") else hub_id
-    config = fetch(hub_id, "config.json", "backbone.pretrained")
+    config = fetch(hub_id, f"{place}config.json", "backbone.pretrained")
     try:
-        fetch(hub_id, WEIGHTS, "backbone.pretrained")
+        fetch(hub_id, f"{place}{WEIGHTS}", "backbone.pretrained")
     except InputError as error:
         try:
-            index = fetch(hub_id, INDEX, "backbone.pretrained")
+            index = fetch(hub_id, f"{place}{INDEX}", "backbone.pretrained")
         except InputError:
             raise error from None
         for name in read_index(index):
-            fetch(hub_id, name, "backbone.pretrained")
+            fetch(hub_id, f"{place}{name}", "backbone.pretrained")
     if architecture.startswith(TRANSFORMERS):
         with suppress(InputError):  # a run that needs the preprocessing gets an error later
-            fetch(hub_id, PROCESSOR, "backbone.pretrained")
+            fetch(hub_id, f"{place}{PROCESSOR}", "backbone.pretrained")
     return config.parent
 
 

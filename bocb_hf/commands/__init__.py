@@ -20,6 +20,7 @@ COMMANDS = {
     "analyze": "look into the weights of checkpoints layer by layer",
     "explain": "say whether weight patterns or early curves predict coupling",
     "recommend": "name the optimizers to try on a backbone, with the evidence",
+    "pull": "get the best checkpoint of a backbone from a store, with the lines that load it",
     "leaderboard": "look at the tables in a browser, or deploy them as a Space",
     "check-optimizer": "show an optimizer's row and run the conformance suite on it",
     "render": "rebuild the cards of a store from its records",

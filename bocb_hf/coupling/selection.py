@@ -180,7 +180,10 @@ def _differs_only_on(axes: Sequence[TunedAxis], trial: RunRecord, final: RunReco
     own = {name: kept.hyperparameters[name] for name in names & kept.hyperparameters.keys()}
     changes["hyperparameters"] = trial.identity.optimizer.hyperparameters | own
     same = trial.identity.optimizer.model_copy(update=changes)
-    return trial.identity.model_copy(update={"optimizer": same}) == final.identity
+    changed = trial.identity.model_copy(update={"optimizer": same})
+    if final.identity.backbone.pretraining is not None:  # pre-training seeds are of one configuration
+        return changed.config_hash() == final.config_hash
+    return changed == final.identity
 
 
 def _candidate(values: Values, trials: dict[int, RunRecord], tuned: Tuned) -> Candidate:

@@ -19,6 +19,7 @@ from bocb_hf.coupling.rare import RareLosses
 from bocb_hf.coupling.reading import Reading, reading_of
 from bocb_hf.coupling.row import Cell, Row, Selection
 from bocb_hf.coupling.selection import chosen_configuration
+from bocb_hf.coupling.starts import by_start
 from bocb_hf.coupling.statistics import Interval, Prior
 from bocb_hf.coupling.tuning import Tuning, tuning_of
 from bocb_hf.coupling.tuning_noise import tuning_noise
@@ -120,36 +121,9 @@ def build_tables(records: Iterable[RunRecord]) -> list[Table]:
     tables = [
         replace(_build_table(key, some), start=start)
         for key, group in sorted(groups.items())
-        for start, some in sorted(_by_start(group).items())
+        for start, some in sorted(by_start(group).items())
     ]
     return sorted(tables, key=lambda t: -sum(r.status == "completed" for r in t.records))
-
-
-def _by_start(records: Sequence[RunRecord]) -> dict[str, list[RunRecord]]:
-    """Groups records by what their backbone started from; all together while no backbone started from several weights.
-
-    Most backbones have one set of pretrained weights, so those of different backbones stand in one table. Further ones
-    of a backbone, beside the one with most completed final runs, have tables of their own.
-    """
-    starts: dict[str, dict[str | None, int]] = {}
-    for record in records:
-        known = starts.setdefault(record.identity.backbone.name, {})
-        done = record.role == "final" and record.status == "completed"
-        start = record.identity.backbone.pretrained_sha256
-        known[start] = known.get(start, 0) + done
-    if all(len(known) == 1 for known in starts.values()):
-        return {"": list(records)}
-    labels: dict[tuple[str, str | None], str] = {}
-    for backbone, known in starts.items():
-        labels[backbone, None] = "random weights"
-        given = sorted((sha for sha in known if sha is not None), key=lambda sha: (-known[sha], sha))
-        for place, sha in enumerate(given):
-            labels[backbone, sha] = "pretrained weights" + (f" {sha[:12]}" if place else "")
-    groups: dict[str, list[RunRecord]] = {}
-    for record in records:
-        backbone = record.identity.backbone
-        groups.setdefault(labels[backbone.name, backbone.pretrained_sha256], []).append(record)
-    return groups
 
 
 def floors(table: Table, records: Sequence[FloorRecord]) -> list[Floor]:

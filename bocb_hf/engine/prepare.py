@@ -48,8 +48,11 @@ class PreparedRun:
 
     @property
     def state_dir(self) -> Path:
-        """Folder of the resume state; a trial and a final run of one id do not share it."""
-        return Path(self.config.runtime.state_dir) / self.config.runtime.namespace / f"{self.run_id}-{self.config.role}"
+        """Folder of the resume state; a trial and a final run of one id, or two checkpoints, do not share it."""
+        name, backbone = f"{self.run_id}-{self.config.role}", self.identity.backbone
+        if backbone.pretraining is not None:
+            name += f"-{str(backbone.pretrained_sha256)[:12]}"
+        return Path(self.config.runtime.state_dir) / self.config.runtime.namespace / name
 
     def build_model(self) -> nn.Module:
         """Builds the network with initial weights that depend on (seed, backbone) only."""

@@ -27,7 +27,7 @@ from bocb_hf.engine.portable import check_limited
 from bocb_hf.engine.prepare import PreparedRun, prepare_run
 from bocb_hf.errors import InputError, missing_extra
 from bocb_hf.runs.config import RunConfig, RuntimeConfig
-from bocb_hf.runs.identity import flatten
+from bocb_hf.runs.identity import check_start, flatten
 from bocb_hf.runs.record import RunRecord
 from bocb_hf.store import Store, open_training_store
 from bocb_hf.store.lease import Lease, run_lease
@@ -52,7 +52,8 @@ def find_finished(prepared: PreparedRun, store: Store) -> RunRecord | None:
             return None
         raise InputError(f"{error}; delete the file or pass runtime.supersede=true to run it again") from error
     finished = existing is not None and existing.run_id == prepared.run_id and existing.status != "interrupted"
-    if finished and not config.runtime.supersede:
+    if existing is not None and finished and not config.runtime.supersede:
+        check_start(config.seed, existing.identity, prepared.identity)
         return existing
     check_free(existing, prepared.run_id, config.runtime.supersede, prepared.identity)
     return None

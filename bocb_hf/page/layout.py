@@ -14,7 +14,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from bocb_hf.runs.patterns import Inspection, WeightPatterns
-from bocb_hf.schema import Frozen
+from bocb_hf.schema import Frozen, later
 
 VERSION = 3  # of this layout; in the metadata of the file
 READABLE = (2, 3)  # layouts that are read; what a later one added is absent from a file of an earlier one
@@ -175,6 +175,30 @@ class AnswerInfo(Frozen):
     commands: list[Text]
 
 
+class TransferRow(Frozen):
+    """The cells of one pre-training on one backbone, one for each fine-tuning optimizer, in words."""
+
+    pretraining: Text
+    cells: list[Text]
+
+
+class TransferBackbone(Frozen):
+    """The pre-training × fine-tuning table of one backbone."""
+
+    backbone: Text
+    optimizers: list[Text]
+    rows: list[TransferRow]
+
+
+class TransferInfo(Frozen):
+    """A three-way table of transfer, in the words of the terminal (``report/words/transfer.py``)."""
+
+    title: Text
+    answer: list[Text]
+    sentences: list[Text]
+    backbones: list[TransferBackbone]
+
+
 class TableInfo(Frozen):
     """The payload of a table.
 
@@ -192,6 +216,7 @@ class TableInfo(Frozen):
         tried: Best trials, of which a recommendation takes its starts; None for a published table.
         told: What the findings say; None in a file of an earlier layout.
         unanswered: Why the file holds no answers from this table, and the command that gives them; None where it does.
+        transfers: Three-way tables that runs of this table belong to, as pre-training or as fine-tuning.
     """
 
     id: Name
@@ -224,6 +249,7 @@ class TableInfo(Frozen):
     tried: list[TriedRow] | None
     told: Told | None = None
     unanswered: Text | None = None
+    transfers: list[TransferInfo] = later([])
 
 
 class Trial(Frozen):

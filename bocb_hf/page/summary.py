@@ -14,6 +14,7 @@ from bocb_hf.page.layout import LEVELS
 from bocb_hf.page.read import Board, CellRow
 from bocb_hf.page.standings import kappa, of_optimizer
 from bocb_hf.page.texts import FAMILIES, basis, counts, gap_of, parameters, toy
+from bocb_hf.page.transfers import transfers_of
 from bocb_hf.report.words.tables import backbone_label, interval_words, optimizer_label
 
 DIGITS = 4  # of points after the decimal point; the Parquet file holds every digit
@@ -59,6 +60,7 @@ def table_summary(board: Board) -> _Plain:
         if info.ledger is None
         else [row.model_dump() | {"label": optimizer_label(row.optimizer)} for row in info.ledger],
         "fairness": [*info.fairness, *(told.grids if told is not None else [])],
+        "transfers": [found.model_dump() for found in transfers_of(board)],
         "namespaces": list(board.namespaces),
         "levels": [level for level in LEVELS if any(cell.level == level for cell in board.cells.values())],
         "backbones": _backbones(board),

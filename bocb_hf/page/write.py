@@ -17,11 +17,13 @@ from bocb_hf.coupling.pareto import AXES, pareto
 from bocb_hf.coupling.published import PUBLISHED, SOURCE, published
 from bocb_hf.coupling.row import Row
 from bocb_hf.coupling.scores import ScoreTable
+from bocb_hf.coupling.transfer import analyse_transfer, transfer_tables
 from bocb_hf.page import DEMO
 from bocb_hf.page.ask import ANSWERED, answers_of
 from bocb_hf.page.layout import GROUP, KINDS, SCHEMA, CellInfo, TableInfo
 from bocb_hf.page.record_rows import own_cell, run_row
 from bocb_hf.page.table_rows import own_info, table_info
+from bocb_hf.page.transfers import about
 from bocb_hf.recommend.evidence import Evidence, evidence_of
 from bocb_hf.report.figures.grid import ranks
 from bocb_hf.report.findings import Findings, find
@@ -79,11 +81,13 @@ def own_rows(results: Sequence[TableResults], contents: StoreContents, limit: in
         contents: The store that they are from.
         limit: Largest number of cells of a table that answers are computed of; None computes them for every table.
     """
+    draws = results[0].wanted.draws if results else DRAWS
+    transfers = [analyse_transfer(each, draws) for each in transfer_tables(contents.records, contents.uri)]
     for result in results:
         table, scores = result.table, result.scores
         name = table_slug(table)
         evidence = evidence_of(table, "the records of this table", contents.uri, scores, result.ledger)
-        info = own_info(name, result, contents)
+        info = own_info(name, result, contents).model_copy(update={"transfers": about(table, transfers)})
         yield from _with_answers(name, info, evidence, limit, contents.uri)
         yield from _cells(name, scores, result.marks, result.findings, _columns(result, contents))
         for backbone in table.backbones:

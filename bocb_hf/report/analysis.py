@@ -11,14 +11,17 @@ from bocb_hf.coupling.contrast_variants import loss_contrast
 from bocb_hf.coupling.marks import Marks
 from bocb_hf.coupling.primary import Primary
 from bocb_hf.coupling.published import PUBLISHED, Published, published, published_ranking, published_spreads
+from bocb_hf.coupling.published.transfer import published_transfer
+from bocb_hf.coupling.transfer import analyse_transfer
 from bocb_hf.files import write_atomically
 from bocb_hf.report.findings import Findings, find, findings_plain
 from bocb_hf.report.outputs import Outputs, wrap
 from bocb_hf.report.tabulate import Tabulated
+from bocb_hf.report.transfer import transfer_blocks, transfer_lead, write_transfer
 from bocb_hf.report.words.analysis import analysis_text, variant_text
 from bocb_hf.report.words.comparisons import comparison_text
 from bocb_hf.report.words.study_rules import study_sections
-from bocb_hf.report.words.summary import lead_text, summary_text
+from bocb_hf.report.words.summary import LINES, lead_text, summary_text
 
 
 def analyse_published(
@@ -40,8 +43,12 @@ def analyse_published(
     scores = published(cast(Published, name))
     found = find(scores, Marks.of(scores, draws=2 * draws), draws=draws, primary=primary)
     analysis = found.analysis
+    three_way = published_transfer(cast(Published, name))
+    transfers = [] if three_way is None else [analyse_transfer(three_way, draws)]
     if not full:
-        return Outputs([_write([found], out_dir)], summary_text(found))
+        lead = transfer_lead(transfers)
+        text = "\n".join([summary_text(found, lines=LINES - 2 - len(lead)), *lead])
+        return Outputs([_write([found], out_dir), *write_transfer(transfers, out_dir)], text)
     blocks: list[str] = []
     if rules == "paper":
         printed = name == PUBLISHED[0]
@@ -54,7 +61,8 @@ def analyse_published(
         blocks += [*tables, "\n".join(map(wrap, sentences))]
     blocks.append("\n".join(map(wrap, [*analysis_text(analysis), *_compared(found)])))
     blocks.insert(0, lead_text(found))
-    return Outputs([_write([found], out_dir)], "\n\n".join(blocks))
+    blocks += transfer_blocks(transfers)
+    return Outputs([_write([found], out_dir), *write_transfer(transfers, out_dir)], "\n\n".join(blocks))
 
 
 def answer_records(tabulated: Tabulated) -> str:
@@ -65,14 +73,17 @@ def answer_records(tabulated: Tabulated) -> str:
 def summarize_records(tabulated: Tabulated) -> str:
     """Returns the answer of a store in few lines (``words/summary.py``)."""
     first, *further = tabulated.results
-    return summary_text(
+    lead = transfer_lead(tabulated.transfers)
+    text = summary_text(
         first.findings,
         first.table,
         first.floors,
         first.contrast,
         [result.findings for result in further],
         len(tabulated.contents.quarantined),
+        LINES - 2 - len(lead),
     )
+    return "\n".join([text, *lead])
 
 
 def analyse_records(tabulated: Tabulated, rules: str, out_dir: Path) -> Outputs:
@@ -92,7 +103,9 @@ def analyse_records(tabulated: Tabulated, rules: str, out_dir: Path) -> Outputs:
             tables, printed = study_sections(scores, analysis.failures, None, None)
             blocks += [*tables, "\n".join(map(wrap, printed))]
         blocks.append("\n".join(map(wrap, sentences)))
-    return Outputs([_write([result.findings for result in tabulated.results], out_dir)], "\n\n".join(blocks))
+    blocks += transfer_blocks(tabulated.transfers)
+    paths = [_write([result.findings for result in tabulated.results], out_dir)]
+    return Outputs([*paths, *write_transfer(tabulated.transfers, out_dir)], "\n\n".join(blocks))
 
 
 def _compared(found: Findings) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 
 from bocb_hf.coupling.primary import Primary, PrimaryStatistic
@@ -39,5 +40,8 @@ def find_primaries(plan: str | None, statistic: PrimaryStatistic | None = None) 
         raise InputError(f"--primary: the plan {loaded.name} named {loaded.primary!r} before its runs; leave it out")
     names = [f"backbone.name={loaded.backbones[0]}", f"optimizer.name={loaded.optimizers[0]}"]
     paths = [find_config(config, "recipes/configs") for config in loaded.configs]
-    settings = [load_run_config(path, [*names, *loaded.overrides]).setting for path in paths]
+    plain = [load_run_config(path, [*names, *loaded.overrides]).setting for path in paths]
+    levels = loaded.pretrained.levels if loaded.pretrained is not None else [""]
+    parts = itertools.product(plain, loaded.variants or [""], levels)
+    settings = ["_".join(filter(None, names_of)) for names_of in parts]
     return dict.fromkeys(settings, Primary(loaded.primary, f"named by the plan {loaded.name}"))

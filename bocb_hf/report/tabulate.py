@@ -12,6 +12,7 @@ from bocb_hf.coupling.marks import Marks
 from bocb_hf.coupling.primary import Primary
 from bocb_hf.coupling.scores import ScoreTable, scores_of
 from bocb_hf.coupling.table import Floor, Table, build_tables, floors
+from bocb_hf.coupling.transfer import Transfer, analyse_transfer, transfer_tables
 from bocb_hf.errors import InputError
 from bocb_hf.report.findings import Findings, find
 from bocb_hf.store.contents import StoreContents
@@ -72,10 +73,12 @@ class Tabulated:
     Attributes:
         contents: The contents of the store.
         results: The tables of the store, at least one; the one with most runs comes first.
+        transfers: The three-way tables of runs that were fine-tuned from checkpoints of runs of this project.
     """
 
     contents: StoreContents
     results: Sequence[TableResults]
+    transfers: Sequence[Transfer] = ()
 
 
 def tabulate(contents: StoreContents, wanted: Wanted | None = None) -> Tabulated:
@@ -94,8 +97,11 @@ def tabulate(contents: StoreContents, wanted: Wanted | None = None) -> Tabulated
             f"store: {contents.uri} holds no valid record of a run; make some with `bocb train` or `make demo`, "
             f"or name another store with --store{bad}"
         )
+    asked = wanted or Wanted()
     return Tabulated(
-        contents, [_results(table, contents, wanted or Wanted()) for table in build_tables(contents.records)]
+        contents,
+        [_results(table, contents, asked) for table in build_tables(contents.records)],
+        [analyse_transfer(table, asked.draws) for table in transfer_tables(contents.records, contents.uri)],
     )
 
 

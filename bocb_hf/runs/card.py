@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from bocb_hf.errors import InputError
 from bocb_hf.runs import strict_yaml
-from bocb_hf.runs.identity import DataRevision, cell_differences
+from bocb_hf.runs.identity import cell_differences
 from bocb_hf.runs.measurements import NonNegative
 from bocb_hf.runs.naming import make_run_id
 from bocb_hf.runs.record import Category, Family, RunRecord, Status
@@ -23,6 +23,7 @@ from bocb_hf.runs.retraction import Retraction
 from bocb_hf.schema import (
     ConfigHash,
     Count,
+    DataRevision,
     Frozen,
     Name,
     Positive,

@@ -47,8 +47,9 @@ class BackboneConfig(Frozen):
             config.json describes), ``transformers:<org>/<name>`` or ``transformers:<folder>`` (an image classifier of
             transformers). Weights come from ``pretrained`` only.
         args: Extra arguments of the model, which replace those of the row or of the model's own configuration.
-        pretrained: Weights to start from: None (from scratch), a timm tag (``a1_in1k``), a Hub id (``org/name``) or a
-            local directory.
+        pretrained: Weights to start from: None (from scratch), a timm tag (``a1_in1k``), a Hub id (``org/name``, or
+            ``org/name/seeds/<n>`` for one seed of a repository of this project) or a local directory. Of weights that a
+            run of this project made, the record names that run.
     """
 
     name: Name

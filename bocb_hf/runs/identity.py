@@ -10,9 +10,22 @@ from typing import Annotated, Any, Literal, NamedTuple, cast
 
 from pydantic import Field, model_validator
 
+from bocb_hf.errors import InputError
 from bocb_hf.runs.config import AugmentationConfig, DuplicateRule, TrainingConfig
 from bocb_hf.runs.preprocessing import Interpolation, Normalization
-from bocb_hf.schema import Arguments, Frozen, Name, Printable, Scalar, Sha256, Slug, canonical_json, later
+from bocb_hf.runs.pretraining import Pretraining
+from bocb_hf.schema import (
+    Arguments,
+    DataRevision,
+    Frozen,
+    Name,
+    Printable,
+    Scalar,
+    Sha256,
+    Slug,
+    canonical_json,
+    later,
+)
 
 # The number of the random scheme rises when initialisation, data order or augmentation are drawn differently from
 # before: runs of two schemes are not paired (see bocb_hf/data/sampling.py). Scheme 1 draws augmentation by sample and
@@ -24,23 +37,42 @@ _SPLIT_FIELDS = (
     *("revision", "evaluation_split", "validation_fraction", "validation_indices_sha256"),
     *("test_fraction", "test_indices_sha256"),
 )
-DataRevision = Annotated[str, Field(min_length=7, max_length=64, pattern=r"^[0-9a-f]+$")]
+# the fields of the backbone that differ between two seeds of one pre-training
+_OF_ONE_PRETRAINING = frozenset(("pretrained", "pretrained_sha256", "pretraining"))
 
 
 class BackboneIdentity(Frozen):
-    """The network as it was built; ``pretrained_sha256`` is the hash of the weights it started from."""
+    """The network as it was built.
+
+    Attributes:
+        pretrained: Where the weights came from that it started from: a timm tag, a Hub id, or ``local``.
+        pretrained_sha256: SHA-256 of these weights.
+        pretraining: The run of this project that made these weights; None where they are random or of other origin.
+    """
 
     name: Name
     architecture: Name
     args: Arguments
     pretrained: Annotated[Printable, Field(max_length=200)] | None
     pretrained_sha256: Sha256 | None
+    pretraining: Pretraining | None = later(None)
 
     @model_validator(mode="after")
     def _hashed(self) -> BackboneIdentity:
         if (self.pretrained is None) != (self.pretrained_sha256 is None):
             raise ValueError("pretrained and pretrained_sha256 go together")
+        if self.pretraining is not None and self.pretrained is None:
+            raise ValueError("pretraining is that of starting weights, and this network had none")
         return self
+
+    @property
+    def start(self) -> str | None:
+        """What the network started from, as cells and configurations tell it apart; None for random weights.
+
+        It is the configuration hash of the pre-training where that is known, so that pre-training seeds share it, and
+        else the SHA-256 of the weights.
+        """
+        return self.pretrained_sha256 if self.pretraining is None else self.pretraining.config_hash
 
 
 class OptimizerIdentity(Frozen):
@@ -136,7 +168,7 @@ class CellKey(NamedTuple):
 
     Attributes:
         data: Which images there are and how they are split, as ``field=value``.
-        start: SHA-256 of the weights that the backbone started from; None for random weights.
+        start: What the backbone started from (``BackboneIdentity.start``); None for random weights.
     """
 
     dataset: str
@@ -153,7 +185,11 @@ class CellKey(NamedTuple):
 
 
 class Identity(Frozen):
-    """Everything that decides the result of a run, except the seed."""
+    """Everything that decides the result of a run, except the seed.
+
+    In a cell whose weights this project pre-trained, a seed of the run stands for both draws: it belongs to one seed of
+    the pre-training (``check_start``).
+    """
 
     random_scheme: Literal[1, 2]
     setting: Slug
@@ -164,15 +200,49 @@ class Identity(Frozen):
     data: DataIdentity
 
     def config_hash(self) -> str:
-        """First 12 hexadecimal digits of the SHA-256 of the canonical JSON of all fields (see ``schema.later``)."""
-        return hashlib.sha256(canonical_json(self.model_dump(mode="json")).encode()).hexdigest()[:12]
+        """First 12 hexadecimal digits of the SHA-256 of the canonical JSON of ``configuration``."""
+        return hashlib.sha256(canonical_json(self.configuration()).encode()).hexdigest()[:12]
+
+    def configuration(self) -> dict[str, Any]:
+        """All fields as plain data, as they are hashed (see ``schema.later``).
+
+        Of weights that this project pre-trained, the configuration of the pre-training stands there, and neither its
+        seed nor the weights: another pre-training seed is another draw, and no other configuration.
+        """
+        data = self.model_dump(mode="json")
+        if self.backbone.pretraining is not None:
+            kept = {key: value for key, value in data["backbone"].items() if key not in _OF_ONE_PRETRAINING}
+            data["backbone"] = {**kept, "pretraining": self.backbone.pretraining.config_hash}
+        return data
 
     def cell(self) -> CellKey:
         """The cell that the run belongs to; runs of two cells are never pooled and share no repository."""
         values = ((name, getattr(self.data, name)) for name in _SPLIT_FIELDS)
         rule = tuple(f"{name}={value}" for name, value in values if value is not None)
         names = (self.data.name, self.setting, self.backbone.name, self.optimizer.name)
-        return CellKey(*names, rule, self.backbone.pretrained_sha256)
+        return CellKey(*names, rule, self.backbone.start)
+
+
+def check_start(seed: int, stored: Identity, new: Identity) -> None:
+    """Refuses a second run of one configuration and seed that started from other weights.
+
+    Args:
+        seed: The seed of both runs.
+        stored: Identity of the run that is there.
+        new: Identity of the run that is to take its place, of the same configuration.
+
+    Raises:
+        InputError: Their weights are of two seeds of one pre-training, so the second needs a seed of its own.
+    """
+    one, other = stored.backbone, new.backbone
+    if one.pretrained_sha256 == other.pretrained_sha256 or one.pretraining is None or other.pretraining is None:
+        return
+    raise InputError(
+        f"seed {seed} of this cell started from pre-training seed {one.pretraining.seed} (weights "
+        f"{str(one.pretrained_sha256)[:12]}), and not from pre-training seed {other.pretraining.seed} (weights "
+        f"{str(other.pretrained_sha256)[:12]}); a seed belongs to one checkpoint, so choose a seed that no other "
+        "checkpoint of this pre-training has, or pass runtime.supersede=true to replace the run"
+    )
 
 
 def differences(one: Identity, other: Identity) -> list[str]:
@@ -183,8 +253,10 @@ def differences(one: Identity, other: Identity) -> list[str]:
 
 def cell_differences(one: Identity, other: Identity) -> list[str]:
     """Returns those of ``differences`` that put two runs into different cells."""
-    names = ("data.name", "setting", "backbone.name", "optimizer.name", "backbone.pretrained_sha256")
+    names = ("data.name", "setting", "backbone.name", "optimizer.name", "backbone.pretraining.config_hash")
     fields = {*names, *(f"data.{name}" for name in _SPLIT_FIELDS)}
+    if one.backbone.pretraining is None or other.backbone.pretraining is None:
+        fields.add("backbone.pretrained_sha256")
     return [key for key in differences(one, other) if key in fields]
 
 

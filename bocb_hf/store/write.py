@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bocb_hf.errors import InputError
 from bocb_hf.runs.card import CardBlock, Peers
-from bocb_hf.runs.identity import Identity, cell_differences, differences
+from bocb_hf.runs.identity import Identity, cell_differences, check_start, differences
 from bocb_hf.runs.naming import own_repository_name, repository_name
 from bocb_hf.runs.record import RunRecord, parse_record
 from bocb_hf.runs.retraction import Retraction, make_retraction
@@ -88,8 +88,11 @@ def check_free(existing: RunRecord | None, run_id: str, supersede: bool, identit
         identity: Identity of the run, so that the error names what differs.
 
     Raises:
-        InputError: The seed's place holds another configuration, or this run is finished, and ``supersede`` is off.
+        InputError: The seed's place holds another configuration or started from another checkpoint, or this run is
+            finished, and ``supersede`` is off.
     """
+    if existing is not None and not supersede and existing.run_id == run_id and identity is not None:
+        check_start(existing.seed, existing.identity, identity)
     if existing is None or supersede or (existing.run_id == run_id and existing.status == "interrupted"):
         return
     if existing.run_id == run_id:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from bocb_hf.runs.load_config import build_run_config, load_run_config
 from bocb_hf.runs.naming import repository_name
 from bocb_hf.sweep.executors.work import Floor
 from bocb_hf.sweep.plan import CellPlan, SweepPlan
+from bocb_hf.sweep.pretrained import find_starts
 from bocb_hf.sweep.protocols import Place, Space, Trial, choose, describe_choice, make_space, next_trials
 
 
@@ -31,6 +33,7 @@ class Cell:
         space: What is tuned.
         label: The name that messages have for it.
         trials: Ended trials, by configuration and seed.
+        starts: The checkpoints that its seeds take in turn; empty without an axis ``pretrained``.
     """
 
     plan: SweepPlan
@@ -39,6 +42,7 @@ class Cell:
     space: Space
     label: str
     trials: dict[Place, Trial] = field(default_factory=dict[Place, Trial])
+    starts: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return self.label
@@ -63,15 +67,29 @@ class Cell:
     def trial(self, place: Place) -> RunConfig:
         """The configuration of one trial."""
         values, seed = place
-        return self.config(["role=trial", f"seed={seed}", *self.space.overrides(values)])
+        start = self._start(self.plan.tuning.seeds.index(seed))
+        return self.config(["role=trial", f"seed={seed}", *start, *self.space.overrides(values)])
 
     def finals(self) -> Iterator[RunConfig]:
         """The configurations of the final runs of a tuned cell."""
         chosen = self.space.overrides(choose(self.space, self.plan.tuning, self.trials))
         tuned = describe_choice(self.space, self.plan.tuning)
-        for seed in self.plan.final_seeds:
-            config = self.config(["role=final", f"seed={seed}", *chosen])
+        for place, seed in enumerate(self.plan.final_seeds):
+            config = self.config(["role=final", f"seed={seed}", *self._start(place), *chosen])
             yield config.model_copy(update={"tuned": tuned})
+
+    def floor_config(self) -> RunConfig:
+        """The configuration that floors are computed from: their network has random weights."""
+        return self.config(["backbone.pretrained=null"] if self.starts else [])
+
+    def _start(self, place: int) -> list[str]:
+        """The checkpoint of the seed at a place of its list."""
+        return [start_override(self.starts[place % len(self.starts)])] if self.starts else []
+
+
+def start_override(checkpoint: str) -> str:
+    """The pair that names a checkpoint."""
+    return f"backbone.pretrained={json.dumps(checkpoint, ensure_ascii=False)}"
 
 
 def run_overrides(plan: SweepPlan, threads: int, overrides: Sequence[str]) -> list[str]:
@@ -89,9 +107,13 @@ def plan_cells(plan: SweepPlan, overrides: Sequence[str]) -> list[Cell]:
         overrides: Pairs ``section.key=value`` of all runs, the plan's own included.
 
     Raises:
-        InputError: A setting or an override is wrong, or the values of a hyper-parameter do not fit an optimizer.
+        InputError: A setting or an override is wrong, the values of a hyper-parameter do not fit an optimizer, or a
+            checkpoint of the axis ``pretrained`` is missing.
     """
-    return [_make_cell(plan, place, overrides) for place in plan.cells()]
+    starts = {} if plan.pretrained is None else find_starts(plan.pretrained, plan.backbones)
+    return [
+        _make_cell(plan, place, overrides, starts.get((place.backbone, place.pretrained), ())) for place in plan.cells()
+    ]
 
 
 def floor_cells(cells: Sequence[Cell]) -> dict[Floor, list[Cell]]:
@@ -130,18 +152,21 @@ def _read_once(path: Path, changed: int, size: int) -> Any:
     return strict_yaml.parse_file(path)
 
 
-def _make_cell(plan: SweepPlan, place: CellPlan, overrides: Sequence[str]) -> Cell:
+def _make_cell(plan: SweepPlan, place: CellPlan, overrides: Sequence[str], starts: tuple[str, ...]) -> Cell:
     path, row = find_config(place.config, "recipes/configs"), OPTIMIZERS.get(place.optimizer)
     base = [f"backbone.name={place.backbone}", f"optimizer.name={place.optimizer}", *overrides]
     plain = _load(path, tuple(base))
-    base += place.changes
+    base += [*place.changes, *map(start_override, starts[:1])]
     config = _load(path, tuple(base))
     # a variant is a setting of another name, but its centres are those of the setting that it varies
     centre = row.centre(plain.setting, config.data.name, config.training.batch_size, config.optimizer.grid)
-    if place.variant:
+    # and so is a level of the axis `pretrained`
+    if place.variant or place.pretrained:
         decay = [] if config.optimizer.weight_decay is not None else [f"optimizer.weight_decay={centre.weight_decay!r}"]
-        base += [f"setting={plain.setting}_{place.variant}", *decay]
+        base += [f"setting={'_'.join(filter(None, (plain.setting, place.variant, place.pretrained)))}", *decay]
     label = f"{place.backbone} × {place.optimizer}"
+    if place.pretrained:
+        label = f"{place.backbone} from {place.pretrained} × {place.optimizer}"
     if len(plan.configs) > 1 or plan.variants:
         label += f" ({' '.join(filter(None, (place.config, place.variant)))})"
-    return Cell(plan, place, tuple(base), make_space(row, centre, plan.tuning), label)
+    return Cell(plan, place, tuple(base), make_space(row, centre, plan.tuning), label, starts=starts)

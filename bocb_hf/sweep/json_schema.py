@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from bocb_hf.optim import OPTIMIZERS
 from bocb_hf.sweep.plan import EDITION_2, SweepPlan
+from bocb_hf.sweep.pretrained import PretrainedAxis
 from bocb_hf.sweep.tuning import Tuning
 
 
@@ -22,7 +23,13 @@ def plan_schema() -> dict[str, Any]:
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     tuning = cast(dict[str, Any], schema["$defs"]["Tuning"])
     tuning["properties"]["seed"] = tuning["properties"]["seeds"]["items"] | {"title": "Seed"}
-    for model, properties in ((SweepPlan, schema["properties"]), (Tuning, tuning["properties"])):
+    axis = cast(dict[str, Any], schema["$defs"]["PretrainedAxis"])
+    described = (
+        (SweepPlan, schema["properties"]),
+        (Tuning, tuning["properties"]),
+        (PretrainedAxis, axis["properties"]),
+    )
+    for model, properties in described:
         for name, text in attribute_texts(model.__doc__ or "").items():
             properties[name]["description"] = text
     for name, value in EDITION_2.items():

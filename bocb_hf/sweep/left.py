@@ -112,8 +112,8 @@ def _others(
 
 
 def _untuned(identity: Identity, tuned: Sequence[str]) -> dict[str, Any]:
-    """An identity without the values that are tuned."""
-    data = identity.model_dump(mode="json")
+    """A configuration without the values that are tuned."""
+    data = identity.configuration()
     for name in tuned:
         data["optimizer"].pop(name, None)
         data["optimizer"]["hyperparameters"].pop(name, None)

@@ -20,6 +20,7 @@ from bocb_hf.errors import InputError
 from bocb_hf.optim import OPTIMIZERS
 from bocb_hf.runs import strict_yaml
 from bocb_hf.schema import Frozen, Seed, Slug, describe_errors, parse_strict
+from bocb_hf.sweep.pretrained import PretrainedAxis
 from bocb_hf.sweep.tuning import Tuning
 
 # seeds of tuning count from 100, so that those of final runs can count from 1
@@ -41,6 +42,7 @@ class CellPlan:
         config: Name or path of its setting.
         variant: Name of its variant of the setting; empty without one.
         changes: The pairs ``section.key=value`` of that variant.
+        pretrained: Level of the axis ``pretrained``; empty without that axis.
     """
 
     config: str
@@ -48,6 +50,7 @@ class CellPlan:
     backbone: str
     optimizer: str
     changes: tuple[str, ...] = ()
+    pretrained: str = ""
 
 
 class SweepPlan(Frozen):
@@ -58,6 +61,8 @@ class SweepPlan(Frozen):
         config: Name of a shipped setting or path of a YAML file, or a list of them: several settings or data sets.
         variants: Changes to a setting as one more axis, ``{b256: [training.batch_size=256]}``; each variant is a
             setting of its own, ``<setting>_<variant>`` in records and tables.
+        pretrained: The checkpoints that runs are fine-tuned from, as one more axis (`docs/transfer.md`); each level is
+            a setting of its own, `<setting>_<level>`.
         tuning: How each cell is tuned.
         budget: ``equal`` refuses a plan under which optimizers would get unequal numbers of trials, apart from
             extensions, which the ledger counts; ``free`` allows it.
@@ -76,6 +81,7 @@ class SweepPlan(Frozen):
     variants: dict[Slug, list[str]] = Field(default_factory=dict[str, list[str]])
     backbones: Annotated[list[str], Field(min_length=1)]
     optimizers: Annotated[list[str], Field(min_length=1)]
+    pretrained: PretrainedAxis | None = None
     tuning: Tuning = Tuning()
     budget: Literal["equal", "free"] = "equal"
     final_seeds: Annotated[list[Seed], Field(min_length=1)]
@@ -132,18 +138,34 @@ class SweepPlan(Frozen):
             )
         return self
 
+    @model_validator(mode="after")
+    def _nested(self) -> SweepPlan:
+        if self.pretrained is None:
+            return self
+        pairs = itertools.chain(self.overrides, *self.variants.values())
+        if any(pair.startswith("backbone.pretrained=") for pair in pairs):
+            raise ValueError(
+                "backbone.pretrained is set by the axis pretrained; leave it out of overrides and variants"
+            )
+        if len(self.final_seeds) % self.pretrained.count:
+            raise ValueError(
+                f"final_seeds holds {len(self.final_seeds)} seeds, which take {self.pretrained.count} checkpoints in "
+                f"turn; give a multiple of {self.pretrained.count}, so that each checkpoint gets as many runs"
+            )
+        return self
+
     @property
     def configs(self) -> list[str]:
         """Names or paths of the settings."""
         return [self.config] if isinstance(self.config, str) else self.config
 
     def cells(self) -> Iterator[CellPlan]:
-        """Every cell, by setting, variant, backbone and optimizer in the order of the plan."""
-        variants = self.variants or {"": []}
-        for config, variant, backbone, optimizer in itertools.product(
-            self.configs, variants, self.backbones, self.optimizers
+        """Every cell, by setting, variant, pre-training, backbone and optimizer in the order of the plan."""
+        variants, levels = self.variants or {"": []}, self.pretrained.levels if self.pretrained is not None else [""]
+        for config, variant, level, backbone, optimizer in itertools.product(
+            self.configs, variants, levels, self.backbones, self.optimizers
         ):
-            yield CellPlan(config, variant, backbone, optimizer, tuple(variants[variant]))
+            yield CellPlan(config, variant, backbone, optimizer, tuple(variants[variant]), level)
 
 
 def load_plan(path: Path) -> SweepPlan:

@@ -16,7 +16,7 @@ from bocb_hf.runs.record import RunRecord
 from bocb_hf.schema import HUB_SCHEME
 from bocb_hf.store import open_store
 from bocb_hf.store.read import read_repository
-from bocb_hf.sweep.cells import Cell, floor_cells, plan_cells, run_overrides
+from bocb_hf.sweep.cells import Cell, floor_cells, plan_cells, run_overrides, start_override
 from bocb_hf.sweep.compiling import settle
 from bocb_hf.sweep.done import check_done
 from bocb_hf.sweep.executors.protocol import Executor, WorkerDiedError
@@ -79,7 +79,9 @@ class Sweep:
         self._every, self._parts = every, shard.count if shard is not None else 1
         # a floor belongs to the part of the first cell that needs it, so that no part holds a floor alone
         floors = floor_cells(every).items() if plan.baselines else ()
-        self._floors = [Job(None, c.config(), floor) for floor, cells in floors for c in cells if _holds(shard, c)]
+        self._floors = [
+            Job(None, c.floor_config(), floor) for floor, cells in floors for c in cells if _holds(shard, c)
+        ]
         self._settled = False  # whether it is decided what is compiled
         self._failed: set[int] = set()  # cells of which a trial failed, by their id
 
@@ -205,6 +207,8 @@ class Sweep:
             own.append(f"optimizer.weight_decay={config.optimizer.weight_decay!r}")
         named = config.optimizer.hyperparameters.items()
         own += [f"optimizer.hyperparameters.{name}={json.dumps(value)}" for name, value in named]
+        if cell.starts:
+            own.append(start_override(str(config.backbone.pretrained)))
         if config.tuned is not None:
             own.append(f"tuned={config.tuned.model_dump_json(exclude_unset=True)}")
         return shlex.join(["bocb", "train", "--config", str(path), *cell.base, *own])

@@ -38,6 +38,7 @@ COMMANDS = (
         "analyze",
         "explain",
         "recommend",
+        "pull",
         "leaderboard",
         "check-optimizer",
         "render",
@@ -177,8 +178,9 @@ def test_wrong_arguments_exit_with_2_and_the_usage(arguments: tuple[str, ...], c
 
 
 def test_a_missing_plan_lists_the_shipped_ones(capsys: Capture) -> None:
+    names = "demo, transfer-finetune, transfer-pretrain"
     error = error_of(capsys, "sweep", "nope")
-    assert error == "error: no configuration file 'nope'; give a path to a YAML file or one of: demo\n"
+    assert error == f"error: no configuration file 'nope'; give a path to a YAML file or one of: {names}\n"
 
 
 def test_a_wrong_plan_is_an_error_before_any_worker_starts(tmp_path: Path, capsys: Capture) -> None:

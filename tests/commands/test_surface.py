@@ -26,6 +26,7 @@ WORDS: dict[str, list[str]] = {
     "analyze": ["weights"],
     "explain": [],
     "recommend": ["resnet101"],
+    "pull": ["tiny_vit"],
     "leaderboard": [],
     "check-optimizer": ["adamw"],
     "render": [],

@@ -14,7 +14,7 @@ AXE = Path(__file__).resolve().parents[2] / "bocb_hf" / "page" / "source" / "nod
 DEMO = "table=fashion_mnist_subset-demo-2337f0b"
 VIEWS = (
     *("table", "backbone", "optimizer", "coupling", "contrast", "ranking"),
-    *("cost", "study", "tuning", "missing", "data"),
+    *("cost", "study", "transfer", "tuning", "missing", "data"),
 )
 
 

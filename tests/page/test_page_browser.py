@@ -15,7 +15,7 @@ Serve = Callable[[Path], str]
 DEMO = "table=fashion_mnist_subset-demo-2337f0b"
 VIEWS = (
     *("table", "backbone", "optimizer", "coupling", "contrast", "ranking"),
-    *("cost", "study", "tuning", "missing", "data"),
+    *("cost", "study", "transfer", "tuning", "missing", "data"),
 )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from builders import make_record
+from fine_tuned import make_pretrained, pretraining_of
 from pydantic import BaseModel
 
 from bocb_hf.commands.list import list_rows
@@ -411,6 +412,7 @@ CHANGED: dict[str, Any] = {
     "backbone.args": {"depth": 3, "scale": 1e-06},
     "backbone.pretrained": "org/other",
     "backbone.pretrained_sha256": "c" * 64,
+    "backbone.pretraining": pretraining_of(make_pretrained()),
     "optimizer.name": "lamb",
     "optimizer.lr": 0.0010000000000000002,
     "optimizer.weight_decay": 0.0,
@@ -487,7 +489,7 @@ def test_the_hash_of_an_identity_is_pinned() -> None:
 
 def test_the_hash_changes_with_every_scientific_field() -> None:
     names = sorted(leaves(Identity))
-    assert len(names) == 62
+    assert len(names) == 63
     assert sorted(CHANGED) == names
     before = parse_strict(Identity, IDENTITY)
     hashes = {before.config_hash()}

@@ -66,6 +66,7 @@ TABLE: dict[str, dict[str, Any]] = {
 }
 GENERIC = {"generic/finetune", "generic/linear_probe", "generic/scratch_large", "generic/scratch_small"}
 OWN = GENERIC | {"fashion_mnist/laptop", "fashion_mnist_subset/demo", "fashion_mnist_subset/laptop"}
+OWN |= {"transfer/pretrain", "transfer/finetune"}
 
 
 def read(setting: str, *overrides: str) -> RunConfig:

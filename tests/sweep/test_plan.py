@@ -16,6 +16,7 @@ from bocb_hf.optim import OPTIMIZERS
 from bocb_hf.schema import parse_strict
 from bocb_hf.sweep.json_schema import plan_schema
 from bocb_hf.sweep.plan import EDITION_2, CellPlan, SweepPlan, load_plan
+from bocb_hf.sweep.pretrained import PretrainedAxis
 from bocb_hf.sweep.run import Sweep
 from bocb_hf.sweep.tuning import Tuning
 
@@ -206,6 +207,7 @@ def test_the_schema_for_editors_is_that_of_the_code() -> None:
     for model, properties in (
         (SweepPlan, committed["properties"]),
         (Tuning, committed["$defs"]["Tuning"]["properties"]),
+        (PretrainedAxis, committed["$defs"]["PretrainedAxis"]["properties"]),
     ):
         assert set(properties) - {"seed"} == set(model.model_fields)
         assert {name for name in properties if "description" not in properties[name]} <= {

@@ -104,8 +104,9 @@ def _metadata(repository: str, block: CardBlock, finals: Sequence[RunRecord]) ->
     }
     if re.fullmatch(r"[\w.-]+/[\w.-]+", dataset) and not dataset.startswith("local/"):
         metadata["datasets"] = [dataset]
-    sources = {record.identity.backbone.pretrained for record in finals}
-    if len(sources) == 1 and re.fullmatch(r"[\w.-]+/[\w.-]+", source := str(sources.pop())):
+    # the seeds of a cell may start from several seeds of one repository
+    sources = {re.sub(r"/seeds/\d+$", "", str(record.identity.backbone.pretrained)) for record in finals}
+    if len(sources) == 1 and re.fullmatch(r"[\w.-]+/[\w.-]+", source := sources.pop()):
         metadata["base_model"] = source
     if results:
         metadata["model-index"] = [{"name": name, "results": results}]
@@ -144,6 +145,11 @@ def _context(
         "energy_joules": sum(r.cost.energy_joules or 0 for r in finals)
         if finals and all(r.cost.energy_joules is not None for r in finals)
         else None,
+        "pretrainings": [
+            {"seed": r.seed, "text": str(made), "record": made.record_sha256}
+            for r in records
+            if (made := r.identity.backbone.pretraining) is not None
+        ],
         "seeds": [r.seed for r in sorted(completed, key=lambda r: r.seed)],
         "record": record,
         "completed": bool(completed),

@@ -13,6 +13,7 @@ export const VIEWS = {
   ranking: "Ranks",
   cost: "Cost",
   study: "Beside the study",
+  transfer: "Transfer",
   tuning: "Tuning",
   missing: "Missing cells",
   data: "Data and citation",

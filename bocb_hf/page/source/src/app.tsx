@@ -6,7 +6,7 @@ import { VIEWS, type ViewName, announce, go, href } from "./address";
 import { AnswerPart, Search } from "./answer";
 import { type App, AppContext, useAddress, useApp, useTheme } from "./app-state";
 import { Filtered, Filters, useMenus } from "./filters";
-import type { Config, Summary } from "./format";
+import type { Config, Summary, Table } from "./format";
 import { LeadPart } from "./lead";
 import type { Details } from "./load";
 import { Toy } from "./parts";
@@ -21,6 +21,7 @@ import { BackboneView, OptimizerView } from "./views/one";
 import { RankingView } from "./views/ranking";
 import { StudyView } from "./views/study";
 import { TableView } from "./views/table";
+import { TransferView } from "./views/transfer";
 import { TuningView } from "./views/tuning";
 
 interface PageProps {
@@ -81,7 +82,7 @@ export function Page({ config, summary, details }: PageProps) {
       )}
       <Filters />
       <nav aria-label="Views">
-        {(Object.keys(VIEWS) as ViewName[]).map((view) => (
+        {views(table).map((view) => (
           <a
             key={view}
             href={href({ ...state, view, cell: false })}
@@ -107,6 +108,11 @@ export function Page({ config, summary, details }: PageProps) {
       </footer>
     </AppContext.Provider>
   );
+}
+
+/** The views of a table: that of transfer where its runs were fine-tuned, or made the weights for it. */
+function views(table: Table): ViewName[] {
+  return (Object.keys(VIEWS) as ViewName[]).filter((view) => view !== "transfer" || (table.transfers?.length ?? 0) > 0);
 }
 
 function skip(event: Event): void {
@@ -144,6 +150,8 @@ function View({ selection }: { selection: Selection }) {
       return <CostView selection={selection} />;
     case "study":
       return <StudyView selection={selection} />;
+    case "transfer":
+      return <TransferView />;
     case "tuning":
       return <TuningView />;
     case "missing":

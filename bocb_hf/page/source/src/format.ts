@@ -66,12 +66,21 @@ export interface Table {
   floors: { text: string; backbone: string | null }[];
   ledger: LedgerRow[] | null;
   fairness: string[];
+  transfers?: Transfer[]; // absent from data of an earlier release
   namespaces: string[];
   levels: string[];
   backbones: Backbone[];
   optimizers: Optimizer[];
   cells: Cells;
   chunk: number;
+}
+
+/** A table of pre-training × fine-tuning optimizer for each backbone, in words. */
+export interface Transfer {
+  title: string;
+  answer: string[];
+  sentences: string[];
+  backbones: { backbone: string; optimizers: string[]; rows: { pretraining: string; cells: string[] }[] }[];
 }
 
 export interface Backbone {
