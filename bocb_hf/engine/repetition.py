@@ -29,6 +29,7 @@ def sections_of(record: RunRecord) -> dict[str, Any]:
         # the stored identity of the oldest records leaves out their divergence rule
         "training": identity["training"] | {"divergence_rule": record.identity.training.divergence_rule},
         "augmentation": identity["augmentation"],
+        "task": record.identity.task.model_dump(mode="json"),
         "seed": record.seed,
         "role": record.role,
     }

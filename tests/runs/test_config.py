@@ -279,6 +279,8 @@ OVERRIDES: dict[str, tuple[str, Any]] = {  # text and value of each field
     "training.divergence_rule": ("first_step", "first_step"),
     "augmentation.crop_padding": ("4", 4),
     "augmentation.horizontal_flip": ("true", True),
+    "task.name": ("detection", "detection"),
+    "task.options": ("{channels: 64}", {"channels": 64}),
     "seed": ("11", 11),
     "role": ("trial", "trial"),
     "tuned": (
@@ -300,6 +302,7 @@ OVERRIDES: dict[str, tuple[str, Any]] = {  # text and value of each field
 
 # what makes a field of any use
 COMPANIONS: dict[str, list[str]] = {
+    "task.options": ["task.name=detection"],
     "training.step_epochs": ["training.schedule=step"],
     "training.step_factor": ["training.schedule=step", "training.step_epochs=[1]"],
     "training.decay_epochs": ["training.schedule=wsd"],
@@ -466,6 +469,8 @@ CHANGED: dict[str, Any] = {
     "data.normalization": "checkpoint",
     "data.mean": [0.2852, 0.2852, 0.2853],
     "data.std": [0.3528, 0.3528, 0.3529],
+    "task.name": "detection",
+    "task.options": {"channels": 64},
 }
 
 
@@ -487,7 +492,7 @@ def test_the_hash_of_an_identity_is_pinned() -> None:
 
 def test_the_hash_changes_with_every_scientific_field() -> None:
     names = sorted(leaves(Identity))
-    assert len(names) == 62
+    assert len(names) == 64
     assert sorted(CHANGED) == names
     before = parse_strict(Identity, IDENTITY)
     hashes = {before.config_hash()}

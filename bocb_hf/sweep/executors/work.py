@@ -202,7 +202,7 @@ def compute_floor(context: Context, config: RunConfig, floor: Floor) -> None:
 
 def time_step(context: Context, config: RunConfig) -> tuple[float, int]:
     """Times a few steps of a run; returns (median seconds of a step, steps of the run)."""
-    from bocb_hf.engine.dry_run import time_steps
+    from bocb_hf.engine.dry_run import first_batch, time_steps
     from bocb_hf.engine.plan import make_plan
     from bocb_hf.engine.prepare import prepare_run
 
@@ -211,7 +211,9 @@ def time_step(context: Context, config: RunConfig) -> tuple[float, int]:
     model = prepared.build_model()
     plan = make_plan(prepared.identity, prepared.optimizer.row, config.runtime, len(prepared.data.train), 1)
     optimizer = prepared.build_optimizer(model)
-    seconds, _ = time_steps(model, optimizer, plan.micro_batch, config.data.image_size, prepared.optimizer.row.needs)
+    size, needs = config.data.image_size, prepared.optimizer.row.needs
+    timed = first_batch(prepared, plan.micro_batch)
+    seconds, _ = time_steps(model, optimizer, plan.micro_batch, size, needs, timed=timed)
     return seconds * config.runtime.accumulation, plan.total_steps
 
 
