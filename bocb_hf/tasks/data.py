@@ -43,6 +43,8 @@ class CocoData:
         name: Public name of the data.
         revision: Commit on the Hub, or hash of the content.
         evaluation_split: Name of the split that counts as test.
+        everything: All images of train, over which mean and standard deviation are taken, so that a trial and a final
+            run have the same.
         train: What is trained on.
         validation: What tuning reads; None where a final run trains on all of train.
         test: What a final run is scored on.
@@ -54,6 +56,7 @@ class CocoData:
     name: str
     revision: str
     evaluation_split: str
+    everything: CocoSplit
     train: CocoSplit
     validation: CocoSplit | None
     test: CocoSplit
@@ -149,7 +152,8 @@ def load_coco(config: RunConfig, box_format: str = "xywh") -> CocoData:
             f"data.validation_fraction: {asked.name!r} has a validation split of its own, so that a fraction of train "
             "is of no use; leave it out"
         )
-    train, test = read(splits["train"]), read(splits[test_name])
+    everything, test = read(splits["train"]), read(splits[test_name])
+    train = everything
     validation, fraction, drawn_hash = None, None, None
     if own:
         validation = read(splits["validation"])
@@ -169,7 +173,7 @@ def load_coco(config: RunConfig, box_format: str = "xywh") -> CocoData:
     for split, what in ((validation, "validation"), (test, test_name)):
         if split is not None and [c.name for c in split.categories] != names:
             raise InputError(f"data.name: the categories of {what} are not those of train; list the same in each split")
-    return CocoData(public_name(asked.name), revision, test_name, train, validation, test, fraction, drawn_hash, column)
+    return CocoData(public_name(asked.name), revision, test_name, everything, train, validation, test, fraction, drawn_hash, column)
 
 
 def _downloaded(folder: Path, task: str) -> dict[str, tuple[Path, Path]]:

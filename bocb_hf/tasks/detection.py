@@ -158,7 +158,7 @@ class Detection:
             train = train.take([k for k, p in enumerate(train.photographs) if any(not a.crowd for a in p.annotations)])
             if not len(train):
                 raise InputError("data.name: no training image has a box; set task.options.empty_images=true to train")
-        measured = checkpoint or measure(data.train)
+        measured = checkpoint or measure(data.everything)
         identity = data.identify(config, len(train.categories), checkpoint, measured)
         names = tuple(category.name for category in train.categories)
         flips, budget = config.augmentation.horizontal_flip, config.runtime.memory_budget_gb

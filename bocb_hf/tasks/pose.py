@@ -193,7 +193,7 @@ class Pose:
                 raise InputError(f"data.name: no object of {what} has labelled keypoints")
             samples.holds = may_hold(samples.bytes, budget)
             made.append(samples)
-        measured = checkpoint or measure(data.train)
+        measured = checkpoint or measure(data.everything)
         return Splits(data.identify(config, len(names), checkpoint, measured), names, *made, data.notes())
 
     def _find_category(self, data: CocoData) -> int:

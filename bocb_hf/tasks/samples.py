@@ -128,9 +128,7 @@ def pad_stack(images: Sequence[NDArray[np.uint8]], divisor: int) -> Tensor:
         divisor: H and W are the largest sides, rounded up to a multiple of it.
     """
     height, width = (-(-max(image.shape[k] for image in images) // divisor) * divisor for k in (0, 1))
-    stacked = torch.zeros(len(images), 3, height, width, dtype=torch.uint8)
+    stacked = np.zeros((len(images), 3, height, width), np.uint8)
     for place, image in enumerate(images):
-        stacked[place, :, : image.shape[0], : image.shape[1]] = torch.from_numpy(np.ascontiguousarray(image)).permute(
-            2, 0, 1
-        )
-    return stacked
+        stacked[place, :, : image.shape[0], : image.shape[1]] = image.transpose(2, 0, 1)
+    return torch.from_numpy(stacked)

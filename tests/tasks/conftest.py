@@ -46,6 +46,7 @@ def detection(scenes: Path, tmp_path: Path) -> dict[str, Any]:
 def pose(detection: dict[str, Any]) -> dict[str, Any]:
     """The sections of a pose run of some seconds."""
     detection |= {"setting": "tiny_points", "data": detection["data"] | {"image_size": 32}}
+    detection["training"] = {"epochs": 4, "batch_size": 2}
     detection["task"] = {"name": "pose", "options": {"width": 32, "channels": 16}}
     return detection
 
