@@ -173,7 +173,9 @@ def load_coco(config: RunConfig, box_format: str = "xywh") -> CocoData:
     for split, what in ((validation, "validation"), (test, test_name)):
         if split is not None and [c.name for c in split.categories] != names:
             raise InputError(f"data.name: the categories of {what} are not those of train; list the same in each split")
-    return CocoData(public_name(asked.name), revision, test_name, everything, train, validation, test, fraction, drawn_hash, column)
+    return CocoData(
+        public_name(asked.name), revision, test_name, everything, train, validation, test, fraction, drawn_hash, column
+    )
 
 
 def _downloaded(folder: Path, task: str) -> dict[str, tuple[Path, Path]]:

@@ -646,7 +646,9 @@ def test_a_shipped_setting_parses_and_its_command_runs_it(path: Path) -> None:
     generic = path.parent.name == "generic"  # which leaves data and image size to the user
     assert load_run_config(path, [*NAMES, *(["data.name=mine", "data.image_size=32"] if generic else [])]).setting
     words = shlex.split(header(path)["Command"].replace("\\", " "))
-    assert words[:3] == ["accelerate", "launch", "recipes/train.py"]
+    task = load_run_config(path, words[5:]).task.name
+    recipe = "train" if task == "classification" else task
+    assert words[:3] == ["accelerate", "launch", f"recipes/{recipe}.py"]
     assert (ROOT / words[2]).is_file()
     assert words[3] == "--config"
     assert find_config(words[4], "recipes/configs") == path

@@ -51,6 +51,7 @@ def test_a_plugin_adds_a_task_that_trains_through_the_one_loop(tmp_path: Path) -
 
     code = f"""
 import toy_segmentation, bocb_hf, numpy
+from PIL import Image
 model = bocb_hf.load_backbone({str(folder)!r}, seed=1)
 pixels = numpy.full((32, 32, 3), 40, numpy.uint8)
 pixels[8:18, 12:22] += 120
