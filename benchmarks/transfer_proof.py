@@ -41,7 +41,6 @@ def run_detection(own: Path, photograph: str, pretrained: bool, seed: int) -> Ru
         "setting": "crowns",
         "backbone": {"name": "tf_efficientnet_lite0", "pretrained": str(own / "lite0") if pretrained else None},
         "optimizer": {"name": "adamw", "lr": RATE, "weight_decay": 0.01},
-        # both starts see the same inputs: those that the weights were trained with
         "data": {"name": str(own / "aerial" / photograph), "image_size": SIDE},
         "training": {"epochs": EPOCHS, "batch_size": BATCH, "warmup_epochs": 1, "clip_grad_norm": 10.0},
         "augmentation": {"horizontal_flip": True},
@@ -84,9 +83,8 @@ def print_detection(own: Path) -> None:
     print(
         "AP in percent on the photograph that was left out: mean over seeds 1, 2, 3 and 95 % interval (Student's t)\n"
     )
-    print(
-        f"{'left out':42} {'tiles: train':>12} {'test':>5}  {'ImageNet weights':22} {'from scratch':22} {'difference':>10}"
-    )
+    head = f"{'left out':42} {'tiles: train':>12} {'test':>5}  {'ImageNet weights':22} {'from scratch':22}"
+    print(f"{head} {'difference':>10}")
     gains: list[float] = []
     seconds: list[float] = []
     for name in photographs:
@@ -98,17 +96,15 @@ def print_detection(own: Path) -> None:
         gains += gain
         seconds += [r.cost.wall_seconds for some in records.values() for r in some]
         counts = f"{train.n if train else 0:12} {test.n if test else 0:5}"
-        print(
-            f"{name:42} {counts}  {interval(values[True]):22} {interval(values[False]):22} {statistics.fmean(gain):+10.1f}"
-        )
+        both = f"{interval(values[True]):22} {interval(values[False]):22}"
+        print(f"{name:42} {counts}  {both} {statistics.fmean(gain):+10.1f}")
         for start, label in ((True, "ImageNet"), (False, "scratch ")):
             ap50 = [r.metrics.test_details["AP50"] for r in records[start]]
             print(f"{'':4}{label}: AP by seed {_list(values[start])}, AP50 {_list(ap50)}")
         sys.stdout.flush()
     higher = sum(gain > 0 for gain in gains)
-    print(
-        f"\nThe weights are ahead in {higher} of {len(gains)} pairs of one photograph and one seed, by {statistics.fmean(gains):.1f}"
-    )
+    mean = statistics.fmean(gains)
+    print(f"\nThe weights are ahead in {higher} of {len(gains)} pairs of one photograph and one seed, by {mean:.1f}")
     print(f"points on average; the smallest difference is {min(gains):.1f}, the largest {max(gains):.1f}.")
     print(f"{len(seconds)} runs, {sum(seconds) / 60:.0f} min on one thread each.")
 
@@ -120,9 +116,8 @@ def print_pose(own: Path) -> None:
         records = [run_pose(own, category, seed) for seed in SEEDS]
         values, first = [score(r) for r in records], records[0]
         test = first.metrics.test
-        print(
-            f"{category}: {first.identity.data.num_classes} keypoints, {test.n if test else 0} test objects: {interval(values)}"
-        )
+        what = f"{first.identity.data.num_classes} keypoints, {test.n if test else 0} test objects"
+        print(f"{category}: {what}: {interval(values)}")
         ap50 = [r.metrics.test_details["AP50"] for r in records]
         print(
             f"{'':4}AP by seed {_list(values)}, AP50 {_list(ap50)}, {sum(r.cost.wall_seconds for r in records):.0f} s"
@@ -145,9 +140,8 @@ def main() -> None:
     from bocb_hf.runs.config import RuntimeConfig
 
     place = describe_environment(torch.device("cpu"), 1, BATCH, RuntimeConfig())
-    print(
-        f"{place.device}, torch {place.libraries.get('torch')}, bocb-hf {place.code_version}, python benchmarks/transfer_proof.py {asked.what}\n"
-    )
+    print(f"{place.device}, torch {place.libraries.get('torch')}, bocb-hf {place.code_version}")
+    print(f"python benchmarks/transfer_proof.py {asked.what} {asked.folder}\n")
     (print_detection if asked.what == "detection" else print_pose)(asked.folder)
 
 

@@ -40,7 +40,7 @@ from bocb_hf.tasks.heatmaps import STRIDE
 from bocb_hf.tasks.pose import PoseSamples
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
-from coco_scenes import write_folder  # noqa: E402 - the generated scenes of the tests
+from coco_scenes import write_folder  # the generated scenes of the tests
 
 BATCH, TURNS, IMAGES = 8, 5, 64
 
@@ -75,7 +75,7 @@ class Files(Dataset[Any]):
     """Images from their files, with their boxes, as torchvision's references give them to the loop."""
 
     def __init__(self, samples: DetectionSamples) -> None:
-        self._samples = samples
+        self._samples, self._generator = samples, np.random.default_rng(0)
 
     def __len__(self) -> int:
         return len(self._samples)
@@ -84,7 +84,7 @@ class Files(Dataset[Any]):
         photograph = self._samples.split.photographs[index]
         pixels = pil_to_tensor(decode_upright(photograph, "image")).float() / 255
         boxes = torch.tensor([one.box for one in photograph.annotations])
-        if np.random.rand() < 0.5:
+        if self._generator.random() < 0.5:
             pixels = pixels.flip(2)
             boxes = torch.stack(
                 (pixels.shape[2] - boxes[:, 2], boxes[:, 1], pixels.shape[2] - boxes[:, 0], boxes[:, 3]), 1
@@ -224,8 +224,9 @@ def main() -> None:
     asked = parser.parse_args()
     torch.set_num_threads(1)
     print(
-        f"resnet10t, batch {BATCH}, one thread, torch {torch.__version__}, {asked.turns} turns; images or persons a second\n"
+        f"resnet10t, batch {BATCH}, one thread, torch {torch.__version__}, {asked.turns} turns; images or persons a second"
     )
+    print()
     print(f"{'task':10} {'side':>5} {'recipe':>8} {'plain':>8} {'ratio':>6}  [lowest, highest]")
     for line in lines(asked.sides, asked.turns):
         print(line, flush=True)

@@ -125,7 +125,7 @@ def test_frozen_norm_keeps_the_statistics_of_the_backbone_alone() -> None:
 
 def test_a_backbone_without_maps_is_refused() -> None:
     source = resolve_backbone(BackboneConfig(name="mixer_s32_224"), 0.0, 224)
-    with pytest.raises(InputError, match="backbone.name: 'mixer_s32_224' does not take images of any size"):
+    with pytest.raises(InputError, match=r"backbone\.name: 'mixer_s32_224' does not take images of any size"):
         Detection(OPTIONS).build(source, make_data(num_classes=2), 0)
     transformed = BackboneIdentity(
         name="transformers:a/b", architecture="transformers:vit", args={}, pretrained=None, pretrained_sha256=None
