@@ -223,10 +223,8 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=TURNS)
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    print(
-        f"resnet10t, batch {BATCH}, one thread, torch {torch.__version__}, {asked.turns} turns; images or persons a second"
-    )
-    print()
+    print(f"resnet10t, batch {BATCH}, one thread, torch {torch.__version__}, {asked.turns} turns")
+    print("images (detection) or persons (pose) a second, medians over the turns\n")
     print(f"{'task':10} {'side':>5} {'recipe':>8} {'plain':>8} {'ratio':>6}  [lowest, highest]")
     for line in lines(asked.sides, asked.turns):
         print(line, flush=True)

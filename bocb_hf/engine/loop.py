@@ -36,7 +36,7 @@ from bocb_hf.engine.plan import make_plan
 from bocb_hf.engine.processes import agree_to_stop, all_finite, share_buffers
 from bocb_hf.engine.progress import Progress
 from bocb_hf.engine.schedule import learning_rate
-from bocb_hf.engine.sharding import check_sharding, fit_to_shards
+from bocb_hf.engine.sharding import check_sharding, fit_to_shards, is_sharded
 from bocb_hf.engine.step import RECALIBRATION_BATCHES, batch_gradient
 from bocb_hf.engine.watch import StepWatch
 from bocb_hf.optim.compiled import compile_step, set_lr
@@ -46,7 +46,7 @@ from bocb_hf.optim.row import OptimizerRow
 from bocb_hf.runs.config import RuntimeConfig
 from bocb_hf.runs.identity import Identity
 from bocb_hf.runs.tasks import CLASSIFICATION, TASKS
-from bocb_hf.tasks.task import Evaluated, Task
+from bocb_hf.tasks.task import Evaluated, Task, refuse
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +89,8 @@ class Trainer:
         self._task = None if identity.task.name == CLASSIFICATION else task
         self.identity, self.seed, self.runtime, self.accelerator = identity, seed, runtime, accelerator
         self.source, self.validation, self.state_dir, self.rule = source, validation, state_dir, rule
+        if self._task is not None and is_sharded(accelerator):
+            raise refuse("FSDP", identity.task.name)
         training, data, device = identity.training, identity.data, accelerator.device
         self.plan = make_plan(identity, row, runtime, source.count, accelerator.num_processes)
         check_sharding(accelerator, row, training)

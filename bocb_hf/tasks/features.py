@@ -59,8 +59,14 @@ class Maps(nn.Module):
             self.body = getter(model, out_indices=tuple(places), **more)
         except (AssertionError, KeyError, RuntimeError, ValueError) as error:
             raise InputError(f"backbone.name: {name!r} gives no feature maps: {error}") from error
+        exempt = cast("set[str]", getattr(model, "no_weight_decay", set)())
+        self._exempt = {n for n, _ in self.named_parameters() if any(n.endswith(f".{name}") for name in exempt)}
         self.channels = [int(info[place]["num_chs"]) for place in places]
         self.reductions = [int(info[place]["reduction"]) for place in places]
+
+    def no_weight_decay(self) -> set[str]:
+        """Names of the parameters that the backbone itself exempts from weight decay."""
+        return self._exempt
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Maps (B, C, H/r, W/r) of images (B, 3, H, W), one for each reduction r."""

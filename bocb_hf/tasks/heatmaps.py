@@ -69,6 +69,12 @@ class PoseNetwork(nn.Module):
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
         self.starting_weights = getattr(maps, "starting_weights", None)
+        # where optimizers of matrices look for the last layer (``optim.param_groups.hidden_matrices``)
+        self.pretrained_cfg = {"classifier": "final"}
+
+    def no_weight_decay(self) -> set[str]:
+        """Names of the parameters that the backbone itself exempts from weight decay."""
+        return {f"backbone.{name}" for name in self.backbone.no_weight_decay()}
 
     def forward(self, x: Tensor) -> Tensor:
         """Heat maps (B, K, H/4, W/4) of normalised crops (B, 3, H, W)."""

@@ -48,6 +48,12 @@ class RetinaNet(nn.Module):
         sizes = tuple(tuple(int(side * octave) for octave in _OCTAVES) for side in sides)
         self.anchors = AnchorGenerator(sizes, (_ASPECTS,) * _LEVELS)
         self.starting_weights = getattr(maps, "starting_weights", None)
+        # where optimizers of matrices look for the last layers (``optim.param_groups.hidden_matrices``)
+        self.pretrained_cfg = {"classifier": ("head.classification_head.cls_logits", "head.regression_head.bbox_reg")}
+
+    def no_weight_decay(self) -> set[str]:
+        """Names of the parameters that the backbone itself exempts from weight decay."""
+        return {f"backbone.{name}" for name in self.backbone.no_weight_decay()}
 
     def train(self, mode: bool = True) -> RetinaNet:
         """Sets the mode; with ``frozen_norm`` the backbone's batch norm stays in evaluation mode."""

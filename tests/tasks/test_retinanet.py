@@ -13,6 +13,7 @@ from torchvision.ops import box_iou
 
 from bocb_hf.backbones.build import BackboneSource, resolve_backbone
 from bocb_hf.errors import InputError
+from bocb_hf.optim.param_groups import split_parameters
 from bocb_hf.runs.config import BackboneConfig
 from bocb_hf.runs.identity import BackboneIdentity
 from bocb_hf.runs.tasks import DetectionOptions
@@ -106,6 +107,17 @@ def test_any_kind_of_backbone_makes_five_levels(name: str) -> None:
     stride = network.backbone.reductions[network.pyramid.chosen[0]] / (2 if network.pyramid.simple else 1)
     first = outputs["anchors"][: outputs["levels"][0]]
     assert float(first[3, 2] - first[3, 0]) == pytest.approx(4 * stride, abs=1.5)
+
+
+def test_weight_decay_and_matrices_see_the_whole_network() -> None:
+    network = network_of("tiny_vit")
+    exempt = network.no_weight_decay()
+    assert exempt == {"backbone.body.model.pos_embed", "backbone.body.model.cls_token"} & exempt and exempt
+    groups = split_parameters(network, "norms_biases_embeddings")
+    assert exempt <= {name for name, _ in groups.no_decay}
+    outer = {"head.classification_head.cls_logits.weight", "head.regression_head.bbox_reg.weight"}
+    assert not outer & groups.matrices and "backbone.body.model.patch_embed.proj.weight" not in groups.matrices
+    assert "backbone.body.model.blocks.0.attn.qkv.weight" in groups.matrices
 
 
 def test_levels_are_8_16_32_where_a_backbone_has_them() -> None:

@@ -21,6 +21,7 @@ from bocb_hf.errors import InputError
 from bocb_hf.plugins import load_plugins
 from bocb_hf.runs.config import RunConfig
 from bocb_hf.runs.record import RunRecord
+from bocb_hf.runs.tasks import CLASSIFICATION
 from bocb_hf.sweep.compile_times import CompileTimes
 from bocb_hf.terminal import make_streams_readable
 
@@ -189,8 +190,11 @@ def compute_floor(context: Context, config: RunConfig, floor: Floor) -> None:
     from bocb_hf.store import open_training_store
     from bocb_hf.store.push import push_after_training
     from bocb_hf.sweep.floors import store_frozen_backbone, store_logistic_regression
+    from bocb_hf.tasks.task import refuse
 
     del context
+    if config.task.name != CLASSIFICATION:
+        raise refuse("a floor", config.task.name)
     runtime = config.runtime
     store, _ = open_training_store(runtime.store, runtime.local_store)
     if floor in ("frozen_backbone", "pretrained_backbone"):
