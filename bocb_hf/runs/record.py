@@ -161,6 +161,8 @@ class RunRecord(Document):
         for name, steps in (("step", self.curve.step), ("val_step", self.curve.val_step)):
             if steps and steps[-1] > self.total_steps:
                 raise ValueError(f"curve.{name} goes to {steps[-1]}, but the run has {self.total_steps} steps")
+        if (self.metrics.score is None) != (self.identity.task.name == CLASSIFICATION):
+            raise ValueError(f"metrics.score is {self.metrics.score}, but the task is {self.identity.task.name}")
         read_test = self.role == "final" and self.status == "completed"
         if read_test:
             self._check_test()
@@ -171,8 +173,6 @@ class RunRecord(Document):
         self._check_inspections()
         if self.starting_weights is not None and self.identity.backbone.pretrained is None:
             raise ValueError("a run from scratch must hold no starting weights")
-        if (self.metrics.score is None) != (self.identity.task.name == CLASSIFICATION):
-            raise ValueError(f"metrics.score is {self.metrics.score}, but the task is {self.identity.task.name}")
         val = self.metrics.val
         if self.role == "trial" and self.status == "completed" and (val is None or val.last is None):
             raise ValueError(f"a completed trial needs {'val_top1' if self.metrics.score is None else 'val_score'}")
