@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any, cast
 
-from timm.layers import LayerNorm2d
+from timm.layers.norm import LayerNorm2d
 from timm.models._features import FeatureGetterNet, FeatureListNet
 from torch import Tensor, nn
 from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastLevelP6P7
@@ -92,7 +92,7 @@ def build_maps(source: BackboneSource, seed: int) -> Maps:
     args = more | identity.args
     model = build_classifier(dataclasses.replace(source, identity=identity.model_copy(update={"args": args})), 2, seed)
     maps = Maps(model, identity.name)
-    maps.starting_weights = getattr(model, "starting_weights", None)
+    maps.starting_weights = getattr(model, "starting_weights", None)  # type: ignore[assignment]
     return maps
 
 

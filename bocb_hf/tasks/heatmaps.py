@@ -186,7 +186,7 @@ def crop_matrix(
 
 def invert(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     """The inverse of an affine map, (2, 3)."""
-    linear = np.linalg.inv(matrix[:, :2])
+    linear: NDArray[np.float64] = np.linalg.inv(matrix[:, :2]).astype(np.float64)
     return np.concatenate((linear, -(linear @ matrix[:, 2:])), axis=1)
 
 

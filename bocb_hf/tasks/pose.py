@@ -194,7 +194,9 @@ class Pose:
             samples.holds = may_hold(samples.bytes, budget)
             made.append(samples)
         measured = checkpoint or measure(data.everything)
-        return Splits(data.identify(config, len(names), checkpoint, measured), names, *made, data.notes())
+        train, validation, test = made
+        identity = data.identify(config, len(names), checkpoint, measured)
+        return Splits(identity, names, train, validation, test, data.notes())
 
     def _find_category(self, data: CocoData) -> int:
         having = [k for k, category in enumerate(data.train.categories) if category.keypoints]

@@ -39,7 +39,8 @@ def test_a_target_is_a_gaussian_around_the_nearest_pixel() -> None:
     maps, weight = draw_targets(points, 16, 12, 2.0)
     assert weight.tolist() == [[1, 1, 0, 0]]  # not labelled; nothing of its Gaussian is inside
     for place in (0, 1):
-        expected = plain_target(*points[0, place, :2].tolist(), 16, 12, 2.0)
+        x, y, _ = points[0, place].tolist()
+        expected = plain_target(x, y, 16, 12, 2.0)
         assert np.allclose(maps[0, place].numpy(), expected, atol=1e-6)
     assert maps[0, 2:].abs().max() == 0
 
