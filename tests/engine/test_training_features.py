@@ -21,8 +21,7 @@ from bocb_hf.commands import train
 from bocb_hf.data.augment import normalize
 from bocb_hf.data.sampling import epoch_order
 from bocb_hf.data.source import LoaderSource, MemorySource
-from bocb_hf.engine import loop
-from bocb_hf.engine import classification
+from bocb_hf.engine import classification, loop
 from bocb_hf.engine import run as run_module
 from bocb_hf.engine.prepare import prepare_run
 from bocb_hf.engine.run import train_run
