@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from coco_scenes import write_document
+from coco_scenes import write_document, write_folder
 from PIL import Image
 from runs import StopAfter, assert_identical, folder_of, make, weights_of
 
@@ -257,3 +257,26 @@ def test_images_are_mirrored_with_their_boxes(scenes: Path) -> None:
         left2, top2, right2, bottom2 = other.round().astype(int)
         cut, cut2 = plain.pixels[top:bottom, left:right], mirrored.pixels[top2:bottom2, left2:right2]
         assert np.array_equal(cut, cut2[:, ::-1])
+
+
+def test_keypoints_of_scenes_that_were_not_seen_are_found(pose: dict[str, Any], tmp_path: Path) -> None:
+    """Corners of squares: with seed 1 it had an OKS AP of 90, AP50 100."""
+    pose["data"]["name"] = str(write_folder(tmp_path / "more", 48, 12))
+    pose["training"] = {"epochs": 15, "batch_size": 8}
+    pose["optimizer"]["lr"] = 3e-3
+    pose["task"]["options"] |= {"channels": 32, "rotation": 0.0, "scale": 0.1}
+    test = train_run(make(pose)).metrics.test
+    assert test is not None and test.last is not None and test.last > 70
+
+
+@pytest.mark.slow
+def test_squares_of_scenes_that_were_not_seen_are_found(detection: dict[str, Any], tmp_path: Path) -> None:
+    """With seed 1 it had an AP50 of 27 after 144 steps; a network that has learned nothing has 0."""
+    detection["data"]["name"] = str(write_folder(tmp_path / "more", 48, 12))
+    detection["training"] = {"epochs": 12, "batch_size": 4, "clip_grad_norm": 10.0, "warmup_epochs": 1}
+    detection["optimizer"]["lr"] = 3e-3
+    detection["task"]["options"] |= {"channels": 32, "anchor_scale": 2.0}
+    record = train_run(make(detection, "augmentation.horizontal_flip=true"))
+    assert record.metrics.test_details["AP50"] > 10
+    loss = record.metrics.train_loss
+    assert loss is not None and loss.last is not None and loss.initial is not None and loss.last < 0.6 * loss.initial
