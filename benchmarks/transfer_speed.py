@@ -34,10 +34,10 @@ from bocb_hf.engine.interrupt import StopSignal
 from bocb_hf.engine.prepare import prepare_run
 from bocb_hf.engine.run import train_run
 from bocb_hf.runs.load_config import build_run_config
-from bocb_hf.tasks.coco import decode_upright
+from bocb_hf.tasks.annotations import decode_upright
 from bocb_hf.tasks.detection import DetectionSamples
 from bocb_hf.tasks.heatmaps import STRIDE
-from bocb_hf.tasks.pose import PoseSamples
+from bocb_hf.tasks.pose_samples import PoseSamples
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
 from coco_scenes import write_folder  # the generated scenes of the tests

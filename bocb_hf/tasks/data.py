@@ -26,7 +26,8 @@ from bocb_hf.runs.config import RunConfig
 from bocb_hf.runs.identity import DataIdentity
 from bocb_hf.runs.preprocessing import Preprocessing
 from bocb_hf.runs.record import DataNotes
-from bocb_hf.tasks.coco import CocoSplit, decode_upright, read_coco, read_file, read_folder
+from bocb_hf.tasks.annotations import CocoSplit, decode_upright
+from bocb_hf.tasks.coco import read_coco, read_file, read_folder
 
 log = logging.getLogger(__name__)
 

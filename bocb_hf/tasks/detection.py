@@ -25,7 +25,7 @@ from bocb_hf.runs.config import RunConfig, RuntimeConfig
 from bocb_hf.runs.identity import DataIdentity, Identity
 from bocb_hf.runs.preprocessing import Preprocessing
 from bocb_hf.runs.tasks import DetectionOptions
-from bocb_hf.tasks.coco import CocoSplit, decode_upright, write_ground_truth
+from bocb_hf.tasks.annotations import CocoSplit, decode_upright, write_ground_truth
 from bocb_hf.tasks.coco_metrics import average_precision, check_evaluator
 from bocb_hf.tasks.data import channel_tensor, load_coco, measure
 from bocb_hf.tasks.features import build_maps

@@ -12,7 +12,8 @@ from coco_scenes import CATEGORIES, write_document, write_split
 from PIL import Image
 
 from bocb_hf.errors import InputError
-from bocb_hf.tasks.coco import CocoSplit, read_folder, write_ground_truth
+from bocb_hf.tasks.annotations import CocoSplit, write_ground_truth
+from bocb_hf.tasks.coco import read_folder
 
 NAN, INF = float("nan"), float("inf")
 

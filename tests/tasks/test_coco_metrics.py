@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from coco_scenes import write_split
 
-from bocb_hf.tasks.coco import CocoSplit, read_folder, write_ground_truth
+from bocb_hf.tasks.annotations import CocoSplit, write_ground_truth
+from bocb_hf.tasks.coco import read_folder
 from bocb_hf.tasks.coco_metrics import average_precision
 
 pytest.importorskip("faster_coco_eval", reason="the evaluator is not installed: pip install 'bocb-hf[detection]'")

@@ -20,7 +20,7 @@ from bocb_hf.tasks.heatmaps import (
     invert,
     mirror_pairs,
 )
-from bocb_hf.tasks.pose import cut_out
+from bocb_hf.tasks.pose_samples import cut_out
 
 
 def plain_target(x: float, y: float, height: int, width: int, sigma: float) -> np.ndarray:

@@ -14,7 +14,7 @@ from coco_scenes import write_split
 from bocb_hf.errors import InputError
 from bocb_hf.runs.config import RunConfig
 from bocb_hf.runs.load_config import build_run_config
-from bocb_hf.tasks.coco import write_ground_truth
+from bocb_hf.tasks.annotations import write_ground_truth
 from bocb_hf.tasks.data import load_coco, measure
 from bocb_hf.tasks.samples import pad_stack
 
