@@ -11,7 +11,7 @@ ones, each photograph left out in turn, three seeds each; tiles of 256 px are tr
 batch 4, AdamW at 1e-3. Nothing was tuned, for either start. Every run is one of the project's own: it ends in a record
 below ``own/proof``, and a run that is there already is not trained again.
 
-Pose: heat maps on ``tiny_resnet`` from scratch, crops of 64 px, the shipped setting ``coco/pose_small``, both
+Pose: heat maps on ``tiny_resnet`` from scratch, crops of 96 px, the shipped setting ``coco/pose_small``, both
 categories of kwcoco's scenes that have keypoints.
 """
 
