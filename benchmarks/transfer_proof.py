@@ -7,8 +7,8 @@
     python benchmarks/transfer_proof.py pose own/ > benchmarks/transfer_pose.txt
 
 Detection: RetinaNet on efficientnet-lite0 (timm's ``tf_efficientnet_lite0``), from its ImageNet weights and from random
-ones, each photograph left out in turn, three seeds each; tiles of 256 px are trained and tested at 128 px, 12 epochs of
-batch 4, AdamW at 1e-3. Nothing was tuned, for either start. Every run is one of the project's own: it ends in a record
+ones, each photograph left out in turn, three seeds each; tiles of 256 px are trained and tested at 128 px, about 600
+steps of batch 4, AdamW at 1e-3. Nothing was tuned, for either start. Every run is one of the project's own: it ends in a record
 below ``own/proof``, and a run that is there already is not trained again.
 
 Pose: heat maps on ``tiny_resnet`` from scratch, crops of 96 px, the shipped setting ``coco/pose_small``, both
@@ -18,6 +18,7 @@ categories of kwcoco's scenes that have keypoints.
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import sys
 from pathlib import Path
@@ -31,18 +32,20 @@ from bocb_hf.runs.load_config import build_run_config, load_run_config
 from bocb_hf.runs.record import RunRecord
 
 SEEDS = (1, 2, 3)
-EPOCHS, SIDE, BATCH, RATE = 12, 128, 4, 1e-3
+STEPS, SIDE, BATCH, RATE = 600, 128, 4, 1e-3
 
 
 def run_detection(own: Path, photograph: str, pretrained: bool, seed: int) -> RunRecord:
     """Trains one detector, or reads its record."""
     where = own / "proof" / photograph / ("pretrained" if pretrained else "scratch")
+    document = json.loads((own / "aerial" / photograph / "train/annotations.json").read_text(encoding="utf-8"))
+    epochs = max(1, round(STEPS / (len({one["image_id"] for one in document["annotations"]}) // BATCH)))
     sections: dict[str, Any] = {
         "setting": "crowns",
         "backbone": {"name": "tf_efficientnet_lite0", "pretrained": str(own / "lite0") if pretrained else None},
         "optimizer": {"name": "adamw", "lr": RATE, "weight_decay": 0.01},
         "data": {"name": str(own / "aerial" / photograph), "image_size": SIDE},
-        "training": {"epochs": EPOCHS, "batch_size": BATCH, "warmup_epochs": 1, "clip_grad_norm": 10.0},
+        "training": {"epochs": epochs, "batch_size": BATCH, "warmup_epochs": 1, "clip_grad_norm": 10.0},
         "augmentation": {"horizontal_flip": True},
         "task": {"name": "detection", "options": {"channels": 64, "long_side": SIDE, "anchor_scale": 3.0}},
         "seed": seed,
