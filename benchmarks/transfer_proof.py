@@ -8,8 +8,8 @@
 
 Detection: RetinaNet on efficientnet-lite0 (timm's ``tf_efficientnet_lite0``), from its ImageNet weights and from random
 ones, each photograph left out in turn, three seeds each; tiles of 256 px are trained and tested at 128 px, about 600
-steps of batch 4, AdamW at 1e-3. Nothing was tuned, for either start. Every run is one of the project's own: it ends in a record
-below ``own/proof``, and a run that is there already is not trained again.
+steps of batch 4, AdamW at 1e-3. Nothing was tuned, for either start. Every run is one of the project's own: it ends in
+a record below ``own/proof``, and a run that is there already is not trained again.
 
 Pose: heat maps on ``tiny_resnet`` from scratch, crops of 96 px, the shipped setting ``coco/pose_small``, both
 categories of kwcoco's scenes that have keypoints.
