@@ -13,15 +13,18 @@ from bocb_hf._timm_hook import register_with_timm
 from bocb_hf.version import __version__
 
 if TYPE_CHECKING:
-    from bocb_hf.engine.trained import TrainedClassifier
+    from bocb_hf.engine.trained import TrainedClassifier, TrainedTask
 
 __all__ = ["__version__", "load_backbone"]
 
 register_with_timm()
 
 
-def load_backbone(repository: str, *, seed: int, revision: str | None = None) -> TrainedClassifier:
-    """The trained network of one seed, ready to evaluate; see ``bocb_hf.engine.trained.load_backbone``."""
+def load_backbone(repository: str, *, seed: int, revision: str | None = None) -> TrainedClassifier | TrainedTask:
+    """The trained network of one seed, ready to evaluate; see ``bocb_hf.engine.trained.load_backbone``.
+
+    A classifier has ``logits(images)``; a network of another task, such as detection, has ``predict(images)``.
+    """
     try:
         from bocb_hf.engine.trained import load_backbone as load
     except ImportError as error:

@@ -1,7 +1,7 @@
 """Rows from other packages: entry points of the group ``bocb_hf.plugins``, or modules named with ``--plugin``.
 
 A plug-in is a module that, when imported, adds rows: ``BACKBONES.add(...)``, ``OPTIMIZERS.add(...)``,
-``DATASETS.add(...)`` or ``register_setting(...)``. CONTRIBUTING.md has a complete example.
+``DATASETS.add(...)``, ``TASKS.add(...)`` or ``register_setting(...)``. CONTRIBUTING.md has a complete example.
 """
 
 from __future__ import annotations

@@ -131,14 +131,22 @@ def build_backbone(
             network, or it does not take one of these image sizes.
     """
     identity = source.identity
-    if source.folder is None:
-        model = create_from_scratch(identity, num_classes, seed)
-    else:
-        model = _start(source, source.folder, num_classes, seed)
+    model = build_classifier(source, num_classes, seed)
     for key, side in (("image_size", image_size), ("test_image_size", test_image_size)):
         if side is not None:
             _check_size(model, identity, num_classes, side, f"data.{key}")
     return model.train()
+
+
+def build_classifier(source: BackboneSource, num_classes: int, seed: int) -> nn.Module:
+    """Builds the network on the CPU as ``build_backbone`` does, without a look at what image sizes it takes.
+
+    Raises:
+        InputError: The network cannot be built, or the starting weights are not those of this network.
+    """
+    if source.folder is None:
+        return create_from_scratch(source.identity, num_classes, seed)
+    return _start(source, source.folder, num_classes, seed)
 
 
 def starting_weights(model: nn.Module) -> StartingWeights | None:

@@ -21,6 +21,7 @@ def _names_of(what: str, context: click.Context) -> list[str]:
     from bocb_hf.optim import OPTIMIZERS
     from bocb_hf.plugins import load_plugins
     from bocb_hf.resources import config_files
+    from bocb_hf.runs.tasks import TASKS
 
     with suppress(InputError):  # a shell shows no message; the command itself will
         load_plugins(named_plugins(context))
@@ -28,6 +29,7 @@ def _names_of(what: str, context: click.Context) -> list[str]:
         "backbones": BACKBONES.names,
         "optimizers": OPTIMIZERS.names,
         "datasets": DATASETS.names,
+        "tasks": TASKS.names,
         "settings": lambda: config_files("recipes/configs"),
         "sweeps": lambda: config_files("recipes/sweeps"),
     }
@@ -38,7 +40,7 @@ def rows(what: str, *, files: bool = False) -> Completion:
     """Completes names of one kind.
 
     Args:
-        what: ``backbones``, ``optimizers``, ``datasets``, ``settings`` or ``sweeps``.
+        what: ``backbones``, ``optimizers``, ``datasets``, ``tasks``, ``settings`` or ``sweeps``.
         files: Whether the argument also takes the path of a file.
     """
 

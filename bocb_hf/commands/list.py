@@ -14,10 +14,13 @@ from bocb_hf.data import DATASETS
 from bocb_hf.optim import CATEGORIES, OPTIMIZERS
 from bocb_hf.optim.row import NEEDS
 from bocb_hf.resources import config_files
+from bocb_hf.runs.tasks import TASKS
 
 
 @declare("list")
-@click.argument("what", type=OneOf(("backbones", "optimizers", "datasets", "settings", "sweeps")), help="what to show")
+@click.argument(
+    "what", type=OneOf(("backbones", "optimizers", "datasets", "tasks", "settings", "sweeps")), help="what to show"
+)
 def command(what: str) -> int:
     """Prints one listing."""
     print(list_rows(what))
@@ -28,7 +31,7 @@ def list_rows(what: str) -> str:
     """The rows of a registry as an aligned table, or the shipped files with their headlines.
 
     Args:
-        what: ``backbones``, ``optimizers``, ``datasets``, ``settings`` or ``sweeps``.
+        what: ``backbones``, ``optimizers``, ``datasets``, ``tasks``, ``settings`` or ``sweeps``.
     """
     return _LISTINGS[what]()
 
@@ -92,6 +95,12 @@ def _datasets() -> str:
     )
 
 
+def _tasks() -> str:
+    rows = [(row.id, f"{row.metric}, %", ", ".join(row.options.model_fields) or "-") for row in TASKS]
+    meaning = (f"{row.metric}: {row.what}." for row in TASKS)
+    return "\n".join([_table(("id", "metric", "task.options"), rows), "", *meaning])
+
+
 def _files(folder: str) -> str:
     blocks: list[str] = []
     for name, path in config_files(folder).items():
@@ -127,6 +136,7 @@ _LISTINGS: dict[str, Callable[[], str]] = {
     "backbones": _backbones,
     "optimizers": _optimizers,
     "datasets": _datasets,
+    "tasks": _tasks,
     "settings": lambda: _files("recipes/configs"),
     "sweeps": lambda: _files("recipes/sweeps"),
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -208,10 +209,13 @@ def summary(record: RunRecord, config: RunConfig) -> str:
     lines = [f"{record.status}: run {record.run_id} ({record.role}, seed {record.seed})"]
     if record.reason is not None:
         lines.append(f"  {record.reason}")
-    top1 = record.metrics.test_top1 or record.metrics.val_top1
+    top1 = record.metrics.test or record.metrics.val
     if top1 is not None and top1.last is not None:
         split = f"test split {record.test_split!r}" if record.test_split else "validation split"
-        lines.append(f"  top-1 {top1.last:.2f} % of {top1.n} images, last weights, {split}")
+        lines.append(f"  {record.metrics.name} {top1.last:.2f} % of {top1.n} images, last weights, {split}")
+    details = record.metrics.test_details
+    if details:
+        lines.append("  " + ", ".join(f"{name} {value:.2f} %" for name, value in details.items()))
     # of a diverged run the reason stands above
     lines += [f"  {d.finding.replace('_', ' ')}: {d.text}" for d in diagnose(record) if d.finding != "diverged"]
     lines.append(f"  record {_place(record, runtime)}")
@@ -231,6 +235,19 @@ def _place(record: RunRecord, runtime: RuntimeConfig) -> str:
     if on_hub:  # trained elsewhere, and found there
         return f"{runtime.store}/{place.partition('/')[2]}/{record.path()}"
     return f"{path} (not stored: the finished run there stays until this one is finished too)"
+
+
+def main_of_task(task: str, argv: Sequence[str] | None = None) -> int:
+    """Entry point of the recipe of a task, such as ``recipes/detection.py``; returns the exit status.
+
+    Args:
+        task: The task, which a configuration of another one is refused for.
+        argv: The words after the recipe's name; None takes those of this process.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    # a record says its task by itself, and nothing of it may be changed
+    trains = not {"--reproduce", "--help", "-h"} & {word.partition("=")[0] for word in words}
+    return run(command, [*words, *([f"task.name={task}"] if trains else [])], f"{task}.py")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

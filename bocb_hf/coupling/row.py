@@ -48,6 +48,32 @@ class Score:
 
 
 @dataclass(frozen=True)
+class Averaged:
+    """The score of one run of a task that counts no right images, such as the average precision of detection.
+
+    Attributes:
+        top1: The score in points.
+        n: Number of test images.
+    """
+
+    top1: float
+    n: int
+
+    @property
+    def top1_step(self) -> float:
+        """No two scores of a cell differ by less: such a score has no smallest step but that of its rounding."""
+        return 1e-3
+
+
+def score_of(record: RunRecord) -> Score | Averaged | None:
+    """Returns the score of a completed final run; None for any other."""
+    bits, test = record.correctness, record.metrics.test
+    if bits is not None:
+        return Score(bits.k, bits.n)
+    return None if test is None or test.last is None else Averaged(test.last, test.n)
+
+
+@dataclass(frozen=True)
 class Row:
     """One configuration of one cell, or a cell without a final run.
 
@@ -81,9 +107,9 @@ class Row:
         return (*self.finals, *self.trials)
 
     @property
-    def scores(self) -> tuple[Score, ...]:
-        """How many test images each completed final run classifies correctly, in the order of ``seeds``."""
-        return tuple(Score(c.k, c.n) for r in self.completed if (c := r.correctness) is not None)
+    def scores(self) -> tuple[Score | Averaged, ...]:
+        """The score of each completed final run, in the order of ``seeds``."""
+        return tuple(score for r in self.completed if (score := score_of(r)) is not None)
 
     @property
     def completed(self) -> tuple[RunRecord, ...]:

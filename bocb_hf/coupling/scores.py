@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bocb_hf.backbones import BACKBONES
 from bocb_hf.coupling.reading import Reading, reading_of
-from bocb_hf.coupling.row import RowStatus
+from bocb_hf.coupling.row import RowStatus, score_of
 from bocb_hf.coupling.table import Table
 from bocb_hf.coupling.tuning import Tuning
 from bocb_hf.coupling.units import Unit, check_unit
@@ -287,23 +287,26 @@ def scores_of(table: Table, source: str = "records") -> ScoreTable:
     shape = (len(table.backbones), len(table.optimizers))
     values = np.full((*shape, len(seeds)), np.nan)
     sizes = {score.n for row in flat for score in row.scores}
-    n_test = sizes.pop() if len(sizes) == 1 else None
+    counted = all(record.correctness is not None for row in flat for record in row.completed)
+    n_test = sizes.pop() if len(sizes) == 1 and counted else None
     packed = np.zeros((*shape, len(seeds), (n_test + 7) // 8), np.uint8) if n_test is not None else None
     for b, line in enumerate(rows):
         for o, row in enumerate(line):
             for record in row.completed:
-                if record.correctness is None:
+                score = score_of(record)
+                if score is None:
                     continue
-                values[b, o, place[_drawn_by(record)]] = 100 * record.correctness.k / record.correctness.n
-                if packed is not None:
+                values[b, o, place[_drawn_by(record)]] = score.top1
+                if packed is not None and record.correctness is not None:
                     packed[b, o, place[_drawn_by(record)]] = np.packbits(record.correctness.bits())
-    classes = {r.identity.data.num_classes for row in flat for r in row.runs}
+    # guessing has a known score only where right images are counted
+    classes = {r.identity.data.num_classes for row in flat for r in row.runs if r.metrics.score is None}
     return ScoreTable(
         source=source,
         dataset=table.dataset,
         setting=table.setting,
         revision=table.revision,
-        metric="top-1",
+        metric=table.metric,
         backbones=table.backbones,
         families=tuple(line[0].family for line in rows),
         clusters=tuple(SIBLINGS.get(b, b) for b in table.backbones),

@@ -205,7 +205,7 @@ def distance_of(values: Values, axes: Sequence[TunedAxis]) -> float:
 
 def _scores(trial: RunRecord) -> tuple[float | None, float | None, int]:
     """Last-epoch validation top-1 in percent and loss in nats of a completed trial, and the number of images."""
-    top1, loss = trial.metrics.val_top1, trial.metrics.val_loss
+    top1, loss = trial.metrics.val, trial.metrics.val_loss
     if trial.status != "completed" or top1 is None:
         return None, None, 0
     return top1.last, loss.last if loss is not None else None, top1.n

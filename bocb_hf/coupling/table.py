@@ -83,6 +83,12 @@ class Table:
         return "test" if self.split == "test" else f"test (the split '{self.split}' counts as test)"
 
     @property
+    def metric(self) -> str:
+        """What a score of the table is called, such as ``top-1`` or ``AP``."""
+        names = {run.metrics.name for row in self.rows for run in row.runs}
+        return " / ".join(sorted(names)) or "top-1"
+
+    @property
     def records(self) -> list[RunRecord]:
         """Final runs of all rows."""
         return [record for row in self.rows for record in row.finals]
@@ -113,13 +119,16 @@ def build_tables(records: Iterable[RunRecord]) -> list[Table]:
     Args:
         records: Valid records of both roles, each run once.
     """
-    groups: dict[tuple[str, str, str, str], list[RunRecord]] = {}
+    groups: dict[tuple[str, str, str, str, str], list[RunRecord]] = {}
     for record in records:
         data = record.identity.data
-        key = (data.name, record.identity.setting, data.revision, data.evaluation_split)
+        # two tasks on one data set would be scored by different metrics
+        task = record.identity.task.name
+        split = data.evaluation_split
+        key = (data.name, record.identity.setting, data.revision, split, task)
         groups.setdefault(key, []).append(record)
     tables = [
-        replace(_build_table(key, some), start=start)
+        replace(_build_table(key[:4], some), start=start)
         for key, group in sorted(groups.items())
         for start, some in sorted(by_start(group).items())
     ]
@@ -130,7 +139,8 @@ def floors(table: Table, records: Sequence[FloorRecord]) -> list[Floor]:
     """Returns chance, and the floors of the same data set, revision and split rule as the table's final runs."""
     data = [record.identity.data for row in table.rows for record in (*row.finals, *row.trials)]
     rules = {(d.name, d.revision, d.split_rule) for d in data}
-    found = [Floor(f"chance, {k} classes", 100 / k) for k in sorted({d.num_classes for d in data})]
+    guessed = {r.identity.data.num_classes for row in table.rows for r in row.runs if r.metrics.score is None}
+    found = [Floor(f"chance, {k} classes", 100 / k) for k in sorted(guessed)]
     for record in sorted(records, key=lambda b: (b.kind != "logistic_regression", b.to_json())):
         if (record.data.name, record.data.revision, record.data.split_rule) not in rules:
             continue
@@ -228,7 +238,7 @@ def validation_score(trials: Sequence[RunRecord]) -> tuple[float, float] | None:
     A trial without a validation loss counts as infinite loss, which only matters in a tie.
     """
     done = [r.metrics for r in trials if r.status == "completed"]
-    top1 = [m.val_top1.last for m in done if m.val_top1 is not None and m.val_top1.last is not None]
+    top1 = [m.val.last for m in done if m.val is not None and m.val.last is not None]
     loss = [m.val_loss.last for m in done if m.val_loss is not None and m.val_loss.last is not None]
     return (-fmean(top1), fmean(loss) if loss else float("inf")) if top1 else None
 
@@ -242,7 +252,7 @@ def _with_estimates(rows: Sequence[Row]) -> tuple[list[Row], CellNoise]:
     places = np.unique([names[row.cell.backbone] for row in scored], return_inverse=True)[1]
     inform = np.array([row.shown and row.ranked for row in scored], np.bool_)
     steps = np.array([max(s.top1_step for s in row.scores) for row in scored])
-    classes = {run.identity.data.num_classes for row in scored for run in row.runs}
+    classes = {run.identity.data.num_classes for row in scored for run in row.runs if run.metrics.score is None}
     chance = 100 / classes.pop() if len(classes) == 1 else None
     noise = moderate(values.reshape(-1, most), places, inform, steps, chance)
     estimates = {id(row): noise.estimate(i, values[i][np.isfinite(values[i])]) for i, row in enumerate(scored)}

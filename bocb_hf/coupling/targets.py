@@ -131,14 +131,14 @@ def times_to_target(table: Table, target: float | None = None, draws: int = 1000
 
 def _last(records: list[RunRecord]) -> float | None:
     """Mean last validation score of a cell's completed runs."""
-    ends = [record.curve.val_top1[-1] for record in records if record.status == "completed"]
+    ends = [record.curve.validated[-1] for record in records if record.status == "completed"]
     return sum(ends) / len(ends) if ends else None
 
 
 def _first(record: RunRecord, target: float) -> tuple[float, float]:
     """First validated step at or above the target, and the seconds of training until then; infinite when never."""
     step = next(
-        (s for s, top1 in zip(record.curve.val_step, record.curve.val_top1, strict=True) if top1 >= target), None
+        (s for s, top1 in zip(record.curve.val_step, record.curve.validated, strict=True) if top1 >= target), None
     )
     if step is None:
         return inf, inf

@@ -108,9 +108,7 @@ def expected_best(scores: Sequence[float], failed: int = 0) -> list[BestOf]:
 def trial_scores(trials: Sequence[RunRecord]) -> tuple[list[float], int]:
     """Returns the last validation top-1 in points of completed trials, and how many diverged; others are left out."""
     scores = [
-        m.last
-        for t in trials
-        if t.status == "completed" and (m := t.metrics.val_top1) is not None and m.last is not None
+        m.last for t in trials if t.status == "completed" and (m := t.metrics.val) is not None and m.last is not None
     ]
     return scores, sum(t.status == "diverged" for t in trials)
 

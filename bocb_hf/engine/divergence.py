@@ -48,12 +48,13 @@ class DivergenceRule:
     """The rule by which the losses of one run are judged.
 
     Attributes:
-        reference: Loss of a predictor that knows only the class frequencies, in nats.
+        reference: Loss of a predictor that knows only the class frequencies, in nats; None for a task whose loss has no
+            such reference.
         stretch: Steps over which a mean loss above the start is divergence; None where the run is judged at its end.
         early: Whether a hopeless run is ended at the end of an epoch; only trials may be ended so.
     """
 
-    reference: float
+    reference: float | None
     stretch: int | None = None
     early: bool = False
 
@@ -76,6 +77,17 @@ def make_rule(
     if training.divergence_rule == "first_step":
         return DivergenceRule(reference, stretch=max(10, round(training.divergence_epochs * steps_per_epoch)))
     return DivergenceRule(reference, early=role == "trial")
+
+
+def rule_of_task(reference: float | None, role: Role) -> DivergenceRule:
+    """Makes the rule of a task other than classification, which judges a run at its end.
+
+    Args:
+        reference: Loss of a predictor that sees no image; None where nobody can say it. Then a run has diverged whose
+            last epoch has a higher mean loss than its first.
+        role: Role of the run; trials may be ended early where there is a reference.
+    """
+    return DivergenceRule(reference, early=role == "trial" and reference is not None)
 
 
 def class_frequencies(images: TrainImages, classes: int) -> NDArray[np.float64]:
@@ -139,14 +151,18 @@ def constant_loss(targets: NDArray[np.float64], loss: str) -> float:
     return float((entr(targets) + entr(1 - targets)).mean())
 
 
-def judge_end(epoch_loss: Sequence[float], reference: float) -> str | None:
+def judge_end(epoch_loss: Sequence[float], reference: float | None) -> str | None:
     """Says why a run that has done all of its steps counts as diverged, or returns None.
 
     Args:
         epoch_loss: Mean training loss of each epoch.
-        reference: Loss of the predictor that knows only the class frequencies.
+        reference: Loss of the predictor that knows only the class frequencies; None where there is none.
     """
     first, last = epoch_loss[0], epoch_loss[-1]
+    if reference is None:
+        if last <= first:
+            return None
+        return f"the mean training loss of the last epoch was {last:.4g}, above {first:.4g} of the first epoch"
     if last <= reference or last <= first:
         return None
     return (

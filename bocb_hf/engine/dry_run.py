@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Collection
-from typing import Any, Literal, cast
+from collections.abc import Callable, Collection
+from typing import Any, Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import Optimizer
 
+from bocb_hf.data.source import Order
 from bocb_hf.data.splits import Images
 from bocb_hf.engine.environment import count_flops
 from bocb_hf.engine.features import count_images, time_features
@@ -21,11 +22,20 @@ from bocb_hf.engine.prepare import PreparedRun
 from bocb_hf.optim.param_groups import split_parameters
 from bocb_hf.optim.row import Need
 from bocb_hf.runs import strict_yaml
+from bocb_hf.runs.config import RuntimeConfig
+from bocb_hf.runs.tasks import CLASSIFICATION
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
 _TIMED_STEPS = 5
 _HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class TimedBatch(NamedTuple):
+    """Inputs (B, 3, H, W) on the device that steps are timed on, and the loss of what the network makes of them."""
+
+    inputs: Tensor
+    loss: Callable[[Any], Tensor]
 
 
 def describe_run(prepared: PreparedRun, processes: int) -> str:
@@ -37,12 +47,13 @@ def describe_run(prepared: PreparedRun, processes: int) -> str:
     model = prepared.build_model()
     groups = split_parameters(model, identity.training.no_decay)
     parameters = sum(p.numel() for _, p in groups.decay + groups.no_decay)
-    flops = count_flops(model, identity.data.image_size)
+    flops = count_flops(model, identity.data.image_size, identity.task.options.get("width"))
     optimizer, needs = prepared.build_optimizer(model), prepared.optimizer.row.needs
     size, precision = identity.data.image_size, identity.training.precision
     seconds, kept, once = time_run(prepared, model, optimizer, plan.micro_batch)
     seconds *= config.runtime.accumulation  # a step takes as many micro-batches
-    full, half = time_precisions(model, optimizer, plan.micro_batch, size, needs)
+    timed = first_batch(prepared, plan.micro_batch)
+    full, half = time_precisions(model, optimizer, plan.micro_batch, size, needs, timed)
     state = optimizer_state_bytes(model, prepared)
     weights = sum(t.numel() * t.element_size() for t in [*model.parameters(), *model.buffers()])
     # images that workers decode while training are not held, and splits that share a tensor are counted once
@@ -89,11 +100,36 @@ def time_run(prepared: PreparedRun, model: nn.Module, optimizer: Optimizer, batc
     """
     training, size, needs = prepared.identity.training, prepared.identity.data.image_size, prepared.optimizer.row.needs
     if not training.cached_features:
-        return *time_steps(model, optimizer, batch, size, needs, training.precision), 0.0
+        timed = first_batch(prepared, batch)
+        return *time_steps(model, optimizer, batch, size, needs, training.precision, timed=timed), 0.0
     head, features, once = time_features(prepared, model)
     inputs = features.repeat(-(-batch // len(features)), *[1] * (features.ndim - 1))[:batch]
     seconds, kept = time_steps(head, optimizer, batch, size, needs, training.precision, inputs=inputs)
     return seconds, kept, once
+
+
+def first_batch(prepared: PreparedRun, batch: int) -> TimedBatch | None:
+    """The first training images of a run of a task other than classification, and its loss; None for a classifier.
+
+    A classifier is timed on noise, but the loss of a detector depends on the boxes.
+
+    Args:
+        prepared: The run.
+        batch: Number of images in a step.
+    """
+    identity, task = prepared.identity, prepared.task
+    if identity.task.name == CLASSIFICATION:
+        return None
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    order = Order(len(prepared.data.train), batch, prepared.config.seed)
+    source = task.open_source(prepared.data.train, order, RuntimeConfig(workers=0), False)
+    try:
+        (first,) = next(source.steps(0, 0))
+    finally:
+        source.close()
+    make = task.make_inputs(identity, prepared.config.seed, device)
+    inputs, targets = make(first.pixels, first.labels, first.rows, 0, first.cropped)
+    return TimedBatch(inputs, lambda outputs: task.loss(outputs, targets))
 
 
 def _describe_features(prepared: PreparedRun, once: float) -> list[str]:
@@ -131,7 +167,12 @@ def _tensors(value: object) -> list[Tensor]:
 
 
 def time_precisions(
-    model: nn.Module, optimizer: Optimizer, batch: int, image_size: int, needs: Collection[Need]
+    model: nn.Module,
+    optimizer: Optimizer,
+    batch: int,
+    image_size: int,
+    needs: Collection[Need],
+    timed: TimedBatch | None = None,
 ) -> tuple[float, float]:
     """Median seconds of a step in fp32 and in bf16, on this machine; see ``time_steps``.
 
@@ -139,8 +180,8 @@ def time_precisions(
     """
     if not torch.cuda.is_available():
         batch = min(batch, 32)
-    full, _ = time_steps(model, optimizer, batch, image_size, needs, "fp32")
-    half, _ = time_steps(model, optimizer, batch, image_size, needs, "bf16", enough=3 * full)
+    full, _ = time_steps(model, optimizer, batch, image_size, needs, "fp32", timed=timed)
+    half, _ = time_steps(model, optimizer, batch, image_size, needs, "bf16", enough=3 * full, timed=timed)
     return full, half
 
 
@@ -153,6 +194,7 @@ def time_steps(
     precision: Precision = "fp32",
     enough: float = math.inf,
     inputs: Tensor | None = None,
+    timed: TimedBatch | None = None,
 ) -> tuple[float, int]:
     """Median seconds of a step on noise, and bytes that autograd keeps between forward and backward.
 
@@ -165,9 +207,12 @@ def time_steps(
         precision: Precision of the forward pass.
         enough: A step that takes more seconds than this is the last that is timed, even if it is the warm-up step.
         inputs: Inputs of the network, (B, ...), in place of images.
+        timed: Inputs and loss of a task other than classification, in place of noise and cross-entropy.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.to(device).train()
+    if timed is not None:
+        inputs = timed.inputs
     images = torch.rand(batch, 3, image_size, image_size, device=device) if inputs is None else inputs.to(device)
     labels = torch.zeros(len(images), dtype=torch.int64, device=device)
     seen: dict[int, int] = {}
@@ -178,8 +223,8 @@ def time_steps(
 
     def find_loss() -> Tensor:
         with torch.autocast(device.type, _HALF.get(precision), enabled=precision in _HALF):
-            logits = model(images)
-        return functional.cross_entropy(logits.float(), labels)
+            outputs = model(images)
+        return functional.cross_entropy(outputs.float(), labels) if timed is None else timed.loss(outputs)
 
     seconds: list[float] = []
     for step in range(_TIMED_STEPS + 1):

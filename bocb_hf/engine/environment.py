@@ -126,13 +126,19 @@ def peak_memory(device: torch.device) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def count_flops(model: nn.Module, image_size: int) -> int:
-    """Floating-point operations of one forward pass over one image, as torch counts them (2 for each multiply-add)."""
+def count_flops(model: nn.Module, image_size: int, width: int | None = None) -> int:
+    """Floating-point operations of one forward pass over one image, as torch counts them (2 for each multiply-add).
+
+    Args:
+        model: The network.
+        image_size: Height of the image in pixels.
+        width: Width of the image in pixels, where it is not the height.
+    """
     training = model.training
     model.eval()
     device = next(model.parameters()).device
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model(torch.zeros(1, 3, image_size, image_size, device=device))
+        model(torch.zeros(1, 3, image_size, width or image_size, device=device))
     model.train(training)
     return counter.get_total_flops()
 

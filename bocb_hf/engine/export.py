@@ -10,6 +10,8 @@ from timm.models import save_for_hf
 from torch import nn
 
 from bocb_hf.runs.identity import Identity
+from bocb_hf.runs.tasks import CLASSIFICATION
+from bocb_hf.tasks.task import write_description
 
 
 def export_model(model: nn.Module, identity: Identity, class_names: tuple[str, ...], folder: Path) -> None:
@@ -22,10 +24,14 @@ def export_model(model: nn.Module, identity: Identity, class_names: tuple[str, .
         model: The network as it was built, with its trained weights; a network of transformers is saved in the form of
             transformers.
         identity: The identity of the run.
-        class_names: Name of each class, in the order of the logits.
+        class_names: Name of each class, in the order of the logits. The network of another task is saved with a
+            description of its task (``bocb_hf.tasks.task.write_description``).
         folder: Folder of the files; it is created if needed.
     """
     data = identity.data
+    if identity.task.name != CLASSIFICATION:
+        write_description(model, identity, class_names, folder)
+        return
     if identity.backbone.architecture.startswith("transformers:"):
         from bocb_hf.backbones.transformers_classifier import TransformersClassifier, export_classifier
 

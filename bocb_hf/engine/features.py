@@ -136,7 +136,7 @@ def probe_features(prepared: PreparedRun, model: nn.Module, accelerator: Acceler
         same = isinstance(data.validation, Images) and isinstance(data.train, Images)
         same = same and cast(Images, data.validation).stored is cast(Images, data.train).stored
         validation = maker.make(data.validation, "train" if same else "validation")
-    held = dataclasses.replace(data, train=train, validation=validation)
+    held = dataclasses.replace(cast(Any, data), train=train, validation=validation)
     return Probe(dataclasses.replace(prepared, data=held), head, maker.seconds)
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from itertools import count, islice
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from bocb_hf.data.augment import Augmenter, Part
 from bocb_hf.data.source import Batch, TrainSource
+from bocb_hf.tasks.task import MakeInputs
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +33,7 @@ class Feed:
     Args:
         source: Training images of this process.
         augmenter: Augments the images. The result depends only on the image, its row and its step, so that several
-            steps may be augmented together.
+            steps may be augmented together; another task than classification gives a plain function.
         steps_per_epoch: Number of steps in an epoch. No step is read before the previous epoch has ended.
         images: Number of images of a step in this process.
         memory_format: Memory format of the inputs.
@@ -40,7 +42,7 @@ class Feed:
     def __init__(
         self,
         source: TrainSource,
-        augmenter: Augmenter,
+        augmenter: Augmenter | MakeInputs,
         steps_per_epoch: int,
         images: int,
         memory_format: torch.memory_format,
@@ -48,7 +50,8 @@ class Feed:
         self._source, self._augmenter, self._format = source, augmenter, memory_format
         self._steps_per_epoch = steps_per_epoch
         # asking for several steps that are still to be decoded would make the device wait
-        self._together = count_together(images, augmenter.size) if source.at_hand else 1
+        several = source.at_hand and isinstance(augmenter, Augmenter)
+        self._together = count_together(images, augmenter.size) if several else 1
         self._read: dict[int, tuple[Batch, int]] = {}  # micro-batches of the steps that were read, by id
         self._made: dict[int, tuple[Tensor, Tensor]] = {}  # inputs of these micro-batches, once one was asked for
 
@@ -63,9 +66,9 @@ class Feed:
             yield from group
             step += len(group)
 
-    def inputs(self, batch: Batch, step: int) -> tuple[Tensor, Tensor]:
+    def inputs(self, batch: Batch, step: int) -> tuple[Tensor, Any]:
         """Augmented and normalised images (B, 3, S, S) of a micro-batch, and their targets."""
-        if self._together == 1 or id(batch) not in self._read:
+        if self._together == 1 or id(batch) not in self._read or not isinstance(self._augmenter, Augmenter):
             made = self._augmenter(batch.pixels, batch.labels, batch.rows, step, batch.cropped)
         else:
             if not self._made:

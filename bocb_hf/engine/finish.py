@@ -6,6 +6,7 @@ import hashlib
 import shutil
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
@@ -14,7 +15,6 @@ from torch import nn
 from bocb_hf.backbones.build import starting_weights
 from bocb_hf.engine.checkpoint import writing
 from bocb_hf.engine.environment import describe_environment
-from bocb_hf.engine.evaluation import Evaluation
 from bocb_hf.engine.export import export_model
 from bocb_hf.engine.features import whole_network
 from bocb_hf.engine.loop import Trainer
@@ -30,6 +30,7 @@ from bocb_hf.schema import utc_now
 from bocb_hf.store import Store
 from bocb_hf.store.push import push_after_training
 from bocb_hf.store.write import find_place, write_run
+from bocb_hf.tasks.task import Evaluated
 
 
 def finish_run(
@@ -123,7 +124,7 @@ def _make_record(
     prepared: PreparedRun,
     trainer: Trainer,
     status: Status,
-    test: Evaluation | None,
+    test: Evaluated | None,
     flops: int | None,
     weights_sha256: str | None,
     patterns: WeightPatterns | None,
@@ -135,10 +136,16 @@ def _make_record(
     stopped = None if status == "completed" else progress.diverged_at or progress.step
     metrics: dict[str, Measurement | None] = {"train_loss": progress.train_measurement(len(prepared.data.train))}
     metrics |= progress.validation_measurements()
+    details: dict[str, float] = {}
     if test is not None:
-        metrics["test_loss"] = Measurement(unit="nats", n=test.n, last=test.loss)
-        metrics["test_top1"] = Measurement(unit="percent", n=test.n, last=test.top1)
-        metrics["test_top5"] = Measurement(unit="percent", n=test.n, last=test.top5) if test.top5 is not None else None
+        metrics["test_loss"] = Measurement(unit=progress.loss_unit, n=test.n, last=test.loss)
+        name = "test_top1" if progress.score is None else "test_score"
+        metrics[name] = Measurement(unit="percent", n=test.n, last=test.score)
+        if progress.score is not None:
+            details = dict(test.details)
+        elif (top5 := test.details.get("top-5")) is not None:
+            metrics["test_top5"] = Measurement(unit="percent", n=test.n, last=top5)
+    bits = None if test is None or test.correct is None else np.asarray(test.correct)
     return RunRecord(
         schema_version=1,
         run_id=prepared.run_id,
@@ -153,10 +160,10 @@ def _make_record(
         stopped_step=stopped,
         reason=None if status == "completed" else progress.reason,
         total_steps=trainer.plan.total_steps,
-        metrics=Metrics(**metrics),
+        metrics=Metrics(**metrics, score=progress.score, test_details=details),
         reference_loss=trainer.rule.reference,
         test_split=identity.data.evaluation_split if test is not None else None,
-        correctness=Correctness.from_bits(test.correct.numpy()) if test is not None else None,
+        correctness=None if bits is None else Correctness.from_bits(bits),
         # the choice is among trials; a final run would carry as many bytes again that nothing reads
         val_correctness=progress.validation_correctness() if (config.role, status) == ("trial", "completed") else None,
         weights_sha256=weights_sha256,

@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
@@ -24,7 +25,7 @@ from bocb_hf.engine import checkpoint
 from bocb_hf.engine.costs import Costs
 from bocb_hf.engine.divergence import DivergenceRule
 from bocb_hf.engine.environment import peak_memory
-from bocb_hf.engine.evaluation import Evaluation, ScoreFunction, evaluate
+from bocb_hf.engine.evaluation import ScoreFunction, evaluate
 from bocb_hf.engine.features import HeadOnFeatures, whole_network
 from bocb_hf.engine.feed import Feed
 from bocb_hf.engine.inspection import Inspector
@@ -35,7 +36,7 @@ from bocb_hf.engine.plan import make_plan
 from bocb_hf.engine.processes import agree_to_stop, all_finite, share_buffers
 from bocb_hf.engine.progress import Progress
 from bocb_hf.engine.schedule import learning_rate
-from bocb_hf.engine.sharding import check_sharding, fit_to_shards
+from bocb_hf.engine.sharding import check_sharding, fit_to_shards, is_sharded
 from bocb_hf.engine.step import RECALIBRATION_BATCHES, batch_gradient
 from bocb_hf.engine.watch import StepWatch
 from bocb_hf.optim.compiled import compile_step, set_lr
@@ -44,6 +45,8 @@ from bocb_hf.optim.protocols import evaluation_weights, sampled_label_loss
 from bocb_hf.optim.row import OptimizerRow
 from bocb_hf.runs.config import RuntimeConfig
 from bocb_hf.runs.identity import Identity
+from bocb_hf.runs.tasks import CLASSIFICATION, TASKS
+from bocb_hf.tasks.task import Evaluated, Task, refuse
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +68,7 @@ class Trainer:
         validation: Validation images, or None.
         state_dir: Folder of this run's resume state.
         rule: Rule that says when the run has diverged.
+        task: The task; None is classification, whose loss and hits the loop computes from the setting.
     """
 
     def __init__(
@@ -80,9 +84,13 @@ class Trainer:
         validation: TestImages | None,
         state_dir: Path,
         rule: DivergenceRule,
+        task: Task | None = None,
     ) -> None:
+        self._task = None if identity.task.name == CLASSIFICATION else task
         self.identity, self.seed, self.runtime, self.accelerator = identity, seed, runtime, accelerator
         self.source, self.validation, self.state_dir, self.rule = source, validation, state_dir, rule
+        if self._task is not None and is_sharded(accelerator):
+            raise refuse("FSDP", identity.task.name)
         training, data, device = identity.training, identity.data, accelerator.device
         self.plan = make_plan(identity, row, runtime, source.count, accelerator.num_processes)
         check_sharding(accelerator, row, training)
@@ -106,11 +114,13 @@ class Trainer:
         self.augmenter = (Unaugmented if on_features else Augmenter)(
             identity.augmentation, training, data.image_size, data.num_classes, data.mean, data.std, seed, device
         )
+        inputs = self.augmenter if self._task is None else self._task.make_inputs(identity, seed, device)
         self.feed = Feed(
-            source, self.augmenter, self.plan.steps_per_epoch, self.plan.micro_batch * runtime.accumulation, self.format
+            source, inputs, self.plan.steps_per_epoch, self.plan.micro_batch * runtime.accumulation, self.format
         )
         self._evaluating = False
-        self.progress = Progress(validation_n=len(validation) if validation is not None else 0)
+        metric = None if self._task is None else TASKS.get(identity.task.name).metric
+        self.progress = Progress(validation_n=len(validation) if validation is not None else 0, score=metric)
         accelerator.register_for_checkpointing(self.progress)
         if self.ema is not None:
             accelerator.register_for_checkpointing(self.ema)
@@ -196,7 +206,7 @@ class Trainer:
         self.costs.collect()
         self.costs.say_waited()
 
-    def evaluate(self, images: TestImages, score: ScoreFunction = score) -> Evaluation:
+    def evaluate(self, images: Any, score: ScoreFunction = score) -> Evaluated:
         """Evaluates a split at the weights to evaluate, after every process took the buffers of the first.
 
         Args:
@@ -208,18 +218,18 @@ class Trainer:
         if not isinstance(images, Features):
             model = whole_network(model).to(self.accelerator.device)
         with self.evaluation_weights():
-            result = evaluate(
-                model,
-                images,
-                self.augmenter.mean,
-                self.augmenter.std,
-                self.accelerator,
-                self.runtime.workers,
-                self.format,
-                score,
-            )
+            if self._task is not None:
+                result = self._task.evaluate(model, images, self.identity, self.accelerator, self.runtime)
+            else:
+                result = self._classify(model, images, score)
         self.progress.evaluation_seconds += time.perf_counter() - started
         return result
+
+    def _classify(self, model: nn.Module, images: TestImages, score: ScoreFunction) -> Evaluated:
+        mean, std, accelerator = self.augmenter.mean, self.augmenter.std, self.accelerator
+        found = evaluate(model, images, mean, std, accelerator, self.runtime.workers, self.format, score)
+        details = {} if found.top5 is None else {"top-5": found.top5}
+        return Evaluated(found.n, found.top1, found.loss, details, found.correct)
 
     def _step(self, batches: list[Batch], watched: bool) -> tuple[float, tuple[float, float] | None]:
         """One optimizer step on the next global batch.
@@ -255,8 +265,8 @@ class Trainer:
                 inputs, targets = self.feed.inputs(batch, self.progress.step)
                 timer.lap("data")
                 with accelerator.autocast():  # accelerate's wrapper of the forward pass does not reach into shards
-                    logits = self.network(inputs)
-                mean_loss = loss(logits.float(), targets, training)
+                    outputs = self.network(inputs)
+                mean_loss = self._mean_loss(outputs, targets)
                 accelerator.backward(mean_loss)
                 timer.lap("forward_backward")
                 if accelerator.sync_gradients:
@@ -264,9 +274,7 @@ class Trainer:
                 self._update(second_pass if "closure" in self.needs else None)
                 timer.lap("optimizer")
             with torch.no_grad():
-                labels = targets if targets.ndim == 1 else targets.argmax(dim=1)
-                hits = (logits.argmax(dim=1) == labels).sum()
-                totals += torch.stack((mean_loss.detach() * len(labels), hits))
+                totals += torch.stack((mean_loss.detach() * len(batch.rows), self._hits(outputs, targets)))
         self._unread.append(totals)
         if self.ema is not None:
             self.ema.update_parameters(self.bare_model)
@@ -286,11 +294,24 @@ class Trainer:
             self.optimizer.optimizer.step(closure)
             self.optimizer.optimizer.zero_grad()
 
-    def _loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Mean loss of a micro-batch, and its logits (B, K)."""
+    def _loss(self, batch: Batch) -> tuple[Tensor, Any]:
+        """Mean loss of a micro-batch, and its outputs."""
         inputs, targets = self.feed.inputs(batch, self.progress.step)
-        logits = self.network(inputs)
-        return loss(logits.float(), targets, self.identity.training), logits
+        outputs = self.network(inputs)
+        return self._mean_loss(outputs, targets), outputs
+
+    def _mean_loss(self, outputs: Any, targets: Any) -> Tensor:
+        """Mean loss of a micro-batch, a scalar."""
+        if self._task is not None:
+            return self._task.loss(outputs, targets)
+        return loss(outputs.float(), targets, self.identity.training)
+
+    def _hits(self, outputs: Any, targets: Any) -> Tensor:
+        """Number of images of a micro-batch that are classified correctly; 0 for another task."""
+        if self._task is not None:
+            return torch.zeros((), device=self.accelerator.device)
+        labels = targets if targets.ndim == 1 else targets.argmax(dim=1)
+        return (outputs.argmax(dim=1) == labels).sum()
 
     def _clip(self) -> None:
         """Clips the gradients if the setting does; the watch gets their norm before the first clipping of the step."""
@@ -366,14 +387,17 @@ class Trainer:
             progress.diverged_at = progress.step
             progress.reason = f"the validation loss was {result.loss} at step {progress.step}"
             return
-        progress.validate(result.loss, result.top1, result.top5, result.correct.numpy())
+        correct = None if result.correct is None else np.asarray(result.correct)
+        progress.validate(result.loss, result.score, result.details.get("top-5"), correct)
         if self.accelerator.trackers:
-            self.accelerator.log({"val/loss": result.loss, "val/top1": result.top1}, step=progress.step)
+            name = "top1" if progress.score is None else progress.score
+            self.accelerator.log({"val/loss": result.loss, f"val/{name}": result.score}, step=progress.step)
 
     def _track(self) -> None:
         """Sends the newest point of the curve to the tracker, if there is one."""
         if self.accelerator.trackers:
             progress = self.progress
-            values = {"lr": progress.lr, "train/loss": progress.train_loss, "train/top1": progress.train_top1}
+            values = {"lr": progress.lr, "train/loss": progress.train_loss}
+            values |= {"train/top1": progress.train_top1} if progress.score is None else {}
             values |= {"train/grad_norm": progress.grad_norm, "train/update_ratio": progress.update_ratio}
             self.accelerator.log({key: v[-1] for key, v in values.items() if v[-1] is not None}, step=progress.step)

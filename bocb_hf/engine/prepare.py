@@ -9,12 +9,10 @@ from accelerate import Accelerator
 from torch import nn
 from torch.optim import Optimizer
 
-from bocb_hf.backbones.build import BackboneSource, build_backbone, resolve_backbone
-from bocb_hf.data.batches import open_source
-from bocb_hf.data.images import ImageData, load_images
+from bocb_hf.backbones.build import BackboneSource, resolve_backbone
 from bocb_hf.data.sampling import init_seed
 from bocb_hf.data.source import Order, TrainSource
-from bocb_hf.engine.divergence import DivergenceRule, class_frequencies, make_rule
+from bocb_hf.engine.divergence import DivergenceRule, class_frequencies, make_rule, rule_of_task
 from bocb_hf.errors import InputError
 from bocb_hf.optim.build import build_optimizer
 from bocb_hf.optim.param_groups import freeze_backbone, split_parameters, train_mode
@@ -23,6 +21,8 @@ from bocb_hf.runs.config import RunConfig
 from bocb_hf.runs.identity import RANDOM_SCHEME, Identity, OptimizerIdentity
 from bocb_hf.runs.naming import make_run_id, repository_name
 from bocb_hf.runs.preprocessing import Preprocessing
+from bocb_hf.runs.tasks import CLASSIFICATION, TASKS, TaskIdentity
+from bocb_hf.tasks.task import Task, TaskData, open_task
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,9 @@ class PreparedRun:
     config: RunConfig
     identity: Identity
     source: BackboneSource
-    data: ImageData
+    data: TaskData
     optimizer: ResolvedOptimizer
+    task: Task
     halvings: int = 0  # of the micro-batch, because memory ran out: see ``out_of_memory``
 
     @property
@@ -58,7 +59,7 @@ class PreparedRun:
         """Builds the network with initial weights that depend on (seed, backbone) only."""
         data = self.identity.data
         seed = init_seed(self.config.seed, self.identity.backbone.name)
-        model = build_backbone(self.source, data.num_classes, data.image_size, seed, data.test_image_size)
+        model = self.task.build(self.source, data, seed)
         if self.identity.training.linear_probe:
             freeze_backbone(model)
             train_mode(model)
@@ -72,6 +73,8 @@ class PreparedRun:
     def divergence_rule(self) -> DivergenceRule:
         """Makes the rule that says when a run of this identity and role has diverged."""
         identity = self.identity
+        if identity.task.name != CLASSIFICATION:
+            return rule_of_task(self.task.reference_loss(self.data), self.config.role)
         frequencies = class_frequencies(self.data.train, identity.data.num_classes)
         steps = len(self.data.train) // identity.training.batch_size
         return make_rule(identity, self.config.role, frequencies, self.config.seed, steps)
@@ -88,7 +91,7 @@ class PreparedRun:
             self.config.runtime.accumulation,
         )
         pin = accelerator.device.type == "cuda"
-        return open_source(self.data.train, order, self.config.runtime.workers, pin)
+        return self.task.open_source(self.data.train, order, self.config.runtime, pin)
 
 
 def choose_preprocessing(config: RunConfig, source: BackboneSource) -> Preprocessing | None:
@@ -113,7 +116,8 @@ def prepare_run(config: RunConfig) -> PreparedRun:
     """
     source = resolve_backbone(config.backbone, config.training.drop_path, config.data.image_size)
     checkpoint = choose_preprocessing(config, source)
-    data = load_images(config.data, config.role == "trial", config.augmentation, config.runtime, checkpoint)
+    task = open_task(config.task.name, config.task.options)
+    data = task.load(config, checkpoint)
     given = config.optimizer
     training = config.training
     optimizer = resolve_optimizer(
@@ -144,5 +148,11 @@ def prepare_run(config: RunConfig) -> PreparedRun:
         training=config.training.resolved(),
         augmentation=config.augmentation,
         data=data.identity,
+        task=TaskIdentity(name=config.task.name, options=TASKS.get(config.task.name).resolve(config.task.options)),
     )
-    return PreparedRun(config, identity, source, data, optimizer)
+    if config.task.name != CLASSIFICATION and "hessian" in optimizer.row.needs:
+        raise InputError(
+            f"optimizer.name: {optimizer.row.id} samples labels from the logits of a classifier, and the outputs of "
+            f"the task {config.task.name!r} are none; take another optimizer"
+        )
+    return PreparedRun(config, identity, source, data, optimizer, task)

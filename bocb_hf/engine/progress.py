@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import math
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,8 @@ class Progress:
         start_loss: Loss of the first step.
         diverged_at: Step of divergence, with its reason in ``reason``.
         validation_n: Number of images in the validation split, 0 without one.
+        score: Name of the metric of a task other than classification; then ``val_top1`` holds its values and
+            ``train_top1`` nothing of meaning.
         validation_packed: Which validation images the last evaluation classified correctly, packed as in
             ``Correctness``; None before the first.
         train_seconds: Time in the loop, over all sessions.
@@ -58,6 +60,7 @@ class Progress:
     val_top5: list[float | None] = field(default_factory=list)
     validation_n: int = 0
     validation_packed: str | None = None
+    score: str | None = None
     wall_seconds: float = 0.0
     train_seconds: float = 0.0
     evaluation_seconds: float = 0.0
@@ -101,7 +104,7 @@ class Progress:
         reason = None
         if rule.stretch is None and last:
             reason = judge_end(self.epoch_loss, rule.reference)
-        elif rule.early:
+        elif rule.early and rule.reference is not None:
             reason = is_hopeless(self.epoch_loss, rule.reference)
         if reason is not None:
             self.diverged_at, self.reason = self.step, reason
@@ -140,20 +143,21 @@ class Progress:
                 return True
         return False
 
-    def validate(self, loss: float, top1: float, top5: float | None, correct: NDArray[np.bool_]) -> None:
+    def validate(self, loss: float, top1: float, top5: float | None, correct: NDArray[np.bool_] | None) -> None:
         """Adds an evaluation of the validation split to the curve.
 
         Args:
             loss: Mean loss in nats.
-            top1: Top-1 in percent.
+            top1: Top-1 in percent, or the score of another task.
             top5: Top-5 in percent; None with fewer than 6 classes.
-            correct: Which images are classified correctly, shape (N,).
+            correct: Which images are classified correctly, shape (N,); None for another task.
         """
         self.val_step.append(self.step)
         self.val_loss.append(loss)
         self.val_top1.append(top1)
         self.val_top5.append(top5)
-        self.validation_packed = Correctness.from_bits(correct).packed
+        if correct is not None:
+            self.validation_packed = Correctness.from_bits(correct).packed
 
     def validation_correctness(self) -> Correctness | None:
         """Which validation images the last evaluation classified correctly; None where a saved state holds none."""
@@ -168,13 +172,19 @@ class Progress:
             step=self.logged_step,
             lr=self.lr,
             train_loss=self.train_loss,
-            train_top1=self.train_top1,
+            train_top1=self.train_top1 if self.score is None else [],
             val_step=self.val_step,
             val_loss=self.val_loss,
-            val_top1=self.val_top1,
+            val_top1=self.val_top1 if self.score is None else [],
+            val_score=None if self.score is None else self.val_top1,
             grad_norm=self.grad_norm,
             update_ratio=self.update_ratio,
         )
+
+    @property
+    def loss_unit(self) -> Literal["nats", "loss"]:
+        """Unit of the losses."""
+        return "nats" if self.score is None else "loss"
 
     def train_measurement(self, n: int) -> Measurement | None:
         """Training loss of the first step, and its mean in the best and the last epoch; None before the first step."""
@@ -183,7 +193,7 @@ class Progress:
         ended = self.diverged_at is not None or not self.epoch_loss
         best = min(self.epoch_loss, default=None)
         last = None if ended else self.epoch_loss[-1]
-        return Measurement(unit="nats", n=n, initial=self.start_loss, best=best, last=last)
+        return Measurement(unit=self.loss_unit, n=n, initial=self.start_loss, best=best, last=last)
 
     def validation_measurements(self) -> dict[str, Measurement]:
         """Validation loss, top-1 and top-5: before training, at their best, and with the last weights."""
@@ -196,8 +206,9 @@ class Progress:
         ):
             known = [v for v in values if v is not None]
             if known:
-                unit = "nats" if name == "loss" else "percent"
-                found[f"val_{name}"] = Measurement(
+                unit = self.loss_unit if name == "loss" else "percent"
+                key = "score" if name == "top1" and self.score is not None else name
+                found[f"val_{key}"] = Measurement(
                     unit=unit,
                     n=self.validation_n,
                     initial=known[0],

@@ -9,6 +9,7 @@ from bocb_hf.errors import InputError
 from bocb_hf.runs.config import RESERVED_ARGS
 from bocb_hf.runs.identity import Identity, flatten
 from bocb_hf.runs.record import RunRecord
+from bocb_hf.runs.tasks import CLASSIFICATION
 
 
 def sections_of(record: RunRecord) -> dict[str, Any]:
@@ -20,6 +21,8 @@ def sections_of(record: RunRecord) -> dict[str, Any]:
         *("name", "revision", "image_column", "label_column", "image_size"),
         *("test_image_size", "test_crop_ratio", "streaming", "test_fraction", "duplicates"),
     )
+    if record.identity.task.name != CLASSIFICATION:  # other tasks know where their labels are
+        kept = tuple(name for name in kept if name not in ("image_column", "label_column"))
     sections = {
         "setting": identity["setting"],
         "backbone": {"name": backbone["name"], "pretrained": backbone["pretrained"], "args": args},
@@ -29,6 +32,7 @@ def sections_of(record: RunRecord) -> dict[str, Any]:
         # the stored identity of the oldest records leaves out their divergence rule
         "training": identity["training"] | {"divergence_rule": record.identity.training.divergence_rule},
         "augmentation": identity["augmentation"],
+        "task": record.identity.task.model_dump(mode="json"),
         "seed": record.seed,
         "role": record.role,
     }

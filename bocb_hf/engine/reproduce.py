@@ -28,9 +28,11 @@ from bocb_hf.runs import strict_yaml
 from bocb_hf.runs.config import RunConfig
 from bocb_hf.runs.load_config import build_run_config
 from bocb_hf.runs.record import RunRecord, read_record
+from bocb_hf.runs.tasks import CLASSIFICATION
 from bocb_hf.runs.verification import Verification, make_verification
 from bocb_hf.store import open_store
 from bocb_hf.store.write import find_place, find_run
+from bocb_hf.tasks.task import refuse
 
 
 class Original(NamedTuple):
@@ -60,6 +62,8 @@ def read_original(repository: str, seed: int) -> Original:
         record = read_record(path, f"{repository}, seed {seed}")
     except FileNotFoundError:
         raise InputError(f"{repository}: there is no final run of seed {seed}; its card lists them") from None
+    if record.identity.task.name != CLASSIFICATION:
+        raise refuse("bocb reproduce", record.identity.task.name)
     if record.seed != seed or record.correctness is None:
         raise InputError(f"{repository}: seed {seed} is no completed final run, so there is no score to reproduce")
     return Original(repository, record)

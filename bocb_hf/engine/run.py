@@ -27,7 +27,7 @@ from bocb_hf.engine.portable import check_limited
 from bocb_hf.engine.prepare import PreparedRun, prepare_run
 from bocb_hf.errors import InputError, missing_extra
 from bocb_hf.runs.config import RunConfig, RuntimeConfig
-from bocb_hf.runs.identity import check_start, flatten
+from bocb_hf.runs.identity import Identity, check_start, flatten
 from bocb_hf.runs.record import RunRecord
 from bocb_hf.store import Store, open_training_store
 from bocb_hf.store.lease import Lease, run_lease
@@ -177,7 +177,7 @@ def _train(
 ) -> RunRecord:
     """Builds the network and the optimizer, trains, and finishes the run."""
     model = prepared.build_model()
-    flops = _count_flops(model, prepared.identity.data.image_size)
+    flops = _count_flops(model, prepared.identity)
     synchronized = accelerator.num_processes > 1 and accelerator.device.type == "cuda"
     if synchronized:  # torch has no synchronised batch norm on a CPU
         model = convert_sync_batchnorm(model)
@@ -197,6 +197,7 @@ def _train(
         validation=prepared.data.validation,
         state_dir=prepared.state_dir,
         rule=prepared.divergence_rule(),
+        task=prepared.task,
     )
     inspected = prepared.config.runtime.inspect_at
     if inspected and prepared.config.role == "final":
@@ -247,10 +248,10 @@ def _start_tracker(prepared: PreparedRun, accelerator: Accelerator) -> None:
         )
 
 
-def _count_flops(model: nn.Module, image_size: int) -> int | None:
-    """FLOPs of one image, or None with a warning where torch cannot count them."""
+def _count_flops(model: nn.Module, identity: Identity) -> int | None:
+    """FLOPs of one image, a square unless the task has a width; None with a warning where torch cannot count them."""
     try:
-        return count_flops(model, image_size)
+        return count_flops(model, identity.data.image_size, identity.task.options.get("width"))
     except (RuntimeError, NotImplementedError, TypeError) as error:
         log.warning("torch cannot count the FLOPs of this backbone: %s", error)
         return None

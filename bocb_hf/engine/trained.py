@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,10 +28,46 @@ from bocb_hf.data.pictures import to_rgb
 from bocb_hf.errors import InputError
 from bocb_hf.runs.config import RESERVED_ARGS
 from bocb_hf.runs.record import RunRecord, read_record
+from bocb_hf.runs.tasks import CLASSIFICATION
 from bocb_hf.schema import one_line
 from bocb_hf.store import check_repository
+from bocb_hf.tasks.task import open_task
 
 WEIGHTS, RECORD = "model.safetensors", "record.json"
+
+
+class TrainedTask(nn.Module):
+    """The trained network of a task other than classification, in evaluation mode, with its record.
+
+    Attributes:
+        network: The network as it was trained; it takes normalised pixels (B, 3, H, W).
+        record: The record of the run.
+    """
+
+    def __init__(self, network: nn.Module, record: RunRecord) -> None:
+        super().__init__()
+        self.network, self.record = network, record
+        task = record.identity.task
+        self._task = open_task(task.name, task.options)
+        self.eval()
+
+    def forward(self, pixels: Tensor) -> Any:
+        """Raw outputs of normalised pixels (B, 3, H, W)."""
+        return self.network(pixels)
+
+    def predict(self, images: Sequence[Image.Image], **more: Any) -> list[Any]:
+        """Predictions for PIL images of any mode, by the preprocessing of the run.
+
+        Args:
+            images: The images.
+            more: What else the task takes: pose estimation takes ``boxes``, the left, top, right and bottom of the
+                person in each image.
+
+        Returns:
+            For each image what the task says: ``boxes``, ``scores`` and ``labels`` in detection, ``keypoints`` and
+            ``scores`` in pose estimation.
+        """
+        return self._task.predict(self.network, self.record.identity, images, **more)
 
 
 class TrainedClassifier(nn.Module):
@@ -81,8 +118,8 @@ class TrainedClassifier(nn.Module):
         return self(torch.stack(pixels).to(device))
 
 
-def load_backbone(repository: str, *, seed: int, revision: str | None = None) -> TrainedClassifier:
-    """Loads the network of a completed final run.
+def load_backbone(repository: str, *, seed: int, revision: str | None = None) -> TrainedClassifier | TrainedTask:
+    """Loads the network of a completed final run; that of another task than classification has ``predict``.
 
     Args:
         repository: ``namespace/name`` on the Hub, or the folder of a repository.
@@ -117,7 +154,7 @@ def load_backbone(repository: str, *, seed: int, revision: str | None = None) ->
             f"{repository}: {len(broken)} tensors of the weights of seed {seed} hold NaN or an infinity, such as "
             f"{one_line(broken[0], 100)}; nothing can be computed with them"
         )
-    return TrainedClassifier(model, record)
+    return TrainedClassifier(model, record) if _is_classifier(record) else TrainedTask(model, record)
 
 
 def find_run_folder(
@@ -184,14 +221,25 @@ def build_from_record(record: RunRecord, header: Header) -> nn.Module:
         if record.requires not in sys.modules:
             raise InputError(f"this architecture needs the module {record.requires}; if you trust it, import it first")
     source = BackboneSource(identity, record.family, None, record.requires)
+    beginning = f"the weights of seed {record.seed} do not fit its record"
+    if not _is_classifier(record):
+        described = record.identity.task
+        task = open_task(described.name, described.options)
+        check_described(lambda: task.build(source, data, 0), identity.args, header, beginning)
+        with limited(header):
+            return task.build(source, data, 0).eval()
     check_described(
         lambda: _stored_part(create_from_scratch(identity, data.num_classes, 0)),
         identity.args,
         header,
-        f"the weights of seed {record.seed} do not fit its record",
+        beginning,
     )
     with limited(header):
         return build_backbone(source, data.num_classes, data.image_size, 0, data.test_image_size).eval()
+
+
+def _is_classifier(record: RunRecord) -> bool:
+    return record.identity.task.name == CLASSIFICATION
 
 
 def _stored_part(model: nn.Module) -> nn.Module:

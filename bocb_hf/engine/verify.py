@@ -13,7 +13,9 @@ from bocb_hf.errors import InputError
 from bocb_hf.runs.config import DataConfig
 from bocb_hf.runs.preprocessing import Preprocessing
 from bocb_hf.runs.record import RunRecord
+from bocb_hf.runs.tasks import CLASSIFICATION
 from bocb_hf.runs.verification import Verification, check_tolerance, make_verification
+from bocb_hf.tasks.task import refuse
 
 
 def verify_run(repository: str, seed: int, tolerance: float, data: str | None = None) -> Verification:
@@ -36,6 +38,8 @@ def verify_run(repository: str, seed: int, tolerance: float, data: str | None = 
     check_tolerance(tolerance)
     model = load_backbone(repository, seed=seed)
     record = model.record
+    if record.identity.task.name != CLASSIFICATION:
+        raise refuse("bocb verify", record.identity.task.name)
     then = record.identity.data
     checkpoint = None
     if then.normalization == "checkpoint":  # the record holds the preprocessing that its starting weights asked for

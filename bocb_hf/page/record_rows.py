@@ -17,6 +17,7 @@ from bocb_hf.page.layout import (
 )
 from bocb_hf.runs.diagnosis import diagnose
 from bocb_hf.runs.identity import flatten
+from bocb_hf.runs.measurements import Measurement
 from bocb_hf.runs.record import RunRecord
 from bocb_hf.store.contents import StoreContents
 
@@ -79,8 +80,9 @@ def own_cell(row: Row, others: Sequence[Row], contents: StoreContents) -> dict[s
 def run_row(name: str, record: RunRecord, contents: StoreContents) -> dict[str, Any]:
     """The row of a final run of a table; without the correctness bits, which no page shows."""
     owner, repository, _ = contents.places[record.role, record.run_id].split("/", 2)
-    digest, top1 = record.sha256(), record.metrics.test_top1
-    metrics = {key: getattr(record.metrics, key) for key in type(record.metrics).model_fields}
+    digest, top1 = record.sha256(), record.metrics.test
+    held = {key: getattr(record.metrics, key) for key in type(record.metrics).model_fields}
+    metrics = {key: value for key, value in held.items() if isinstance(value, Measurement)}
     cost = record.cost
     spent = {
         "wall time": f"{cost.wall_seconds:.1f} s",
@@ -95,7 +97,7 @@ def run_row(name: str, record: RunRecord, contents: StoreContents) -> dict[str, 
         finished_at=record.finished_at,
         reason=record.reason,
         weights=record.weights_sha256 is not None,
-        metrics={key: m.last for key, m in metrics.items() if m is not None},
+        metrics={key: m.last for key, m in metrics.items()} | record.metrics.test_details,
         hyperparameters={key: _plain(v) for key, v in flatten(record.identity.model_dump(mode="json")).items()},
         environment=environment_text(record),
         cost=spent,
@@ -104,7 +106,7 @@ def run_row(name: str, record: RunRecord, contents: StoreContents) -> dict[str, 
         steps=list(record.curve.step),
         losses=[float(f"{v:.5g}") for v in record.curve.train_loss],
         val_steps=list(record.curve.val_step),
-        val_top1=list(record.curve.val_top1),
+        val_top1=list(record.curve.validated),
         patterns=record.patterns,
         inspections=record.inspections,
     )

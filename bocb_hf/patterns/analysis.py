@@ -119,7 +119,7 @@ def analyze(
         names += [name for name in natural(layers) if name not in set(names)]
         rows = tuple(_row(k, name, layers[name], kernels) for k, name in enumerate(names, 1))
         record = checkpoint.record
-        score = None if record is None or record.metrics.test_top1 is None else record.metrics.test_top1.last
+        score = None if record is None or record.metrics.test is None else record.metrics.test.last
         found.append(
             Analysis(
                 checkpoint.name,

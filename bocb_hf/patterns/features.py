@@ -156,11 +156,9 @@ def _scores(
     found = np.full(ranked.shape, np.nan)
     for cell, records in runs.items():
         values = [
-            record.metrics.test_top1.last
+            test.last
             for record in records
-            if record.seed in seeds
-            and record.metrics.test_top1 is not None
-            and record.metrics.test_top1.last is not None
+            if record.seed in seeds and (test := record.metrics.test) is not None and test.last is not None
         ]
         if values and ranked[cell]:
             found[cell] = float(np.mean(values))

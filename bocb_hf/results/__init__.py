@@ -1,1 +1,1 @@
-"""Results: the published data set, what counts in it, and submissions; may import ``store`` and what lies below."""
+"""Results: the published data set, what counts in it, and submissions; may import ``tasks`` and what lies below."""

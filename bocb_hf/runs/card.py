@@ -20,6 +20,7 @@ from bocb_hf.runs.measurements import NonNegative
 from bocb_hf.runs.naming import make_run_id
 from bocb_hf.runs.record import Category, Family, RunRecord, Status
 from bocb_hf.runs.retraction import Retraction
+from bocb_hf.runs.tasks import CLASSIFICATION
 from bocb_hf.schema import (
     ConfigHash,
     Count,
@@ -46,7 +47,11 @@ LearningRate = Annotated[float, Field(gt=0)]
 
 
 class RunEntry(Frozen):
-    """One final run in at most 2 KB. ``correct`` of ``test_images`` are right; only a completed run has a score."""
+    """One final run in at most 2 KB. ``correct`` of ``test_images`` are right; only a completed run has a score.
+
+    Attributes:
+        score: Score of a task other than classification in percent, which has no ``test_top1`` and no ``correct``.
+    """
 
     run_id: RunId
     seed: Seed
@@ -59,11 +64,21 @@ class RunEntry(Frozen):
     lr: LearningRate
     weight_decay: NonNegative
     wall_seconds: NonNegative
+    score: Percent | None = later(None)
+
+    @property
+    def value(self) -> float | None:
+        """The score of the run in percent, whatever the task."""
+        return self.test_top1 if self.score is None else self.score
 
     @model_validator(mode="after")
     def _consistent(self) -> RunEntry:
         if self.run_id != make_run_id(self.config_hash, self.seed):
             raise ValueError(f"run_id is {self.run_id}, but must be {make_run_id(self.config_hash, self.seed)}")
+        if self.score is not None:
+            if (self.test_top1, self.correct) != (None, None) or self.test_images is None or self.status != "completed":
+                raise ValueError("a completed run with a score has test_images, and neither test_top1 nor correct")
+            return self
         score = (self.test_top1, self.correct, self.test_images)
         if any((value is None) == (self.status == "completed") for value in score):
             raise ValueError("test_top1, correct and test_images are given exactly for a completed run")
@@ -84,6 +99,12 @@ class TrialEntry(Frozen):
     weight_decay: NonNegative
     val_top1: Percent | None
     record_sha256: Sha256 | None = later(None)
+    val_score: Percent | None = later(None)
+
+    @property
+    def value(self) -> float | None:
+        """The score of the trial in percent, whatever the task."""
+        return self.val_top1 if self.val_score is None else self.val_score
 
 
 class RetractedEntry(Frozen):
@@ -118,6 +139,8 @@ class CardBlock(Frozen):
             stated.
         pretrained: SHA-256 of each file of weights that runs of the cell started from; random weights have none. Older
             cards do not say.
+        task: The task of the runs.
+        metric: Name of the score of a task other than classification; None for a classifier.
     """
 
     card_version: Literal[1]
@@ -134,6 +157,8 @@ class CardBlock(Frozen):
     peers: Peers | None = later(None)
     eval_task: EvalTask | None = later(None)
     pretrained: list[Sha256] = later([])
+    task: Slug = later(CLASSIFICATION)
+    metric: Annotated[Printable, Field(max_length=40)] | None = later(None)
 
     @model_validator(mode="after")
     def _once(self) -> CardBlock:
@@ -198,11 +223,13 @@ def make_block(
         peers=peers,
         eval_task=eval_task,
         pretrained=sorted({sha for r in records if (sha := r.identity.backbone.pretrained_sha256) is not None}),
+        task=first.identity.task.name,
+        metric=first.metrics.score,
     )
 
 
 def _run_entry(record: RunRecord) -> RunEntry:
-    top1 = record.metrics.test_top1
+    top1, score = record.metrics.test_top1, record.metrics.test_score
     bits = record.correctness
     return RunEntry(
         run_id=record.run_id,
@@ -212,15 +239,16 @@ def _run_entry(record: RunRecord) -> RunEntry:
         status=record.status,
         test_top1=top1.last if top1 else None,
         correct=bits.k if bits else None,
-        test_images=bits.n if bits else None,
+        test_images=bits.n if bits else score.n if score else None,
         lr=record.identity.optimizer.lr,
         weight_decay=record.identity.optimizer.weight_decay,
         wall_seconds=record.cost.wall_seconds,
+        score=score.last if score else None,
     )
 
 
 def _trial_entry(record: RunRecord) -> TrialEntry:
-    val = record.metrics.val_top1
+    val, score = record.metrics.val_top1, record.metrics.val_score
     return TrialEntry(
         config_hash=record.config_hash,
         seed=record.seed,
@@ -229,6 +257,7 @@ def _trial_entry(record: RunRecord) -> TrialEntry:
         weight_decay=record.identity.optimizer.weight_decay,
         val_top1=val.last if val and record.status == "completed" else None,
         record_sha256=record.sha256(),
+        val_score=score.last if score and record.status == "completed" else None,
     )
 
 

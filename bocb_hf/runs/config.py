@@ -12,6 +12,7 @@ from bocb_hf.optim import OPTIMIZERS
 from bocb_hf.optim.resolve import resolve_hyperparameters
 from bocb_hf.optim.row import Grid
 from bocb_hf.runs.preprocessing import Normalization
+from bocb_hf.runs.tasks import TASKS, TaskConfig, unusable_keys
 from bocb_hf.runs.tuned import Tuned
 from bocb_hf.schema import HUB_SCHEME, Arguments, Frozen, Name, Role, Scalar, Seed, Slug, later
 
@@ -388,6 +389,7 @@ class RunConfig(Frozen):
     """One run as a user writes it.
 
     Attributes:
+        task: What is learned: classification unless it says otherwise.
         tuned: How a final run was chosen among trials, which its record repeats; a sweep says so, and so may you.
     """
 
@@ -397,6 +399,7 @@ class RunConfig(Frozen):
     data: DataConfig
     training: TrainingSection
     augmentation: AugmentationConfig = AugmentationConfig()
+    task: TaskConfig = TaskConfig()
     seed: Seed = 0
     role: Role = "final"
     tuned: Tuned | None = None
@@ -413,6 +416,15 @@ class RunConfig(Frozen):
                 f"training.cached_features takes each image once, without augmentation; leave out "
                 f"{', '.join(f'augmentation.{name}' for name in changed)}, or set training.cached_features=false"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _usable(self) -> RunConfig:
+        sections: dict[str, Frozen] = {"training": self.training, "augmentation": self.augmentation}
+        sections |= {"data": self.data, "runtime": self.runtime}
+        ignored = unusable_keys(TASKS.get(self.task.name), sections)
+        if ignored:
+            raise ValueError(f"task.name: {self.task.name} cannot use {', '.join(ignored)}; leave it out")
         return self
 
     @model_validator(mode="after")

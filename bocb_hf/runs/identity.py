@@ -14,6 +14,7 @@ from bocb_hf.errors import InputError
 from bocb_hf.runs.config import AugmentationConfig, DuplicateRule, TrainingConfig
 from bocb_hf.runs.preprocessing import Interpolation, Normalization
 from bocb_hf.runs.pretraining import Pretraining
+from bocb_hf.runs.tasks import CLASSIFICATION, TaskIdentity
 from bocb_hf.schema import (
     Arguments,
     DataRevision,
@@ -88,6 +89,8 @@ class DataIdentity(Frozen):
     """The data with its revision, columns, splits and preprocessing.
 
     Attributes:
+        image_size: Side of the input in pixels; the short side in detection, the height in pose estimation.
+        num_classes: Number of classes; of keypoints in pose estimation.
         validation_fraction: Share of train that was drawn for validation; None when the data set has its own split.
         validation_indices_sha256: Hash of the drawn indices (little-endian int64), which pins the draw; None where a
             final run, which needs none, could not draw any.
@@ -110,7 +113,7 @@ class DataIdentity(Frozen):
     image_column: Annotated[Printable, Field(min_length=1, max_length=100)]
     label_column: Annotated[Printable, Field(min_length=1, max_length=100)]
     image_size: int = Field(ge=8, le=1024)
-    num_classes: int = Field(ge=2, le=1_000_000)
+    num_classes: int = Field(ge=1, le=1_000_000)
     validation_fraction: float | None = Field(gt=0, lt=0.5)
     validation_indices_sha256: Sha256 | None
     test_fraction: float | None = later(None, gt=0, lt=0.5)
@@ -198,6 +201,13 @@ class Identity(Frozen):
     training: TrainingConfig
     augmentation: AugmentationConfig
     data: DataIdentity
+    task: TaskIdentity = later(TaskIdentity())
+
+    @model_validator(mode="after")
+    def _classes(self) -> Identity:
+        if self.task.name == CLASSIFICATION and self.data.num_classes < 2:
+            raise ValueError("data.num_classes: a classifier needs 2 classes or more")
+        return self
 
     def config_hash(self) -> str:
         """First 12 hexadecimal digits of the SHA-256 of the canonical JSON of ``configuration``."""
@@ -219,6 +229,8 @@ class Identity(Frozen):
         """The cell that the run belongs to; runs of two cells are never pooled and share no repository."""
         values = ((name, getattr(self.data, name)) for name in _SPLIT_FIELDS)
         rule = tuple(f"{name}={value}" for name, value in values if value is not None)
+        if self.task.name != CLASSIFICATION:
+            rule += (f"task={self.task.name}",)
         names = (self.data.name, self.setting, self.backbone.name, self.optimizer.name)
         return CellKey(*names, rule, self.backbone.start)
 

@@ -24,10 +24,11 @@ Times = Annotated[int, Field(ge=0, le=10**6)]
 class Measurement(Frozen):
     """One quantity over a run: before training, at its best, and with the last weights.
 
-    A test metric is read once, at the end, so it has neither ``initial`` nor ``best``.
+    A test metric is read once, at the end, so it has neither ``initial`` nor ``best``. The unit ``loss`` is that of the
+    loss of a task other than classification, which is no number of nats.
     """
 
-    unit: Literal["percent", "nats"]
+    unit: Literal["percent", "nats", "loss"]
     n: Images
     initial: float | None = None
     best: float | None = None
@@ -47,6 +48,15 @@ class Metrics(Frozen):
 
     ``train_loss`` is that of the training objective (label smoothing included): ``initial`` of the first step, ``best``
     and ``last`` as means over an epoch.
+
+    A task other than classification has a score of its own in place of top-1 and top-5, and its losses have the unit
+    ``loss``.
+
+    Attributes:
+        score: Name of the metric of such a task, such as ``AP``; None for a classifier.
+        val_score: That metric on the validation split in percent.
+        test_score: The same on the test split.
+        test_details: Further scores of the test split in percent, by name.
     """
 
     train_loss: Measurement | None = None
@@ -56,12 +66,43 @@ class Metrics(Frozen):
     test_loss: Measurement | None = None
     test_top1: Measurement | None = None
     test_top5: Measurement | None = None
+    score: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,39}$")] | None = later(None)
+    val_score: Measurement | None = later(None)
+    test_score: Measurement | None = later(None)
+    test_details: dict[Annotated[Printable, Field(max_length=60)], Annotated[float, Field(ge=0, le=100)]] = later({})
+
+    @property
+    def name(self) -> str:
+        """What the score of the run is called in tables."""
+        return self.score or "top-1"
+
+    @property
+    def val(self) -> Measurement | None:
+        """The score on the validation split, whatever the task."""
+        return self.val_top1 if self.score is None else self.val_score
+
+    @property
+    def test(self) -> Measurement | None:
+        """The score on the test split, whatever the task."""
+        return self.test_top1 if self.score is None else self.test_score
+
+    @model_validator(mode="after")
+    def _one_task(self) -> Metrics:
+        ranked = (self.val_top1, self.val_top5, self.test_top1, self.test_top5)
+        if self.score is None and (self.val_score or self.test_score or self.test_details):
+            raise ValueError("val_score, test_score and test_details need the name of the metric in score")
+        if self.score is not None and any(ranked):
+            raise ValueError(f"a run that is scored by {self.score} must hold no top-1 and no top-5")
+        return self
 
     @model_validator(mode="after")
     def _units(self) -> Metrics:
-        for name in type(self).model_fields:
+        names = [name for name in type(self).model_fields if name not in ("score", "test_details")]
+        for name in names:
             value = cast(Measurement | None, getattr(self, name))
-            unit = "nats" if name.endswith("loss") else "percent"
+            unit = "percent"
+            if name.endswith("loss"):
+                unit = "nats" if self.score is None else "loss"
             if value is not None and value.unit != unit:
                 raise ValueError(f"{name} must be in {unit}, not {value.unit}")
             if value is not None and name.startswith("test_") and (value.initial, value.best) != (None, None):
@@ -127,6 +168,8 @@ class Curve(Frozen):
     Attributes:
         grad_norm: Norm of the gradient of all parameters in that step, before clipping; None where it is not finite.
         update_ratio: Norm of what that step changed over the norm of the weights before it.
+        val_score: Score of a task other than classification for each of ``val_step``, in percent; such a run has no
+            ``train_top1`` and no ``val_top1``. None for a classifier.
     """
 
     step: list[Count]
@@ -138,13 +181,22 @@ class Curve(Frozen):
     val_top1: list[Annotated[float, Field(ge=0, le=100)]]
     grad_norm: list[NonNegative | None] | None = later(None)
     update_ratio: list[NonNegative | None] | None = later(None)
+    val_score: list[Annotated[float, Field(ge=0, le=100)]] | None = later(None)
+
+    @property
+    def validated(self) -> list[float]:
+        """The score on the validation split for each of ``val_step`` in percent, whatever the task."""
+        return self.val_top1 if self.val_score is None else self.val_score
 
     @model_validator(mode="after")
     def _lengths(self) -> Curve:
         watched = tuple(name for name in ("grad_norm", "update_ratio") if getattr(self, name) is not None)
+        classifier = self.val_score is None
+        if not classifier and (self.train_top1 or self.val_top1):
+            raise ValueError("a curve with val_score must have neither train_top1 nor val_top1")
         for steps, names in (
-            (self.step, ("lr", "train_loss", "train_top1", *watched)),
-            (self.val_step, ("val_loss", "val_top1")),
+            (self.step, ("lr", "train_loss", *(("train_top1",) if classifier else ()), *watched)),
+            (self.val_step, ("val_loss", "val_top1" if classifier else "val_score")),
         ):
             if any(b <= a for a, b in pairwise(steps)):
                 raise ValueError("steps of a curve must increase")

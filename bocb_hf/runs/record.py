@@ -24,6 +24,7 @@ from bocb_hf.runs.naming import (
     repository_name,
 )
 from bocb_hf.runs.patterns import Inspection, WeightPatterns
+from bocb_hf.runs.tasks import CLASSIFICATION
 from bocb_hf.runs.tuned import Tuned
 from bocb_hf.schema import (
     ConfigHash,
@@ -59,6 +60,8 @@ class DataNotes(Frozen):
         similar_test_images: Further test images that are copies of training images: encoded, resized or mirrored anew.
         duplicate_images: Images that are a copy of an earlier one, of any kind, in all splits together; 0 also where
             nobody looked (``data.duplicates``).
+        mended_annotations: Boxes and keypoints that were read by a rule for bad annotations, in all splits together.
+        dropped_annotations: Boxes and keypoints that were left out by such a rule, in all splits together.
     """
 
     untrained_classes: tuple[Text, ...] = later((), max_length=100)
@@ -66,6 +69,8 @@ class DataNotes(Frozen):
     shared_test_images: Count = later(0)
     similar_test_images: Count = later(0)
     duplicate_images: Count = later(0)
+    mended_annotations: Count = later(0)
+    dropped_annotations: Count = later(0)
 
 
 def note_data(
@@ -156,36 +161,56 @@ class RunRecord(Document):
         for name, steps in (("step", self.curve.step), ("val_step", self.curve.val_step)):
             if steps and steps[-1] > self.total_steps:
                 raise ValueError(f"curve.{name} goes to {steps[-1]}, but the run has {self.total_steps} steps")
-        test = (self.metrics.test_top1, self.metrics.test_loss, self.metrics.test_top5)
+        if (self.metrics.score is None) != (self.identity.task.name == CLASSIFICATION):
+            raise ValueError(f"metrics.score is {self.metrics.score}, but the task is {self.identity.task.name}")
         read_test = self.role == "final" and self.status == "completed"
         if read_test:
-            top1 = self.metrics.test_top1
-            if self.correctness is None or self.test_split is None or top1 is None or top1.last is None:
-                raise ValueError("a completed final run needs test_top1, test_split and correctness")
-            if self.weights_sha256 is None:
-                raise ValueError("a completed final run needs weights_sha256")
-            if self.test_split != self.identity.data.evaluation_split:
-                raise ValueError(f"test_split is {self.test_split}, not {self.identity.data.evaluation_split}")
-            expected = 100 * self.correctness.k / self.correctness.n
-            if top1.n != self.correctness.n or abs(top1.last - expected) > 1e-9:
-                raise ValueError(f"test_top1 is {top1.last} of {top1.n}, but the bits give {expected}")
-            loss = self.metrics.test_loss
-            if loss is not None and loss.n != self.correctness.n:
-                raise ValueError(f"test_loss is of {loss.n} images, but the bits are of {self.correctness.n}")
-        elif any(test) or self.correctness or self.test_split or self.weights_sha256:
+            self._check_test()
+        elif any(self._test_metrics()) or self.correctness or self.test_split or self.weights_sha256:
             raise ValueError(f"a {self.status} {self.role} run must hold no test metric")
         if self.patterns is not None and not read_test:
             raise ValueError(f"a {self.status} {self.role} run must hold no weight patterns")
         self._check_inspections()
         if self.starting_weights is not None and self.identity.backbone.pretrained is None:
             raise ValueError("a run from scratch must hold no starting weights")
-        val = self.metrics.val_top1
+        val = self.metrics.val
         if self.role == "trial" and self.status == "completed" and (val is None or val.last is None):
-            raise ValueError("a completed trial needs val_top1")
+            raise ValueError(f"a completed trial needs {'val_top1' if self.metrics.score is None else 'val_score'}")
         if self.tuned is not None and self.role != "final":
             raise ValueError("a trial must not say how it was tuned: it was chosen by nobody")
         self._check_validation()
         return self
+
+    def _test_metrics(self) -> tuple[object, ...]:
+        """All that a run holds of the test split beside the bits."""
+        found = self.metrics
+        return (found.test_top1, found.test_loss, found.test_top5, found.test_score, found.test_details)
+
+    def _check_test(self) -> None:
+        """Checks that a completed final run has its weights and a score of the test split that its parts agree on."""
+        metrics, bits = self.metrics, self.correctness
+        if metrics.score is None:
+            top1 = metrics.test_top1
+            if bits is None or self.test_split is None or top1 is None or top1.last is None:
+                raise ValueError("a completed final run needs test_top1, test_split and correctness")
+        else:
+            top1 = metrics.test_score
+            if self.test_split is None or top1 is None or top1.last is None:
+                raise ValueError("a completed final run needs test_score and test_split")
+            if bits is not None:
+                raise ValueError(f"a run that is scored by {metrics.score} must hold no correctness")
+        if self.weights_sha256 is None:
+            raise ValueError("a completed final run needs weights_sha256")
+        if self.test_split != self.identity.data.evaluation_split:
+            raise ValueError(f"test_split is {self.test_split}, not {self.identity.data.evaluation_split}")
+        if bits is None:
+            return
+        expected = 100 * bits.k / bits.n
+        if top1.n != bits.n or abs(top1.last - expected) > 1e-9:
+            raise ValueError(f"test_top1 is {top1.last} of {top1.n}, but the bits give {expected}")
+        loss = metrics.test_loss
+        if loss is not None and loss.n != bits.n:
+            raise ValueError(f"test_loss is of {loss.n} images, but the bits are of {bits.n}")
 
     def _check_inspections(self) -> None:
         """Checks that inspections belong to a final run, lie within it, and come one after another."""

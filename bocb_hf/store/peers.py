@@ -52,7 +52,7 @@ def _group(repository: str, block: CardBlock) -> _Group:
 
 def _entry(repository: str, block: CardBlock) -> PeerEntry:
     """Returns a neighbour with its mean over completed runs; no mean where configurations differ or a run diverged."""
-    done = [run for run in block.runs if run.status == "completed" and run.test_top1 is not None]
+    done = [run for run in block.runs if run.status == "completed" and run.value is not None]
     one = len({run.config_hash for run in done}) == 1 and all(run.status == "completed" for run in block.runs)
-    mean = sum(run.test_top1 or 0.0 for run in done) / len(done) if one else None
+    mean = sum(run.value or 0.0 for run in done) / len(done) if one else None
     return PeerEntry(repository=repository, optimizer=block.optimizer, n=len(done), top1=mean)

@@ -6,6 +6,7 @@ import logging
 import time
 import warnings
 from collections.abc import Callable
+from typing import cast
 
 import numpy as np
 import torch
@@ -81,7 +82,7 @@ def store_frozen_backbone(config: RunConfig, store: Store, pretrained: bool = Fa
     own = config.data if pretrained else config.data.model_copy(update={"normalization": None})
     changes = {"backbone": backbone, "training": training, "data": own, "role": "final"}
     prepared = prepare_run(config.model_copy(update=changes))
-    data, identity = prepared.data, prepared.identity.backbone
+    data, identity = cast(ImageData, prepared.data), prepared.identity.backbone
     repository = f"{config.runtime.namespace}/{name_repository(data.identity.name)}"
 
     def fit() -> FloorRecord:

@@ -47,7 +47,7 @@ class Trial:
     @classmethod
     def from_record(cls, record: RunRecord) -> Trial:
         """Reads the scores of a trial."""
-        top1, loss = record.metrics.val_top1, record.metrics.val_loss
+        top1, loss = record.metrics.val, record.metrics.val_loss
         if record.status != "completed" or top1 is None:
             return cls()
         return cls(top1.last, loss.last if loss is not None else None, top1.n)

@@ -16,7 +16,9 @@ from bocb_hf.engine.evaluation import BATCH
 from bocb_hf.engine.plan import make_plan
 from bocb_hf.engine.prepare import prepare_run
 from bocb_hf.runs.config import RunConfig
+from bocb_hf.runs.tasks import CLASSIFICATION
 from bocb_hf.sweep.compile_times import CompileTimes
+from bocb_hf.tasks.task import refuse
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,8 @@ def time_compiled(config: RunConfig) -> CompileTimes:
     """
     if config.runtime.threads is not None:
         torch.set_num_threads(config.runtime.threads)
+    if config.task.name != CLASSIFICATION:
+        raise refuse("compile: auto", config.task.name)
     prepared = prepare_run(config)
     row, size, precision = prepared.optimizer.row, config.data.image_size, prepared.identity.training.precision
     plan = make_plan(prepared.identity, row, config.runtime, len(prepared.data.train), 1)

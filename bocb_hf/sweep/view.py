@@ -44,7 +44,7 @@ class Progress:
             return
         self.done += 1
         self._trained += _seconds_since_epoch(record.finished_at) >= self._began - 1
-        top1 = record.metrics.test_top1
+        top1 = record.metrics.test
         if record.role == "final" and record.status == "completed" and top1 is not None and top1.last is not None:
             self.scores.setdefault((backbone, optimizer), []).append(top1.last)
 

@@ -18,7 +18,7 @@ from bocb_hf.backbones.pretrained import read_preprocessing
 from bocb_hf.engine.prepare import prepare_run
 from bocb_hf.engine.repetition import sections_of
 from bocb_hf.engine.run import train_run
-from bocb_hf.engine.trained import load_backbone
+from bocb_hf.engine.trained import TrainedClassifier, load_backbone
 from bocb_hf.engine.verify import verify_run
 from bocb_hf.errors import InputError
 from bocb_hf.runs.config import BackboneConfig
@@ -67,6 +67,7 @@ def test_a_fine_tuned_run_is_normalised_as_its_checkpoint_everywhere(
     # every way of loading gives the images that the run was scored on their very scores
     split: Any = datasets.load_dataset(str(small_data), split="test")
     trained = load_backbone(str(folder), seed=1)
+    assert isinstance(trained, TrainedClassifier)
     logits = trained.logits(split["image"][:])
     assert record.correctness is not None
     assert ((logits.argmax(1) == torch.tensor(split["label"][:])).numpy() == record.correctness.bits()).all()

@@ -23,6 +23,7 @@ from bocb_hf.engine.divergence import (
     judge_end,
     make_rule,
     mean_targets,
+    rule_of_task,
 )
 from bocb_hf.engine.progress import Progress
 from bocb_hf.optim import OPTIMIZERS
@@ -172,3 +173,11 @@ def test_when_a_trial_is_hopeless(means: list[float], hopeless: bool) -> None:
     assert (reason is not None) is hopeless
     if reason is not None:
         assert "above 20 times the 2.302 of a predictor" in reason
+
+
+def test_a_task_without_a_reference_diverges_by_its_first_epoch() -> None:
+    rule = rule_of_task(None, "trial")
+    assert (rule.reference, rule.early, rule.stretch) == (None, False, None)
+    assert judge_end([2.0, 1.5], None) is None
+    assert judge_end([2.0, 2.5], None) == "the mean training loss of the last epoch was 2.5, above 2 of the first epoch"
+    assert rule_of_task(0.7, "trial").early and not rule_of_task(0.7, "final").early

@@ -57,7 +57,7 @@ def test_a_step_of_several_micro_batches_costs_as_many(
 ) -> None:
     asked: list[int] = []
 
-    def time_a_step(_model: Any, _optimizer: Any, batch: int, *_: Any) -> tuple[float, int]:
+    def time_a_step(_model: Any, _optimizer: Any, batch: int, *_: Any, **__: Any) -> tuple[float, int]:
         asked.append(batch)
         return 6.0, 0
 

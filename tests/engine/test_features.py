@@ -182,7 +182,7 @@ class Twice(Squashed):
 def test_networks_whose_logits_the_head_does_not_make(
     sections: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, network: Any, message: str
 ) -> None:
-    monkeypatch.setattr("bocb_hf.engine.prepare.build_backbone", lambda *_: network())
+    monkeypatch.setattr("bocb_hf.engine.classification.build_backbone", lambda *_: network())
     with pytest.raises(InputError, match=rf"training.cached_features: .*{message}"):
         train_run(make(sections, *CACHED, f"runtime.cache_dir={tmp_path}", "runtime.namespace=refused"))
 

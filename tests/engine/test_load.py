@@ -99,7 +99,9 @@ def good() -> bytes:
 @pytest.fixture(scope="module")
 def loaded(good: bytes, tmp_path_factory: pytest.TempPathFactory) -> TrainedClassifier:
     """What ``load_backbone`` gives of them."""
-    return load_backbone(stored(tmp_path_factory.mktemp("good"), good, ARGS), seed=1)
+    model = load_backbone(stored(tmp_path_factory.mktemp("good"), good, ARGS), seed=1)
+    assert isinstance(model, TrainedClassifier)
+    return model
 
 
 @pytest.mark.parametrize(

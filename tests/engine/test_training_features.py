@@ -21,8 +21,7 @@ from bocb_hf.commands import train
 from bocb_hf.data.augment import normalize
 from bocb_hf.data.sampling import epoch_order
 from bocb_hf.data.source import LoaderSource, MemorySource
-from bocb_hf.engine import loop
-from bocb_hf.engine import prepare as prepare_module
+from bocb_hf.engine import classification, loop
 from bocb_hf.engine import run as run_module
 from bocb_hf.engine.prepare import prepare_run
 from bocb_hf.engine.run import train_run
@@ -84,8 +83,8 @@ def test_decoding_while_training_gives_the_same_run(
 ) -> None:
     """The memory budget decides where the pixels come from, not what they are; stopped inside an epoch as well."""
     seen: list[type] = []
-    real = prepare_module.open_source
-    monkeypatch.setattr(prepare_module, "open_source", lambda *a: (s := real(*a), seen.append(type(s)))[0])
+    real = classification.open_source
+    monkeypatch.setattr(classification, "open_source", lambda *a: (s := real(*a), seen.append(type(s)))[0])
     config = make(sections, *EVERYTHING, "runtime.memory_budget_gb=1e-9", "runtime.workers=1")
     assert train_run(config, StopAfter(7)).stopped_step == 7
     record = train_run(config)

@@ -149,7 +149,7 @@ HOSTILE: dict[str, tuple[str, str]] = {
     "bad hash": (edited(run_record_sha256="f" * 63), "runs.0.record_sha256: string should match pattern"),
     "path for a run": (edited(run_run_id="../../etc/passwd"), "runs.0.run_id: string should match pattern"),
     "unknown status": (edited(run_status="won"), "runs.0.status: input should be 'completed'"),
-    "unknown key": (edited(run_score=1.0), "runs.0.score: unknown key"),
+    "unknown key": (edited(run_points=1.0), "runs.0.points: unknown key"),
     "runs of the wrong type": (edited(runs={"a": 1}), "runs: input should be a valid array"),
     "run of the wrong type": (edited(runs=[3]), "runs.0: input should be an object"),
     "future version": (edited(card_version=2, anything=1), "card version 2 is newer than 1; upgrade bocb-hf"),

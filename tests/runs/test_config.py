@@ -280,6 +280,8 @@ OVERRIDES: dict[str, tuple[str, Any]] = {  # text and value of each field
     "training.divergence_rule": ("first_step", "first_step"),
     "augmentation.crop_padding": ("4", 4),
     "augmentation.horizontal_flip": ("true", True),
+    "task.name": ("detection", "detection"),
+    "task.options": ("{channels: 64}", {"channels": 64}),
     "seed": ("11", 11),
     "role": ("trial", "trial"),
     "tuned": (
@@ -301,6 +303,7 @@ OVERRIDES: dict[str, tuple[str, Any]] = {  # text and value of each field
 
 # what makes a field of any use
 COMPANIONS: dict[str, list[str]] = {
+    "task.options": ["task.name=detection"],
     "training.step_epochs": ["training.schedule=step"],
     "training.step_factor": ["training.schedule=step", "training.step_epochs=[1]"],
     "training.decay_epochs": ["training.schedule=wsd"],
@@ -468,6 +471,8 @@ CHANGED: dict[str, Any] = {
     "data.normalization": "checkpoint",
     "data.mean": [0.2852, 0.2852, 0.2853],
     "data.std": [0.3528, 0.3528, 0.3529],
+    "task.name": "detection",
+    "task.options": {"channels": 64},
 }
 
 
@@ -489,7 +494,7 @@ def test_the_hash_of_an_identity_is_pinned() -> None:
 
 def test_the_hash_changes_with_every_scientific_field() -> None:
     names = sorted(leaves(Identity))
-    assert len(names) == 63
+    assert len(names) == 65
     assert sorted(CHANGED) == names
     before = parse_strict(Identity, IDENTITY)
     hashes = {before.config_hash()}
@@ -643,7 +648,9 @@ def test_a_shipped_setting_parses_and_its_command_runs_it(path: Path) -> None:
     generic = path.parent.name == "generic"  # which leaves data and image size to the user
     assert load_run_config(path, [*NAMES, *(["data.name=mine", "data.image_size=32"] if generic else [])]).setting
     words = shlex.split(header(path)["Command"].replace("\\", " "))
-    assert words[:3] == ["accelerate", "launch", "recipes/train.py"]
+    task = load_run_config(path, words[5:]).task.name
+    recipe = "train" if task == "classification" else task
+    assert words[:3] == ["accelerate", "launch", f"recipes/{recipe}.py"]
     assert (ROOT / words[2]).is_file()
     assert words[3] == "--config"
     assert find_config(words[4], "recipes/configs") == path

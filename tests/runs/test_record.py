@@ -144,7 +144,11 @@ BROKEN: dict[str, tuple[str, Any, str]] = {
     "negative loss": ("metrics.train_loss.last", -0.1, "last -0.1 is outside the range of nats"),
     "accuracy in nats": ("metrics.val_top1", {"unit": "nats", "n": 1}, "val_top1 must be in percent, not nats"),
     "loss in percent": ("metrics.val_loss", {"unit": "percent", "n": 1}, "val_loss must be in nats, not percent"),
-    "unknown unit": ("metrics.test_top1.unit", "fraction", r"metrics\.test_top1\.unit: input should be 'percent' or"),
+    "unknown unit": (
+        "metrics.test_top1.unit",
+        "fraction",
+        r"metrics\.test_top1\.unit: input should be 'percent', 'nats' or",
+    ),
     "negative time": ("cost.wall_seconds", -1.0, "cost.wall_seconds: input should be greater than or equal to 0"),
     "unknown key": ("hostname", "box", "hostname: unknown key"),
     "unknown nested key": ("cost.wal_seconds", 1.0, "cost.wal_seconds: unknown key; did you mean 'wall_seconds'"),

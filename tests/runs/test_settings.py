@@ -65,7 +65,8 @@ TABLE: dict[str, dict[str, Any]] = {
     | {"sizes": (224, 224), "epochs": 600, "batch_size": 2048, "crop": "resized"},
 }
 GENERIC = {"generic/finetune", "generic/linear_probe", "generic/scratch_large", "generic/scratch_small"}
-OWN = GENERIC | {"fashion_mnist/laptop", "fashion_mnist_subset/demo", "fashion_mnist_subset/laptop"}
+COCO = {f"coco/{name}" for name in ("retinanet", "retinanet_small", "pose_256x192", "pose_384x288", "pose_small")}
+OWN = GENERIC | COCO | {"fashion_mnist/laptop", "fashion_mnist_subset/demo", "fashion_mnist_subset/laptop"}
 OWN |= {"transfer/pretrain", "transfer/finetune"}
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from coco_scenes import write_folder
 
 from bocb_hf.coupling.table import build_tables
 from bocb_hf.results.dataset import records_parquet
@@ -174,3 +175,26 @@ def test_a_grid_over_named_values_and_what_others_have_done_of_it(
 def _values(record: RunRecord) -> tuple[float, float, Any]:
     optimizer = record.identity.optimizer
     return optimizer.lr, optimizer.weight_decay, optimizer.hyperparameters["momentum"]
+
+
+def test_a_sweep_of_detectors_is_tuned_by_their_own_metric(tmp_path: Path) -> None:
+    pytest.importorskip("faster_coco_eval", reason="the evaluator is not installed: pip install 'bocb-hf[detection]'")
+    sections: dict[str, Any] = {
+        "setting": "boxes",
+        "data": {"name": str(write_folder(tmp_path / "scenes", 10, 3)), "image_size": 48},
+        "training": {"batch_size": 4},
+        "task": {"name": "detection", "options": {"channels": 16, "long_side": 64}},
+        "runtime": {"store": str(tmp_path / "store"), "state_dir": str(tmp_path / "state"), "tracker": "none"},
+    }
+    sections["runtime"] |= {"workers": 0, "threads": 1}
+    tuning = {"points": 3, "seeds": [7], "max_extensions": 0}
+    plan = {"name": "boxes", "backbones": ["tiny_resnet"], "optimizers": ["adamw"], "tuning": tuning}
+    _, records, _ = train(plan, sections, tmp_path)
+    trials = [record for record in records if record.role == "trial"]
+    (final,) = (record for record in records if record.role == "final")
+    assert len(trials) == 3 and all(t.metrics.val is not None and t.metrics.val.n == 1 for t in trials)
+    assert final.tuned is not None and final.metrics.name == "AP"
+    (table,) = build_tables(records)
+    row = table.shown("tiny_resnet", "adamw")
+    assert (table.metric, row.selection, row.n) == ("AP", "validation", 1)
+    assert records_parquet(records, {(r.role, r.run_id): f"local/cell/{r.path()}" for r in records}, {})

@@ -93,7 +93,7 @@ def _middle(found: Findings, table: Table | None, room: int) -> list[str]:
     """Returns the table where it fits, and else its optimizers as far as they fit, each in one line."""
     rule = _wrap(found.marks.sign_rule)
     if table is not None:
-        unit = f"{table.split_label} top-1 in points: {interval_words(found.marks)} (n)"
+        unit = f"{table.split_label} {table.metric} in points: {interval_words(found.marks)} (n)"
         grid = ["", *_wrap(unit), *rule, *grid_lines(table, found.marks)]
         if len(grid) <= room and max(map(len, grid)) <= 120:
             return grid

@@ -123,7 +123,7 @@ def terminal_text(table: Table, floor_rows: Sequence[Floor], marks: Marks) -> st
     """Returns the table as aligned text, in blocks of at most six backbones, with its floors, seeds and revision."""
     lines = [
         f"{table.dataset}, setting {table.setting}" + (f", from {table.start}" if table.start else ""),
-        f"{table.split_label} top-1 in points: {interval_words(marks)} (n)",
+        f"{table.split_label} {table.metric} in points: {interval_words(marks)} (n)",
         marks.sign_rule,
         *grid_lines(table, marks),
     ]

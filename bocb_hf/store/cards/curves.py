@@ -31,14 +31,16 @@ def draw_curves(finals: Sequence[RunRecord]) -> bytes | None:
         label = f"seed {record.seed}" + ("" if record.status == "completed" else f" ({record.status})")
         ends = record.status == "diverged" and record.stopped_step is not None
         losses.append(Line(curve.step, curve.train_loss, colour, label, cross=ends))
-        hits.append(Line(curve.step, curve.train_top1, colour, label))
+        if curve.train_top1:
+            hits.append(Line(curve.step, curve.train_top1, colour, label))
         if curve.val_step:
-            validated.append(Line(curve.val_step, curve.val_top1, colour, label))
+            validated.append(Line(curve.val_step, curve.validated, colour, label))
     above_zero = min(min(line.y) for line in losses) > 0
-    panels = [
-        Panel("training loss (nats)", losses, logarithmic=above_zero, legend=True),
-        Panel("training top-1 (%)", hits),
-    ]
+    metric = shown[0].metrics.name
+    unit = " (nats)" if shown[0].metrics.score is None else ""
+    panels = [Panel(f"training loss{unit}", losses, logarithmic=above_zero, legend=True)]
+    if hits:
+        panels.append(Panel("training top-1 (%)", hits))
     if validated:
-        panels.append(Panel("validation top-1 (%)", validated))
+        panels.append(Panel(f"validation {metric} (%)", validated))
     return draw_panels(panels, "step")

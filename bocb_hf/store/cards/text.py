@@ -21,6 +21,7 @@ from bocb_hf.runs import strict_yaml
 from bocb_hf.runs.card import CardBlock, PeerEntry, Peers, make_block
 from bocb_hf.runs.record import RunRecord, wilson_interval
 from bocb_hf.runs.retraction import Retraction
+from bocb_hf.runs.tasks import TASKS
 from bocb_hf.store.cards.patterns import pattern_section
 
 
@@ -82,25 +83,28 @@ def _metadata(repository: str, block: CardBlock, finals: Sequence[RunRecord]) ->
     row = DATASETS.find(block.dataset)
     dataset = block.dataset if row is None else row.hub_id
     name = repository.split("/")[-1]
+    task = TASKS.find(block.task)
+    pipeline = task.pipeline if task is not None else "image-feature-extraction"
+    metric, kind = (f"{block.metric} (%)", "mean_average_precision") if block.metric else ("top-1 (%)", "accuracy")
     results = [
         {
-            "task": {"type": "image-classification"},
+            "task": {"type": pipeline},
             "dataset": {"type": dataset, "name": block.dataset, "split": record.identity.data.evaluation_split}
             | {"revision": record.identity.data.revision},
-            "metrics": [
-                {"type": "accuracy", "value": entry.test_top1, "name": f"top-1 (%), last weights, seed {entry.seed}"}
-            ],
+            "metrics": [{"type": kind, "value": entry.value, "name": f"{metric}, last weights, seed {entry.seed}"}],
         }
         for entry, record in zip(block.runs, sorted(finals, key=lambda r: r.seed), strict=True)
-        if entry.test_top1 is not None
+        if entry.value is not None
     ]
     library = "timm" if _loads_with_timm(block.backbone) else "transformers"
+    if block.metric:  # neither of them builds the network
+        library = "bocb_hf"
     metadata: dict[str, Any] = {
         "library_name": library,
-        "pipeline_tag": "image-classification",
+        "pipeline_tag": pipeline,
         "license": "apache-2.0",
-        "metrics": ["accuracy"],
-        "tags": ["bocb", library, "image-classification", f"backbone:{block.backbone}", f"optimizer:{block.optimizer}"],
+        "metrics": [kind],
+        "tags": ["bocb", library, pipeline, f"backbone:{block.backbone}", f"optimizer:{block.optimizer}"],
     }
     if re.fullmatch(r"[\w.-]+/[\w.-]+", dataset) and not dataset.startswith("local/"):
         metadata["datasets"] = [dataset]
@@ -128,7 +132,7 @@ def _context(
         }
         for entry, record in zip(block.runs, sorted(finals, key=lambda r: r.seed), strict=True)
     ]
-    scores = [entry.test_top1 for entry in block.runs if entry.test_top1 is not None]
+    scores = [entry.value for entry in block.runs if entry.value is not None]
     # several configurations are shown side by side, never pooled
     pooled = estimate(scores, None) if scores and len({r.config_hash for r in completed}) == 1 else None
     return {
@@ -156,6 +160,7 @@ def _context(
         "backbone": BACKBONES.find(block.backbone),
         "optimizer": OPTIMIZERS.find(block.optimizer),
         "category": CATEGORIES.get(block.category, ""),
+        "task": TASKS.find(block.task),
         "with_timm": _loads_with_timm(block.backbone),
         "dataset": DATASETS.find(block.dataset),
         "patterns": pattern_section(record),

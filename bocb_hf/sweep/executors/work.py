@@ -21,6 +21,7 @@ from bocb_hf.errors import InputError
 from bocb_hf.plugins import load_plugins
 from bocb_hf.runs.config import RunConfig
 from bocb_hf.runs.record import RunRecord
+from bocb_hf.runs.tasks import CLASSIFICATION
 from bocb_hf.sweep.compile_times import CompileTimes
 from bocb_hf.terminal import make_streams_readable
 
@@ -189,8 +190,11 @@ def compute_floor(context: Context, config: RunConfig, floor: Floor) -> None:
     from bocb_hf.store import open_training_store
     from bocb_hf.store.push import push_after_training
     from bocb_hf.sweep.floors import store_frozen_backbone, store_logistic_regression
+    from bocb_hf.tasks.task import refuse
 
     del context
+    if config.task.name != CLASSIFICATION:
+        raise refuse("a floor", config.task.name)
     runtime = config.runtime
     store, _ = open_training_store(runtime.store, runtime.local_store)
     if floor in ("frozen_backbone", "pretrained_backbone"):
@@ -202,7 +206,7 @@ def compute_floor(context: Context, config: RunConfig, floor: Floor) -> None:
 
 def time_step(context: Context, config: RunConfig) -> tuple[float, int]:
     """Times a few steps of a run; returns (median seconds of a step, steps of the run)."""
-    from bocb_hf.engine.dry_run import time_steps
+    from bocb_hf.engine.dry_run import first_batch, time_steps
     from bocb_hf.engine.plan import make_plan
     from bocb_hf.engine.prepare import prepare_run
 
@@ -211,7 +215,9 @@ def time_step(context: Context, config: RunConfig) -> tuple[float, int]:
     model = prepared.build_model()
     plan = make_plan(prepared.identity, prepared.optimizer.row, config.runtime, len(prepared.data.train), 1)
     optimizer = prepared.build_optimizer(model)
-    seconds, _ = time_steps(model, optimizer, plan.micro_batch, config.data.image_size, prepared.optimizer.row.needs)
+    size, needs = config.data.image_size, prepared.optimizer.row.needs
+    timed = first_batch(prepared, plan.micro_batch)
+    seconds, _ = time_steps(model, optimizer, plan.micro_batch, size, needs, timed=timed)
     return seconds * config.runtime.accumulation, plan.total_steps
 
 
