@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -190,3 +191,28 @@ def joined(mask: Mask, row: int) -> Mask:
         if np.array_equal(grown, rows):
             return rows
         rows = grown
+
+
+def largest_block(mask: Mask, names: Sequence[str], cells: bool = False) -> Mask:
+    """Finds the rows of the largest block of cells that steps within rows and columns join, shape (rows,).
+
+    Of blocks with as many rows, it is the one with more cells, and of those the one that holds the name that is first
+    by the alphabet: the order of a table decides nothing.
+
+    Args:
+        mask: The cells, shape (rows, columns); without any, no row is found.
+        names: A name for each row.
+        cells: Whether cells count before rows.
+    """
+    best: Mask = np.zeros(len(mask), np.bool_)
+    most = (0, 0)
+    left: Mask = np.asarray(mask.any(axis=1), np.bool_)
+    for row in sorted(range(len(mask)), key=lambda r: names[r]):
+        if not left[row]:
+            continue
+        block = joined(mask, row)
+        size = (int(block.sum()), int(mask[block].sum()))
+        if (size := size[::-1] if cells else size) > most:
+            best, most = block, size
+        left = left & ~block
+    return best

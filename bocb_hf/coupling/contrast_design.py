@@ -17,10 +17,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bocb_hf.backbones import CNN_FAMILIES
-from bocb_hf.coupling.additive import Mask, fit_additive, joined, level_weights, noise_coefficients
+from bocb_hf.coupling.additive import Mask, fit_additive, largest_block, level_weights, noise_coefficients
 from bocb_hf.coupling.combination import Unseen
 from bocb_hf.coupling.noise import cell_noise, tuning_part
 from bocb_hf.coupling.scores import Floats, Scale, ScoreTable
@@ -148,7 +147,7 @@ def design(scores: ScoreTable, known: Mask | None = None, extra: tuple[str, ...]
         dropped |= _drop_alone(scores, known, sides, sgd, adaptive)
         for place, side in enumerate(sides):
             for columns, what in ((sgd, "SGD"), (adaptive, "adaptive")):
-                for b in np.flatnonzero(side & ~_largest_block(known & side[:, None] & columns)):
+                for b in np.flatnonzero(side & ~largest_block(known & side[:, None] & columns, scores.backbones)):
                     there = (known[b] & columns).any()
                     why = "no cell that joins it to the others" if there else "no score"
                     left_out[scores.backbones[b]] = f"{why} of the {what} group"
@@ -209,7 +208,7 @@ def _left(scores: ScoreTable, found: Design, scale: Scale) -> tuple[float, float
     part = 0.0 if tuning is None else tuning.variance
     for side in (found.cnn, found.modern):
         mask = scores.ranked & side[:, None]
-        mask &= _largest_block(mask)[:, None]
+        mask &= largest_block(mask, scores.backbones)[:, None]
         places = np.ix_(mask.any(axis=1), mask.any(axis=0))
         kept = mask[places]
         df = int(kept.sum()) - sum(kept.shape) + 1
@@ -222,15 +221,3 @@ def _left(scores: ScoreTable, found: Design, scale: Scale) -> tuple[float, float
             of_means = (variance / np.maximum(scores.n, 1) + part)[places][kept]
             noise += float(noise_coefficients(kept)[2] @ of_means) * int(kept.sum())
     return squares, noise, freedom
-
-
-def _largest_block(mask: Mask) -> Mask:
-    """Finds the rows of the block of joined cells that has most rows, shape (rows,); none without a cell."""
-    best: NDArray[np.bool_] = np.zeros(len(mask), np.bool_)
-    left = mask.any(axis=1)
-    while left.any():
-        block = joined(mask, int(left.argmax()))
-        if block.sum() > best.sum():
-            best = block
-        left = left & ~block
-    return best

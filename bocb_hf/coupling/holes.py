@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from bocb_hf.coupling.additive import Mask, fit_additive, joined, noise_coefficients
+from bocb_hf.coupling.additive import Mask, fit_additive, joined, largest_block, noise_coefficients
 from bocb_hf.coupling.decomposition import median_polish
 from bocb_hf.coupling.scores import Floats, Scale, ScoreTable
 
@@ -129,14 +129,8 @@ def keep_largest_block(scores: ScoreTable) -> tuple[ScoreTable, tuple[tuple[str,
         The table with ranked cells outside the block as if they were not run, and these, (backbone, optimizer); the
         same table where every cell is joined to every other.
     """
-    kept, best = scores.ranked, np.zeros(scores.ranked.shape, np.bool_)
-    left: NDArray[np.bool_] = np.asarray(kept.any(axis=1))
-    while left.any():
-        rows = joined(kept, int(left.argmax()))
-        block = kept & rows[:, None]
-        best = block if block.sum() > best.sum() else best
-        left = left & ~rows
-    outside = kept & ~best
+    kept = scores.ranked
+    outside = kept & ~largest_block(kept, scores.backbones, cells=True)[:, None]
     if not outside.any():
         return scores, ()
     packed = scores.packed

@@ -109,10 +109,10 @@ def _apart(worth: Floats, covariance: Floats, level: float, seed: int) -> NDArra
     error = np.sqrt(np.maximum(variance[:, None] + variance - 2 * covariance, 0.0))
     error = np.where(error > 1e-9, error, np.inf)
     values, vectors = np.linalg.eigh(covariance)
-    root = vectors * np.sqrt(np.maximum(values, 0.0))
+    root = vectors * np.sqrt(np.maximum(values, 0.0)) @ vectors.T  # the one root that no choice of the vectors changes
     generator = np.random.default_rng(seed)
     largest = np.zeros(DRAWS)
-    drawn = generator.standard_normal((DRAWS, len(worth))) @ root.T
+    drawn = generator.standard_normal((DRAWS, len(worth))) @ root
     for o in range(len(worth) - 1):
         gap = np.abs(drawn[:, o + 1 :] - drawn[:, o, None]) / error[o, o + 1 :]
         largest = np.maximum(largest, gap.max(axis=1))

@@ -77,12 +77,14 @@ def try_ranking(scores: ScoreTable) -> Ranking | str:
     height = np.where(diverged, -np.inf, scores.means)[whole]
     names = tuple(scores.backbones[int(i)] for i in whole)
     if not known[whole].all():
-        found = skillings_mack(height[:, there], known[whole][:, there])
+        # in the order of their names, so that what is drawn is the same in whatever order the table has them
+        places = np.array(sorted(np.flatnonzero(there).tolist(), key=lambda o: scores.optimizers[o]))
+        found = skillings_mack(height[:, places], known[whole][:, places])
         if isinstance(found, str):
             return found
         ranks, mean_ranks = np.full(height.shape, np.nan), np.full(len(there), np.nan)
-        ranks[:, there], mean_ranks[there] = found.ranks, found.mean_ranks
-        inside = [o for o, is_there in zip(scores.optimizers, there, strict=True) if is_there]
+        ranks[:, places], mean_ranks[places] = found.ranks, found.mean_ranks
+        inside = [scores.optimizers[int(o)] for o in places]
         apart = tuple((inside[o], inside[p]) for o, p in np.argwhere(found.apart).tolist())
         cells = int(known.sum())
         return Ranking(names, ranks, mean_ranks, found.agreement, found.chi2, found.p, None, cells, apart)
