@@ -275,7 +275,9 @@ class Chooser:
             + ("asked for." if asked.precision else "a GPU is here." if self.on_gpu else "few CPUs gain by bf16.")
             + " (--precision)"
         )
-        found.append(f"Optimizers {', '.join(design.optimizers)}: {self.why}. (--optimizers)")
+        lost = [name for name in self.optimizers if name not in design.optimizers]
+        untried = f"; there is no time for {', '.join(lost)}" if lost else ""
+        found.append(f"Optimizers {', '.join(design.optimizers)}: {self.why}{untried}. (--optimizers)")
         rates = f"Rates: {design.rates} a factor of 3 apart around the optimizer's centre under this setting"
         rates += ", the better half with a second tuning seed" if design.halved else ""
         rates += ", and one beyond an edge that wins" if design.extended else ""
