@@ -12,6 +12,8 @@ import logging
 import re
 from pathlib import Path
 
+from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
 from bocb_hf.backbones.definition import fetch
 from bocb_hf.errors import InputError
 from bocb_hf.runs.card import CardBlock, parse_card
@@ -136,7 +138,15 @@ def _find_on_hub(pretrained: str, folder: Path) -> RunRecord | None:
     repository, place = split_hub_id(pretrained)
     if not place and not _is_ours(folder):
         return None
-    card = parse_card(fetch(repository, CARD, KEY).read_text(encoding="utf-8"), f"{KEY}: {repository}/{CARD}")
+    try:
+        text = fetch(repository, CARD, KEY).read_text(encoding="utf-8")
+    except InputError as error:
+        cause = error.__cause__
+        absent = isinstance(cause, EntryNotFoundError) and not isinstance(cause, LocalEntryNotFoundError)
+        if absent and not place:  # somebody has copied the weights alone
+            return None
+        raise
+    card = parse_card(text, f"{KEY}: {repository}/{CARD}")
     seed = int(place.split("/")[1]) if place else _root_seed(card, repository)
     entry = next((entry for entry in card.runs if entry.seed == seed), None)
     path = f"seeds/{seed}/{RECORD}"

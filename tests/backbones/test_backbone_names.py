@@ -12,6 +12,7 @@ import pytest
 import torch
 from backbone_cases import identity_of, images, resolve
 from huggingface_hub.errors import (
+    EntryNotFoundError,
     GatedRepoError,
     HfHubHTTPError,
     OfflineModeIsEnabled,
@@ -31,7 +32,9 @@ from bocb_hf.runs.config import BackboneConfig
 from bocb_hf.runs.load_config import build_run_config
 
 
-def test_a_timm_model_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_timm_model_of_the_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     row = BACKBONES.get("tiny_mixer")
     source = resolve(row, 32)
     export_model(build_backbone(source, 10, 32, seed=0), identity_of(source, 32), tuple("abcdefghij"), tmp_path)
@@ -39,6 +42,8 @@ def test_a_timm_model_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
     def download(hub_id: str, file: str) -> str:
         asked.append((hub_id, file))
+        if not (tmp_path / file).is_file():
+            raise EntryNotFoundError(f"no {file}")
         return str(tmp_path / file)
 
     monkeypatch.setattr("bocb_hf.backbones.definition.hf_hub_download", download)
@@ -47,6 +52,7 @@ def test_a_timm_model_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert (scratch.identity.name, scratch.identity.architecture) == ("hf-hub:me/mixer", row.architecture)
     assert scratch.identity.args == source.identity.args and scratch.identity.pretrained is None
     tuned = resolve_backbone(BackboneConfig(name="hf-hub:me/mixer", pretrained="hf-hub:me/mixer"), 0.0, 32)
+    assert tuned.identity.pretraining is None and "no record.json lies beside them" in caplog.text
     stored = load_file(tmp_path / "model.safetensors")
     for built, same in ((scratch, False), (tuned, True)):
         weights = build_backbone(built, 10, 32, seed=1).state_dict()
