@@ -203,10 +203,10 @@ def test_evaluation_leaves_schedule_free_alone(sections: dict[str, Any], monkeyp
 
 @pytest.fixture(scope="module")
 def few_images(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The first images of the small data: 24 of training, 20 of each other split."""
+    """The first images of the small data: 60 of training, 20 of each other split."""
     folder = tmp_path_factory.mktemp("few") / "few_fashion"
     folder.mkdir()
-    for split, size in (("train", 24), ("validation", 20), ("test", 20)):
+    for split, size in (("train", 60), ("validation", 20), ("test", 20)):
         table = pq.read_table(small_data / f"{split}.parquet").slice(0, size)
         pq.write_table(table, folder / f"{split}.parquet")
     return folder
@@ -219,7 +219,7 @@ STOPPED_THERE = ("sgdm", "adamw", "lamb", "lars", "rmsprop")
 @pytest.mark.parametrize("optimizer", [name for name in OPTIMIZERS.names() if name not in STOPPED_THERE])
 def test_stopped_in_an_epoch_and_continued(sections: dict[str, Any], few_images: Path, optimizer: str) -> None:
     backbone = "tiny_vit" if optimizer in ("muon", "sophia") else "tiny_resnet"
-    names = (f"backbone.name={backbone}", f"optimizer.name={optimizer}", "training.batch_size=4")
+    names = (f"backbone.name={backbone}", f"optimizer.name={optimizer}", "training.batch_size=10")
     sections["data"]["name"] = str(few_images)
     whole = make(sections, *names, "runtime.namespace=whole")
     reference = train_run(whole)
