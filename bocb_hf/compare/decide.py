@@ -179,8 +179,9 @@ def _cuts(wanted: Way, kept: Way, found: Fit) -> tuple[str, ...]:
 
 def _refusal(seconds: float, needed: float, ways: Sequence[Way], probe: Way | None) -> str:
     tried = f"images of {ways[-1].image_size} px" + (" and a linear probe" if probe is not None else "")
+    asked = f"{seconds:.0f} s" if seconds < 180 else duration(seconds)  # 100 s are not 2 min, which may be needed
     return (
-        f"--time: {duration(seconds)} are too short: the smallest comparison (2 optimizers, 2 final seeds, "
+        f"--time: {asked} are too short: the smallest comparison (2 optimizers, 2 final seeds, "
         f"{tried}) needs about {duration(needed)}; give --time {whole_minutes(needed)}m, fewer images "
         "or a smaller backbone"
     )

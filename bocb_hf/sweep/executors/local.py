@@ -7,11 +7,10 @@ One thread of the sweep's process serves all workers. A worker that dies takes i
 
 from __future__ import annotations
 
-import logging
+import atexit
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 import time
 from collections import deque
@@ -22,7 +21,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Event
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from bocb_hf.sweep.executors.protocol import Executor, NoWorkersError, Task, WorkerDiedError
 from bocb_hf.sweep.executors.work import Context, perform, warm_up
@@ -257,6 +256,8 @@ def _serve(
 ) -> None:
     """Runs in every worker process: warms up, then does work until there is no more. Ctrl-C is left to the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # after multiprocessing has cleaned up, and before extension modules print all that they leak
+    atexit.register(os._exit, 0)
     threading.Thread(target=exit_with_parent, daemon=True).start()
     try:
         warm_up(threads, plugins, devices, portable)
@@ -278,19 +279,11 @@ def _serve(
         try:
             message = connection.recv()
         except EOFError:
-            message = None
+            return
         if message is None:
-            _leave()
+            return
         told, (function, arguments) = 0.0, message
         connection.send(answer(function, arguments, context))
-
-
-def _leave() -> NoReturn:
-    """Ends this worker without the interpreter's own end, at which extension modules print all that they leak."""
-    logging.shutdown()
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-    os._exit(0)
 
 
 def exit_with_parent() -> None:
