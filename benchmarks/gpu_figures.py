@@ -106,6 +106,10 @@ def checks(device: str, tiny: bool) -> None:
         forms["channels_last"] = {"training": {"precision": half}, "runtime": {"channels_last": True}}
         forms["tf32"] = {"runtime": {"tf32": True}}
         forms["compile_model"] = {"training": {"precision": half}, "runtime": {"compile_model": True}}
+        forms["cuda_graphs"] = {
+            **{"training": {"precision": half}},
+            **{"runtime": {"compile_model": True, "cuda_graphs": True}},
+        }
         forms["compile_optimizer"] = {"runtime": {"compile_optimizer": True}}
     forms["deterministic"] = {"runtime": {"deterministic": True}}
     with tempfile.TemporaryDirectory() as place:
@@ -174,6 +178,44 @@ def loop(device: str, tiny: bool) -> None:
         for precision in ("fp32", "bf16") if device == "cuda" else ("fp32",):
             found = compare(network, precision, 16 if tiny else 128, rounds, seconds)
             _say_pairs(f"loop {network} {precision}", found, 16 if tiny else 128)
+    for network in ("tiny_resnet",) if tiny else ("tiny_resnet", "tiny_vit"):
+        graphs(network, device, 16 if tiny else 64, 2 if tiny else 50)
+
+
+def graphs(network: str, device: str, batch: int, steps: int) -> None:
+    """Forward and backward passes of a small network: plain, compiled, and compiled and replayed as CUDA graphs."""
+    import timm
+    import torch
+
+    from bocb_hf.backbones.definition import define_backbone
+    from bocb_hf.engine.compiled_network import compile_network
+
+    forms = ("plain", "compiled", "graphs") if device == "cuda" else ("plain",)
+    images, labels = torch.randn(batch, 3, 32, 32, device=device), torch.zeros(batch, dtype=torch.int64, device=device)
+    kind = define_backbone(network, 32)
+    models = {
+        form: timm.create_model(kind.architecture, num_classes=10, **kind.args).to(device).train() for form in forms
+    }
+
+    def seconds(form: str) -> float:
+        started = time.perf_counter()
+        for _ in range(steps):
+            models[form].zero_grad()
+            torch.nn.functional.cross_entropy(models[form](images), labels).backward()
+        if device == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter() - started
+
+    for form in forms:
+        if form != "plain":
+            compile_network(models[form], form == "graphs")
+        seconds(form)  # compiles, records, warms up
+    found = [{form: seconds(form) for form in forms} for _ in range(5)]
+    for form in forms:
+        ratios = sorted(one["plain"] / one[form] for one in found)
+        rate = statistics.median(batch * steps / one[form] for one in found)
+        name = f"{form} passes of {network}"
+        say(name, images_per_second=rate, ratio=statistics.median(ratios), low=ratios[0], high=ratios[-1])
 
 
 def _say_pairs(figure: str, found: list[Any], batch: int, **more: Any) -> None:

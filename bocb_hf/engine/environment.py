@@ -10,12 +10,12 @@ import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from bocb_hf.engine.compiled_network import compiled_parts
 from bocb_hf.engine.portable import limits_hold
 from bocb_hf.runs.config import RuntimeConfig
 from bocb_hf.runs.measurements import Environment
@@ -59,9 +59,6 @@ def describe_environment(
         micro_batch: Number of images that the network sees at once.
         runtime: Runtime configuration of the run, for its memory format and compilation.
     """
-    compiled: list[Literal["model", "optimizer"]] = []
-    if runtime is not None:
-        compiled += ["model"] * runtime.compile_model + ["optimizer"] * runtime.compile_optimizer  # type: ignore[operator]
     return Environment(
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         processes=processes,
@@ -70,7 +67,7 @@ def describe_environment(
         deterministic=torch.are_deterministic_algorithms_enabled(),
         tf32=runtime is not None and runtime.tf32 and device.type == "cuda",
         channels_last=runtime is not None and runtime.channels_last,
-        compiled=compiled,
+        compiled=[] if runtime is None else compiled_parts(runtime),
         cpu_capability=torch.backends.cpu.get_cpu_capability() if device.type == "cpu" else None,
         onednn_isa=onednn_isa() if device.type == "cpu" else None,
         portable=device.type == "cpu" and limits_hold(),

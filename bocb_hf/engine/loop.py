@@ -22,6 +22,7 @@ from bocb_hf.data.sampling import hessian_uniforms, seed_forward
 from bocb_hf.data.source import Batch, TrainSource
 from bocb_hf.data.splits import Features, TestImages
 from bocb_hf.engine import checkpoint
+from bocb_hf.engine.compiled_network import check_graphs, compile_network
 from bocb_hf.engine.costs import Costs
 from bocb_hf.engine.divergence import DivergenceRule
 from bocb_hf.engine.environment import peak_memory
@@ -105,8 +106,9 @@ class Trainer:
         if training.ema_decay is not None:  # copied before prepare binds the forward pass to this module
             averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(training.ema_decay), use_buffers=True)
             self.ema = averaged.to(device)
+        check_graphs(runtime, accelerator, row)
         if runtime.compile_model:
-            model.compile()  # compiles in place, so that the names of the parameters stay
+            compile_network(model, runtime.cuda_graphs)
         if runtime.compile_optimizer:
             compile_step(optimizer, row)
         fit_to_shards(accelerator, optimizer)

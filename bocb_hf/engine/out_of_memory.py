@@ -95,7 +95,8 @@ def halved(prepared: PreparedRun, halvings: int, reason: str = "an earlier sessi
             f"memory ran out with micro-batches of {2 * batch // parts} images ({reason}), and they cannot be halved: "
             f"{error}; use a device with more memory, fewer runs on it at a time, or a smaller network"
         ) from None
-    smaller = runtime.model_copy(update={"accumulation": parts})
+    # graphs hold no sum of gradients over micro-batches; the record says that there were none
+    smaller = runtime.model_copy(update={"accumulation": parts, "cuda_graphs": False})
     config = prepared.config.model_copy(update={"runtime": smaller})
     return dataclasses.replace(prepared, config=config, halvings=halvings)
 

@@ -70,6 +70,7 @@ def runtime_of(record: RunRecord, processes: int = 1) -> dict[str, Any]:
         "channels_last": environment.channels_last,
         "compile_model": "model" in environment.compiled,
         "compile_optimizer": "optimizer" in environment.compiled,
+        "cuda_graphs": "cuda_graphs" in environment.compiled,
         "portable": environment.portable and not environment.compiled,
     }
     if environment.threads <= (os.cpu_count() or 1):

@@ -313,6 +313,8 @@ class RuntimeConfig(Frozen):
             bf16 or on a GPU.
         compile_model: Whether ``torch.compile`` compiles the network.
         compile_optimizer: Whether ``torch.compile`` compiles the optimizer's step.
+        cuda_graphs: Whether the kernels of the compiled network are recorded once and replayed as CUDA graphs, which
+            saves a small network most of the time between its kernels; on one NVIDIA GPU, with ``compile_model``.
         deterministic: Whether only deterministic kernels are used.
         tf32: Whether a GPU computes fp32 matrix products and convolutions in TensorFloat-32.
         portable: Whether what runs on the CPU is limited to the instructions of AVX2, so that newer processors give the
@@ -340,6 +342,7 @@ class RuntimeConfig(Frozen):
     channels_last: bool = False
     compile_model: bool = False
     compile_optimizer: bool = False
+    cuda_graphs: bool = False
     deterministic: bool = False
     tf32: bool = False
     portable: bool = False
@@ -377,6 +380,8 @@ class RuntimeConfig(Frozen):
                 "portable: torch.compile makes code for this very processor; leave compile_model and compile_optimizer "
                 "off"
             )
+        if self.cuda_graphs and not self.compile_model:
+            raise ValueError("cuda_graphs: torch.compile records them; set compile_model too")
         if self.inspect_at and self.compile_model:
             raise ValueError(
                 "inspect_at: the sharpness needs a second derivative, which torch.compile cannot take; leave "

@@ -281,7 +281,7 @@ class Environment(Frozen):
         micro_batch: Images that the network saw at once, which is what batch norm and dropout depend on.
         tf32: Whether fp32 products of a GPU ran in TensorFloat-32.
         channels_last: Whether network and input were in that memory format.
-        compiled: The parts that ``torch.compile`` compiled.
+        compiled: The parts that ``torch.compile`` compiled, and whether the network ran as CUDA graphs.
         cpu_capability: Instructions that ATen used on a CPU, such as ``AVX2`` or ``AVX512``. Older records do not say.
         onednn_isa: The newest instructions that oneDNN could use on a CPU, by its own names, where torch tells.
         portable: Whether ATen, oneDNN and MKL were limited to AVX2 (``runtime.portable``).
@@ -296,7 +296,7 @@ class Environment(Frozen):
     deterministic: bool
     tf32: bool = later(False)
     channels_last: bool = later(False)
-    compiled: list[Literal["model", "optimizer"]] = later([])
+    compiled: list[Literal["model", "optimizer", "cuda_graphs"]] = later([])
     cpu_capability: Text | None = later(None)
     onednn_isa: Text | None = later(None)
     portable: bool = later(False)

@@ -242,6 +242,7 @@ OVERRIDES: dict[str, tuple[str, Any]] = {  # text and value of each field
     "runtime.channels_last": ("true", True),
     "runtime.compile_model": ("true", True),
     "runtime.compile_optimizer": ("true", True),
+    "runtime.cuda_graphs": ("true", True),
     "runtime.deterministic": ("true", True),
     "runtime.tf32": ("true", True),
     "runtime.portable": ("true", True),
@@ -303,6 +304,7 @@ OVERRIDES: dict[str, tuple[str, Any]] = {  # text and value of each field
 
 # what makes a field of any use
 COMPANIONS: dict[str, list[str]] = {
+    "runtime.cuda_graphs": ["runtime.compile_model=true"],
     "task.options": ["task.name=detection"],
     "training.step_epochs": ["training.schedule=step"],
     "training.step_factor": ["training.schedule=step", "training.step_epochs=[1]"],
@@ -317,7 +319,7 @@ COMPANIONS: dict[str, list[str]] = {
 
 
 def test_the_table_of_overrides_covers_every_field() -> None:
-    assert len(OVERRIDES) >= 68
+    assert len(OVERRIDES) >= 69
     assert sorted(OVERRIDES) == sorted(leaves(RunConfig))
 
 
