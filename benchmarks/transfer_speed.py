@@ -207,11 +207,11 @@ def measure(folder: Path, task: str, side: int, turns: int) -> str:
     return f"{task:10} {side:5} {values}  [{ratios[0]:.2f}, {ratios[-1]:.2f}]"
 
 
-def lines(sides: Sequence[int], turns: int) -> Iterator[str]:
+def lines(tasks: Sequence[str], sides: Sequence[int], turns: int) -> Iterator[str]:
     """The lines of the text."""
     with tempfile.TemporaryDirectory() as work:
         folder = write_folder(Path(work) / "scenes", IMAGES, 8, width=160, height=120)
-        for task in ("detection", "pose"):
+        for task in tasks:
             for side in sides:
                 yield measure(folder, task, side, turns)
 
@@ -221,12 +221,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sides", type=int, nargs="+", default=[64, 128, 256])
     parser.add_argument("--turns", type=int, default=TURNS)
+    parser.add_argument("--tasks", nargs="+", choices=("detection", "pose"), default=["detection", "pose"])
     asked = parser.parse_args()
     torch.set_num_threads(1)
     print(f"resnet10t, batch {BATCH}, one thread, torch {torch.__version__}, {asked.turns} turns")
     print("images (detection) or persons (pose) a second, medians over the turns\n")
     print(f"{'task':10} {'side':>5} {'recipe':>8} {'plain':>8} {'ratio':>6}  [lowest, highest]")
-    for line in lines(asked.sides, asked.turns):
+    for line in lines(asked.tasks, asked.sides, asked.turns):
         print(line, flush=True)
     print(f"\npeak memory of the process: {peak_memory(torch.device('cpu')) / 2**20:.0f} MiB")
 
