@@ -38,7 +38,7 @@ def this_process() -> str:
     Empty where the system does not tell. It names neither host nor user.
     """
     try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         return f"{boot} {Path('/proc/self/ns/pid').stat().st_ino} {os.getpid()} {_started(os.getpid())}"
     except (OSError, IndexError):
         return ""
@@ -46,7 +46,7 @@ def this_process() -> str:
 
 def _started(pid: int) -> str:
     """Time at which a process of this system started, in ticks since boot; raises OSError when there is none."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
     if fields[0] == "Z":
         raise ProcessLookupError(pid)
     return fields[19]
