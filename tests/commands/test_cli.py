@@ -22,6 +22,7 @@ from bocb_hf.commands import sweep
 from bocb_hf.commands import train as training
 from bocb_hf.data import DATASETS
 from bocb_hf.optim import CATEGORIES, OPTIMIZERS
+from bocb_hf.resources import config_files
 from bocb_hf.store.local import LocalStore
 from bocb_hf.store.write import write_run
 
@@ -178,7 +179,8 @@ def test_wrong_arguments_exit_with_2_and_the_usage(arguments: tuple[str, ...], c
 
 
 def test_a_missing_plan_lists_the_shipped_ones(capsys: Capture) -> None:
-    names = "demo, transfer-finetune, transfer-pretrain"
+    names = ", ".join(config_files("recipes/sweeps"))
+    assert {"demo", "paper-cifar100-convnext", "transfer-pretrain"} <= set(names.split(", "))
     error = error_of(capsys, "sweep", "nope")
     assert error == f"error: no configuration file 'nope'; give a path to a YAML file or one of: {names}\n"
 
