@@ -2,11 +2,12 @@
 
     make demo && python benchmarks/demo.py --store outputs/demo/store
 
-The source is ``recipes/sweeps/demo.json``. From it come the block of README between the two comments that name this
-script, the lines ``Measured`` and ``Cost`` of the plan and of its setting, and the figures of the leaderboard that the
-package holds; ``tests/sweep/test_figures.py`` compares them. The store must hold the whole demo, made in one go on a
-quiet machine, since the time is that from the start of its first run to the end of its last. ``--render`` renders the
-places from the source as it is.
+The source is ``recipes/sweeps/demo.json``. From it come the blocks of README and of ``docs/demo.md`` between the two
+comments that name this script, the lines ``Measured`` and ``Cost`` of the plan and of its setting, and the figures of
+the leaderboard that the package holds; the picture ``docs/demo.svg`` is drawn from the store.
+``tests/sweep/test_demo_figures.py`` compares them. The store must hold the whole demo, made in one go on a quiet
+machine, since the time is that from the start of its first run to the end of its last. ``--render`` renders the places
+from the source as it is.
 """
 
 from __future__ import annotations
@@ -16,27 +17,33 @@ import datetime
 import json
 import os
 import sys
+import tempfile
 import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from bocb_hf.coupling.contrast import family_contrast
-from bocb_hf.coupling.table import floors
+from bocb_hf.coupling.marks import Marks
+from bocb_hf.coupling.scores import scores_of
+from bocb_hf.coupling.table import build_tables, floors
 from bocb_hf.errors import InputError
 from bocb_hf.page import DEMO
 from bocb_hf.page.write import leaderboard_parquet
 from bocb_hf.report.analysis import summarize_records
+from bocb_hf.report.figures.write import write_figures
 from bocb_hf.report.primaries import find_primaries
 from bocb_hf.report.tabulate import Wanted, tabulate
 from bocb_hf.report.words.tables import backbone_label, contrast_text
 from bocb_hf.results.counted import read_counted
 from bocb_hf.runs.record import RunRecord
 from bocb_hf.store import open_store
+from bocb_hf.store.contents import read_store
 from bocb_hf.sweep.figures import CellFigures, PlanFigures, compare, figures_path, finals_of, read_figures, weights_of
 from bocb_hf.sweep.plan import load_plan
 
 ROOT = Path(__file__).resolve().parent.parent
+README, PAGE, PICTURE = ROOT / "README.md", ROOT / "docs/demo.md", ROOT / "docs/demo.svg"
 PLAN = ROOT / "recipes/sweeps/demo.yaml"
 SETTING = ROOT / "recipes/configs/fashion_mnist_subset/demo.yaml"
 SHOWN = ("tiny_resnet", "adamw")  # the cell that the setting's own command trains
@@ -122,7 +129,17 @@ def processor() -> str:
 
 
 def render_readme(figures: PlanFigures) -> str:
-    """The block of README between ``BEGIN`` and ``END``."""
+    """The block of README between ``BEGIN`` and ``END``: what the picture above it shows."""
+    primary, verdict = figures.contrast[0].removeprefix("Primary contrast, "), figures.contrast[1]
+    return fill(
+        f"The picture is the table of `make demo` ({runs_text(figures)}, in {minutes(figures)} on {figures.workers} "
+        f"cores of an {figures.processor}); configuration hashes are in its `coupling.csv`. Its primary contrast: "
+        f"{primary} {verdict} What else it printed, and how to read it: [`docs/demo.md`](docs/demo.md)."
+    )
+
+
+def render_page(figures: PlanFigures) -> str:
+    """The block of ``docs/demo.md`` between ``BEGIN`` and ``END``."""
     spread = ", ".join(f"{backbone_label(name)} {points:.1f}" for name, points in figures.spread.items())
     first = (
         f"What it printed: {runs_text(figures)}, in {minutes(figures)} on {figures.workers} cores of an "
@@ -162,7 +179,7 @@ def render_setting(figures: PlanFigures) -> dict[str, str]:
 
 
 def replace_block(text: str, block: str) -> str:
-    """README with another block."""
+    """README or a page with another block."""
     before, rest = text.split(BEGIN + "\n")
     _, after = rest.split("\n" + END)
     return f"{before}{BEGIN}\n{block}\n{END}{after}"
@@ -185,8 +202,18 @@ def replace_header(text: str, values: dict[str, str]) -> str:
 
 
 def fill(text: str) -> str:
-    """A paragraph of README."""
+    """A paragraph of README or of a page."""
     return textwrap.fill(text, 120, break_long_words=False, break_on_hyphens=False)
+
+
+def draw(store: str) -> None:
+    """Draws the picture of the demo's table, as ``bocb figures --only heatmap`` does."""
+    (table,) = build_tables(read_store(open_store(store)).records)
+    scores = scores_of(table, store)
+    with tempfile.TemporaryDirectory() as folder:
+        paths = write_figures(scores, Marks.of(scores, table), table, Path(folder), ("heatmap",))
+        (drawn,) = [path for path in paths if path.suffix == ".svg"]
+        PICTURE.write_bytes(drawn.read_bytes())
 
 
 def minutes(figures: PlanFigures) -> str:
@@ -207,9 +234,9 @@ def runs_text(figures: PlanFigures) -> str:
 
 def places(figures: PlanFigures) -> dict[Path, str]:
     """The text of each file that states the figures."""
-    readme = ROOT / "README.md"
     return {
-        readme: replace_block(readme.read_text(encoding="utf-8"), render_readme(figures)),
+        README: replace_block(README.read_text(encoding="utf-8"), render_readme(figures)),
+        PAGE: replace_block(PAGE.read_text(encoding="utf-8"), render_page(figures)),
         PLAN: replace_header(PLAN.read_text(encoding="utf-8"), render_plan(figures)),
         SETTING: replace_header(SETTING.read_text(encoding="utf-8"), render_setting(figures)),
     }
@@ -231,7 +258,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             content = json.dumps(figures.model_dump(mode="json"), indent=1, ensure_ascii=False)
             source.write_text(content + "\n", encoding="utf-8")
             DEMO.write_bytes(leaderboard_parquet(read_counted(arguments.store), anew=True))
-            print(f"wrote {source} and {DEMO}")
+            draw(arguments.store)
+            print(f"wrote {source}, {DEMO} and {PICTURE}")
         for path, text in places(read_figures(source)).items():
             path.write_text(text, encoding="utf-8")
             print(f"wrote {path}")

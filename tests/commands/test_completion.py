@@ -86,7 +86,7 @@ def test_each_shell_has_a_script_and_the_guide_says_how(
     assert cli.main() == 0
     script = capsys.readouterr().out
     assert f"_BOCB_COMPLETE={shell}_complete" in script
-    guide = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
+    guide = (Path(__file__).resolve().parents[2] / "docs/install.md").read_text(encoding="utf-8")
     assert f"_BOCB_COMPLETE={shell}_source bocb" in guide
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
+import re
 from pathlib import Path
 from types import ModuleType
 
@@ -89,17 +90,20 @@ def test_each_place_is_rendered_from_the_source_and_stays_the_same(found: PlanFi
     places = SCRIPT.places(found)
     assert {path.relative_to(ROOT).as_posix() for path in places} == {
         "README.md",
+        "docs/demo.md",
         "recipes/sweeps/demo.yaml",
         "recipes/configs/fashion_mnist_subset/demo.yaml",
     }
-    readme = places[ROOT / "README.md"]
-    assert "\n".join(found.table) in readme
-    assert "10 of the 20 cells lie below logistic regression" in readme.replace("\n", " ")
+    readme, page = places[ROOT / "README.md"], places[ROOT / "docs/demo.md"]
+    assert "\n".join(found.table) in page
+    assert "10 of the 20 cells lie below logistic regression" in page.replace("\n", " ")
+    primary = found.contrast[0].removeprefix("Primary contrast, ")
+    assert f"{primary} {found.contrast[1]}" in readme.replace("\n", " ")
     for path, text in places.items():
-        outside = text.replace(SCRIPT.render_readme(found), "")
+        outside = text.replace(SCRIPT.render_readme(found), "").replace(SCRIPT.render_page(found), "")
         assert text.count("\n") > 10 and len(outside) > 500, path
-    again = SCRIPT.replace_block(readme, SCRIPT.render_readme(found))
-    assert again == readme
+    for text, block in ((readme, SCRIPT.render_readme(found)), (page, SCRIPT.render_page(found))):
+        assert SCRIPT.replace_block(text, block) == text
     plan = places[PLAN]
     assert SCRIPT.replace_header(plan, SCRIPT.render_plan(found)) == plan
     assert plan.split("name: demo")[1] == PLAN.read_text().split("name: demo")[1], "only the header changes"
@@ -146,10 +150,19 @@ def test_the_command_says_what_is_the_same(
 
 
 def test_every_place_states_the_committed_figures() -> None:
-    """README, the plan and the setting; ``python benchmarks/demo.py --render`` mends them."""
+    """README, its page, the plan and the setting; ``python benchmarks/demo.py --render`` mends them."""
     committed = read_figures(figures_path("demo"))
     for path, text in SCRIPT.places(committed).items():
         assert path.read_text(encoding="utf-8") == text, path
+
+
+def test_the_picture_states_the_committed_figures() -> None:
+    """matplotlib draws texts as paths, and keeps each as a comment."""
+    drawn = re.findall(r"<!-- (.*?) -->", SCRIPT.PICTURE.read_text(encoding="utf-8"))
+    committed = read_figures(figures_path("demo"))
+    means = [text.partition(" ± ")[0] for text in drawn if re.match(r"[\d.]+ ± ", text)]
+    assert sorted(means) == sorted(f"{cell.mean:.1f}" for cell in committed.cells)
+    assert sum("n = 2" in text for text in drawn) == len(committed.cells)
 
 
 def test_the_embedded_leaderboard_states_the_committed_figures() -> None:
