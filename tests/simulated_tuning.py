@@ -76,10 +76,18 @@ def simulate_tuned(
     seeds: int,
     protocol: Protocol,
     interaction: float = 0.0,
+    shift: NDArray[np.float64] | float = 0.0,
+    spread: float = 1.5,
 ) -> tuple[NDArray[np.float64], ScoreTable]:
-    """Draws what the procedure gives on average, shape (B, O), and a table with its trials."""
+    """Draws what the procedure gives on average, shape (B, O), and a table with its trials.
+
+    Args:
+        interaction: Its standard deviation in points.
+        shift: What is added to the means of the cells, shape (B, O).
+        spread: Standard deviation of the optimizers' effects in points.
+    """
     shape = (backbones, optimizers)
-    best = 70 + 3 * generator.normal(size=(backbones, 1)) + 1.5 * generator.normal(size=optimizers)
+    best = 70 + 3 * generator.normal(size=(backbones, 1)) + spread * generator.normal(size=optimizers) + shift
     best = best + interaction * generator.normal(size=shape)
     means = best[..., None] - protocol.gap * np.array(protocol.losses)  # (B, O, C)
     trials = means[..., None] + NOISE * generator.normal(size=(*means.shape, protocol.seeds))

@@ -91,7 +91,7 @@ class MetaFormerS12(MetaFormer):
 def _build(variant: str, pretrained: bool, mixers: Sequence[str], mlp_head: bool, kwargs: dict[str, Any]) -> nn.Module:
     # the paper's networks without convolution or attention end in a linear head
     depths = kwargs.pop("depths", DEPTHS)
-    options = {"mixers": mixers, "use_mlp_head": mlp_head} | kwargs
+    options = {"mixers": mixers[: len(depths)], "use_mlp_head": mlp_head} | kwargs
     return build_pyramid(MetaFormerS12, variant, pretrained, depths, **options)
 
 

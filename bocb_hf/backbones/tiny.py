@@ -151,7 +151,7 @@ _DESIGNS = [
         residual="pre-norm",
         architecture="swin_tiny_patch4_window7_224",
         args={
-            "patch_size": 2,
+            "patch_size": 4,
             "window_size": 4,
             "embed_dim": 32,
             "depths": [2, 2],
@@ -159,11 +159,11 @@ _DESIGNS = [
             "drop_path_rate": 0.0,  # set, since timm's default for Swin is 0.1, which no record would show
         },
         sized=True,
-        parameters=135_670,
+        parameters=136_822,
         counted_at=_COUNTED_AT,
         image_size=32,
-        pyramid=(2, 4),
-        source="timm's Swin (arXiv 2103.14030) with patch 2, window 4, depths 2/2 and widths 32/64",
+        pyramid=(4, 8),
+        source="timm's Swin (arXiv 2103.14030) with patch 4, window 4, depths 2/2 and widths 32/64",
     ),
     BackboneRow(
         id="tiny_convnextv2",
@@ -188,9 +188,9 @@ _DESIGNS = [
 def _metaformer(name: str, short: str, operator: str, architecture: str, parameters: int) -> BackboneRow:
     """Makes the row of a MetaFormer with one block a stage; these rows differ only in the token mixer."""
     args: Mapping[str, Any] = {
-        "stem_stride": 2,
-        "depths": [1, 1, 1, 1],
-        "dims": [32, 64, 96, 128],
+        "stem_stride": 4,
+        "depths": [1, 1, 1],  # a fourth stage would see one token, of which pooling leaves nothing
+        "dims": [32, 64, 128],
         "use_mlp_head": False,
     }
     return BackboneRow(
@@ -207,16 +207,16 @@ def _metaformer(name: str, short: str, operator: str, architecture: str, paramet
         parameters=parameters,
         counted_at=_COUNTED_AT,
         image_size=32,
-        pyramid=(2, 4, 8, 16),
-        source="timm's MetaFormer (arXiv 2210.13452), depths 1/1/1/1, widths 32/64/96/128, 3×3 stem of stride 2",
+        pyramid=(4, 8, 16),
+        source="timm's MetaFormer (arXiv 2210.13452), depths 1/1/1, widths 32/64/128",
     )
 
 
 _METAFORMERS = [
-    _metaformer("tiny_identityformer", "IdentityFormer-tiny", "identity", "identityformer_s12", 434_130),
-    _metaformer("tiny_poolformer", "PoolFormer-tiny", "pooling", "poolformerv2_s12_small_input", 434_130),
-    _metaformer("tiny_convformer", "ConvFormer-tiny", "sep. conv", "convformer_s12", 588_378),
-    _metaformer("tiny_attentionformer", "AttentionFormer-tiny", "attention", "attentionformer_s12", 557_010),
+    _metaformer("tiny_identityformer", "IdentityFormer-tiny", "identity", "identityformer_s12", 271_504),
+    _metaformer("tiny_poolformer", "PoolFormer-tiny", "pooling", "poolformerv2_s12_small_input", 271_504),
+    _metaformer("tiny_convformer", "ConvFormer-tiny", "sep. conv", "convformer_s12", 379_478),
+    _metaformer("tiny_attentionformer", "AttentionFormer-tiny", "attention", "attentionformer_s12", 357_520),
 ]
 
 TINY: tuple[BackboneRow, ...] = (*_CNNS, *_MODERN, *_DESIGNS, *_METAFORMERS)

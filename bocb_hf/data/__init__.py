@@ -33,6 +33,8 @@ class DatasetRow:
         label_column: Column of the labels; None where only one column can be meant.
         evaluation_split: Split that counts as test unless a run names another.
         sizes: Number of images in each split, which a stream does not always say.
+        decoded_sha256: Hash of all decoded images and labels (``local_copy.hash_decoded``), by which a local copy is
+            known to be this data set; None where none is accepted.
     """
 
     id: str
@@ -47,6 +49,7 @@ class DatasetRow:
     label_column: str | None = None
     evaluation_split: str = "test"
     sizes: Mapping[str, int] = field(default_factory=dict)
+    decoded_sha256: str | None = None
 
 
 DATASETS: Registry[DatasetRow] = Registry("dataset", "datasets")
@@ -75,6 +78,7 @@ DATASETS.add(
         mean=(0.2860, 0.2860, 0.2860),
         std=(0.3530, 0.3530, 0.3530),
         sizes={"train": 60_000, "test": 10_000},
+        decoded_sha256="07a2d4a1a16d1741ba840295a58bcab40f77152fcf5521f4f89261eecc06e811",
     )
 )
 

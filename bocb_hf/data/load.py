@@ -14,6 +14,7 @@ from typing import Any
 from bocb_hf.data import DATASETS, DatasetRow, content_revision, first_revision
 from bocb_hf.data.encoded import DatasetTable, read_parquet_splits
 from bocb_hf.data.folder import FolderFiles, describe_unread, explain_missing_labels, find_files
+from bocb_hf.data.local_copy import find_local_copy, open_local_copy
 from bocb_hf.errors import InputError
 from bocb_hf.runs.config import DataConfig
 from bocb_hf.schema import one_line
@@ -111,7 +112,12 @@ def open_data(name: str, revision: str | None, streaming: bool) -> OpenData:
             raise InputError(f"data.revision: give the commit sha of {name!r}; a moving branch is not a data set")
         if row and revision != row.revision:
             raise InputError(f"data.revision: {name!r} is {row.revision}, not {revision}; leave the revision out")
-        return OpenData(name, revision, _open(row.hub_id if row else name, revision, streaming))
+        copy = find_local_copy(row) if row is not None else None
+        if row is None or copy is None:
+            return OpenData(name, revision, _open(row.hub_id if row else name, revision, streaming))
+        log.info("data.name: %s is read from its local copy in %s", name, copy)
+        splits = open_local_copy(row, copy)
+        return OpenData(name, revision, _open(str(copy), None, streaming=True) if streaming else splits)
     except InputError:
         raise
     except Exception as error:  # datasets raises its own, the Hub's, Arrow's and pandas' errors

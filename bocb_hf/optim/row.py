@@ -41,6 +41,7 @@ SHIPPED_BATCHES: Mapping[str, int] = {
     "cifar100/pytorch_224": 100,
     "cifar100/rsb_a2": 100,
     "fashion_mnist/laptop": 64,
+    "fashion_mnist/laptop_study": 64,
     "fashion_mnist_subset/demo": 64,
     "fashion_mnist_subset/laptop": 64,
     "imagenet1k/deit": 1024,
