@@ -156,9 +156,7 @@ def transfer_tables(records: Iterable[RunRecord], source: str = "records") -> li
         if (key := _alike(record)) is not None:
             groups.setdefault(key, []).append(record)
     made = {
-        (r.config_hash, r.seed): score.top1
-        for r in known
-        if r.role == "final" and (score := score_of(r)) is not None
+        (r.config_hash, r.seed): score.top1 for r in known if r.role == "final" and (score := score_of(r)) is not None
     }
     tables = [_build(group, made, source) for _, group in sorted(groups.items())]
     found = [table for table in tables if table is not None]
