@@ -26,8 +26,8 @@ def as_task(record: RunRecord, task: str = "detection", images: int = 40) -> Run
     data["identity"]["task"] = {"name": task, "options": TASKS.get(task).resolve({})}
     data["config_hash"] = Identity.model_validate_json(json.dumps(data["identity"])).config_hash()
     data["run_id"] = make_run_id(data["config_hash"], record.seed)
-    metrics, changed = data["metrics"], {"score": TASKS.get(task).metric}
-    for name, value in metrics.items():
+    changed: dict[str, Any] = {"score": TASKS.get(task).metric}
+    for name, value in data["metrics"].items():
         if value is None or name.endswith("top5"):
             continue
         unit = "loss" if name.endswith("loss") else "percent"
