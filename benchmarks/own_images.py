@@ -25,11 +25,11 @@ import io
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import numpy as np
+from coco_folders import photographs
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -82,25 +82,15 @@ def digits() -> Iterator[tuple[str, str, NDArray[np.uint8]]]:
 
 def aerial(wheel: Path) -> Iterator[tuple[str, str, NDArray[np.uint8]]]:
     """Tiles of the photographs in a wheel of deepforest that have boxes."""
-    with zipfile.ZipFile(wheel) as archive:
-        names = set(archive.namelist())
-        for name in sorted(names):
-            picture = str(PurePosixPath(name).with_suffix(".png"))
-            if not name.endswith(".xml") or picture not in names:
-                continue
-            boxes = [
-                [float(box.findtext(key) or "nan") for key in ("xmin", "ymin", "xmax", "ymax")]
-                for box in ElementTree.fromstring(archive.read(name)).iter("bndbox")
-            ]
-            corners = np.array(boxes)
-            middles = (corners[:, 1] + corners[:, 3]) / 2, (corners[:, 0] + corners[:, 2]) / 2
-            pixels = np.asarray(Image.open(io.BytesIO(archive.read(picture))).convert("RGB"))
-            for row in range(pixels.shape[0] // TILE):
-                for column in range(pixels.shape[1] // TILE):
-                    crowns = int(((middles[0] // TILE == row) & (middles[1] // TILE == column)).sum())
-                    label = "none" if crowns == 0 else "some" if crowns <= SOME else "many"
-                    tile = pixels[row * TILE : (row + 1) * TILE, column * TILE : (column + 1) * TILE]
-                    yield label, f"{PurePosixPath(name).stem}-{row:02d}-{column:02d}", tile
+    for name, picture, boxes in photographs(wheel):
+        corners, pixels = np.array(boxes), np.asarray(picture)
+        middles = (corners[:, 1] + corners[:, 3]) / 2, (corners[:, 0] + corners[:, 2]) / 2
+        for row in range(pixels.shape[0] // TILE):
+            for column in range(pixels.shape[1] // TILE):
+                crowns = int(((middles[0] // TILE == row) & (middles[1] // TILE == column)).sum())
+                label = "none" if crowns == 0 else "some" if crowns <= SOME else "many"
+                tile = pixels[row * TILE : (row + 1) * TILE, column * TILE : (column + 1) * TILE]
+                yield label, f"{name}-{row:02d}-{column:02d}", tile
 
 
 def convert_lite0(wheel: Path, folder: Path) -> None:

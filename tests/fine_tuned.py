@@ -21,7 +21,10 @@ FINE_DATA = make_data("local/held_out", "abcdef0")
 
 
 def pretraining_of(record: RunRecord) -> Pretraining:
-    """What a run that starts from the weights of this one remembers."""
+    """What a run that starts from the weights of this one remembers.
+
+    It is written apart from ``bocb_hf.backbones.provenance.describe``, which tests compare with it.
+    """
     identity = record.identity
     return Pretraining(
         dataset=identity.data.name,

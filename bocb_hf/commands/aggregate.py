@@ -45,7 +45,7 @@ prints the answer in at most 40 lines; --full prints all of it.
     "--target",
     type=click.FloatRange(0, 100),
     metavar="POINTS",
-    help="validation top-1 of the time to target (default: for each backbone what the median optimizer ends with)",
+    help="validation score of the time to target (default: for each backbone what the median optimizer ends with)",
 )
 @options.draws()
 @options.offline()

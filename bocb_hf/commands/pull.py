@@ -69,5 +69,6 @@ def command(
         folder = download(store, offer, record, out, offline)
     print(f"\n{pulled_text(offer, record, folder)}\n")
     print("\n".join(load_lines(folder, record)))
-    print(f"\nTo fine-tune it: bocb train ... backbone.name={backbone} backbone.pretrained={folder}")
+    if record.metrics.score is None:  # a run starts from the weights of a classifier only
+        print(f"\nTo fine-tune it: bocb train ... backbone.name={backbone} backbone.pretrained={folder}")
     return 0

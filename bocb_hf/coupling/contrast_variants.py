@@ -27,7 +27,7 @@ class Variant:
 
     Attributes:
         name: The name of what differs from the primary contrast.
-        unit: Unit of d and C: ``points``, ``logit`` or ``nats``.
+        unit: Unit of d and C: ``points``, ``logit``, ``nats`` or ``units of the loss``.
         cnn: d of each CNN, or of each cluster of siblings.
         modern: d of each modern backbone, or of each cluster of siblings.
         centre: Which centre of d is taken.
@@ -90,13 +90,13 @@ def contrast_variants(scores: ScoreTable) -> list[Variant]:
 
 
 def loss_contrast(table: Table, scores: ScoreTable) -> Variant | None:
-    """The contrast of the final training loss in nats: positive means that CNNs are trained *worse* by SGD.
+    """The contrast of the final training loss: positive means that CNNs are trained *worse* by SGD.
 
     Beside the contrast of scores, this one tells optimisation from generalisation.
     """
     losses = [[table.shown(b, o).train_loss for o in scores.optimizers] for b in scores.backbones]
     matrix = np.array([[np.nan if x is None else x for x in line] for line in losses], np.float64)
-    return _variant("final training loss", "nats", matrix, scores)
+    return _variant("final training loss", table.loss_unit or "units of the loss", matrix, scores)
 
 
 def _variant(

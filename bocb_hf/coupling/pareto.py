@@ -1,4 +1,4 @@
-"""Pareto fronts of accuracy against its cost: time of a run, memory, and tuning.
+"""Pareto fronts of the score against its cost: time of a run, memory, and tuning.
 
 A cell is on the front when no other of the same backbone is at least as good in both and better in one. Equal cells
 are on it together. Only cells whose every run completed have a place; diverged and partial ones are listed beside it.
@@ -28,7 +28,7 @@ class Point:
     """One cell with its cost.
 
     Attributes:
-        mean: Test top-1 in points.
+        mean: Test score in points.
         interval: 95 % interval over seeds, where noise can be separated.
         n: Completed final runs.
         cost: Cost on the axis of the front.

@@ -87,7 +87,7 @@ class Row:
         category: Category of the optimizer.
         finals: Final runs of this configuration, by seed.
         trials: All trials of the cell, of any configuration.
-        estimate: Mean test top-1 in points over completed runs, with its moderated variance; None when there are none.
+        estimate: Mean test score in points over completed runs, with its moderated variance; None when there are none.
     """
 
     cell: Cell
@@ -154,7 +154,7 @@ class Row:
 
     @property
     def mean(self) -> float | None:
-        """Mean test top-1 in points; None unless ``ranked``."""
+        """Mean test score in points; None unless ``ranked``."""
         return self.estimate.mean if self.estimate is not None and self.ranked else None
 
     @property
@@ -228,12 +228,12 @@ class Row:
 
     @property
     def train_loss(self) -> float | None:
-        """Mean of the last training loss in nats; None unless ``ranked``."""
+        """Mean of the last training loss, of a classifier in nats; None unless ``ranked``."""
         last = [m.last for r in self.completed if (m := r.metrics.train_loss) is not None and m.last is not None]
         return fmean(last) if last and self.ranked else None
 
     @property
     def test_loss(self) -> float | None:
-        """Mean test loss in nats; None unless ``ranked``."""
+        """Mean test loss, of a classifier in nats; None unless ``ranked``."""
         last = [m.last for r in self.completed if (m := r.metrics.test_loss) is not None and m.last is not None]
         return fmean(last) if last and self.ranked else None

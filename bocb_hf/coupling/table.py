@@ -24,6 +24,7 @@ from bocb_hf.coupling.statistics import Interval, Prior
 from bocb_hf.coupling.tuning import Tuning, tuning_of
 from bocb_hf.coupling.tuning_noise import tuning_noise
 from bocb_hf.runs.record import FloorRecord, RunRecord, wilson_interval
+from bocb_hf.runs.tasks import CLASSIFICATION
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,12 @@ class Table:
         """What a score of the table is called, such as ``top-1`` or ``AP``."""
         names = {run.metrics.name for row in self.rows for run in row.runs}
         return " / ".join(sorted(names)) or "top-1"
+
+    @property
+    def loss_unit(self) -> str | None:
+        """The unit of its losses; None where these are those of a task, which have no common unit."""
+        tasks = {run.identity.task.name for row in self.rows for run in row.runs}
+        return "nats" if tasks <= {CLASSIFICATION} else None
 
     @property
     def records(self) -> list[RunRecord]:

@@ -75,7 +75,7 @@ class Times:
     """Time to target of one table.
 
     Attributes:
-        targets: Validation top-1 in percent for each backbone.
+        targets: Validation score in percent for each backbone.
         stated: Whether the user named the target; else it is the median over optimizers of the mean last score.
         cells: Cells with a run that has a validation curve.
         optimizers: Optimizers with such a cell, in the order of the table.
@@ -96,7 +96,7 @@ def times_to_target(table: Table, target: float | None = None, draws: int = 1000
 
     Args:
         table: The table; only runs that completed or diverged count, and only those with a validation curve.
-        target: Validation top-1 in percent, the same for all backbones; None takes for each backbone the score that the
+        target: Validation score in percent, the same for all backbones; None takes for each backbone the score that the
             median optimizer ends with, so that about half of the optimizers get there.
         draws: Draws of the bootstrap.
         seed: Seed of the draws.
@@ -138,7 +138,7 @@ def _last(records: list[RunRecord]) -> float | None:
 def _first(record: RunRecord, target: float) -> tuple[float, float]:
     """First validated step at or above the target, and the seconds of training until then; infinite when never."""
     step = next(
-        (s for s, top1 in zip(record.curve.val_step, record.curve.validated, strict=True) if top1 >= target), None
+        (s for s, score in zip(record.curve.val_step, record.curve.validated, strict=True) if score >= target), None
     )
     if step is None:
         return inf, inf

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from bocb_hf.backbones import CNN_FAMILIES
 from bocb_hf.coupling.depth import Floats
 from bocb_hf.coupling.rank_transfer import RankTransfer, rank_transfer
-from bocb_hf.coupling.row import Cell, Row
+from bocb_hf.coupling.row import Cell, Row, score_of
 from bocb_hf.coupling.split_plot import Matching, SplitPlot, Spread, interaction_spread, matching_gain, split_plot
 from bocb_hf.coupling.table import choose
 from bocb_hf.coupling.tuning import tuning_of
@@ -156,9 +156,7 @@ def transfer_tables(records: Iterable[RunRecord], source: str = "records") -> li
         if (key := _alike(record)) is not None:
             groups.setdefault(key, []).append(record)
     made = {
-        (r.config_hash, r.seed): r.metrics.test_top1.last
-        for r in known
-        if r.role == "final" and r.metrics.test_top1 is not None and r.metrics.test_top1.last is not None
+        (r.config_hash, r.seed): score.top1 for r in known if r.role == "final" and (score := score_of(r)) is not None
     }
     tables = [_build(group, made, source) for _, group in sorted(groups.items())]
     found = [table for table in tables if table is not None]
@@ -174,7 +172,8 @@ def _alike(record: RunRecord) -> str | None:
     # mean and standard deviation follow from the checkpoint
     data = identity.data.model_dump(mode="json", exclude={"mean", "std", "interpolation"})
     parts = (
-        *(identity.random_scheme, data, identity.training.model_dump(mode="json")),
+        *(identity.random_scheme, data, identity.task.model_dump(mode="json")),
+        identity.training.model_dump(mode="json"),
         *(identity.augmentation.model_dump(mode="json"), made.dataset, made.data_revision, made.setting, made.epochs),
     )
     return canonical_json(parts)
@@ -225,7 +224,7 @@ def _build(records: Sequence[RunRecord], made: Mapping[tuple[str, int], float], 
         dataset=first.data.name,
         setting=_common_setting(records),
         revision=first.data.revision,
-        metric="top-1",
+        metric=records[0].metrics.name,
         pretrained_on=pretraining.dataset,
         pretraining_setting=pretraining.setting,
         backbones=backbones,
@@ -316,11 +315,9 @@ def _deepest(runs: Sequence[RunRecord]) -> int:
 def _fill(cell: Floats, runs: Sequence[RunRecord], seeds: Sequence[int]) -> None:
     """Puts scores into a cell, shape (K, S), the fine-tuning seeds of a checkpoint in rising order."""
     for k, seed in enumerate(seeds):
-        own = [r for r in runs if _seed(r) == seed and r.correctness is not None]
-        for s, run in enumerate(own):
-            bits = run.correctness
-            assert bits is not None
-            cell[k, s] = 100 * bits.k / bits.n
+        own = [score for r in runs if _seed(r) == seed and (score := score_of(r)) is not None]
+        for s, score in enumerate(own):
+            cell[k, s] = score.top1
 
 
 def _common_setting(records: Sequence[RunRecord]) -> str:

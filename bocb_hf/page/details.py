@@ -117,7 +117,7 @@ def cell_more(board: Board, cell: CellRow, runs: list[RunRow]) -> _Plain:
 
 
 def by_rate(trials: Sequence[Trial]) -> list[_Plain]:
-    """Returns the validation top-1 of each learning rate: the mean over tuning seeds, of its best weight decay.
+    """Returns the validation score of each learning rate: the mean over tuning seeds, of its best weight decay.
 
     A pair of both that diverged with any seed has no mean, as survivors are never ranked.
     """

@@ -253,7 +253,7 @@ class TableInfo(Frozen):
 
 
 class Trial(Frozen):
-    """One tuning trial; ``val_top1`` is None where it diverged."""
+    """One tuning trial; ``val_top1``, the validation score by the metric of its table, is None where it diverged."""
 
     lr: float
     weight_decay: float
@@ -271,7 +271,7 @@ class OtherConfiguration(Frozen):
 
 
 class TrialCurve(Frozen):
-    """Validation top-1 of one trial over epochs."""
+    """Validation scores of one trial over epochs, by the metric of its table."""
 
     seed: int
     epochs: list[float]
@@ -300,10 +300,11 @@ class RunInfo(Frozen):
     """The payload of a final run.
 
     Attributes:
-        metrics: Last values by name; accuracies in percent, losses in nats.
+        metrics: Last values by name; scores in percent, losses in nats or in the unit of the task.
         hyperparameters: Every field of the identity, resolved, as text.
         diagnosis: What its curve shows, in words.
-        steps: At which ``losses`` were logged; ``val_steps`` and ``val_top1`` likewise.
+        steps: At which ``losses`` were logged; ``val_steps`` and ``val_top1`` likewise, the latter by the metric of the
+            table.
         patterns: Of the last weights; None for a record that holds none.
         inspections: Patterns and sharpness at steps of training, in their order; empty where none were asked for.
     """

@@ -218,7 +218,7 @@ class Board:
         return CellInfo.model_validate_json(self._file.payload(cell.place))
 
     def fronts(self) -> Mapping[str, list[Front]]:
-        """Accuracy against cost of each backbone that has any, one front an axis."""
+        """Score against cost of each backbone that has any, one front an axis."""
         return {b: _FRONTS.validate_json(self._file.payload(place)) for b, place in self._fronts.items()}
 
     def runs(self, backbone: str) -> list[RunRow]:

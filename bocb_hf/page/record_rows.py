@@ -45,7 +45,7 @@ def own_cell(row: Row, others: Sequence[Row], contents: StoreContents) -> dict[s
             Trial(
                 lr=r.identity.optimizer.lr,
                 weight_decay=r.identity.optimizer.weight_decay,
-                val_top1=r.metrics.val_top1.last if r.metrics.val_top1 and r.status == "completed" else None,
+                val_top1=r.metrics.val.last if r.metrics.val and r.status == "completed" else None,
             )
             for r in row.trials
         ),
@@ -80,7 +80,7 @@ def own_cell(row: Row, others: Sequence[Row], contents: StoreContents) -> dict[s
 def run_row(name: str, record: RunRecord, contents: StoreContents) -> dict[str, Any]:
     """The row of a final run of a table; without the correctness bits, which no page shows."""
     owner, repository, _ = contents.places[record.role, record.run_id].split("/", 2)
-    digest, top1 = record.sha256(), record.metrics.test
+    digest, test = record.sha256(), record.metrics.test
     held = {key: getattr(record.metrics, key) for key in type(record.metrics).model_fields}
     metrics = {key: value for key, value in held.items() if isinstance(value, Measurement)}
     cost = record.cost
@@ -125,7 +125,7 @@ def run_row(name: str, record: RunRecord, contents: StoreContents) -> dict[str, 
         "run_id": record.run_id,
         "record_sha256": digest,
         "seed": record.seed,
-        "mean": top1.last if top1 else None,
+        "mean": test.last if test else None,
         "lr": record.identity.optimizer.lr,
         "weight_decay": record.identity.optimizer.weight_decay,
         "wall_seconds": cost.wall_seconds,
@@ -160,7 +160,7 @@ def _curve(trial: RunRecord) -> TrialCurve:
     return TrialCurve(
         seed=trial.seed,
         epochs=[round(step * scale, 4) for step in compress(steps, kept)],
-        val_top1=list(compress(trial.curve.val_top1, kept)),
+        val_top1=list(compress(trial.curve.validated, kept)),
     )
 
 

@@ -133,7 +133,7 @@ def table_info(
                 )
                 for backbone, (d, interval) in differences(scores).items()
             ],
-            comparisons=comparison_text(found.comparisons, scores.optimizers, found.profiles, found.times),
+            comparisons=comparison_text(found.comparisons, scores, found.profiles, found.times),
             profiles=plain["profiles"],
             times=plain["time_to_target"],
         ),

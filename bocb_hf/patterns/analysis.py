@@ -54,9 +54,10 @@ class Analysis:
         rows: The layers.
         optimizer: Optimizer of the run; None for weights without a record.
         seed: Seed of the run, or of the initialisation.
-        top1: Test top-1 of the run in points; None where there is none.
+        top1: Test score of the run in points, whatever its metric; None where there is none.
         trained: Whether these are trained weights.
         status: ``completed`` or ``diverged``; a diverged run has no rows.
+        metric: What the score is, such as ``top-1`` or ``AP``; None where there is none.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Analysis:
     top1: float | None = None
     trained: bool = True
     status: str = "completed"
+    metric: str | None = None
 
     def patterns(self) -> WeightPatterns:
         """The layers that were measured, as a record keeps them."""
@@ -119,7 +121,8 @@ def analyze(
         names += [name for name in natural(layers) if name not in set(names)]
         rows = tuple(_row(k, name, layers[name], kernels) for k, name in enumerate(names, 1))
         record = checkpoint.record
-        score = None if record is None or record.metrics.test is None else record.metrics.test.last
+        metrics = None if record is None else record.metrics
+        score = None if metrics is None or metrics.test is None else metrics.test.last
         found.append(
             Analysis(
                 checkpoint.name,
@@ -131,6 +134,7 @@ def analyze(
                 None if record is None else record.identity.optimizer.name,
                 None if record is None else record.seed,
                 score,
+                metric=None if metrics is None or score is None else metrics.name,
             )
         )
     return found
@@ -209,6 +213,6 @@ def _row(place: int, name: str, tensor: StoredTensor, kernels: Kernels) -> Layer
 
 
 def mean_top1(analyses: Sequence[Analysis]) -> float | None:
-    """Mean top-1 over runs that have one; None without any."""
+    """Mean test score over runs that have one; None without any."""
     scores = [a.top1 for a in analyses if a.top1 is not None]
     return fmean(scores) if scores else None

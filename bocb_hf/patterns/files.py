@@ -19,6 +19,7 @@ _COLUMNS: dict[str, pa.DataType] = {
     **dict.fromkeys(("checkpoint", "group", "backbone", "optimizer"), pa.string()),
     "seed": pa.int64(),
     "top1": pa.float64(),
+    "metric": pa.string(),
     "trained": pa.bool_(),
     "order": pa.string(),
     "place": pa.int64(),
@@ -62,7 +63,7 @@ def rows_of(analyses: Sequence[Analysis]) -> list[dict[str, Any]]:
     for found in analyses:
         run = {
             **{"checkpoint": found.name, "group": found.group, "backbone": found.backbone},
-            **{"optimizer": found.optimizer, "seed": found.seed, "top1": found.top1},
+            **{"optimizer": found.optimizer, "seed": found.seed, "top1": found.top1, "metric": found.metric},
             **{"trained": found.trained, "order": found.order},
             **{"kernels": found.kernels, "bins": BINS, "top_share": TOP_SHARE, "tail_rule": "powerlaw"},
         }

@@ -21,8 +21,9 @@ DRAWS = 400  # draws of the true scores, over all scenarios
 def usable(scores: ScoreTable) -> Floats:
     """Returns means, with chance for a cell that diverged in any run, shape (B, O); NaN where there is no run.
 
-    Chance stands for a failed cell here only, where it keeps a set from resting on it; no table shows it. A backbone on
-    which nothing completed has nothing at all: no choice loses a point there, which would make every set look good.
+    Where chance has no known score, it is 0. Chance stands for a failed cell here only, where it keeps a set from
+    resting on it; no table shows it. A backbone on which nothing completed has nothing at all: no choice loses a point
+    there, which would make every set look good.
     """
     lowest = scores.chance if scores.chance is not None else 0.0
     some = scores.ranked.any(axis=1, keepdims=True)

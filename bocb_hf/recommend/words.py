@@ -124,8 +124,9 @@ def caveats(answer: Answer) -> list[str]:
         fair = f"not equal between cells ({differences})" if differences else "equal in every cell"
         found.append(f"Tuning and budget behind these scores: {fair}; `bocb aggregate` prints the ledger.")
     if answer.failed:
+        lowest = "chance" if answer.source.scores.chance is not None else f"{answer.source.scores.metric} 0"
         found.append(
-            f"{answer.failed} cell(s) diverged in some run; they count as chance, so that no set rests on them."
+            f"{answer.failed} cell(s) diverged in some run; they count as {lowest}, so that no set rests on them."
         )
     if answer.guessed and not answer.own:
         found.append(f"{answer.guessed} missing cell(s) were guessed (backbone + optimizer effects, by medians).")

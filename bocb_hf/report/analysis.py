@@ -109,7 +109,7 @@ def analyse_records(tabulated: Tabulated, rules: str, out_dir: Path) -> Outputs:
 
 
 def _compared(found: Findings) -> list[str]:
-    return comparison_text(found.comparisons, found.analysis.scores.optimizers, found.profiles, found.times)
+    return comparison_text(found.comparisons, found.analysis.scores, found.profiles, found.times)
 
 
 def _write(findings: Sequence[Findings], out_dir: Path) -> Path:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from bocb_hf.files import CannotWrite, replacing
 from bocb_hf.report.tables import csv_cell
 from bocb_hf.runs.card import CardBlock
+from bocb_hf.runs.tasks import CLASSIFICATION, TASKS
 from bocb_hf.store.caches import open_caches
 
 _BATCH = 2000  # rows that are held in memory at a time
@@ -102,9 +103,10 @@ def _first_place(seen: sqlite3.Connection, run_id: str, repository: str) -> str:
 def _rows(repository: str, sha: str, block: CardBlock, level: Mapping[str, str]) -> Iterator[dict[str, Any]]:
     shared = {"repository": repository, "revision": sha, "dataset": block.dataset, "setting": block.setting}
     shared |= {"backbone": block.backbone, "family": block.family, "optimizer": block.optimizer}
-    shared |= {"category": block.category}
+    shared |= {"category": block.category, "metric": block.metric or TASKS.get(CLASSIFICATION).metric}
     for entry in block.runs:
-        yield shared | {"level": level.get(entry.record_sha256, "self-reported")} | entry.model_dump()
+        own = {"level": level.get(entry.record_sha256, "self-reported"), "test_score": entry.value}
+        yield shared | own | entry.model_dump()
 
 
 def _write_parquet(path: Path, rows: Iterable[dict[str, Any]]) -> int:
@@ -118,6 +120,8 @@ def _write_parquet(path: Path, rows: Iterable[dict[str, Any]]) -> int:
             *((name, pa.string()) for name in (*strings, "run_id", "config_hash", "record_sha256", "status")),
             *((name, pa.int64()) for name in ("seed", "correct", "test_images")),
             *((name, pa.float64()) for name in ("test_top1", "lr", "weight_decay", "wall_seconds")),
+            ("metric", pa.string()),
+            ("test_score", pa.float64()),
         ]
     )
     count, batch = 0, list[dict[str, Any]]()

@@ -17,7 +17,8 @@ def _joined(values: Sequence[object]) -> str | None:
     return " ".join(map(str, values)) or None
 
 
-# `test_top1` and the losses are empty for a partial failure, so that nobody ranks survivors by accident.
+# `test_top1` and the losses are empty for a partial failure, so that nobody ranks survivors by accident. The columns of
+# scores keep the names that they were published with; `metric` says what the scores are: top-1, AP, or another.
 COLUMNS: Mapping[str, tuple[Kind, Callable[[Row], object]]] = {
     "dataset": ("string", lambda r: r.cell.dataset),
     "setting": ("string", lambda r: r.cell.setting),
@@ -61,6 +62,7 @@ COLUMNS: Mapping[str, tuple[Kind, Callable[[Row], object]]] = {
     "tuning_sd": ("Float64", lambda r: r.estimate.tuning[0] ** 0.5 if r.estimate and r.estimate.tuning else None),
     "given_rates_low": ("Float64", lambda r: r.given_interval.low if r.given_interval else None),
     "given_rates_high": ("Float64", lambda r: r.given_interval.high if r.given_interval else None),
+    "metric": ("string", lambda r: next((x.metrics.name for x in r.runs), None)),
 }
 
 

@@ -52,7 +52,7 @@ def find(
         table: The same table as records; None for a table that was published as scores.
         draws: Tables that each bootstrap draws.
         primary: The statistic to lead with; None takes the default.
-        target: Validation top-1 in percent of the time to target; None takes the median of each backbone.
+        target: Validation score in percent of the time to target; None takes the median of each backbone.
     """
     return Findings(
         marks,

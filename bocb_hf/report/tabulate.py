@@ -25,7 +25,7 @@ class Wanted:
     Attributes:
         draws: Tables that each bootstrap draws.
         primaries: The primary statistic by setting; the key None is for every setting.
-        target: Validation top-1 in percent of the time to target; None takes the median of each backbone.
+        target: Validation score in percent of the time to target; None takes the median of each backbone.
     """
 
     draws: int = 2000

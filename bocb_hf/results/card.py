@@ -9,6 +9,7 @@ import jinja2
 from bocb_hf.resources import resource
 from bocb_hf.results.dataset import COUPLING, LEADERBOARD, RECORDS, dataset_name
 from bocb_hf.runs import strict_yaml
+from bocb_hf.runs.tasks import TASKS
 from bocb_hf.store.contents import StoreContents
 
 _CONFIGS = (("leaderboard", LEADERBOARD), ("coupling", COUPLING), ("records", RECORDS))
@@ -28,7 +29,7 @@ def results_card(uri: str, contents: StoreContents, rows: Mapping[str, int], dat
     metadata = {
         "pretty_name": "Backbone-optimizer coupling: results",
         "license": "apache-2.0",
-        "tags": ["bocb", "benchmark", "optimizers", "image-classification", "vision-backbones"],
+        "tags": ["bocb", "benchmark", "optimizers", *_pipelines(contents), "vision-backbones"],
         "size_categories": [next((name for limit, name in _SIZES if largest < limit), "n>1M")],
         "configs": [
             {"config_name": name, "data_files": [{"split": "train", "path": path}]}
@@ -55,3 +56,9 @@ def results_card(uri: str, contents: StoreContents, rows: Mapping[str, int], dat
         },
     )
     return f"---\n{strict_yaml.dump(metadata)}---\n{body}"
+
+
+def _pipelines(contents: StoreContents) -> list[str]:
+    """The Hub's names of the tasks of all runs; a task whose plug-in is not loaded has none."""
+    tasks = {record.identity.task.name for record in contents.records}
+    return sorted({row.pipeline for row in TASKS if row.id in tasks})

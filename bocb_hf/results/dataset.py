@@ -43,6 +43,8 @@ _SCHEMA = pa.schema(
         *((name, pa.string()) for name in ("optimizer", "category", "config_hash", "level", "record_sha256")),
         *((name, pa.int64()) for name in ("seed", "correct", "test_images")),
         *((name, pa.float64()) for name in ("test_top1", "lr", "weight_decay", "wall_seconds")),
+        ("metric", pa.string()),  # no reader may need this column and the next one: older files have neither
+        ("test_score", pa.float64()),
         ("record", pa.string()),
     ]
 )
@@ -65,6 +67,9 @@ def records_parquet(
 ) -> bytes:
     """Makes one row for each run, with the whole record as JSON in the last column.
 
+    ``test_score`` is the score of the run by its ``metric``, whatever the task; ``correct`` and ``test_top1`` are those
+    of a classifier and empty for any other task.
+
     Args:
         records: Records of runs.
         places: ``namespace/name/path`` of each record by (role, run id).
@@ -80,7 +85,7 @@ def records_parquet(
 
 def _row(record: RunRecord, place: str, level: Mapping[str, str]) -> dict[str, Any]:
     namespace, name, path = place.split("/", 2)
-    digest, bits, top1 = record.sha256(), record.correctness, record.metrics.test_top1
+    digest, bits, top1, test = record.sha256(), record.correctness, record.metrics.test_top1, record.metrics.test
     dataset, setting, backbone, optimizer = record.identity.cell().names
     return {
         **{"repository": f"{namespace}/{name}", "path": path, "run_id": record.run_id, "role": record.role},
@@ -88,10 +93,10 @@ def _row(record: RunRecord, place: str, level: Mapping[str, str]) -> dict[str, A
         **{"data_revision": record.identity.data.revision, "family": record.family, "optimizer": optimizer},
         **{"category": record.category, "config_hash": record.config_hash, "seed": record.seed},
         **{"level": level.get(digest, "self-reported"), "record_sha256": digest},
-        **{"correct": bits.k if bits else None, "test_images": bits.n if bits else None},
+        **{"correct": bits.k if bits else None, "test_images": test.n if test else None},
         **{"test_top1": top1.last if top1 else None, "lr": record.identity.optimizer.lr},
         **{"weight_decay": record.identity.optimizer.weight_decay, "wall_seconds": record.cost.wall_seconds},
-        "record": record.to_json(),
+        **{"metric": record.metrics.name, "test_score": test.last if test else None, "record": record.to_json()},
     }
 
 

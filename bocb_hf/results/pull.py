@@ -32,16 +32,18 @@ class Validation:
     """The validation score of a configuration.
 
     Attributes:
-        top1: Mean last-epoch top-1 in percent.
-        interval: 95 % interval.
+        metric: What the score is, such as ``top-1`` or ``AP``.
+        score: Mean last-epoch score in percent.
+        interval: 95 % interval; None where there is none over seeds and the score is no share of images.
         over_seeds: Whether the interval is over seeds; else it is over the images: the spread over seeds is unknown.
         seeds: The seeds behind it.
         images: Number of validation images.
         of_trials: Whether it is of tuning trials; else of the final runs themselves.
     """
 
-    top1: float
-    interval: Interval
+    metric: str
+    score: float
+    interval: Interval | None
     over_seeds: bool
     seeds: tuple[int, ...]
     images: int
@@ -127,7 +129,7 @@ def find_offers(
     _check_comparable(offers)
 
     def place(offer: Offer) -> tuple[bool, float, str]:
-        score = offer.validation.top1 if offer.validation is not None else 0.0
+        score = offer.validation.score if offer.validation is not None else 0.0
         return offer.validation is None, -score, offer.repository
 
     return sorted(offers, key=place)
@@ -142,19 +144,19 @@ def validation_of(finals: Sequence[RunRecord], trials: Sequence[RunRecord]) -> V
     """
     for runs, of_trials in ((trials, True), (finals, False)):
         found = [
-            (run.seed, top1.last, top1.n)
+            (run.seed, val.last, val.n)
             for run in sorted(runs, key=lambda run: run.seed)
-            if run.status == "completed" and (top1 := run.metrics.val_top1) is not None and top1.last is not None
+            if run.status == "completed" and (val := run.metrics.val) is not None and val.last is not None
         ]
         if not found:
             continue
         scores, images = [score for _, score, _ in found], min(n for _, _, n in found)
         seeds, mean = tuple(seed for seed, _, _ in found), fmean(scores)
-        over = estimate(scores, None).interval()
-        if over is not None:
-            return Validation(mean, over, True, seeds, images, of_trials)
-        interval = Interval(*wilson_interval(round(mean / 100 * images), images))
-        return Validation(mean, interval, False, seeds, images, of_trials)
+        metrics, interval = runs[0].metrics, estimate(scores, None).interval()
+        over_seeds = interval is not None
+        if not over_seeds and metrics.score is None:
+            interval = Interval(*wilson_interval(round(mean / 100 * images), images))
+        return Validation(metrics.name, mean, interval, over_seeds, seeds, images, of_trials)
     return None
 
 
@@ -237,7 +239,13 @@ def check_pulled(folder: Path, record: RunRecord) -> None:
 
 
 def load_lines(folder: Path, record: RunRecord) -> list[str]:
-    """Returns the lines that load a pulled network, with timm where it can, and with transformers."""
+    """Returns the lines that load a pulled network, with timm where it can, and with transformers.
+
+    Neither builds the network of another task than classification, which this project loads.
+    """
+    if record.metrics.score is not None:
+        root = folder.parent.parent.as_posix()
+        return [f'import bocb_hf; model = bocb_hf.load_backbone("{root}", seed={record.seed})']
     requires = f"import {record.requires}; " if record.requires else ""
     place = folder.as_posix()
     lines = [
@@ -251,19 +259,19 @@ def load_lines(folder: Path, record: RunRecord) -> list[str]:
 
 
 def _check_comparable(offers: Sequence[Offer]) -> None:
-    """Raises InputError where validation scores are of several data sets or settings."""
+    """Raises InputError where validation scores are of several data sets, settings or tasks."""
     places = {
-        (offer.record.identity.data.name, offer.record.identity.data.revision, offer.record.identity.setting)
-        for offer in offers
+        (identity.data.name, identity.data.revision, identity.setting, identity.task.name)
+        for identity in (offer.record.identity for offer in offers)
     }
     if len(places) > 1:
         lines = "".join(
-            f"\n  --dataset {data} --setting {setting} (data revision {revision[:12]})"
-            for data, revision, setting in sorted(places)
+            f"\n  --dataset {data} --setting {setting} (data revision {revision[:12]}, {task})"
+            for data, revision, setting, task in sorted(places)
         )
         raise InputError(
-            "checkpoints of several data sets or settings fit, and their validation scores cannot be compared; choose "
-            f"one:{lines}"
+            "checkpoints of several data sets, settings or tasks fit, and their validation scores cannot be compared; "
+            f"choose one:{lines}"
         )
 
 

@@ -15,7 +15,7 @@ Factor = Annotated[float, Field(gt=1, le=100)]
 
 
 class Tuning(Frozen):
-    """Settings by which a cell is tuned, by last-epoch validation top-1; ``protocols.py`` says what is tried.
+    """Settings by which a cell is tuned, by last-epoch validation score; ``protocols.py`` says what is tried.
 
     Attributes:
         protocol: ``grid`` tries every configuration with every seed, ``random`` draws them, and ``halving`` tries all

@@ -24,7 +24,8 @@ class Progress:
         done: Runs that have ended, those of earlier sessions included.
         failed: Jobs that failed in this session.
         running: What runs now: name, steps done, steps in all.
-        scores: Test top-1 in percent of completed final runs, by backbone and optimizer.
+        scores: Test scores in percent of completed final runs, by backbone and optimizer.
+        metrics: What these scores are, such as ``top-1`` or ``AP``.
         ends: When the sweep must end, as ``time.time``; None where it takes as long as it takes.
     """
 
@@ -34,6 +35,7 @@ class Progress:
     running: Sequence[tuple[str, int, int]] = ()
     scores: dict[tuple[str, str], list[float]] = field(default_factory=dict[tuple[str, str], list[float]])
     ends: float | None = None
+    metrics: set[str] = field(default_factory=set[str])
 
     def __post_init__(self) -> None:
         self._began, self._trained = time.time(), 0
@@ -44,9 +46,10 @@ class Progress:
             return
         self.done += 1
         self._trained += _seconds_since_epoch(record.finished_at) >= self._began - 1
-        top1 = record.metrics.test
-        if record.role == "final" and record.status == "completed" and top1 is not None and top1.last is not None:
-            self.scores.setdefault((backbone, optimizer), []).append(top1.last)
+        test = record.metrics.test
+        if record.role == "final" and record.status == "completed" and test is not None and test.last is not None:
+            self.scores.setdefault((backbone, optimizer), []).append(test.last)
+            self.metrics.add(record.metrics.name)
 
     def per_hour(self, now: float | None = None) -> float | None:
         """Runs an hour that were trained in this session; None before the first has ended."""
@@ -168,7 +171,8 @@ def draw(progress: Progress) -> Any:
     parts.append(running)
     if progress.scores:
         backbones = sorted({backbone for backbone, _ in progress.scores})
-        table = Table(title="test top-1 so far: mean (number of runs)", title_justify="left")
+        metrics = " / ".join(sorted(progress.metrics))
+        table = Table(title=f"test {metrics} so far: mean (number of runs)", title_justify="left")
         table.add_column("optimizer")
         for backbone in backbones:
             table.add_column(backbone, justify="right")

@@ -10,7 +10,6 @@ from typing import Any, cast
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
@@ -20,7 +19,6 @@ from bocb_hf.data.augment.draws import FLIP
 from bocb_hf.data.pictures import to_rgb
 from bocb_hf.data.source import Order, TrainSource
 from bocb_hf.errors import InputError
-from bocb_hf.optim.param_groups import train_mode
 from bocb_hf.runs.config import RunConfig, RuntimeConfig
 from bocb_hf.runs.identity import DataIdentity, Identity
 from bocb_hf.runs.preprocessing import Preprocessing
@@ -28,9 +26,10 @@ from bocb_hf.runs.tasks import DetectionOptions
 from bocb_hf.tasks.annotations import CocoSplit, decode_upright, write_ground_truth
 from bocb_hf.tasks.coco_metrics import average_precision, check_evaluator
 from bocb_hf.tasks.data import channel_tensor, load_coco, measure
+from bocb_hf.tasks.evaluation import find_in_split
 from bocb_hf.tasks.features import build_maps
 from bocb_hf.tasks.retinanet import RetinaNet, find_boxes, retinanet_loss
-from bocb_hf.tasks.samples import SampleSource, choose_workers, evaluation_chunks, may_hold, pad_stack
+from bocb_hf.tasks.samples import SampleSource, choose_workers, may_hold, pad_stack
 from bocb_hf.tasks.task import Evaluated, MakeInputs, Splits
 
 DIVISOR = 32  # height and width of the input are multiples of it, as the strides of backbones ask
@@ -208,33 +207,20 @@ class Detection:
         """Focal loss and L1 loss of torchvision's heads."""
         return retinanet_loss(outputs, targets)
 
-    @torch.no_grad()
     def evaluate(
         self, model: nn.Module, images: Sized, identity: Identity, accelerator: Accelerator, runtime: RuntimeConfig
     ) -> Evaluated:
         """COCO's AP over a split."""
         samples = cast(DetectionSamples, images)
-        training = model.training
-        model.eval()
-        make = self.make_inputs(identity, 0, accelerator.device)
-        found: list[dict[str, Any]] = []
-        total, rows = 0.0, torch.empty(0)
-        process, processes = accelerator.process_index, accelerator.num_processes
-        for places, pixels, labels in evaluation_chunks(samples, _EVALUATED, process, processes, collate):
-            inputs, targets = make(pixels, labels, rows, 0, True)
-            with accelerator.autocast():
-                outputs = model(inputs)
-            total += float(self.loss(outputs, targets)) * len(places)
+
+        def describe(places: Sequence[int], labels: Any, inputs: Tensor, outputs: Any) -> list[dict[str, Any]]:
             detected = find_boxes(outputs, [one["size"] for one in labels], self.options)
-            for place, label, one in zip(places, labels, detected, strict=True):
-                found += _describe(place + 1, one, label["scale"])
-        if training:
-            train_mode(model)
-        if processes > 1:
-            found = gather_object(found)
-            total = sum(gather_object([total]))
+            found = zip(places, labels, detected, strict=True)
+            return [each for place, label, one in found for each in _describe(place + 1, one, label["scale"])]
+
+        found, loss = find_in_split(self, model, samples, identity, accelerator, _EVALUATED, collate, describe)
         scores = average_precision(write_ground_truth(samples.split), found, "bbox")
-        return Evaluated(len(samples), scores.pop("AP"), total / max(1, len(samples)), scores)
+        return Evaluated(len(samples), scores.pop("AP"), loss, scores)
 
     def reference_loss(self, data: Any) -> float | None:
         """None: no constant prediction minimises a sum of focal and box losses in a closed form."""

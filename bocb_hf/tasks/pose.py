@@ -8,7 +8,6 @@ from typing import Any, cast
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
@@ -17,7 +16,6 @@ from bocb_hf.backbones.build import BackboneSource
 from bocb_hf.data.pictures import to_rgb
 from bocb_hf.data.source import Order, TrainSource
 from bocb_hf.errors import InputError
-from bocb_hf.optim.param_groups import train_mode
 from bocb_hf.runs.config import RunConfig, RuntimeConfig
 from bocb_hf.runs.identity import DataIdentity, Identity
 from bocb_hf.runs.preprocessing import Preprocessing
@@ -25,6 +23,7 @@ from bocb_hf.runs.tasks import PoseOptions
 from bocb_hf.tasks.annotations import CocoSplit, write_ground_truth
 from bocb_hf.tasks.coco_metrics import average_precision, check_evaluator
 from bocb_hf.tasks.data import CocoData, channel_tensor, load_coco, measure
+from bocb_hf.tasks.evaluation import find_in_split
 from bocb_hf.tasks.features import build_maps
 from bocb_hf.tasks.heatmaps import (
     COCO_SIGMAS,
@@ -40,7 +39,7 @@ from bocb_hf.tasks.heatmaps import (
     mirror_pairs,
 )
 from bocb_hf.tasks.pose_samples import Box, PoseSamples, collate, cut_out
-from bocb_hf.tasks.samples import SampleSource, choose_workers, evaluation_chunks, may_hold
+from bocb_hf.tasks.samples import SampleSource, choose_workers, may_hold
 from bocb_hf.tasks.task import Evaluated, MakeInputs, Splits
 
 _EVALUATED = 64  # persons of a forward pass in evaluation
@@ -138,35 +137,22 @@ class Pose:
         """Half of the mean squared error of the heat maps."""
         return heatmap_loss(outputs, *targets)
 
-    @torch.no_grad()
     def evaluate(
         self, model: nn.Module, images: Sized, identity: Identity, accelerator: Accelerator, runtime: RuntimeConfig
     ) -> Evaluated:
         """OKS AP over a split, with the annotated boxes."""
         samples = cast(PoseSamples, images)
-        training = model.training
-        model.eval()
-        make = self.make_inputs(identity, 0, accelerator.device)
-        found: list[dict[str, Any]] = []
-        total, rows = 0.0, torch.empty(0)
-        process, processes = accelerator.process_index, accelerator.num_processes
-        for places, pixels, labels in evaluation_chunks(samples, _EVALUATED, process, processes, collate):
-            inputs, targets = make(pixels, labels, rows, 0, True)
-            with accelerator.autocast():
-                outputs = model(inputs)
-            total += float(self.loss(outputs, targets)) * len(places)
+
+        def describe(places: Sequence[int], labels: Any, inputs: Tensor, outputs: Any) -> list[dict[str, Any]]:
             with accelerator.autocast():
                 points = self._locate(model, inputs, outputs, samples.split, samples.label)
-            for place, (places_xy, scores), matrix in zip(places, points, labels[1], strict=True):
-                person = samples.persons[place]
-                found.append(_describe(person.photograph + 1, samples.label + 1, places_xy, scores, matrix))
-        if training:
-            train_mode(model)
-        if processes > 1:
-            found = gather_object(found)
-            total = sum(gather_object([total]))
+            photographs = [samples.persons[place].photograph for place in places]
+            found = zip(photographs, points, labels[1], strict=True)
+            return [_describe(image + 1, samples.label + 1, *point, matrix) for image, point, matrix in found]
+
+        found, loss = find_in_split(self, model, samples, identity, accelerator, _EVALUATED, collate, describe)
         scores = average_precision(_truth(samples), found, "keypoints", self._sigmas(samples))
-        return Evaluated(len(samples), scores.pop("AP"), total / len(samples), scores)
+        return Evaluated(len(samples), scores.pop("AP"), loss, scores)
 
     def _locate(
         self, model: nn.Module, inputs: Tensor, outputs: Tensor, split: CocoSplit, label: int

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import statsmodels.formula.api as smf
 from fine_tuned import Regime, draw_table, make_fine_tuned, make_pretrained, make_transfer_records, table_of
+from other_tasks import as_task
 from scipy.stats import f
 
 from bocb_hf.coupling.published.transfer import published_transfer
@@ -41,6 +42,19 @@ def test_a_cell_with_a_diverged_run_has_no_score_and_its_backbone_does_not_count
     assert table.status[0, 0, 2] == "partial" and np.isnan(table.values[0, 0, 2]).all()
     found = analyse_transfer(table)
     assert found.plots[0] is None and found.plots[1] is not None and len(found.complete) == 1
+
+
+def test_a_table_of_another_task_has_its_scores_and_its_metric() -> None:
+    """Pre-training is of a classifier; what is fine-tuned on one data set for two tasks makes two tables."""
+    scores = np.random.default_rng(0).integers(1400, 1800, size=(2, 3, 3, 2, 2))
+    records = make_transfer_records(scores)
+    (plain,) = transfer_tables(records)
+    both = [as_task(r, task) for task in ("detection", "pose") for r in records if r.identity.backbone.pretraining]
+    tables = {table.metric: table for table in transfer_tables([*records, *both])}
+    assert tables.keys() == {"top-1", "AP", "OKS AP"} and plain.metric == "top-1"
+    for table in tables.values():
+        assert np.array_equal(table.values, plain.values) and table.runs.min() == 4
+        assert np.array_equal(table.pretraining_scores, plain.pretraining_scores)
 
 
 def test_runs_that_were_pretrained_or_fine_tuned_otherwise_stand_apart() -> None:

@@ -68,7 +68,8 @@ def test_a_store_has_its_runs_and_one_untrained_network(store: Path, analyses: l
     ]
     untrained, first, diverged, *_ = analyses
     assert len({a.group for a in analyses}) == 1 and diverged.rows == ()
-    assert first.top1 == 85.0 and first.order == "forward"
+    assert (first.top1, first.metric) == (85.0, "top-1") and first.order == "forward"
+    assert diverged.metric is None and untrained.metric is None
     assert [row.name for row in first.rows] == [row.name for row in untrained.rows]
     assert (first.rows[0].stage, first.rows[-1].stage) == ("stem", "head")
     # the untrained network is that of the run's own seed

@@ -138,7 +138,8 @@ def test_every_figure_of_records_with_every_status_is_readable(table):
 
 def test_equal_tables_give_equal_files(table):
     scores = scores_of(table)
-    for draw in (lambda: heatmap(scores), lambda: violin(scores), lambda: pareto_front(pareto(table, "tiny_vit"))):
+    front = pareto(table, "tiny_vit")
+    for draw in (lambda: heatmap(scores), lambda: violin(scores), lambda: pareto_front(front, "top-1")):
         assert figure_bytes(draw(), "svg") == figure_bytes(draw(), "svg")
         assert figure_bytes(draw(), "png").startswith(b"\x89PNG")
 
@@ -286,7 +287,7 @@ def test_clusters_put_alike_rows_together():
 @pytest.mark.parametrize("axis", AXES)
 def test_the_pareto_figure_names_every_point_and_what_has_no_place(table, axis):
     front = pareto(table, "tiny_resnet", axis)
-    figure = pareto_front(front)
+    figure = pareto_front(front, "top-1")
     labels = " ".join(" ".join(texts(figure)).split())
     for point in front.points:
         assert optimizer_label(point.optimizer) in labels
@@ -301,7 +302,7 @@ def test_no_name_of_the_pareto_figure_belongs_to_a_neighbour():
     places = {"lion": (32.7, 74.6), "rmsprop": (34.2, 73.9), "sgdp": (21.7, 78.4), "sgdm": (22.4, 78.7)}
     places |= {"adabound": (22.9, 78.25), "lars": (22.6, 78.28), "adagrad": (27.3, 74.2), "adam": (27.2, 74.7)}
     points = [Point(o, y, Interval(y - 0.9, y + 0.9), 3, x, False, ()) for o, (x, y) in places.items()]
-    figure = pareto_front(Front("resnet50", "seconds", tuple(points), {}, ()))
+    figure = pareto_front(Front("resnet50", "seconds", tuple(points), {}, ()), "top-1")
     axes = figure.axes[0]
     at = {optimizer_label(o): axes.transData.transform(place) for o, place in places.items()}
     leaders = [axes.transData.transform(line.get_xydata()) for line in axes.lines if line.get_linewidth() == 0.4]
@@ -331,14 +332,14 @@ def test_points_of_one_distance_stand_apart_and_the_median_stays_in_sight(table)
 def test_many_training_curves_have_no_bands():
     for count, bands in ((8, 8), (9, 0)):
         lines = [Line(o, (Trace((10, 20), (2.0, 1.0), 0.2),), ()) for o in OPTIMIZERS.names()[:count]]
-        figure = training_curves(lines, "tiny_vit", "d")
+        figure = training_curves(lines, "tiny_vit", "d", "nats")
         assert len(figure.axes[0].collections) == bands
         assert any("too many lines" in " ".join(text.split()) for text in texts(figure)) == (bands == 0)
 
 
 def test_a_front_without_a_point(table):
     front = pareto(build_tables([make_record(status="diverged")])[0], "tiny_resnet")
-    figure = pareto_front(front)
+    figure = pareto_front(front, "top-1")
     check_readable(figure)
     assert "no cell has a place" in texts(figure)
 
@@ -375,7 +376,7 @@ def test_training_curves_average_completed_runs_and_end_failures_in_a_cross():
     good = [with_curve(make_record("tiny_vit", "sgdm", seed=s), [2.0, 1.0 * s]) for s in (1, 2)]
     bad = with_curve(make_record("tiny_vit", "lars", seed=1, status="diverged"), [2.0, 9.0])
     table = build_tables([*good, bad, make_record("tiny_vit", "adamw", role="trial", seed=0)])[0]
-    figure = training_curves(lines_of(table, "tiny_vit"), "tiny_vit", table.dataset)
+    figure = training_curves(lines_of(table, "tiny_vit"), "tiny_vit", table.dataset, table.loss_unit)
     check_readable(figure)
     labels = texts(figure)
     assert {"SGD-M", "LARS (1/1 div)"} <= set(labels)

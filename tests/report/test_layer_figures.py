@@ -8,6 +8,7 @@ from builders import make_record
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.text import Text
 
 from bocb_hf.patterns.analysis import Analysis, LayerRow
 from bocb_hf.report.figures.layers import GREY, pattern_drawings
@@ -32,7 +33,7 @@ def make_rows(shift: float, alphas: tuple[float | None, ...] = (3.0, None, 7.5))
     return tuple(rows)
 
 
-def make_runs() -> tuple[list[Analysis], list[RunRecord]]:
+def make_runs(metric: str = "top-1") -> tuple[list[Analysis], list[RunRecord]]:
     """Three optimizers that work, one that collapsed, one that diverged, and the untrained network."""
     analyses, records = [], []
     for k, (optimizer, correct) in enumerate({"lamb": 1600, "adamw": 1700, "sgdm": 1650, "rmsprop": 300}.items()):
@@ -40,9 +41,8 @@ def make_runs() -> tuple[list[Analysis], list[RunRecord]]:
             records.append(make_record("tiny_vit", optimizer, seed=seed, correct=correct + seed))
             top1 = (correct + seed) / 20
             rows = make_rows(0.1 * k + 0.01 * seed)
-            analyses.append(
-                Analysis(f"{optimizer} {seed}", "tiny_vit", GROUP, "forward", "rows", rows, optimizer, seed, top1)
-            )
+            names = (f"{optimizer} {seed}", "tiny_vit", GROUP, "forward", "rows")
+            analyses.append(Analysis(*names, rows, optimizer, seed, top1, metric=metric))
     records.append(make_record("tiny_vit", "lars", status="diverged"))
     lost = Analysis("lars 1", "tiny_vit", GROUP, "name", "rows", (), "lars", 1, status="diverged")
     untrained = Analysis("untrained", "tiny_vit", GROUP, "forward", "rows", make_rows(0.9), None, 1, None, False)
@@ -89,6 +89,15 @@ def test_words_show_no_exponent_without_a_good_fit() -> None:
     assert "9.00" not in text and "poor fit (D 0.100, tail 20 of 40)" in text
     assert "α of 2 of 3 layers: median 5.25, 0 below 2, 1 above 6, 1 poor fit" in headline(analyses[1])
     assert headline(analyses[-1]) == "lars 1: diverged, so there are no weights"
+
+
+@pytest.mark.parametrize("metric", ["top-1", "OKS AP"])
+def test_words_and_figures_name_the_metric_of_the_runs(metric: str) -> None:
+    analyses, records = make_runs(metric)
+    assert headline(analyses[1]).endswith(f"1 poor fit, {metric} 80.05")
+    figure = pattern_drawings(analyses, records)["ridges-tiny_vit-fashion_mnist_subset-demo"]
+    words = " ".join(" ".join(text.get_text() for text in figure.findobj(Text)).split())
+    assert f"Optimizers by mean {metric} in points, best first" in words
 
 
 def test_no_figure_of_runs_without_weights() -> None:

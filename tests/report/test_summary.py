@@ -223,8 +223,8 @@ def test_each_statistic_can_lead(found: Findings) -> None:
 
 
 def test_pairs_and_profiles_stand_with_interval_p_and_n(paper: Findings) -> None:
-    optimizers = paper.analysis.scores.optimizers
-    pairs, bayes, profile = comparison_text(paper.comparisons, optimizers, paper.profiles, paper.times)
+    scores = paper.analysis.scores
+    pairs, bayes, profile = comparison_text(paper.comparisons, scores, paper.profiles, paper.times)
     assert "over 20 backbones" in pairs and "Holm over 190 pairs" in pairs and "20 backbones in 16 clusters" in pairs
     assert re.search(
         r"differ at 95 %: (.* − .* \+\d+\.\d\d, 95 % \[[\d.]+, [\d.]+\], p = [\d.e-]+, n = 20; ){5}", pairs
@@ -242,7 +242,7 @@ def test_the_figure_of_times_is_readable_and_shows_the_shares(found: Findings) -
         OptimizerTime(o, 6, 3, Interval(18.8, 81.2), np.full(len(FACTORS), s), np.full(len(FACTORS), s / 2), np.ones(7))
         for o, s in zip(names, shares, strict=True)
     )
-    figure = time_figure(Times({"tiny_vit": 61.25}, True, (), optimizers, "runs", 93), "some data")
+    figure = time_figure(Times({"tiny_vit": 61.25}, True, (), optimizers, "runs", 93), "top-1", "some data")
     figure.draw_without_rendering()
     drawn = figure.get_tightbbox()
     assert drawn.x0 > -0.01 and drawn.x1 < figure.get_figwidth() + 0.01

@@ -11,6 +11,7 @@ from builders import make_record
 from cards import with_identity
 from hub_client import HubClient
 from hub_server import HubServer
+from other_tasks import as_task
 from warm import run_warm
 
 from bocb_hf import cli
@@ -20,6 +21,7 @@ from bocb_hf.errors import InputError
 from bocb_hf.results.pull import find_offers, validation_of
 from bocb_hf.runs.config import BackboneConfig
 from bocb_hf.runs.record import RunRecord
+from bocb_hf.runs.tasks import TASKS
 from bocb_hf.store.contents import read_store
 from bocb_hf.store.local import LocalStore
 from bocb_hf.store.write import file_sha256, retract_run, write_run
@@ -159,7 +161,26 @@ def test_final_runs_that_were_validated_count_where_there_are_no_trials() -> Non
     trial = make_record("tiny_vit", "adamw", role="trial", val_top1=70.0)
     metrics = record.metrics.model_copy(update={"val_top1": trial.metrics.val_top1})
     found = validation_of([record.model_copy(update={"metrics": metrics})], [])
-    assert found is not None and (found.top1, found.of_trials, found.over_seeds) == (70.0, False, False)
+    assert found is not None and (found.score, found.of_trials, found.over_seeds) == (70.0, False, False)
+
+
+@pytest.mark.parametrize("task", ["detection", "pose"])
+def test_checkpoints_of_another_task_are_ranked_by_its_validation_score(
+    tmp_path: Path, capsys: Capture, task: str
+) -> None:
+    """The score of one trial is no share of images, so it has no interval; the lines load such a network."""
+    store = LocalStore(tmp_path / "store")
+    fill(store, [as_task(record, task) for record in RUNS], tmp_path / "weights")
+    assert pull(store) == 0
+    out, metric = capsys.readouterr().out, TASKS.get(task).metric
+    assert f"1. AdamW: validation {metric} 82.0 %, over 40 images, the spread over seeds is unknown (n = 1 trial" in out
+    assert f"2. SGD-M: validation {metric} 80.0 %, 95 % [77.5, 82.5] over seeds (n = 3 trials" in out
+    assert "top-1" not in out and "AutoModel" not in out and "To fine-tune it" not in out
+    (folder,) = (path.parent for path in (tmp_path / "out").rglob("model.safetensors"))
+    assert f'bocb_hf.load_backbone("{folder.parent.parent.as_posix()}", seed=1)' in out
+    fill(store, RUNS[:1], tmp_path / "more")
+    assert pull(store) == 2
+    assert "several data sets, settings or tasks fit" in capsys.readouterr().err
 
 
 def test_the_printed_lines_load_the_trained_network(tmp_path: Path, capsys: Capture) -> None:

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 from builders import make_data, make_record
+from other_tasks import as_task
 
 from bocb_hf.errors import InputError
 from bocb_hf.runs.card import make_block
-from bocb_hf.runs.identity import Identity
 from bocb_hf.runs.measurements import Curve, Measurement, Metrics
 from bocb_hf.runs.record import RunRecord, parse_record
 from bocb_hf.runs.tasks import CLASSIFICATION, TASKS, TaskIdentity
@@ -18,22 +18,7 @@ from bocb_hf.runs.tasks import CLASSIFICATION, TASKS, TaskIdentity
 
 def detected(seed: int = 1, ap: float = 31.5, status: Any = "completed") -> RunRecord:
     """A record of detection, made of one of classification."""
-    data = json.loads(make_record(seed=seed, status=status).to_json())
-    data["identity"]["data"]["num_classes"] = 1
-    data["identity"]["task"] = {"name": "detection", "options": TASKS.get("detection").resolve({})}
-    data["config_hash"] = Identity.model_validate_json(json.dumps(data["identity"])).config_hash()
-    data["run_id"] = f"{data['config_hash']}-{seed}"
-    loss = {"unit": "loss", "n": 64, "last": 0.6}
-    data["metrics"] = {"score": "AP", "train_loss": loss}
-    if status == "completed":
-        data["metrics"] |= {
-            "test_score": {"unit": "percent", "n": 40, "last": ap},
-            "test_loss": loss,
-            "test_details": {"AP50": 55.0},
-        }
-    data["correctness"] = None
-    data["curve"] |= {"train_top1": [], "val_score": []}
-    return parse_record(json.dumps(data).encode(), "record")
+    return as_task(make_record(seed=seed, correct=round(20 * ap), status=status))
 
 
 def changed(record: RunRecord, **metrics: Any) -> str:

@@ -1,4 +1,4 @@
-"""Figures of what accuracy costs: the Pareto front, and the expected best score against the number of trials."""
+"""Figures of what a score costs: the Pareto front, and the expected best score against the number of trials."""
 
 from __future__ import annotations
 
@@ -35,10 +35,14 @@ TICKS = 25  # largest number of trials that each have a tick
 POINTS = 30  # largest number of points of a line
 
 
-def pareto_front(front: Front) -> Figure:
-    """Draws accuracy against cost for one backbone: the front as a staircase, other cells pale, 95 % intervals as bars.
+def pareto_front(front: Front, metric: str) -> Figure:
+    """Draws the score against its cost for one backbone: the front as a staircase, other cells pale.
 
-    Optimizers without a place (diverged, not run, not tuned) are listed below the axes.
+    Bars are intervals of 95 %. Optimizers without a place (diverged, not run, not tuned) are listed below the axes.
+
+    Args:
+        front: The front.
+        metric: What a score is, such as ``top-1`` or ``AP``.
     """
     figure = new_figure(COLUMN, 2.75)
     axes = figure.add_subplot()
@@ -58,8 +62,8 @@ def pareto_front(front: Front) -> Figure:
         axes.set_xscale("log")
     axes.margins(0.12, 0.15)
     axes.set_xlabel(AXES[front.axis], fontsize=SMALL, color=INK, labelpad=2)
-    axes.set_ylabel("test top-1 in points", fontsize=SMALL, color=INK, labelpad=2)
-    title(figure, f"What accuracy costs · {backbone_label(front.backbone)}")
+    axes.set_ylabel(f"test {metric} in points", fontsize=SMALL, color=INK, labelpad=2)
+    title(figure, f"What {metric} costs · {backbone_label(front.backbone)}")
     counts = sorted({p.n for p in front.points})
     n = f"n = {counts[0]}" + (f" to {counts[-1]}" if len(counts) > 1 else "") if counts else "no completed cell"
     lines = [f"Filled, bold: on the front. Bars: 95 % over seeds, {front.reading}; {n}."]

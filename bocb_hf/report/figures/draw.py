@@ -50,7 +50,7 @@ def draw_records(table: Table) -> Iterator[tuple[str, Drawing]]:
         yield "distance-by-optimizer", partial(boxes, found, "optimizer", table.dataset)
     times = times_to_target(table)
     if times is not None:
-        yield "time-to-target", partial(time_figure, times, table.dataset)
+        yield "time-to-target", partial(time_figure, times, table.metric, table.dataset)
     curves = trial_curves(table)
     if curves:
         yield "trials", partial(trial_figure, curves, table.dataset)
@@ -58,9 +58,10 @@ def draw_records(table: Table) -> Iterator[tuple[str, Drawing]]:
         for axis in AXES:
             front = pareto(table, backbone, axis)
             if front.points:
-                yield f"pareto-{axis}-{name}", partial(pareto_front, front)
+                yield f"pareto-{axis}-{name}", partial(pareto_front, front, table.metric)
         if any(row.finals for row in table.column(backbone)):
-            yield f"curves-{name}", partial(training_curves, lines_of(table, backbone), backbone, table.dataset)
+            lines = lines_of(table, backbone)
+            yield f"curves-{name}", partial(training_curves, lines, backbone, table.dataset, table.loss_unit)
 
 
 def _interaction(scores: ScoreTable) -> Figure:

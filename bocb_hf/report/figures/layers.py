@@ -90,7 +90,7 @@ def _failed(records: Sequence[RunRecord]) -> set[tuple[str, str, str, str]]:
 
 
 def _ridges(members: Sequence[Analysis], failed: set[tuple[str, str, str, str]]) -> list[_Ridge]:
-    """The rows of a figure from the top: by mean top-1, then what has none, then the untrained network."""
+    """The rows of a figure from the top: by mean score, then what has none, then the untrained network."""
     by_name: dict[str, list[Analysis]] = {}
     for found in members:
         if found.trained:
@@ -234,7 +234,9 @@ def _note(ridges: Sequence[_Ridge], one: Analysis, layers: int) -> str:
     text = f"{layers} layers in {order[one.order]}; mean over n = {n} runs. Histograms of {BINS} bins; "
     text += KERNELS[one.kernels] + "."
     if any(ridge.note for ridge in ridges):
-        text += " Optimizers by mean top-1 in points, best first; grey: failed, collapsed or diverged among these runs."
+        metrics = sorted({run.metric for ridge in ridges for run in ridge.runs if run.metric is not None})
+        by = f"mean {' / '.join(metrics)} in points" if metrics else "score"
+        text += f" Optimizers by {by}, best first; grey: failed, collapsed or diverged among these runs."
     if any(not run.trained for ridge in ridges for run in ridge.runs):
         text += f" Last: {UNTRAINED}."
     return text

@@ -84,8 +84,14 @@ def profile_figure(profiles: Profiles, optimizers: Sequence[str], dataset: str =
     return figure
 
 
-def time_figure(times: Times, dataset: str = "") -> Figure:
-    """Draws the share of runs that reach the target within a factor of the steps of the fastest optimizer."""
+def time_figure(times: Times, metric: str, dataset: str = "") -> Figure:
+    """Draws the share of runs that reach the target within a factor of the steps of the fastest optimizer.
+
+    Args:
+        times: Time to target of a table.
+        metric: What a score of it is, such as ``top-1`` or ``AP``.
+        dataset: Name of the data set, for the title.
+    """
     x = np.array(FACTORS)
     middle = FACTORS.index(2.0)
     lines = [
@@ -103,8 +109,8 @@ def time_figure(times: Times, dataset: str = "") -> Figure:
     target = " to ".join(dict.fromkeys([ends[0], ends[-1]]))
     how = "as stated" if times.stated else "what the median optimizer of each backbone ends with"
     note = (
-        f"Target: validation top-1 of {target} % ({how}). n = {span(o.runs for o in times.optimizers)} runs each. Bars "
-        f"at factor 2: 95 % over {times.varied}. A run that never gets there is in no share."
+        f"Target: validation {metric} of {target} % ({how}). n = {span(o.runs for o in times.optimizers)} runs each. "
+        f"Bars at factor 2: 95 % over {times.varied}. A run that never gets there is in no share."
     )
     _finish(figure, axes, lines, note)
     return figure

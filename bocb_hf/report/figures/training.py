@@ -32,7 +32,7 @@ SMOOTHING = 30  # number of points that a smoothed curve keeps; each is the mean
 BANDS = 8  # largest number of optimizers with which bands are drawn: more bands would hide every line
 WHOLE = 4  # number of epochs from which an axis is marked in whole epochs
 
-# losses in nats that get a tick
+# losses that get a tick
 TICKS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 10, 30, 100)
 
 
@@ -42,7 +42,7 @@ class Trace:
 
     Attributes:
         steps: The steps at which the loss was logged, ascending.
-        losses: The loss in nats at each of these steps.
+        losses: The loss at each of these steps.
         epochs_per_step: The factor that turns steps into epochs.
     """
 
@@ -82,11 +82,17 @@ def lines_of(table: Table, backbone: str) -> list[Line]:
     ]
 
 
-def training_curves(every: Sequence[Line], backbone: str, dataset: str) -> Figure:
+def training_curves(every: Sequence[Line], backbone: str, dataset: str, unit: str | None) -> Figure:
     """Draws training loss over epochs: the mean over the final runs of each optimizer, with the range over seeds.
 
     The range, from the smallest to the largest seed, is drawn where there are at most eight optimizers. A run that
     diverged is drawn as far as it came and ends in a cross; it is in no mean. The axis is logarithmic.
+
+    Args:
+        every: The lines, as ``lines_of`` gives them.
+        backbone: The backbone.
+        dataset: Name of the data set, for the title.
+        unit: Unit of the losses; None where they have none.
     """
     lines = [line for line in every if line.completed or line.diverged]
     figure = new_figure(COLUMN, max(2.5, 1.05 + 0.11 * len(lines)))
@@ -120,7 +126,7 @@ def training_curves(every: Sequence[Line], backbone: str, dataset: str) -> Figur
     if max((x for _, _, x, _ in ends), default=0) >= WHOLE:
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.set_xlabel("epochs", fontsize=SMALL, color=INK, labelpad=2)
-    axes.set_ylabel("training loss in nats", fontsize=SMALL, color=INK, labelpad=2)
+    axes.set_ylabel("training loss" + (f" in {unit}" if unit else ""), fontsize=SMALL, color=INK, labelpad=2)
     title(figure, f"Training · {backbone_label(backbone)}, {dataset}")
     counts = sorted({len(line.completed) for line in lines if line.completed})
     n = f"n = {counts[0]}" + (f" to {counts[-1]}" if len(counts) > 1 else "") if counts else "no completed run"

@@ -8,6 +8,7 @@ import numpy as np
 
 from bocb_hf.coupling.comparisons import LOSS, Comparisons, Pair
 from bocb_hf.coupling.profiles import CLOSE, Profiles
+from bocb_hf.coupling.scores import ScoreTable
 from bocb_hf.coupling.statistics import LEVEL
 from bocb_hf.coupling.targets import Times
 from bocb_hf.report.words.tables import backbone_label, fixed, optimizer_label, signed, span
@@ -16,18 +17,17 @@ SHOWN = 6  # number of entries that are printed of a list that is ordered by imp
 SURE = 0.95  # posterior probability from which a verdict is given
 
 
-def comparison_text(
-    comparisons: Comparisons, optimizers: Sequence[str], profiles: Profiles, times: Times | None
-) -> list[str]:
+def comparison_text(comparisons: Comparisons, scores: ScoreTable, profiles: Profiles, times: Times | None) -> list[str]:
     """Returns sentences about pairs, profiles and time to target.
 
     Args:
         comparisons: All pairs of the table.
-        optimizers: The optimizers of the table, in the order of ``profiles``.
+        scores: The table; its optimizers are in the order of ``profiles``.
         profiles: Performance profiles of the table.
         times: Time to target; None without validation curves.
     """
-    return [*_pairs(comparisons), *_profiles(optimizers, profiles), *(_times(times) if times is not None else [])]
+    reached = _times(times, scores.metric) if times is not None else []
+    return [*_pairs(comparisons), *_profiles(scores.optimizers, profiles), *reached]
 
 
 def pair_text(pair: Pair) -> str:
@@ -109,7 +109,7 @@ def _profiles(optimizers: Sequence[str], profiles: Profiles) -> list[str]:
     return [f"Performance profile, within {CLOSE:g} point of the best of the backbone: {listed}{rest} ({varied})."]
 
 
-def _times(times: Times) -> list[str]:
+def _times(times: Times, metric: str) -> list[str]:
     how = (
         "as stated"
         if times.stated
@@ -132,6 +132,6 @@ def _times(times: Times) -> list[str]:
         listed.append(f"{optimizer_label(o.optimizer)} {o.reached} of {o.runs} runs ({share}{first})")
     more = f"; {len(order) - SHOWN} more are in analysis.json" if len(order) > SHOWN else ""
     return [
-        f"Time to a validation top-1 of {target} % ({how}), validated every {times.every} steps or sooner; runs that "
-        f"never reach it are censored: {'; '.join(listed)}{more}."
+        f"Time to a validation {metric} of {target} % ({how}), validated every {times.every} steps or sooner; runs "
+        f"that never reach it are censored: {'; '.join(listed)}{more}."
     ]

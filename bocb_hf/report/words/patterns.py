@@ -25,7 +25,7 @@ def headline(found: Analysis) -> str:
     if not found.rows:
         return f"{found.name}: {found.status}, so there are no weights"
     layers = found.patterns().layers
-    score = "" if found.top1 is None else f", top-1 {found.top1:.2f}"
+    score = "" if found.top1 is None else f", {found.metric} {found.top1:.2f}"
     if not layers:
         return f"{found.name}: none of {len(found.rows)} layers could be measured{score}"
     alphas = [layer.alpha for layer in layers if layer.alpha is not None]

@@ -51,11 +51,11 @@ def validation_text(found: Validation | None) -> str:
     if found is None:
         return "no validation score, so it is not ranked"
     over = "over seeds" if found.over_seeds else f"over {found.images:,} images, the spread over seeds is unknown"
-    what = "trial" if found.of_trials else "final run"
+    ends = "" if found.interval is None else f"95 % [{found.interval.low:.1f}, {found.interval.high:.1f}] "
+    what = ("trial" if found.of_trials else "final run") + "s" * (len(found.seeds) > 1)
+    seeds = ", ".join(map(str, found.seeds))
     return (
-        f"validation top-1 {found.top1:.1f} %, 95 % [{found.interval.low:.1f}, {found.interval.high:.1f}] {over} "
-        f"(n = {len(found.seeds)} {what}{'s' if len(found.seeds) > 1 else ''}, seed(s) "
-        f"{', '.join(map(str, found.seeds))})"
+        f"validation {found.metric} {found.score:.1f} %, {ends}{over} (n = {len(found.seeds)} {what}, seed(s) {seeds})"
     )
 
 

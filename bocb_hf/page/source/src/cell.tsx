@@ -13,7 +13,7 @@ import { sentence } from "./heat";
 import { Command, List, Pairs, Toy, Waiting } from "./parts";
 import { cellOf } from "./selection";
 import { Weights } from "./weights";
-import { fixed, short } from "./words";
+import { fixed, lossLabel, short } from "./words";
 
 export function CellPanel({ b, o }: { b: number; o: number }) {
   const { table, state, details, summary } = useApp();
@@ -97,7 +97,7 @@ function Found({ cell, title, command }: { cell: CellMore; title: string; comman
   const shown = cell.runs.filter((run) => run.shown);
   const runs = shown.length ? shown : cell.runs;
   const losses = lossSeries(runs, "training loss", "loss", 0);
-  const scores = validationSeries(runs, "validation top-1", "validation", 1);
+  const scores = validationSeries(runs, `validation ${table.metric}`, "validation", 1);
   const named = (of: typeof losses): typeof losses =>
     of.map((s, i) => ({ ...s, label: `seed ${runs[i]?.seed ?? i}`, colour: i, thin: false }));
   const diagnosis = runs.flatMap((run) => run.diagnosis.map((text) => `Seed ${run.seed}: ${text}`));
@@ -128,7 +128,7 @@ function Found({ cell, title, command }: { cell: CellMore; title: string; comman
               sheet={sheet}
               series={named(losses)}
               x={{ kind: "linear", label: "epoch" }}
-              y={{ kind: "log", label: "training loss, nats" }}
+              y={{ kind: "log", label: lossLabel(table.metric) }}
               label={`Training loss of ${title} over epochs, a line for each seed`}
             />
           )}
@@ -143,8 +143,8 @@ function Found({ cell, title, command }: { cell: CellMore; title: string; comman
               sheet={sheet}
               series={named(scores)}
               x={{ kind: "linear", label: "epoch" }}
-              y={{ kind: "linear", label: "validation top-1, %" }}
-              label={`Validation top-1 of ${title} over epochs, a line for each seed`}
+              y={{ kind: "linear", label: `validation ${table.metric}, %` }}
+              label={`Validation ${table.metric} of ${title} over epochs, a line for each seed`}
             />
           )}
         />
@@ -186,7 +186,7 @@ function Found({ cell, title, command }: { cell: CellMore; title: string; comman
           <Grid
             name="trials"
             caption={
-              `Validation top-1 of each trial; chosen by ${cell.chosen_by ?? "nobody yet"}.` +
+              `Validation ${table.metric} of each trial; chosen by ${cell.chosen_by ?? "nobody yet"}.` +
               (cell.edge ? " The winner lies at the edge of the grid: a better one may lie beyond." : "")
             }
             columns={TRIALS}
@@ -234,7 +234,7 @@ function Found({ cell, title, command }: { cell: CellMore; title: string; comman
 const TRIALS: Column<CellMore["trials"][number]>[] = [
   { key: "lr", label: "LR", value: (t) => t.lr, text: (t) => short(t.lr), number: true },
   { key: "weight_decay", label: "WD", value: (t) => t.weight_decay, text: (t) => short(t.weight_decay), number: true },
-  { key: "val_top1", label: "validation top-1", value: (t) => t.val_top1, text: (t) => (t.val_top1 === null ? "diverged" : fixed(t.val_top1, 2)), number: true },
+  { key: "val_top1", label: "validation score", value: (t) => t.val_top1, text: (t) => (t.val_top1 === null ? "diverged" : fixed(t.val_top1, 2)), number: true },
 ];
 
 const OTHERS: Column<CellMore["others"][number]>[] = [

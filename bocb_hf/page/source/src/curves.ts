@@ -16,7 +16,7 @@ export function lossSeries(runs: readonly Run[], label: string, key: string, col
     }));
 }
 
-/** Validation top-1 over epochs. */
+/** The validation score over epochs. */
 export function validationSeries(runs: readonly Run[], label: string, key: string, colour: number): Series[] {
   return runs
     .filter((run) => run.val_top1.length > 1)
@@ -29,7 +29,7 @@ export function validationSeries(runs: readonly Run[], label: string, key: strin
     }));
 }
 
-/** Validation top-1 over epochs of the trials at the chosen rate, a line for each tuning seed. */
+/** The validation score over epochs of the trials at the chosen rate, a line for each tuning seed. */
 export function trialSeries(cell: CellMore, label: string, key: string, colour: number): Series[] {
   return cell.curves.map((curve) => ({
     key: `${key} trial ${curve.seed}`,
@@ -40,7 +40,7 @@ export function trialSeries(cell: CellMore, label: string, key: string, colour: 
   }));
 }
 
-/** Validation top-1 of each learning rate that was tried; the chosen one stands out. */
+/** The validation score of each learning rate that was tried; the chosen one stands out. */
 export function rateSeries(cell: CellMore, chosen: number | null, label: string, key: string, colour: number): Series[] {
   if (!cell.rates.some((rate) => rate.val_top1 !== null)) return [];
   const points = cell.rates.map((rate) => ({ x: rate.lr, y: rate.val_top1 }));

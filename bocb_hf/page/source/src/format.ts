@@ -248,7 +248,7 @@ export interface Run {
   epochs_per_step: number;
   steps: number[];
   losses: number[];
-  val_steps: number[];
+  val_steps: number[]; // of `val_top1`, which holds scores by the metric of the table
   val_top1: number[];
   patterns: Patterns | null;
   inspections: Inspection[];

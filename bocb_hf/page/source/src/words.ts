@@ -54,6 +54,11 @@ export function middle(text: string, most: number): string {
   return `${text.slice(0, head)}…${text.slice(text.length - (most - 1 - head))}`;
 }
 
+/** What the training loss of a table is in: that of a classifier has a unit. */
+export function lossLabel(metric: string): string {
+  return metric === "top-1" ? "training loss, nats" : "training loss";
+}
+
 /** `1 cell`, `2 cells`. */
 export function count(n: number, noun: string, plural = `${noun}s`): string {
   return `${n.toLocaleString("en-US")} ${n === 1 ? noun : plural}`;

@@ -1,4 +1,4 @@
-/** Accuracy against cost, with the interval of each point. */
+/** The score against its cost, with the interval of each point. */
 
 import type { Front } from "../format";
 import { fixed, middle, short } from "../words";

@@ -10,7 +10,7 @@ import type { CellMore } from "../format";
 import { MEASURES, type Measure } from "../format-weights";
 import { Waiting } from "../parts";
 import { cellOf } from "../selection";
-import { fixed } from "../words";
+import { fixed, lossLabel } from "../words";
 
 interface ComparedProps {
   b: number;
@@ -57,8 +57,8 @@ function Curves({ cells, b, shown }: ComparedProps & { cells: Map<number, CellMo
                 sheet={sheet}
                 series={rates}
                 x={{ kind: "log", label: "learning rate" }}
-                y={{ kind: "linear", label: "validation top-1, %" }}
-                label={`Validation top-1 of ${backbone.label} by learning rate under each optimizer`}
+                y={{ kind: "linear", label: `validation ${table.metric}, %` }}
+                label={`Validation ${table.metric} of ${backbone.label} by learning rate under each optimizer`}
               />
             )}
           />
@@ -73,8 +73,8 @@ function Curves({ cells, b, shown }: ComparedProps & { cells: Map<number, CellMo
                 sheet={sheet}
                 series={validation}
                 x={{ kind: "linear", label: "epoch" }}
-                y={{ kind: "linear", label: "validation top-1, %" }}
-                label={`Validation top-1 of ${backbone.label} over epochs under each optimizer`}
+                y={{ kind: "linear", label: `validation ${table.metric}, %` }}
+                label={`Validation ${table.metric} of ${backbone.label} over epochs under each optimizer`}
               />
             )}
           />
@@ -89,7 +89,7 @@ function Curves({ cells, b, shown }: ComparedProps & { cells: Map<number, CellMo
                 sheet={sheet}
                 series={losses}
                 x={{ kind: "linear", label: "epoch" }}
-                y={{ kind: "log", label: "training loss, nats" }}
+                y={{ kind: "log", label: lossLabel(table.metric) }}
                 label={`Training loss of ${backbone.label} over epochs under each optimizer`}
               />
             )}

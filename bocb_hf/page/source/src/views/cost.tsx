@@ -1,4 +1,4 @@
-/** Cost: what does accuracy cost? */
+/** Cost: what does a score cost? */
 
 import { go } from "../address";
 import { useApp, useTableMore } from "../app-state";
@@ -15,7 +15,7 @@ export function CostView({ selection }: { selection: Selection }) {
   const { table, state } = useApp();
   const more = useTableMore();
   const names = useNames();
-  const head = <h2>Cost: what does accuracy cost?</h2>;
+  const head = <h2>Cost: what does {table.metric} cost?</h2>;
   if (table.kind === "published") {
     return (
       <section>
@@ -85,10 +85,10 @@ export function CostView({ selection }: { selection: Selection }) {
       {kept.points.length > 0 && (
         <Figure
           name={`cost-${backbone.id}-${front.axis}`}
-          title={`${backbone.label}: accuracy against cost`}
+          title={`${backbone.label}: ${table.metric} against cost`}
           about="The line joins the front: nothing is both cheaper and better by its mean. Bars: intervals of 95 %."
           draw={(sheet) => (
-            <CostFigure sheet={sheet} front={kept} name={names.optimizer} label={`Accuracy of ${backbone.label} against ${front.label}`} />
+            <CostFigure sheet={sheet} front={kept} name={names.optimizer} label={`${table.metric} of ${backbone.label} against ${front.label}`} />
           )}
         />
       )}
