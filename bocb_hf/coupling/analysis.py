@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from bocb_hf.coupling.decomposition import (
     decompose,
     decompose_all,
 )
+from bocb_hf.coupling.design_pairs import DesignPair, design_pairs
 from bocb_hf.coupling.failure import Failures, find_failures
 from bocb_hf.coupling.holes import keep_largest_block, why_no_cost
 from bocb_hf.coupling.indices import Cost, Kappa, Residuals, cost_of_coupling, kappa, residuals
@@ -84,6 +85,7 @@ class Analysis:
             steps: only the best sets of their backbones rest on them.
         absent: Why there is no ranking or contrast and what would allow it.
         given: Results in points given the tuned rates, where ``points`` are of tuning and training; None otherwise.
+        designs: Pairs of backbones that differ in an element of design.
     """
 
     scores: ScoreTable
@@ -95,6 +97,7 @@ class Analysis:
     not_joined: tuple[tuple[str, str], ...] = ()
     absent: Mapping[str, str] = field(default_factory=dict[str, str])
     given: ScaleAnalysis | None = None
+    designs: tuple[DesignPair, ...] = ()
 
 
 def analyse(scores: ScoreTable, draws: int = 2000, seed: int = 0, marks: Marks | None = None) -> Analysis:
@@ -138,6 +141,7 @@ def analyse(scores: ScoreTable, draws: int = 2000, seed: int = 0, marks: Marks |
         not_joined,
         absent,
         None if isinstance(given, str) else given,
+        tuple(design_pairs(scores)),
     )
 
 
@@ -230,6 +234,14 @@ def to_plain(analysis: Analysis) -> dict[str, Any]:
                 "population_interval": v.population and (v.population.low, v.population.high),
             }
             for v in analysis.variants
+        ],
+        "designs": [
+            {
+                **{"elements": list(p.elements), "backbones": [p.one, p.other], "designs": list(p.designs)},
+                "difference": p.difference.mean,
+                "interval": p.difference.interval and astuple(p.difference.interval),
+            }
+            for p in analysis.designs
         ],
         "ranking": analysis.ranking
         and {

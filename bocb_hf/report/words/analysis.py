@@ -11,6 +11,7 @@ from bocb_hf.coupling.decomposition import Decomposition
 from bocb_hf.coupling.failure import GAMMA
 from bocb_hf.coupling.reading import GIVEN
 from bocb_hf.coupling.scores import ScoreTable
+from bocb_hf.coupling.statistics import Interval
 from bocb_hf.report.words.holes import (
     adjusted,
     lacking_text,
@@ -51,7 +52,7 @@ def analysis_text(analysis: Analysis) -> list[str]:
     )
     lines += [*_structure(points), *_indices(scores, points), *_best(scores, points)]
     lines += winner_text(scores, points.winners)
-    lines += [*_ranking(analysis), *map(variant_text, analysis.variants)]
+    lines += [*_ranking(analysis), *map(variant_text, analysis.variants), *_designs(analysis)]
     if "contrast" in analysis.absent and not scores.ranked.all():
         lines.append(f"No family contrast: {analysis.absent['contrast']}.")
     return [*lines, *scores.notes]
@@ -69,6 +70,28 @@ def variant_text(variant: Variant) -> str:
         low, high = signed(variant.population.low, digits), signed(variant.population.high, digits)
         sentence += f"; 95 % for further backbones of these families [{low}, {high}] (Welch)"
     return sentence + "."
+
+
+def _designs(analysis: Analysis) -> list[str]:
+    """Returns how pairs of backbones that differ in an element of design differ in what SGD costs them."""
+    pairs = sorted(analysis.designs, key=lambda pair: -abs(pair.difference.mean))
+    if not pairs:
+        return []
+    said = [
+        f"{backbone_label(pair.one)} ({pair.designs[0]}) against {backbone_label(pair.other)} ({pair.designs[1]}) "
+        f"{signed(pair.difference.mean, 2)}{_between(pair.difference.interval)}"
+        for pair in pairs[:MANY]
+    ]
+    more = f"; {len(pairs) - MANY} more in analysis.json" if len(pairs) > MANY else ""
+    return [
+        "SGD minus adaptive, differences between backbones that differ in one or two elements of design, in points: "
+        f"{'; '.join(said)}{more}. Each interval holds by itself, and speaks of these two networks."
+    ]
+
+
+def _between(interval: Interval | None) -> str:
+    """Returns an interval in brackets, or that there is none."""
+    return " without an interval" if interval is None else f" [{signed(interval.low, 2)}, {signed(interval.high, 2)}]"
 
 
 def _basis(scores: ScoreTable) -> str:
