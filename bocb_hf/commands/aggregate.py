@@ -92,7 +92,9 @@ def command(
             from bocb_hf.files import write_atomically
             from bocb_hf.page.report import report_html
 
-            contents = read_counted(store, results, submissions=submissions, offline=offline, cached=True)
+            contents = source.read(
+                lambda: read_counted(store, results, submissions=submissions, offline=offline, cached=True)
+            )
             tabulated = tabulate(contents, Wanted(draws, primaries, target))
             outputs = write_outputs(tabulated, out)
             found = analyse_records(tabulated, rules, out)

@@ -50,13 +50,14 @@ def command(store: str, source: options.Source, out: Path, only: tuple[str, ...]
             scores = published(cast(Published, source.table))
             paths += write_figures(scores, Marks.of(scores), None, out, only)
         else:
-            contents = read_store(open_store(store))
+            contents = source.read(lambda: read_store(open_store(store)))
             if not contents.records:
-                raise InputError(f"--store: {store} holds no valid record of a run; name another, or --source paper")
+                place = f"--store: {store}" if source.kind == "store" else f"--source: {contents.uri}"
+                raise InputError(f"{place} holds no valid record of a run; name another, or --source paper")
             tables = build_tables(contents.records)
             for table in tables:
                 folder = out / table_slug(table) if len(tables) > 1 else out
-                scores = scores_of(table, store)
+                scores = scores_of(table, contents.uri)
                 paths += write_figures(scores, Marks.of(scores, table), table, folder, only)
     names = dict.fromkeys(path.stem for path in paths)  # each once, though there is a PNG and an SVG of it
     print(f"wrote {len(paths)} files to {out}: {', '.join(names)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
@@ -16,6 +16,9 @@ from bocb_hf.errors import InputError
 from bocb_hf.registry import suggestion
 from bocb_hf.schema import DEFAULT_STORE, HUB_SCHEME
 
+if TYPE_CHECKING:
+    from bocb_hf.store.contents import StoreContents
+
 F = TypeVar("F", bound=Callable[..., Any])
 Option = Callable[[F], F]
 MIN_DRAWS = 100  # fewer draws of a bootstrap cannot tell the 2.5 % at either end
@@ -23,19 +26,33 @@ RESULTS = "hf://datasets/ORG/NAME"
 
 
 class Source(NamedTuple):
-    """What ``--source`` names: ``store``, or ``paper`` with one of the published tables."""
+    """What ``--source`` names: ``store``, ``paper`` with one of the published tables, or a file of records."""
 
-    kind: Literal["store", "paper"]
+    kind: Literal["store", "paper", "file"]
     table: str
+
+    def read(self, store: Callable[[], StoreContents]) -> StoreContents:
+        """Reads the records of the file that it names, or else those of the store.
+
+        Raises:
+            InputError: The file is not one of records, or the store cannot be read.
+        """
+        if self.kind != "file":
+            return store()
+        from bocb_hf.results.records_file import read_records_file
+
+        return read_records_file(Path(self.table))
 
 
 class _SourceType(click.ParamType):
     name = "source"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Source:
+        if value.endswith(".parquet"):
+            return Source("file", value)
         kind, _, table = value.partition(":")
         if kind not in ("store", "paper") or (kind == "store" and table):
-            raise InputError(f"--source: {value!r} is neither 'store' nor 'paper' nor 'paper:TABLE'")
+            raise InputError(f"--source: {value!r} is neither 'store', 'paper', 'paper:TABLE' nor a .parquet file")
         return Source(kind, table or "cifar100")
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -147,9 +164,9 @@ def source() -> Option[F]:
         "--source",
         default="store",
         type=_SourceType(),
-        metavar="store|paper[:TABLE]",
-        help="records of the store, or a published table: cifar100 (where none is named), imagenet1k, coco_pose or "
-        "coco_detection",
+        metavar="store|paper[:TABLE]|FILE",
+        help="records of the store; a published table: cifar100 (where none is named), imagenet1k, coco_pose or "
+        "coco_detection; or the records.parquet of a results data set",
     )
 
 

@@ -1,0 +1,60 @@
+"""Reads a Parquet file of records, as ``bocb publish`` writes it, in place of a store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bocb_hf.errors import InputError
+from bocb_hf.runs.record import parse_record
+from bocb_hf.store.contents import Quarantined, StoreContents
+
+_COLUMNS = ("repository", "path", "record")
+
+
+def read_records_file(path: Path) -> StoreContents:
+    """Reads and checks every record of a file.
+
+    A row that is not valid, or that repeats a run, is left out with its reason. All records count as self-reported: the
+    file's own column of levels is a claim. Floors are not in such a file.
+
+    Args:
+        path: The Parquet file.
+
+    Raises:
+        InputError: There is no such file, or it is not one of records.
+    """
+    contents = StoreContents(path.name)
+    try:
+        with pq.ParquetFile(path) as file:
+            missing = [name for name in _COLUMNS if name not in file.schema_arrow.names]
+            if missing:
+                raise InputError(
+                    f"--source: {path} has no column {', '.join(missing)}; give the data/records.parquet of a results "
+                    "data set, which `bocb publish` writes"
+                )
+            for group in range(file.num_row_groups):
+                for row in file.read_row_group(group, columns=list(_COLUMNS)).to_pylist():
+                    _add(contents, *(str(row[name]) for name in _COLUMNS))
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"--source: cannot read {path} as a Parquet file of records: {error}") from None
+    return contents
+
+
+def _add(contents: StoreContents, repository: str, path: str, text: str) -> None:
+    where = f"{repository}/{path}"
+    try:
+        record = parse_record(text.encode(), where)
+    except InputError as error:
+        contents.quarantined.append(Quarantined(repository, path, str(error)))
+        return
+    key = (record.role, record.run_id)
+    if key in contents.places:
+        contents.quarantined.append(Quarantined(repository, path, f"the run is in {contents.places[key]} already"))
+    elif record.path() != path or record.repository() != repository.rpartition("/")[2]:
+        contents.quarantined.append(Quarantined(repository, path, "it is the record of another run"))
+    else:
+        contents.records.append(record)
+        contents.places[key] = where
