@@ -113,8 +113,9 @@ def convert(row: DatasetRow, source: Path) -> Path:
         folder.mkdir()
         try:
             for name, prefix in (("train", "train"), ("test", "t10k")):
-                parts = (read_idx(source / f"{prefix}-{kind}-ubyte.gz") for kind in ("images-idx3", "labels-idx1"))
-                write_split(name, *parts, folder)
+                kinds = ("images-idx3", "labels-idx1")
+                images, labels = (read_idx(source / f"{prefix}-{kind}-ubyte.gz") for kind in kinds)
+                write_split(name, images, labels, folder)
         except (OSError, ValueError, EOFError) as error:
             raise InputError(f"{source}: {error}; give the folder of the four *-ubyte.gz files") from error
         open_local_copy(row, folder)

@@ -16,10 +16,12 @@ from bocb_hf.runs import strict_yaml
 from bocb_hf.runs.config import RunConfig
 from bocb_hf.runs.load_config import build_run_config, load_run_config
 from bocb_hf.runs.naming import repository_name
+from bocb_hf.runs.tuned import LR, TunedAxis
 from bocb_hf.sweep.executors.work import Floor
+from bocb_hf.sweep.kept_rates import Kept, find_rates
 from bocb_hf.sweep.plan import CellPlan, SweepPlan
 from bocb_hf.sweep.pretrained import find_starts
-from bocb_hf.sweep.protocols import Place, Space, Trial, choose, describe_choice, make_space, next_trials
+from bocb_hf.sweep.protocols import Axis, Place, Space, Trial, Values, choose, describe_choice, make_space, next_trials
 
 
 @dataclass
@@ -62,7 +64,12 @@ class Cell:
 
     def next_trials(self) -> list[Place]:
         """Trials that are still to be run; none when the cell is tuned."""
-        return next_trials(self.space, self.plan.tuning, self.trials)
+        return [] if self.plan.kept is not None else next_trials(self.space, self.plan.tuning, self.trials)
+
+    def chosen(self) -> Values:
+        """The configuration of the final runs of a tuned cell, or the one that is kept."""
+        kept = self.plan.kept is not None
+        return self.space.points()[0] if kept else choose(self.space, self.plan.tuning, self.trials)
 
     def trial(self, place: Place) -> RunConfig:
         """The configuration of one trial."""
@@ -72,8 +79,8 @@ class Cell:
 
     def finals(self) -> Iterator[RunConfig]:
         """The configurations of the final runs of a tuned cell."""
-        chosen = self.space.overrides(choose(self.space, self.plan.tuning, self.trials))
-        tuned = describe_choice(self.space, self.plan.tuning)
+        chosen = self.space.overrides(self.chosen())
+        tuned = None if self.plan.kept is not None else describe_choice(self.space, self.plan.tuning)
         for place, seed in enumerate(self.plan.final_seeds):
             config = self.config(["role=final", f"seed={seed}", *self._start(place), *chosen])
             yield config.model_copy(update={"tuned": tuned})
@@ -111,8 +118,17 @@ def plan_cells(plan: SweepPlan, overrides: Sequence[str]) -> list[Cell]:
             checkpoint of the axis ``pretrained`` is missing.
     """
     starts = {} if plan.pretrained is None else find_starts(plan.pretrained, plan.backbones)
+    places = list(plan.cells())
+    kept = {} if plan.kept is None else find_rates(plan.kept, ((p.backbone, p.optimizer) for p in places))
     return [
-        _make_cell(plan, place, overrides, starts.get((place.backbone, place.pretrained), ())) for place in plan.cells()
+        _make_cell(
+            plan,
+            place,
+            overrides,
+            starts.get((place.backbone, place.pretrained), ()),
+            kept.get((place.backbone, place.optimizer)),
+        )
+        for place in places
     ]
 
 
@@ -152,7 +168,9 @@ def _read_once(path: Path, changed: int, size: int) -> Any:
     return strict_yaml.parse_file(path)
 
 
-def _make_cell(plan: SweepPlan, place: CellPlan, overrides: Sequence[str], starts: tuple[str, ...]) -> Cell:
+def _make_cell(
+    plan: SweepPlan, place: CellPlan, overrides: Sequence[str], starts: tuple[str, ...], kept: Kept | None
+) -> Cell:
     path, row = find_config(place.config, "recipes/configs"), OPTIMIZERS.get(place.optimizer)
     base = [f"backbone.name={place.backbone}", f"optimizer.name={place.optimizer}", *overrides]
     plain = _load(path, tuple(base))
@@ -169,4 +187,7 @@ def _make_cell(plan: SweepPlan, place: CellPlan, overrides: Sequence[str], start
         label = f"{place.backbone} from {place.pretrained} × {place.optimizer}"
     if len(plan.configs) > 1 or plan.variants:
         label += f" ({' '.join(filter(None, (place.config, place.variant)))})"
-    return Cell(plan, place, tuple(base), make_space(row, centre, plan.tuning), label, starts=starts)
+    if kept is None:
+        return Cell(plan, place, tuple(base), make_space(row, centre, plan.tuning), label, starts=starts)
+    alone = Axis(TunedAxis(name=LR, centre=kept.lr, factor=plan.tuning.factor), (kept.lr,))
+    return Cell(plan, place, (*base, *kept.overrides), Space((alone,)), label, starts=starts)

@@ -233,4 +233,4 @@ def _key(cell: Cell) -> tuple[str, str, str]:
 
 def _runs(cells: Iterable[Cell]) -> int:
     """Number of runs of cells, without extensions of a grid."""
-    return sum(cell.plan.tuning.trials(cell.place.optimizer) + len(cell.plan.final_seeds) for cell in cells)
+    return sum(cell.plan.trials(cell.place.optimizer) + len(cell.plan.final_seeds) for cell in cells)

@@ -168,15 +168,18 @@ def describe(found: Forecast, price_per_hour: float | None, free_memory: int, st
         store: The store of the runs.
     """
     plan, tuning, cells = found.plan, found.plan.tuning, found.cells
-    planned = sum(tuning.trials(left.cell.place.optimizer) for left in cells), len(cells) * len(plan.final_seeds)
+    planned = sum(plan.trials(left.cell.place.optimizer) for left in cells), len(cells) * len(plan.final_seeds)
     trials, finals = sum(left.trials for left in cells), sum(left.finals for left in cells)
     seconds, most = found.seconds(), found.seconds(extensions=True)
     extensions = sum(left.extensions for left in cells)
     others = sum(left.done_trials for left in cells), sum(left.done_finals for left in cells)
     stored = planned[0] - trials - others[0], planned[1] - finals - others[1]
+    how = f"tuning: {tuning.protocol}, seeds {', '.join(map(str, tuning.seeds))}, {tuning.selection}"
+    if plan.kept is not None:
+        how = f"no tuning: the rates of setting {plan.kept.setting} in {plan.kept.source} are kept"
     lines = [
         f"plan           {plan.name}: {len(cells)} cells, {len(plan.backbones)} backbones × {len(plan.optimizers)} "
-        f"optimizers; tuning: {tuning.protocol}, seeds {', '.join(map(str, tuning.seeds))}, {tuning.selection}",
+        f"optimizers; {how}",
         f"in the store   {stored[0]} of {planned[0]} trials, {stored[1]} of {planned[1]} final runs",
         *([f"elsewhere      {others[0]} trials, {others[1]} final runs in the file of --done"] if any(others) else []),
         f"to do          {trials} trials (at most {extensions} more where a grid must be extended), {finals} final "
@@ -203,7 +206,7 @@ def describe(found: Forecast, price_per_hour: float | None, free_memory: int, st
         lines += [f"compile        {choice}" for choice in known]
         if not known:
             lines.append("compile        auto: decided before the first run by timing, which takes minutes")
-    if plan.edition == 1:
+    if plan.edition == 1 and plan.kept is None:
         lines.append("edition        1; `edition: 2` tunes on two seeds, which chooses better for as many trials")
     return "\n".join([*lines, "nothing was trained"])
 

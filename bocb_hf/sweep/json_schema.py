@@ -12,6 +12,7 @@ import json
 from typing import Any, cast
 
 from bocb_hf.optim import OPTIMIZERS
+from bocb_hf.sweep.kept_rates import KeptRates
 from bocb_hf.sweep.plan import EDITION_2, SweepPlan
 from bocb_hf.sweep.pretrained import PretrainedAxis
 from bocb_hf.sweep.tuning import Tuning
@@ -23,13 +24,9 @@ def plan_schema() -> dict[str, Any]:
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     tuning = cast(dict[str, Any], schema["$defs"]["Tuning"])
     tuning["properties"]["seed"] = tuning["properties"]["seeds"]["items"] | {"title": "Seed"}
-    axis = cast(dict[str, Any], schema["$defs"]["PretrainedAxis"])
-    described = (
-        (SweepPlan, schema["properties"]),
-        (Tuning, tuning["properties"]),
-        (PretrainedAxis, axis["properties"]),
-    )
-    for model, properties in described:
+    parts = (Tuning, PretrainedAxis, KeptRates)
+    described = [(part, schema["$defs"][part.__name__]["properties"]) for part in parts]
+    for model, properties in [(SweepPlan, schema["properties"]), *described]:
         for name, text in attribute_texts(model.__doc__ or "").items():
             properties[name]["description"] = text
     for name, value in EDITION_2.items():

@@ -14,7 +14,7 @@ from bocb_hf.runs.record import RunRecord
 from bocb_hf.store import open_training_store
 from bocb_hf.store.read import read_repository
 from bocb_hf.sweep.cells import Cell
-from bocb_hf.sweep.protocols import Place, Trial, choose
+from bocb_hf.sweep.protocols import Place, Trial
 
 
 @dataclass
@@ -67,12 +67,12 @@ def find_left(cell: Cell, done: Sequence[RunRecord] = ()) -> Left:
         if (place := _place(cell, record)) is not None:
             cell.trials.setdefault(place, Trial.from_record(record))
     places = cell.next_trials()
-    planned = tuning.trials(cell.place.optimizer)
+    planned = cell.plan.trials(cell.place.optimizer)
     seeds, done_finals = set(cell.plan.final_seeds), 0
     if places:
         trials, finals = max(len(places), planned - len(cell.trials)), len(seeds)
     else:
-        chosen, trials = choose(cell.space, tuning, cell.trials), 0
+        chosen, trials = cell.chosen(), 0
         found = [
             {r.seed for r in some if r.role == "final" and values_of(r, tuned) == chosen} for some in (own, others)
         ]
@@ -80,7 +80,7 @@ def find_left(cell: Cell, done: Sequence[RunRecord] = ()) -> Left:
         done_finals = len(seeds & found[1] - found[0])
     # what extended a grid is beyond what the plan counts
     done_trials = max(0, min(len(cell.trials) - stored, planned - trials - stored))
-    extends = sum(axis.factor is not None for axis in tuned) * tuning.max_extensions
+    extends = sum(axis.factor is not None for axis in tuned) * cell.plan.extensions
     copies = len(tuning.seeds) if tuning.protocol == "grid" else 1
     extensions = extends * copies if places and tuning.protocol != "random" else 0
     return Left(cell, trials, finals, [*own, *others], extensions, done_trials, done_finals)

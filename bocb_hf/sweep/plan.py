@@ -20,6 +20,7 @@ from bocb_hf.errors import InputError
 from bocb_hf.optim import OPTIMIZERS
 from bocb_hf.runs import strict_yaml
 from bocb_hf.schema import Frozen, Seed, Slug, describe_errors, parse_strict
+from bocb_hf.sweep.kept_rates import KeptRates
 from bocb_hf.sweep.pretrained import PretrainedAxis
 from bocb_hf.sweep.tuning import Tuning
 
@@ -64,6 +65,7 @@ class SweepPlan(Frozen):
         pretrained: The checkpoints that runs are fine-tuned from, as one more axis (`docs/transfer.md`); each level is
             a setting of its own, `<setting>_<level>`.
         tuning: How each cell is tuned.
+        kept: In place of tuning, the rates that another study tuned, which all final runs take.
         budget: ``equal`` refuses a plan under which optimizers would get unequal numbers of trials, apart from
             extensions, which the ledger counts; ``free`` allows it.
         overrides: Pairs ``section.key=value`` for all runs.
@@ -83,6 +85,7 @@ class SweepPlan(Frozen):
     optimizers: Annotated[list[str], Field(min_length=1)]
     pretrained: PretrainedAxis | None = None
     tuning: Tuning = Tuning()
+    kept: KeptRates | None = None
     budget: Literal["equal", "free"] = "equal"
     final_seeds: Annotated[list[Seed], Field(min_length=1)]
     overrides: list[str] = Field(default_factory=list[str])
@@ -129,7 +132,9 @@ class SweepPlan(Frozen):
     def _fair(self) -> SweepPlan:
         if unknown := [name for name in self.tuning.grid_of if name not in self.optimizers]:
             raise ValueError(f"tuning.grid_of names {unknown[0]}, which is none of the optimizers of the plan")
-        counts = {name: self.tuning.trials(name) for name in self.optimizers}
+        if self.kept is not None and self.tuning.grid_of:
+            raise ValueError("kept: nothing is tuned, so that tuning.grid_of says nothing; leave one of them out")
+        counts = {name: self.trials(name) for name in self.optimizers}
         if self.budget == "equal" and len(set(counts.values())) > 1:
             least, most = min(counts, key=lambda n: counts[n]), max(counts, key=lambda n: counts[n])
             raise ValueError(
@@ -153,6 +158,15 @@ class SweepPlan(Frozen):
                 f"turn; give a multiple of {self.pretrained.count}, so that each checkpoint gets as many runs"
             )
         return self
+
+    def trials(self, optimizer: str) -> int:
+        """Number of trials of a cell of an optimizer before any extension."""
+        return 0 if self.kept is not None else self.tuning.trials(optimizer)
+
+    @property
+    def extensions(self) -> int:
+        """How often a winner at the edge of a grid adds one more value beyond it, on each axis."""
+        return 0 if self.kept is not None else self.tuning.max_extensions
 
     @property
     def configs(self) -> list[str]:

@@ -90,7 +90,7 @@ class Sweep:
 
     def planned_runs(self) -> int:
         """Number of runs of the plan, without extensions of a grid."""
-        trials = sum(self.plan.tuning.trials(cell.place.optimizer) for cell in self.cells)
+        trials = sum(self.plan.trials(cell.place.optimizer) for cell in self.cells)
         return trials + len(self.cells) * len(self.plan.final_seeds)
 
     def stored(self) -> Iterator[tuple[Cell, str, list[RunRecord]]]:
@@ -138,7 +138,7 @@ class Sweep:
         left = max(0, self.planned_runs() - self.stored_runs())
         # evaluation, saving, and optimizers that are slower than the first add about a third
         minutes = 1.35 * statistics.mean(runs) * left / self.executor.workers / 60
-        extra = self.plan.tuning.max_extensions * len(self.cells)
+        extra = self.plan.extensions * len(self.cells)
         each = ", ".join(f"{b} {s:.0f} s" for b, s in zip(backbones, runs, strict=True))
         return (
             f"{left} of {self.planned_runs()} runs to do, up to {extra} more where a grid must be extended; "
@@ -181,7 +181,7 @@ class Sweep:
         if id(cell) in self._failed or any(other.cell is cell for other in waiting):
             return []  # what was chosen without a trial that failed would not be what the plan's rule chooses
         places = cell.next_trials()
-        left = self.plan.tuning.trials(cell.place.optimizer) - len(cell.trials)  # of those that the plan counts
+        left = self.plan.trials(cell.place.optimizer) - len(cell.trials)  # of those that the plan counts
         trials = [self._trial(cell, place, is_extension=k >= left) for k, place in enumerate(places)]
         return trials or [Job(cell, config) for config in cell.finals()]
 

@@ -90,7 +90,7 @@ def read_status(plan: SweepPlan, overrides: list[str]) -> SweepStatus:
         found += records
         trials = sum(record.role == "trial" for record in records)
         diverged = sum(record.status == "diverged" for record in records)
-        planned = plan.tuning.trials(cell.place.optimizer)
+        planned = plan.trials(cell.place.optimizer)
         finals = len(records) - trials
         cells.append(CellStatus(str(cell), planned, trials, finals, diverged, held.get(repository, [])))
     return SweepStatus(sweep.planned_runs(), len(plan.final_seeds), cells, found)

@@ -43,8 +43,10 @@ def row(monkeypatch: pytest.MonkeyPatch, authors_files: Path, tmp_path: Path) ->
     place = tmp_path / "expected"
     place.mkdir()
     for name, prefix in (("train", "train"), ("test", "t10k")):
-        parts = (read_idx(authors_files / f"{prefix}-{kind}-ubyte.gz") for kind in ("images-idx3", "labels-idx1"))
-        write_split(name, *parts, place)
+        images, labels = (
+            read_idx(authors_files / f"{prefix}-{kind}-ubyte.gz") for kind in ("images-idx3", "labels-idx1")
+        )
+        write_split(name, images, labels, place)
     known = DATASETS.get("fashion_mnist")
     few = dataclasses.replace(known, decoded_sha256=local_copy.hash_decoded(read_parquet_splits(place)))
     monkeypatch.setitem(DATASETS._rows, "fashion_mnist", few)
