@@ -83,15 +83,17 @@ def _designs(analysis: Analysis) -> list[str]:
         for pair in pairs[:MANY]
     ]
     more = f"; {len(pairs) - MANY} more in analysis.json" if len(pairs) > MANY else ""
+    known = any(pair.difference.interval is not None for pair in pairs)
+    held = "Each interval holds by itself" if known else "None has an interval, since their noise is not known"
     return [
         "SGD minus adaptive, differences between backbones that differ in one or two elements of design, in points: "
-        f"{'; '.join(said)}{more}. Each interval holds by itself, and speaks of these two networks."
+        f"{'; '.join(said)}{more}. {held}, and each difference speaks of these two networks alone."
     ]
 
 
 def _between(interval: Interval | None) -> str:
-    """Returns an interval in brackets, or that there is none."""
-    return " without an interval" if interval is None else f" [{signed(interval.low, 2)}, {signed(interval.high, 2)}]"
+    """Returns a space and an interval in brackets; nothing without an interval."""
+    return "" if interval is None else f" [{signed(interval.low, 2)}, {signed(interval.high, 2)}]"
 
 
 def _basis(scores: ScoreTable) -> str:
