@@ -48,7 +48,7 @@ def table_more(board: Board, study: Board | None) -> _Plain:
         "profiles": told.profiles if told is not None else None,
         "times": told.times if told is not None else None,
         "study": beside_study(board, beside) if beside is not None else None,
-        "study_claim": _claim(beside.info) if beside is not None else None,
+        "study_claim": beside.info.claims[:1] if beside is not None else None,
         "environments": [{"runs": runs, "text": text} for runs, text in told.environments] if told is not None else [],
         "cells_ledger": None
         if told is None or told.cells_ledger is None
@@ -227,10 +227,6 @@ def _trial_curve(curve: _Plain) -> _Plain:
             for point in curve["points"]
         ],
     }
-
-
-def _claim(info: TableInfo) -> list[str]:
-    return info.contrast or [text for text in info.sentences if text.startswith("Family contrast")][:1]
 
 
 def _reproduce(board: Board) -> list[str]:

@@ -251,6 +251,11 @@ class TableInfo(Frozen):
     unanswered: Text | None = None
     transfers: list[TransferInfo] = later([])
 
+    @property
+    def claims(self) -> list[str]:
+        """The family contrast in words; that of a published table is among the sentences of its analysis."""
+        return self.contrast or [text for text in self.sentences if text.startswith("Family contrast")]
+
 
 class Trial(Frozen):
     """One tuning trial; ``val_top1``, the validation score by the metric of its table, is None where it diverged."""

@@ -53,7 +53,7 @@ def table_summary(board: Board) -> _Plain:
             "table": table_headline(board),
             "coupling": coupling_headline(board) if isinstance(info.analysis["points"], dict) else [],
         },
-        "contrast": info.contrast,
+        "contrast": info.claims,
         "notes": info.notes,
         "floors": [floor.model_dump() for floor in info.floors],
         "ledger": None

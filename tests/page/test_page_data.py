@@ -17,6 +17,7 @@ from boards import HOSTILE, contents_of, poison, some_records, write_board, writ
 from builders import make_record
 from stored import mixed_records
 
+from bocb_hf.coupling.analysis import analyse
 from bocb_hf.coupling.marks import RULE, Marks
 from bocb_hf.coupling.published import PUBLISHED, published
 from bocb_hf.coupling.table import build_tables
@@ -32,6 +33,7 @@ from bocb_hf.page.write import leaderboard_parquet, own_rows, published_rows, sc
 from bocb_hf.report.findings import Findings, find, findings_plain
 from bocb_hf.report.outputs import coupling_frame
 from bocb_hf.report.tabulate import TableResults, Wanted, tabulate
+from bocb_hf.report.words.analysis import variant_text
 from bocb_hf.report.words.answer import answer_text, primary_text, reading_text
 from bocb_hf.report.words.summary import summary_text
 from bocb_hf.report.words.tables import optimizer_label, signed
@@ -167,15 +169,15 @@ def test_the_shipped_file_is_the_demo() -> None:
     assert (demo.info.dataset, demo.info.setting) == ("fashion_mnist_subset", "demo")
     assert len(demo.cells) == 20 and {cell.n for cell in demo.cells.values()} == {2}
     assert not demo.info.origin.startswith("/")
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    demo_page = (Path(__file__).parents[2] / "docs" / "demo.md").read_text(encoding="utf-8")
     for optimizer, label in (("sgdm", "SGD-M"), ("lars", "LARS"), ("rmsprop", "RMSProp")):
-        line = next(line for line in readme.splitlines() if line.startswith(label))
+        line = next(line for line in demo_page.splitlines() if line.startswith(label))
         printed = [float(v) for v in re.findall(r"(\d\d\.\d) [±−]", line)]
         order = ("tiny_mobilenet", "tiny_resnet", "tiny_convnext", "tiny_vit")
         means = [demo.cells[b, optimizer].mean for b in order]
         assert means == pytest.approx(printed, abs=0.0501)
-    # its answer is the one that README shows, from `make demo`
-    text = " ".join(readme.split())
+    # its answer is the one that docs/demo.md shows, from `make demo`
+    text = " ".join(demo_page.split())
     assert demo.info.told is not None
     assert all(sentence in text for sentence in (*demo.info.told.answer, *demo.info.told.reading))
 
@@ -272,6 +274,13 @@ def test_page_terminal_and_json_agree_on_the_embedded_data() -> None:
     found = find(scores, Marks.of(scores, draws=4000), draws=2000)
     table = next(t for t in summary_of(locate(str(DEMO)).data())["tables"] if t["id"] == "published-cifar100")
     check_agreement(table, None, found, summary_text(found))
+
+
+def test_a_published_table_shows_the_contrasts_of_its_analysis() -> None:
+    table = next(t for t in summary_of(locate(str(DEMO)).data())["tables"] if t["id"] == "published-cifar100")
+    found = analyse(published("cifar100"), draws=100)
+    assert table["contrast"] == [variant_text(variant) for variant in found.variants]
+    assert "C = +6.02" in table["contrast"][0]
 
 
 def test_the_figure_of_the_contrast_shows_what_the_terminal_says() -> None:
