@@ -34,8 +34,8 @@ check: lint  ## ruff, the contract of imports, pytest, pyright, the page in chro
 	@$(MAKE) --no-print-directory -j 2 tests types-browser
 
 types-browser:
-	@$(MAKE) --no-print-directory --output-sync=target types
-	@$(MAKE) --no-print-directory --output-sync=target browser
+	@status=0; for part in types browser; do \
+	  $(MAKE) --no-print-directory --output-sync=target $$part || status=1; done; exit $$status
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -72,6 +72,9 @@ def command(
     Raises:
         InputError: The store holds no valid record, there is no such table, or a file cannot be written.
     """
+    ignored = {"--cards": cards, "--results": results, "--submissions": submissions, "--offline": offline}
+    if source.kind != "store" and (given := [name for name, value in ignored.items() if value]):
+        raise InputError(f"--source: {', '.join(given)} are of a store, and --source names none; leave one of them out")
     if cards:
         return _aggregate_cards(store, out, results, offline, submissions)
     # pandas, matplotlib and scipy take a second, which reading cards does not wait for

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import gzip
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import datasets
@@ -61,9 +62,15 @@ def png(image: NDArray[np.uint8]) -> bytes:
     return buffer.getvalue()
 
 
-def write_split(name: str, images: NDArray[np.uint8], labels: NDArray[np.uint8], target: Path) -> Path:
+def write_split(
+    name: str,
+    images: NDArray[np.uint8],
+    labels: NDArray[np.uint8],
+    target: Path,
+    classes: Sequence[str] = NAMES,
+) -> Path:
     """Writes one split as Parquet with the features ``image`` and ``label``."""
-    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=NAMES)})
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=list(classes))})
     rows = {
         "image": [{"bytes": png(image), "path": None} for image in images],
         "label": [int(label) for label in labels],

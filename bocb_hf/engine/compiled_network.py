@@ -47,7 +47,10 @@ def check_graphs(runtime: RuntimeConfig, accelerator: Accelerator, row: Optimize
     if not runtime.cuda_graphs:
         return
     if accelerator.device.type != "cuda" or torch.version.cuda is None:
-        raise InputError(f"runtime.cuda_graphs: they need an NVIDIA GPU, and this run is on {accelerator.device.type}")
+        raise InputError(
+            f"runtime.cuda_graphs: they need an NVIDIA GPU, and this run is on {accelerator.device.type}; leave "
+            "runtime.cuda_graphs out"
+        )
     if accelerator.num_processes > 1:
         raise InputError(
             f"runtime.cuda_graphs: {accelerator.num_processes} processes exchange gradients inside the backward pass, "

@@ -84,6 +84,7 @@ def configure(original: Original, work: Path, overrides: Sequence[str] = ()) -> 
     runtime = runtime_of(original.record, processes_here(original)) | {
         "store": str(folder / "store"),
         "state_dir": str(folder / "state"),
+        "cuda_graphs": "cuda_graphs" in original.record.environment.compiled and torch.cuda.is_available(),
     }
     sections = sections_of(original.record) | {"runtime": runtime}
     return build_run_config(sections, overrides, check_backbone, source=f"the record of {original.repository}")

@@ -94,8 +94,8 @@ def tabulate(contents: StoreContents, wanted: Wanted | None = None) -> Tabulated
     if not contents.records:
         bad = "".join(f"\n  {item}" for item in contents.quarantined[:5])
         raise InputError(
-            f"store: {contents.uri} holds no valid record of a run; make some with `bocb train` or `make demo`, "
-            f"or name another store with --store{bad}"
+            f"{contents.uri} holds no valid record of a run; make some with `bocb train` or `make demo`, or name "
+            f"another store with --store{bad}"
         )
     asked = wanted or Wanted()
     return Tabulated(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from bocb_hf.data.load import public_name
+from bocb_hf.errors import InputError
 from bocb_hf.optim import OPTIMIZERS
 from bocb_hf.resources import find_config
 from bocb_hf.runs import strict_yaml
@@ -92,6 +93,9 @@ class Cell:
     def _start(self, place: int) -> list[str]:
         """The checkpoint of the seed at a place of its list."""
         return [start_override(self.starts[place % len(self.starts)])] if self.starts else []
+
+
+_RATES = ("optimizer.lr=", "optimizer.weight_decay=", "optimizer.hyperparameters")
 
 
 def start_override(checkpoint: str) -> str:
@@ -189,5 +193,8 @@ def _make_cell(
         label += f" ({' '.join(filter(None, (place.config, place.variant)))})"
     if kept is None:
         return Cell(plan, place, tuple(base), make_space(row, centre, plan.tuning), label, starts=starts)
+    for pair in (*overrides, *place.changes):
+        if pair.startswith(_RATES):
+            raise InputError(f"kept: it decides about {pair.partition('=')[0]}, which is also given; leave one out")
     alone = Axis(TunedAxis(name=LR, centre=kept.lr, factor=plan.tuning.factor), (kept.lr,))
     return Cell(plan, place, (*base, *kept.overrides), Space((alone,)), label, starts=starts)

@@ -142,7 +142,8 @@ def settle(
     for cell in every:
         if any(pair.startswith(f"{SWITCH}=") for pair in cell.base):
             raise InputError(
-                f"compile: auto decides about {SWITCH}, which is also given as an override; leave one of them out"
+                f"compile: auto decides what is compiled, so that {SWITCH}, and runtime.cuda_graphs, which needs it, "
+                "cannot be given; leave out either these or compile"
             )
     first: dict[tuple[str, str, str], Cell] = {}
     for cell in cells:

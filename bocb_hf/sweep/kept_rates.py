@@ -48,20 +48,26 @@ def find_rates(kept: KeptRates, cells: Iterable[tuple[str, str]]) -> Mapping[tup
         cells: Names of backbone and optimizer of each cell.
 
     Raises:
-        InputError: The source cannot be read, or a cell has no final run there, or final runs of several rates.
+        InputError: The source cannot be read, or a cell has no ended final run there, or some of several rates.
     """
     found: dict[tuple[str, str], dict[str, Kept]] = {}
+    datasets: dict[tuple[str, str], set[str]] = {}
     for record in _final_runs(kept):
         identity = record.identity
-        mine = found.setdefault((identity.backbone.name, identity.optimizer.name), {})
-        mine[json.dumps(identity.optimizer.model_dump(mode="json"), sort_keys=True)] = _kept(record)
+        names = (identity.backbone.name, identity.optimizer.name)
+        rates_of = json.dumps(identity.optimizer.model_dump(mode="json"), sort_keys=True)
+        found.setdefault(names, {})[rates_of] = _kept(record)
+        datasets.setdefault(names, set()).add(identity.data.name)
     rates: dict[tuple[str, str], Kept] = {}
     for cell in cells:
         several = list(found.get(cell, {}).values())
         if len(several) != 1:
             has = f"final runs of {len(several)} configurations" if several else "no final run"
-            known = "; name kept.dataset" if several and kept.dataset is None else ""
-            raise InputError(f"kept: {kept.source} has {has} of {' × '.join(cell)} with setting {kept.setting}{known}")
+            fix = f"; keep those of one, as now they have the learning rates {', '.join(f'{k.lr:g}' for k in several)}"
+            if len(datasets.get(cell, ())) > 1:
+                fix = f"; name kept.dataset, one of {', '.join(sorted(datasets[cell]))}"
+            text = f"kept: {kept.source} has {has} of {' × '.join(cell)} with setting {kept.setting}"
+            raise InputError(text + fix * bool(several))
         rates[cell] = several[0]
     return rates
 
@@ -73,11 +79,9 @@ def _final_runs(kept: KeptRates) -> Sequence[RunRecord]:
         records = all_records(Path(kept.source), "kept.source")
     else:
         records = read_store(open_store(kept.source)).records
-    return [
-        r
-        for r in records
-        if r.role == "final" and r.identity.setting == kept.setting and kept.dataset in (None, r.identity.data.name)
-    ]
+    ended = [r for r in records if r.role == "final" and r.status != "interrupted"]
+    asked = [r for r in ended if r.identity.setting == kept.setting]
+    return [r for r in asked if kept.dataset in (None, r.identity.data.name)]
 
 
 def _kept(record: RunRecord) -> Kept:

@@ -97,6 +97,8 @@ class SweepPlan(Frozen):
     @model_validator(mode="before")
     @classmethod
     def _of_its_edition(cls, data: Any) -> Any:
+        if isinstance(data, dict) and {"kept", "tuning"} <= cast(dict[str, Any], data).keys():
+            raise ValueError("kept: nothing is tuned, so that the section tuning says nothing; leave one of them out")
         if not isinstance(data, dict) or cast(dict[str, Any], data).get("edition") != 2:
             return data
         plan = cast(dict[str, Any], data)
@@ -124,7 +126,11 @@ class SweepPlan(Frozen):
     @classmethod
     def _fresh(cls, seeds: list[int], info: ValidationInfo) -> list[int]:
         tuning = info.data.get("tuning")
-        if isinstance(tuning, Tuning) and (both := [seed for seed in tuning.seeds if seed in seeds]):
+        if (
+            info.data.get("kept") is None
+            and isinstance(tuning, Tuning)
+            and (both := [seed for seed in tuning.seeds if seed in seeds])
+        ):
             raise ValueError(f"holds the tuning seed {both[0]}; the result needs fresh seeds")
         return seeds
 
@@ -132,8 +138,6 @@ class SweepPlan(Frozen):
     def _fair(self) -> SweepPlan:
         if unknown := [name for name in self.tuning.grid_of if name not in self.optimizers]:
             raise ValueError(f"tuning.grid_of names {unknown[0]}, which is none of the optimizers of the plan")
-        if self.kept is not None and self.tuning.grid_of:
-            raise ValueError("kept: nothing is tuned, so that tuning.grid_of says nothing; leave one of them out")
         counts = {name: self.trials(name) for name in self.optimizers}
         if self.budget == "equal" and len(set(counts.values())) > 1:
             least, most = min(counts, key=lambda n: counts[n]), max(counts, key=lambda n: counts[n])

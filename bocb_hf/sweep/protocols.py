@@ -35,7 +35,7 @@ class Trial:
     """The scores of one trial; None unless it completed.
 
     Attributes:
-        top1: Last-epoch validation top-1 in percent.
+        top1: Last-epoch validation score in percent, by the metric of the task.
         loss: Last-epoch validation loss in nats.
         images: Number of validation images; 0 without scores.
     """

@@ -160,11 +160,15 @@ class Sweep:
         return Loop(self, self.executor, view or open_view()).run()
 
     def first(self) -> Iterator[list[Job]]:
-        """The floors, and the trials that wait for no other; those of a cell together."""
+        """The floors, and the runs that wait for no other, those of a cell together.
+
+        They are trials, or the final runs of a cell that keeps its rates.
+        """
         for floor in self._floors:
             yield [floor]
         for cell in self.cells:
-            yield [self._trial(cell, place) for place in cell.next_trials()]
+            trials = [self._trial(cell, place) for place in cell.next_trials()]
+            yield trials or [Job(cell, config) for config in cell.finals()]
 
     def follow(self, job: Job, record: RunRecord, waiting: Iterable[Job]) -> list[Job]:
         """The jobs that follow from a run that has ended: further trials, or the final runs of its cell.

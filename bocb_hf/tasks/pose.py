@@ -160,6 +160,7 @@ class Pose:
         """Places (K, 2) in pixels of the input and heights (K,) of the keypoints of each person."""
         maps = outputs.float()
         if self.options.flip_test:
+            maps = maps.clone()  # the next pass may write over the outputs of this one (``runtime.cuda_graphs``)
             pairs = mirror_pairs(split.categories[label].keypoints)
             maps = (maps + flip_maps(model(inputs.flip(3)).float(), pairs)) / 2
         places, heights = decode(maps)

@@ -254,7 +254,7 @@ def test_random_damage_never_raises_and_never_changes_a_score(store):
 
 
 def test_an_empty_store_names_itself_and_the_fix(store, tmp_path):
-    with pytest.raises(InputError, match=r"store: .*store holds no valid record.*`bocb train` or `make demo`"):
+    with pytest.raises(InputError, match=r"store holds no valid record.*`bocb train` or `make demo`"):
         write_outputs(tabulate(read_store(store)), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

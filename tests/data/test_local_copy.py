@@ -79,6 +79,8 @@ def test_a_run_on_the_copy_is_the_run_on_the_hub(row: DatasetRow, authors_files:
     identity = prepared.identity.data
     assert (identity.name, identity.revision) == ("fashion_mnist", row.revision)
     assert identity.num_classes == 10
+    labels = open_data("fashion_mnist", None, False).features["label"]
+    assert labels["names"][:2] == ["T - shirt / top", "Trouser"]  # as the Hub's copy has them
     assert len(prepared.data.test) == SIZES["t10k"]
     assert str(authors_files.parent) not in prepared.identity.model_dump_json()
 
@@ -96,6 +98,22 @@ def test_the_hash_sees_a_pixel_a_label_and_the_order(row: DatasetRow, authors_fi
         write_split("train", pixels, classes, folder)
         hashes.add(local_copy.hash_decoded(read_parquet_splits(folder)))
     assert len(hashes) == 5
+
+
+def test_a_stream_is_read_from_the_copy_too(row: DatasetRow, authors_files: Path) -> None:
+    local_copy.convert(row, authors_files)
+    stream = open_data("fashion_mnist", None, True)
+    assert stream.revision == row.revision
+    assert sum(1 for _ in stream.splits["train"]) == SIZES["train"]
+
+
+def test_a_cache_that_cannot_be_written_does_not_hinder(
+    row: DatasetRow, authors_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = local_copy.convert(row, authors_files)
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "file"))
+    assert local_copy.open_local_copy(row, target).keys() == {"train", "test"}
 
 
 def test_a_copy_of_other_images_is_refused(row: DatasetRow, authors_files: Path) -> None:

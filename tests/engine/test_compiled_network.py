@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 import torch
-from functorch.compile import make_boxed_func  # type: ignore[import-untyped] # without stubs
 from runs import assert_identical, make, weights_of
+from static_memory import ORDINARY, STATIC
 from torch import Tensor, nn
-from torch._dynamo.backends.common import aot_autograd
 
 from bocb_hf.engine import loop, out_of_memory
-from bocb_hf.engine.compiled_network import check_graphs
+from bocb_hf.engine.compiled_network import check_graphs, compile_network
 from bocb_hf.engine.environment import describe_environment
 from bocb_hf.engine.prepare import prepare_run
 from bocb_hf.engine.repetition import runtime_of
@@ -25,27 +24,6 @@ from bocb_hf.optim.conformance import bench as cb
 from bocb_hf.runs.config import RuntimeConfig
 
 GRAPHS = ("runtime.compile_model=true", "runtime.cuda_graphs=true")
-
-
-def in_static_memory(graph: Any, _: Any) -> Any:
-    """A compiled function whose outputs lie in the same memory at every call, as those of a replayed graph do."""
-    memory: dict[tuple[int, torch.Size, torch.dtype], Tensor] = {}
-
-    def call(*args: Any) -> list[Any]:
-        found = list[Any]()
-        for place, value in enumerate(graph(*args)):
-            if not isinstance(value, Tensor) or any(value is one for one in args):
-                found.append(value)
-                continue
-            at = memory.setdefault((place, value.shape, value.dtype), torch.empty_like(value))
-            found.append(at.copy_(value).detach())
-        return found
-
-    return make_boxed_func(call)
-
-
-def compiled_with(backend: Any) -> Callable[[nn.Module, bool], None]:
-    return lambda model, _: model.compile(backend=backend)
 
 
 @pytest.fixture
@@ -63,8 +41,8 @@ def test_a_run_keeps_nothing_that_a_replayed_graph_writes_over(
     found: dict[str, dict[str, Tensor]] = {}
     scores: dict[str, Any] = {}
     monkeypatch.setattr(loop, "check_graphs", lambda *_: None)
-    for name, backend in (("ordinary", "aot_eager"), ("static", aot_autograd(fw_compiler=in_static_memory))):
-        monkeypatch.setattr(loop, "compile_network", compiled_with(backend))
+    for name, compiled in (("ordinary", ORDINARY), ("static", STATIC)):
+        monkeypatch.setattr(loop, "compile_network", compiled)
         more = ("training.ema_decay=0.9", "training.clip_grad_norm=5", f"backbone.name={backbone}")
         config = make(sections, *GRAPHS, *more, f"runtime.namespace={name}")
         record = train_run(config)
@@ -74,13 +52,23 @@ def test_a_run_keeps_nothing_that_a_replayed_graph_writes_over(
     assert scores["ordinary"] == scores["static"]
 
 
+@pytest.mark.parametrize(("graphs", "given"), [(True, {"mode": "reduce-overhead"}), (False, {})])
+def test_graphs_are_a_mode_of_the_compiler(
+    monkeypatch: pytest.MonkeyPatch, graphs: bool, given: dict[str, str]
+) -> None:
+    asked: list[dict[str, str]] = []
+    monkeypatch.setattr(nn.Module, "compile", lambda _, **options: asked.append(options))
+    compile_network(nn.Linear(1, 1), graphs)
+    assert asked == [given]
+
+
 @pytest.mark.usefixtures("fresh_compiler")
 def test_gradients_in_such_memory_are_wrong_when_they_add_up() -> None:
     """Why accumulation is refused, and that the test above would see what is kept."""
     torch.manual_seed(0)
     plain, static = nn.Linear(4, 2), nn.Linear(4, 2)
     static.load_state_dict(plain.state_dict())
-    static.compile(backend=aot_autograd(fw_compiler=in_static_memory))
+    STATIC(static, True)
     parts = torch.randn(2, 3, 4)
     for model in (plain, static):
         for part in parts:

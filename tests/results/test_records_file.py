@@ -51,6 +51,14 @@ def test_aggregate_and_figures_read_it(file: Path, tmp_path: Path, capsys: pytes
     assert list((tmp_path / "figures").glob("heatmap*.svg"))
 
 
+@pytest.mark.parametrize(
+    "words", [["--cards"], ["--offline"], ["--results", "hf://datasets/lab/results"], ["--submissions"]]
+)
+def test_what_is_of_a_store_is_refused(file: Path, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["aggregate", "--source", str(file), *words]) == 2
+    assert f"--source: {words[0]} are of a store" in capsys.readouterr().err
+
+
 def changed(file: Path, **columns: list[str]) -> Path:
     table = pq.read_table(file)
     for name, values in columns.items():

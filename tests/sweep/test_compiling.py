@@ -178,8 +178,8 @@ def test_old_plans_compile_nothing_and_contradictions_are_refused(plan: Path, tm
     assert executor.timed == [] and switched_on(executor) == set()
     assert not (tmp_path / "state").exists()
     plan.write_text(yaml.safe_dump(data))
-    with pytest.raises(InputError, match=r"compile: auto decides about runtime\.compile_model"):
-        run(plan, executor, "runtime.compile_model=true")
+    with pytest.raises(InputError, match=r"compile: auto decides what is compiled, so that runtime\.compile_model"):
+        run(plan, executor, "runtime.compile_model=true", "runtime.cuda_graphs=true")
 
 
 def test_a_damaged_decision_is_named(plan: Path) -> None:

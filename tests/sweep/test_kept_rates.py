@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import yaml
@@ -15,6 +16,7 @@ from bocb_hf.runs.record import RunRecord
 from bocb_hf.sweep.cells import plan_cells, run_overrides
 from bocb_hf.sweep.left import find_left
 from bocb_hf.sweep.plan import SweepPlan, load_plan
+from bocb_hf.sweep.run import Sweep
 
 RATES = {("tiny_resnet", "sgdm"): 0.03333, ("tiny_resnet", "adamw"): 0.000123456}
 
@@ -75,6 +77,37 @@ def test_every_final_run_has_the_kept_rate_and_nothing_is_tried(tmp_path: Path) 
         assert (left.trials, left.finals, left.extensions) == (0, 3, 0)
 
 
+def test_a_sweep_begins_with_the_final_runs(tmp_path: Path) -> None:
+    write(tmp_path / "records.parquet", tuned_records())
+    plan = plan_of(tmp_path, baselines=False)
+    sweep = Sweep(plan, cast(Any, SimpleNamespace(threads=1, workers=1)), overrides(plan, tmp_path))
+    jobs = [job for several in sweep.first() for job in several]
+    found = [(job.config.role, job.config.optimizer.name, job.config.seed) for job in jobs]
+    assert found == [("final", name, seed) for name in plan.optimizers for seed in plan.final_seeds]
+    assert sweep.planned_runs() == len(found)
+
+
+@pytest.mark.parametrize(
+    "given", ["optimizer.lr=0.1", "optimizer.weight_decay=0.0", "optimizer.hyperparameters.momentum=0.5"]
+)
+def test_an_override_that_the_kept_rates_would_undo_is_refused(tmp_path: Path, given: str) -> None:
+    write(tmp_path / "records.parquet", tuned_records())
+    plan = plan_of(tmp_path, optimizers=["sgdm"])
+    said = f"kept: it decides about {given.partition('=')[0]}, which is also given"
+    with pytest.raises(InputError, match=said):
+        plan_cells(plan, [*overrides(plan, tmp_path), given])
+    plan = plan_of(tmp_path, optimizers=["sgdm"], variants={"a": [], "b": [given]})
+    with pytest.raises(InputError, match=said):
+        plan_cells(plan, overrides(plan, tmp_path))
+
+
+def test_an_unfinished_run_keeps_no_rate(tmp_path: Path) -> None:
+    other = make_record("tiny_resnet", "sgdm", seed=3, lr=0.5, setting="tuned", status="interrupted")
+    write(tmp_path / "records.parquet", [*tuned_records(), other])
+    plan = plan_of(tmp_path)
+    assert len(plan_cells(plan, overrides(plan, tmp_path))) == 2
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -95,10 +128,11 @@ def test_final_runs_of_two_rates_are_an_error(tmp_path: Path) -> None:
     other = make_record("tiny_resnet", "sgdm", seed=1, lr=0.5, setting="tuned")
     write(tmp_path / "records.parquet", [*tuned_records(), other])
     plan = plan_of(tmp_path)
-    with pytest.raises(InputError, match=r"final runs of 2 configurations of tiny_resnet × sgdm"):
+    with pytest.raises(InputError, match=r"final runs of 2 configurations of tiny_resnet × sgdm.*0\.0333"):
         plan_cells(plan, overrides(plan, tmp_path))
 
 
-def test_a_plan_that_keeps_rates_has_no_grid_of_hyperparameters(tmp_path: Path) -> None:
+def test_a_plan_that_keeps_rates_has_no_section_tuning_and_may_take_any_seed(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nothing is tuned"):
-        plan_of(tmp_path, tuning={"grid_of": {"sgdm": {"momentum": [0.8, 0.9]}, "adamw": {"beta1": [0.8, 0.9]}}})
+        plan_of(tmp_path, tuning={"protocol": "random", "draws": 25})
+    assert plan_of(tmp_path, edition=1, final_seeds=[0, 1]).final_seeds == [0, 1]

@@ -1,0 +1,42 @@
+"""Runs of other tasks keep nothing that a replayed CUDA graph writes over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from runs import assert_identical, make, weights_of
+from static_memory import ORDINARY, STATIC
+from torch import Tensor
+
+from bocb_hf.engine import loop
+from bocb_hf.engine.run import train_run
+
+
+@pytest.fixture
+def fresh_compiler() -> Iterator[None]:
+    torch.compiler.reset()
+    yield
+    torch.compiler.reset()
+
+
+@pytest.mark.usefixtures("fresh_compiler")
+@pytest.mark.parametrize("task", ["pose", pytest.param("detection", marks=pytest.mark.slow)])
+def test_a_run_keeps_nothing_that_the_next_pass_writes_over(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, task: str
+) -> None:
+    sections: dict[str, Any] = request.getfixturevalue(task)
+    monkeypatch.setattr(loop, "check_graphs", lambda *_: None)
+    found: dict[str, dict[str, Tensor]] = {}
+    scores: dict[str, Any] = {}
+    for name, compiled in (("ordinary", ORDINARY), ("static", STATIC)):
+        monkeypatch.setattr(loop, "compile_network", compiled)
+        switches = ("runtime.compile_model=true", "runtime.cuda_graphs=true", f"runtime.namespace={name}")
+        config = make(sections, "training.epochs=1", *switches)
+        record = train_run(config)
+        assert record.status == "completed"
+        found[name], scores[name] = weights_of(config, record), record.metrics
+    assert_identical(found["ordinary"], found["static"])
+    assert scores["ordinary"] == scores["static"]
