@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import pytest
 import torch
 from runs import assert_identical, make, weights_of
@@ -12,7 +13,9 @@ from static_memory import ORDINARY, STATIC
 from torch import Tensor
 
 from bocb_hf.engine import loop
+from bocb_hf.engine.prepare import prepare_run
 from bocb_hf.engine.run import train_run
+from bocb_hf.tasks.pose import Pose
 
 
 @pytest.fixture
@@ -40,3 +43,20 @@ def test_a_run_keeps_nothing_that_the_next_pass_writes_over(
         found[name], scores[name] = weights_of(config, record), record.metrics
     assert_identical(found["ordinary"], found["static"])
     assert scores["ordinary"] == scores["static"]
+
+
+@pytest.mark.usefixtures("fresh_compiler")
+@torch.no_grad()
+def test_the_flip_test_keeps_the_heat_maps_of_its_first_pass(pose: dict[str, Any]) -> None:
+    prepared = prepare_run(make(pose))
+    task, samples = cast(Pose, prepared.task), prepared.data.test
+    assert task.options.flip_test
+    inputs = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    found: list[Any] = []
+    for compiled in (ORDINARY, STATIC):
+        model = prepared.build_model().eval()
+        compiled(model, True)
+        found.append(task._locate(model, inputs, model(inputs), samples.split, samples.label))
+    for (places, heights), (others, theirs) in zip(*found, strict=True):
+        assert np.array_equal(places, others)
+        assert np.array_equal(heights, theirs)
