@@ -1,8 +1,8 @@
 """Keeps the runs of the transfer plans as one Parquet file, and prints what they answer (``docs/transfer.md``).
 
 With ``--store`` it takes the records of a store and writes ``benchmarks/transfer_records.parquet``, in the layout of a
-results data set, ``benchmarks/transfer_answer.txt``, and the answer in docs/transfer.md. Without, it reads that
-file and prints::
+results data set, ``benchmarks/transfer_answer.txt``, and the answer in README.md and docs/transfer.md. Without, it
+reads that file and prints::
 
     python benchmarks/transfer_results.py --store outputs/transfer/store
     python benchmarks/transfer_results.py
@@ -69,16 +69,15 @@ def answer(records: Sequence[RunRecord]) -> str:
 
 
 def write(records: Sequence[RunRecord]) -> None:
-    """Writes the answer as a file, and into docs/transfer.md between its marks."""
+    """Writes the answer as a file, and into README.md and docs/transfer.md between their marks."""
     text = answer(records)
     ANSWER.write_text(text + "\n", encoding="utf-8")
     found = analyse_transfer(transfer_tables(records, RECORDS.name)[0], DRAWS)
     sentences = [*answer_text(found), counts_text(found)]
     short = textwrap.fill(" ".join(sentences), 120, break_on_hyphens=False)
-    path = ROOT / "docs/transfer.md"
-    before, rest = path.read_text(encoding="utf-8").split(BEGIN)
-    block = f"{short}\n\n```text\n{text}\n```"
-    path.write_text(f"{before}{BEGIN}\n{block}\n{END}{rest.split(END)[1]}", encoding="utf-8")
+    for path, block in ((ROOT / "README.md", short), (ROOT / "docs/transfer.md", f"{short}\n\n```text\n{text}\n```")):
+        before, rest = path.read_text(encoding="utf-8").split(BEGIN)
+        path.write_text(f"{before}{BEGIN}\n{block}\n{END}{rest.split(END)[1]}", encoding="utf-8")
 
 
 def _edge(records: Sequence[RunRecord]) -> list[bool]:
