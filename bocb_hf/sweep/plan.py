@@ -97,7 +97,7 @@ class SweepPlan(Frozen):
     @model_validator(mode="before")
     @classmethod
     def _of_its_edition(cls, data: Any) -> Any:
-        if isinstance(data, dict) and {"kept", "tuning"} <= cast(dict[str, Any], data).keys():
+        if isinstance(data, dict) and "tuning" in data and cast(dict[str, Any], data).get("kept") is not None:
             raise ValueError("kept: nothing is tuned, so that the section tuning says nothing; leave one of them out")
         if not isinstance(data, dict) or cast(dict[str, Any], data).get("edition") != 2:
             return data

@@ -112,7 +112,9 @@ def test_every_check_of_a_shared_option_is_made_by_every_command(capsys: Capture
     for command in ("aggregate", "figures"):
         for wrong in ("papers", "store:cifar100", ""):
             error = error_of(capsys, command, "--source", wrong)
-            assert error == f"error: --source: {wrong!r} is neither 'store' nor 'paper' nor 'paper:TABLE'\n"
+            assert (
+                error == f"error: --source: {wrong!r} is neither 'store', 'paper', 'paper:TABLE' nor a .parquet file\n"
+            )
     for option in ("--to", "--results", "--propose"):
         for command in options(option):
             if command == "push":

@@ -127,7 +127,7 @@ def test_the_other_tables_are_read_like_any_source(name, tmp_path, capsys):
     ("arguments", "reason"),
     [
         (["--source", "paper:cifar10"], "no published table 'cifar10'; choose one of cifar100"),
-        (["--source", "papers"], "neither 'store' nor 'paper'"),
+        (["--source", "papers"], "neither 'store', 'paper', 'paper:TABLE' nor a .parquet file"),
         (["--source", "paper", "--draws", "5"], "--draws: 5 is too few"),
     ],
 )

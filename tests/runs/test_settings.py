@@ -66,7 +66,11 @@ TABLE: dict[str, dict[str, Any]] = {
 }
 GENERIC = {"generic/finetune", "generic/linear_probe", "generic/scratch_large", "generic/scratch_small"}
 COCO = {f"coco/{name}" for name in ("retinanet", "retinanet_small", "pose_256x192", "pose_384x288", "pose_small")}
-OWN = GENERIC | COCO | {"fashion_mnist/laptop", "fashion_mnist_subset/demo", "fashion_mnist_subset/laptop"}
+OWN = (
+    GENERIC
+    | COCO
+    | {"fashion_mnist/laptop", "fashion_mnist/laptop_study", "fashion_mnist_subset/demo", "fashion_mnist_subset/laptop"}
+)
 OWN |= {"transfer/pretrain", "transfer/finetune"}
 
 
