@@ -102,3 +102,13 @@ def hub(hub_server: HubServer) -> HubServer:
 def sections(small_data: Path, tmp_path: Path) -> dict[str, Any]:
     """``short_run`` in the test's own folder."""
     return short_run(small_data, tmp_path)
+
+
+@pytest.fixture
+def fresh_compiler() -> Iterator[None]:
+    """Nothing of ``torch.compile`` is left over from another test, or for one."""
+    import torch
+
+    torch.compiler.reset()
+    yield
+    torch.compiler.reset()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,13 +23,6 @@ from bocb_hf.optim.conformance import bench as cb
 from bocb_hf.runs.config import RuntimeConfig
 
 GRAPHS = ("runtime.compile_model=true", "runtime.cuda_graphs=true")
-
-
-@pytest.fixture
-def fresh_compiler() -> Iterator[None]:
-    torch.compiler.reset()
-    yield
-    torch.compiler.reset()
 
 
 @pytest.mark.usefixtures("fresh_compiler")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, cast
 
 import numpy as np
@@ -16,13 +15,6 @@ from bocb_hf.engine import loop
 from bocb_hf.engine.prepare import prepare_run
 from bocb_hf.engine.run import train_run
 from bocb_hf.tasks.pose import Pose
-
-
-@pytest.fixture
-def fresh_compiler() -> Iterator[None]:
-    torch.compiler.reset()
-    yield
-    torch.compiler.reset()
 
 
 @pytest.mark.usefixtures("fresh_compiler")
