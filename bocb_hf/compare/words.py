@@ -27,6 +27,8 @@ def sentence(answer: Answer, seconds: float, probe: bool = False) -> str:
     limited = " (a linear head on frozen features; this says little about fine-tuning)" if probe else ""
     if answer.best is None:
         return f"No optimizer has a final run yet after {duration(seconds)}, so that there is no answer{limited}."
+    if all(len(entry.tried) == 1 for entry in answer.entries):
+        limited += " (no rate was tuned: each optimizer has the centre of its grid, and others may turn this around)"
     best = answer.entry(answer.best)
     named = f"{optimizer_label(answer.best)} at {_rate(best.lr)}: {_scored(answer.score, answer.interval)}{limited}"
     told = [loss for loss in answer.losses if loss.told]

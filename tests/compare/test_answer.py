@@ -134,3 +134,10 @@ def _quantile(probability: float) -> float:
     from scipy.special import ndtri
 
     return float(ndtri(probability))
+
+
+def test_rates_that_were_never_tuned_are_said_in_the_sentence() -> None:
+    alone = [entry("sgdm", [87.1, 87.3], tried=(1e-3,)), entry("adamw", [91.0, 91.2], tried=(1e-3,))]
+    assert "no rate was tuned: each optimizer has the centre of its grid" in sentence(by_hand(*alone), 60)
+    alone[0] = entry("sgdm", [87.1, 87.3])
+    assert "no rate was tuned" not in sentence(by_hand(*alone), 60)
