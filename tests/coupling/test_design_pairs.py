@@ -91,4 +91,4 @@ def test_words_and_json_say_the_same() -> None:
 def test_one_seed_has_no_interval() -> None:
     analysis = analyse(table(np.random.default_rng(5), 2.0, seeds=1), draws=100)
     assert all(p.difference.interval is None for p in analysis.designs)
-    assert any("None has an interval, since their noise is not known" in line for line in analysis_text(analysis))
+    assert any("There is no interval, since their noise is not known" in line for line in analysis_text(analysis))

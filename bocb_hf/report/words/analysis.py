@@ -84,7 +84,7 @@ def _designs(analysis: Analysis) -> list[str]:
     ]
     more = f"; {len(pairs) - MANY} more in analysis.json" if len(pairs) > MANY else ""
     known = any(pair.difference.interval is not None for pair in pairs)
-    held = "Each interval holds by itself" if known else "None has an interval, since their noise is not known"
+    held = "Each interval holds by itself" if known else "There is no interval, since their noise is not known"
     return [
         "SGD minus adaptive, differences between backbones that differ in one or two elements of design, in points: "
         f"{'; '.join(said)}{more}. {held}, and each difference speaks of these two networks alone."
