@@ -14,7 +14,7 @@ from bocb_hf.store.contents import Quarantined, StoreContents
 _COLUMNS = ("repository", "path", "record")
 
 
-def read_records_file(path: Path) -> StoreContents:
+def read_records_file(path: Path, option: str = "--source") -> StoreContents:
     """Reads and checks every record of a file.
 
     A row that is not valid, or that repeats a run, is left out with its reason. All records count as self-reported: the
@@ -22,6 +22,7 @@ def read_records_file(path: Path) -> StoreContents:
 
     Args:
         path: The Parquet file.
+        option: What names the file, for messages.
 
     Raises:
         InputError: There is no such file, or it is not one of records.
@@ -32,14 +33,14 @@ def read_records_file(path: Path) -> StoreContents:
             missing = [name for name in _COLUMNS if name not in file.schema_arrow.names]
             if missing:
                 raise InputError(
-                    f"--source: {path} has no column {', '.join(missing)}; give the data/records.parquet of a results "
+                    f"{option}: {path} has no column {', '.join(missing)}; give the data/records.parquet of a results "
                     "data set, which `bocb publish` writes"
                 )
             for group in range(file.num_row_groups):
                 for row in file.read_row_group(group, columns=list(_COLUMNS)).to_pylist():
                     _add(contents, *(str(row[name]) for name in _COLUMNS))
     except (OSError, pa.ArrowException) as error:
-        raise InputError(f"--source: cannot read {path} as a Parquet file of records: {error}") from None
+        raise InputError(f"{option}: cannot read {path} as a Parquet file of records: {error}") from None
     return contents
 
 

@@ -77,29 +77,8 @@ def done_records(path: Path, cells: Collection[CellNames]) -> dict[CellNames, li
     return found
 
 
-def all_records(path: Path, option: str) -> list[RunRecord]:
-    """The records of all runs of a file; of two records of one run, the first.
-
-    Args:
-        path: The Parquet file.
-        option: What names the file, for messages.
-
-    Raises:
-        InputError: The file is not one of records, or a record in it is not valid.
-    """
-    found: list[RunRecord] = []
-    rows_of: dict[int, list[int]] = {}
-    for group, row in _places(str(path), option).values():
-        rows_of.setdefault(group, []).append(row)
-    with pq.ParquetFile(path) as file:
-        for group, rows in rows_of.items():
-            texts = file.read_row_group(group, columns=["record"]).column("record")
-            found += [parse_record(str(texts[row].as_py()).encode(), f"{option}: {path}, row {row}") for row in rows]
-    return found
-
-
 @lru_cache(maxsize=4)
-def _places(path: str, option: str = "--done") -> dict[tuple[str, str], tuple[int, int]]:
+def _places(path: str) -> dict[tuple[str, str], tuple[int, int]]:
     """Row group and row of every record, by role and run id; of two records of one run, the first counts."""
     found: dict[tuple[str, str], tuple[int, int]] = {}
     try:
@@ -107,7 +86,7 @@ def _places(path: str, option: str = "--done") -> dict[tuple[str, str], tuple[in
             missing = [name for name in _COLUMNS if name not in file.schema_arrow.names]
             if missing:
                 raise InputError(
-                    f"{option}: {path} has no column {', '.join(missing)}; give the data/records.parquet of a results "
+                    f"--done: {path} has no column {', '.join(missing)}; give the data/records.parquet of a results "
                     "data set, which `bocb publish` writes"
                 )
             for group in range(file.num_row_groups):
@@ -116,5 +95,5 @@ def _places(path: str, option: str = "--done") -> dict[tuple[str, str], tuple[in
                 for row, key in enumerate(pairs):
                     found.setdefault(key, (group, row))
     except (OSError, pa.ArrowException) as error:
-        raise InputError(f"{option}: cannot read {path} as a Parquet file of records: {error}") from None
+        raise InputError(f"--done: cannot read {path} as a Parquet file of records: {error}") from None
     return found

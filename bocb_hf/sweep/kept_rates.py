@@ -13,10 +13,10 @@ from typing import Annotated
 from pydantic import Field
 
 from bocb_hf.errors import InputError
+from bocb_hf.results.counted import read_counted
+from bocb_hf.results.records_file import read_records_file
 from bocb_hf.runs.record import RunRecord
 from bocb_hf.schema import Frozen, Name, Slug
-from bocb_hf.store import open_store
-from bocb_hf.store.contents import read_store
 
 
 class KeptRates(Frozen):
@@ -74,11 +74,9 @@ def find_rates(kept: KeptRates, cells: Iterable[tuple[str, str]]) -> Mapping[tup
 
 def _final_runs(kept: KeptRates) -> Sequence[RunRecord]:
     if kept.source.endswith(".parquet"):
-        from bocb_hf.sweep.done import all_records
-
-        records = all_records(Path(kept.source), "kept.source")
+        records = read_records_file(Path(kept.source), "kept.source").records
     else:
-        records = read_store(open_store(kept.source)).records
+        records = read_counted(kept.source).records
     ended = [r for r in records if r.role == "final" and r.status != "interrupted"]
     asked = [r for r in ended if r.identity.setting == kept.setting]
     return [r for r in asked if kept.dataset in (None, r.identity.data.name)]
