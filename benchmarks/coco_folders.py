@@ -48,7 +48,7 @@ def photographs(wheel: Path) -> Iterator[tuple[str, Image.Image, list[Box]]]:
                 for box in ElementTree.fromstring(archive.read(name)).iter("bndbox")
             ]
             opened = Image.open(io.BytesIO(archive.read(picture))).convert("RGB")
-            yield PurePosixPath(name).stem, opened, boxes  # type: ignore[misc]
+            yield PurePosixPath(name).stem, opened, boxes  # type: ignore[misc] - strings and boxes of the file
 
 
 def offsets(length: int) -> list[int]:
@@ -118,7 +118,7 @@ def write_aerial(wheel: Path, folder: Path) -> None:
 
 def write_scenes(folder: Path) -> None:
     """Writes generated scenes; each split has a seed of its own."""
-    import kwcoco  # type: ignore[import-not-found]
+    import kwcoco  # type: ignore[import-not-found] - not a dependency
 
     for seed, (split, count) in enumerate(SCENES.items()):
         made = kwcoco.CocoDataset.demo(f"shapes{count}", image_size=(TILE, TILE), rng=seed, verbose=0, use_cache=False)

@@ -51,6 +51,7 @@ class Files:
 
 def sketch(contents: list[bytes]) -> Sketches:
     """Sketches of encoded images."""
+    # read as an encoded data set is
     return sketch_images("these images", Files(contents), "image", workers=0)  # type: ignore[arg-type]
 
 

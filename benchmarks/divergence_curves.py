@@ -22,13 +22,13 @@ from bocb_hf.engine.portable import limit_instructions
 
 limit_instructions()  # before torch is imported
 
-from bocb_hf.engine.divergence import DivergenceRule  # noqa: E402
-from bocb_hf.engine.progress import Progress  # noqa: E402
-from bocb_hf.engine.run import train_run  # noqa: E402
-from bocb_hf.optim import OPTIMIZERS  # noqa: E402
-from bocb_hf.resources import find_config  # noqa: E402
-from bocb_hf.runs.load_config import load_run_config  # noqa: E402
-from bocb_hf.sweep.plan import SweepPlan, load_plan  # noqa: E402
+from bocb_hf.engine.divergence import DivergenceRule  # noqa: E402 - see above
+from bocb_hf.engine.progress import Progress  # noqa: E402 - see above
+from bocb_hf.engine.run import train_run  # noqa: E402 - see above
+from bocb_hf.optim import OPTIMIZERS  # noqa: E402 - see above
+from bocb_hf.resources import find_config  # noqa: E402 - see above
+from bocb_hf.runs.load_config import load_run_config  # noqa: E402 - see above
+from bocb_hf.sweep.plan import SweepPlan, load_plan  # noqa: E402 - see above
 
 THIN = 3  # divides the 93 steps of an epoch
 
@@ -83,7 +83,7 @@ def main(argv: Sequence[str]) -> int:
     """Prints the curves as JSON, one run a line."""
     import bocb_hf.engine.loop as loop
 
-    loop.Progress = Recorder  # type: ignore[misc]
+    loop.Progress = Recorder  # type: ignore[misc] - watched here only
     plan = load_plan(Path(find_config("demo", "recipes/sweeps")))
     runs: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:

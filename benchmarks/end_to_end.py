@@ -169,6 +169,7 @@ def train_ours(job: Job, folder: str, loop: str) -> None:
         rule=prepared.divergence_rule(),
     )
     if synthetic:
+        # steps as the trainer asks for them, from memory
         trainer.feed = Feed(made, made, trainer.plan.steps_per_epoch, job.batch, trainer.format)  # type: ignore[arg-type]
     seen = 0.0
 

@@ -157,7 +157,7 @@ def plain_detection(folder: Path, side: int) -> Callable[[], float]:
             for images, targets in loader:
                 loss = sum(model(list(images), list(targets)).values())
                 optimizer.zero_grad()
-                loss.backward()  # type: ignore[union-attr]
+                loss.backward()  # type: ignore[union-attr] - a sum of losses
                 optimizer.step()
                 loss.item()  # type: ignore[union-attr] - the references look at each loss
                 seen += len(images)

@@ -58,7 +58,8 @@ def read_header(path: Path) -> Header:
         OSError: The file cannot be read.
     """
     with safe_open(path, framework="pt") as file:
-        return Header({name: tuple(file.get_slice(name).get_shape()) for name in file.keys()})  # noqa: SIM118
+        names = file.keys()  # not a dictionary, so it cannot be gone through by itself
+        return Header({name: tuple(file.get_slice(name).get_shape()) for name in names})
 
 
 class _BeyondError(InputError):

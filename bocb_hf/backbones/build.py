@@ -205,7 +205,7 @@ def _start(source: BackboneSource, folder: Path, num_classes: int, seed: int) ->
             ) from error
 
     model, taken = start_from(read_tensors(folder), checked, where)
-    model.starting_weights = taken  # type: ignore[assignment]
+    model.starting_weights = taken  # type: ignore[assignment] - modules take any attribute
     return model
 
 

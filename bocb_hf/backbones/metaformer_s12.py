@@ -83,7 +83,7 @@ class MetaFormerS12(MetaFormer):
             stem = self.stem.conv
             self.stem.conv = nn.Conv2d(stem.in_channels, stem.out_channels, 3, stride=stem_stride, padding=1)
             trunc_normal_(self.stem.conv.weight, std=0.02)
-            nn.init.zeros_(self.stem.conv.bias)  # type: ignore[arg-type]
+            nn.init.zeros_(self.stem.conv.bias)  # type: ignore[arg-type] - this one has a bias
         for info, reduction in zip(self.feature_info, stage_reductions(stem_stride, len(depths)), strict=True):
             info["reduction"] = reduction
 

@@ -182,4 +182,4 @@ def _read_values(mean: Any, std: Any, interpolation: Any) -> Preprocessing:
         raise ValueError(f"mean {mean!r} and std {std!r} must be finite, and std above 0")
     if interpolation not in get_args(Interpolation):
         raise ValueError(f"interpolation {interpolation!r} is none of {', '.join(get_args(Interpolation))}")
-    return Preprocessing(means, stds, interpolation)  # type: ignore[arg-type]
+    return Preprocessing(means, stds, interpolation)  # type: ignore[arg-type] - checked above

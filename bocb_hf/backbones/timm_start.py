@@ -46,7 +46,7 @@ def build_from_tensors(
             "pretrained and its other arguments on to timm's build_model_with_cfg"
         )
     for cfg in (model.pretrained_cfg, model.default_cfg):
-        cfg.pop("state_dict", None)  # type: ignore[union-attr]
+        cfg.pop("state_dict", None)  # type: ignore[union-attr] - timm's are dictionaries
     return model, fits[-1]
 
 
@@ -70,11 +70,11 @@ def _watched() -> Iterator[list[tuple[nn.Module, Fit]]]:
         loads.append((module, _compare(own, state_dict, fitting, misfits, drawn, result.missing_keys)))
         return result
 
-    nn.Module.load_state_dict = load  # type: ignore[method-assign]
+    nn.Module.load_state_dict = load  # type: ignore[method-assign] - for this call only
     try:
         yield loads
     finally:
-        nn.Module.load_state_dict = original  # type: ignore[method-assign]
+        nn.Module.load_state_dict = original  # type: ignore[method-assign] - put back
 
 
 def _drawn(model: nn.Module, given: Collection[str]) -> set[str]:

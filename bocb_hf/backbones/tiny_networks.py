@@ -75,6 +75,7 @@ class TinyResNet(nn.Module):
                     shortcut = nn.Sequential(conv, nn.BatchNorm2d(width))
                 rate = rates[stage * depth + block]
                 path = DropPath(rate) if rate > 0 else None
+                # timm annotates the path by its default of None
                 blocks.append(BasicBlock(inplanes, width, stride, shortcut, drop_path=path))  # type: ignore[arg-type]
                 inplanes = width
             stages.append(nn.Sequential(*blocks))

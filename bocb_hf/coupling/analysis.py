@@ -362,7 +362,7 @@ def _finite(values: Any) -> Any:
 
     def clean(value: Any) -> Any:
         if isinstance(value, list):
-            return [clean(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
+            return [clean(item) for item in value]  # pyright: ignore[reportUnknownVariableType] - of JSON
         return None if isinstance(value, float) and not np.isfinite(value) else value
 
     return clean(plain)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy.optimize as _scipy_optimize  # pyright: ignore[reportMissingTypeStubs]
-import scipy.special as _scipy_special  # pyright: ignore[reportMissingTypeStubs]
+import scipy.optimize as _scipy_optimize  # pyright: ignore[reportMissingTypeStubs] - scipy has none
+import scipy.special as _scipy_special  # pyright: ignore[reportMissingTypeStubs] - scipy has none
 
 from bocb_hf.coupling.noise import tuning_part
 from bocb_hf.coupling.scores import Floats, Scale, ScoreTable

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
-import scipy.optimize as _scipy_optimize  # pyright: ignore[reportMissingTypeStubs]
+import scipy.optimize as _scipy_optimize  # pyright: ignore[reportMissingTypeStubs] - scipy has none
 
 from bocb_hf.coupling.additive import Additive, Mask, fit_additive, noise_coefficients
 from bocb_hf.coupling.noise import block_noise, cell_noise, tuning_part

@@ -17,7 +17,7 @@ from itertools import chain, combinations
 from typing import Any, Literal
 
 import numpy as np
-import scipy.stats as _scipy_stats  # pyright: ignore[reportMissingTypeStubs]
+import scipy.stats as _scipy_stats  # pyright: ignore[reportMissingTypeStubs] - scipy has none
 from numpy.typing import NDArray
 
 from bocb_hf.coupling.statistics import LEVEL, Interval, t_quantile

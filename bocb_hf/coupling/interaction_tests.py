@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy.stats as _scipy_stats  # pyright: ignore[reportMissingTypeStubs]
+import scipy.stats as _scipy_stats  # pyright: ignore[reportMissingTypeStubs] - scipy has none
 
 from bocb_hf.coupling.additive import Additive, Mask, fit_additive, joined
 from bocb_hf.coupling.noise import cell_noise, tuning_part

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import scipy.stats as _scipy_stats  # pyright: ignore[reportMissingTypeStubs]
+import scipy.stats as _scipy_stats  # pyright: ignore[reportMissingTypeStubs] - scipy has none
 from numpy.typing import NDArray
 
 from bocb_hf.coupling.scores import Floats

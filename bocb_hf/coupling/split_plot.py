@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy.stats as _scipy_stats  # pyright: ignore[reportMissingTypeStubs]
+import scipy.stats as _scipy_stats  # pyright: ignore[reportMissingTypeStubs] - scipy has none
 from numpy.typing import NDArray
 
 from bocb_hf.coupling.depth import Floats

@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import scipy.special as _scipy_special  # pyright: ignore[reportMissingTypeStubs]
+import scipy.special as _scipy_special  # pyright: ignore[reportMissingTypeStubs] - scipy has none
 from numpy.typing import NDArray
 
 from bocb_hf.coupling.cells import moderate_table

@@ -97,6 +97,7 @@ class RandomCrop:
         assert uniforms is not None
         draws = torch.from_numpy(uniforms)[None]
         box: list[int] = crop_box(draws, image.height, image.width, self.scale, self.aspect)[0].tolist()
+        # torchvision annotates tensors, and takes images of Pillow as well
         return pillow.resized_crop(image, *box, [self.size, self.size], InterpolationMode.BICUBIC)  # type: ignore[arg-type]
 
 
@@ -166,6 +167,7 @@ class Decoder:
         return f"data.name: {which} of {self.where}" + (f" ({one_line(str(path))})" if path else "")
 
     def _read(self, chunk: Chunk) -> Sequence[Encoded]:
+        # without encoded images a chunk carries its own
         return chunk.images if self._encoded is None else self._encoded[list(chunk.images)]  # type: ignore[return-value]
 
 
@@ -215,7 +217,7 @@ def decode(decoder: Decoder, chunks: Iterator[Chunk], workers: int, ahead: int =
     else:
         decoded = iter(
             DataLoader(
-                decoder,  # type: ignore[arg-type]
+                decoder,  # type: ignore[arg-type] - maps like a data set
                 sampler=_Chunks(chunks),
                 batch_size=None,
                 num_workers=workers,

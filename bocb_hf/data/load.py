@@ -173,6 +173,7 @@ def _open_folder(name: str, folder: Path, revision: str | None, streaming: bool)
     if unread:
         log.log(logging.WARNING if files.misses_data() else logging.INFO, "data.name: %s%s", name, unread)
     if streaming:
+        # the keys are names of splits
         return OpenData(name, found, dict(builder.as_streaming_dataset()), files)  # type: ignore[arg-type]
     builder.download_and_prepare()
     splits: Any = builder.as_dataset()
@@ -192,6 +193,7 @@ def _open(path: str, revision: str | None, streaming: bool) -> dict[str, Any]:
 def _load(path: str, revision: str | None, streaming: bool) -> dict[str, Any]:
     import datasets
 
+    # the keys are names of splits
     return dict(datasets.load_dataset(path, revision=revision, streaming=streaming))  # type: ignore[arg-type]
 
 

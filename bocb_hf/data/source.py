@@ -277,7 +277,7 @@ def read_ahead(items: Iterator[Item], depth: int = 2) -> Generator[Item, None, N
                 return
             if error is not None:
                 raise error
-            yield item  # type: ignore[misc]
+            yield item  # type: ignore[misc] - an image, since no error came
     finally:
         stopped.set()
         thread.join()

@@ -102,7 +102,7 @@ def _whole_model(prepared: PreparedRun, trainer: Trainer) -> nn.Module:
     if not is_sharded(trainer.accelerator):
         # safetensors takes no other memory format, and training is over
         whole = whole_network(trainer.evaluation_model)
-        return whole.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        return whole.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload] - torch's stubs lack it
     state = trainer.accelerator.get_state_dict(trainer.network)
     model = prepared.build_model()
     if trainer.accelerator.is_main_process:

@@ -101,7 +101,7 @@ class Trainer:
         self.format = torch.channels_last if channels_last else torch.contiguous_format
         # the bare network is kept, because accelerate's unwrap_model would take mixed precision off the network that
         # trains
-        self.bare_model = model.to(memory_format=self.format)  # type: ignore[call-overload]
+        self.bare_model = model.to(memory_format=self.format)  # type: ignore[call-overload] - torch's stubs lack it
         self.ema = None
         if training.ema_decay is not None:  # copied before prepare binds the forward pass to this module
             averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(training.ema_decay), use_buffers=True)
@@ -371,7 +371,7 @@ class Trainer:
         sums = self.accelerator.reduce(torch.stack(self._unread), "sum")
         self._unread = []
         self.costs.timer.collect()
-        rows = (sums / self.identity.training.batch_size).tolist()  # type: ignore[operator]
+        rows = (sums / self.identity.training.batch_size).tolist()  # type: ignore[operator] - a tensor in, a tensor out
         if not self.progress.watch([loss for loss, _ in rows], self.rule):
             self.progress.window += [(loss, 100 * share) for loss, share in rows]
 

@@ -17,7 +17,7 @@ def share_buffers(accelerator: Accelerator, model: nn.Module) -> None:
     """Gives every process the running statistics of the first; batch norm's differ until the next forward pass."""
     if accelerator.num_processes > 1:
         for buffer in model.buffers():
-            buffer.copy_(broadcast(buffer))  # type: ignore[arg-type]
+            buffer.copy_(broadcast(buffer))  # type: ignore[arg-type] - a tensor in, a tensor out
 
 
 def check_world_size(processes: int) -> None:
@@ -46,7 +46,7 @@ def all_finite(accelerator: Accelerator, model: nn.Module) -> bool:
             to_local = getattr(tensor, "to_local", None)
             mine = tensor if to_local is None else to_local()
             bad += ~torch.isfinite(mine).all()
-    return float(accelerator.reduce(bad, "sum")) == 0  # type: ignore[arg-type]
+    return float(accelerator.reduce(bad, "sum")) == 0  # type: ignore[arg-type] - a tensor in, a tensor out
 
 
 def agree_to_stop(stop: StopSignal, accelerator: Accelerator, at_sync: bool) -> bool:
@@ -60,4 +60,4 @@ def agree_to_stop(stop: StopSignal, accelerator: Accelerator, at_sync: bool) -> 
     if accelerator.num_processes == 1 or not at_sync:
         return stop.requested and accelerator.num_processes == 1
     flag = torch.tensor(int(stop.requested), device=accelerator.device)
-    return bool(accelerator.reduce(flag, "sum") > 0)  # type: ignore[operator]
+    return bool(accelerator.reduce(flag, "sum") > 0)  # type: ignore[operator] - a tensor in, a tensor out

@@ -62,4 +62,4 @@ def fit_to_shards(accelerator: Accelerator, optimizer: Optimizer) -> None:
         for group in optimizer.param_groups:
             group["fused"] = False
         # torch's own mark of a fused step, which torch's type stubs lack
-        optimizer._step_supports_amp_scaling = False  # type: ignore[union-attr]
+        optimizer._step_supports_amp_scaling = False  # type: ignore[union-attr] - see above

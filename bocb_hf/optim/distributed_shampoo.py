@@ -93,6 +93,7 @@ class DistributedShampoo(ParameterwiseOptimizer):
             if step >= group["interval"]:
                 block = mean[cut]
                 for axis, root in enumerate(roots):
+                    # torch's stubs know only one of the forms of dims
                     block = torch.tensordot(root, block, dims=([1], [axis])).movedim(0, axis)  # type: ignore[arg-type]
                 size = block.norm().clamp(min=torch.finfo(block.dtype).tiny)
                 update[cut] = block * (update[cut].norm() / size)

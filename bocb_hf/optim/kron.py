@@ -29,6 +29,7 @@ def _multiply(factor: Tensor, tensor: Tensor, axis: int) -> Tensor:
     """Multiplies one axis by a factor, diagonal of shape (n,) or triangular of shape (n, n)."""
     if factor.ndim < 2:
         return tensor * factor.view(_along(tensor, axis))
+    # torch's stubs know only one of the forms of dims
     return torch.tensordot(factor, tensor, dims=([1], [axis])).movedim(0, axis)  # type: ignore[arg-type]
 
 

@@ -66,6 +66,7 @@ class Shampoo(ParameterwiseOptimizer):
             if root.ndim == 1:
                 update = update * root.view(-1, *(1,) * (update.ndim - 1 - axis))
             else:
+                # torch's stubs know only one of the forms of dims
                 update = torch.tensordot(root, update, dims=([1], [axis])).movedim(0, axis)  # type: ignore[arg-type]
         decay(parameter, group)
         parameter.add_(update.reshape(gradient.shape).to(parameter.dtype), alpha=-group["lr"])

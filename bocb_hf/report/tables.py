@@ -94,6 +94,7 @@ def score_frame(scores: ScoreTable, marks: Marks) -> pd.DataFrame:
                 }
             )
     kinds = {"n": "Int64", "diverged": "Int64", "failed": "boolean"} | dict.fromkeys(("mean", "low", "high"), "Float64")
+    # kinds hold names of types, which the stubs of pandas list one by one
     columns = {k: pd.array([row[k] for row in rows], dtype=kinds.get(k, "string")) for k in rows[0]}  # pyright: ignore
     return pd.DataFrame(columns)
 

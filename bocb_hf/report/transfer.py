@@ -78,12 +78,13 @@ def transfer_frame(found: Sequence[Transfer]) -> pd.DataFrame:
                             "n": n,
                             "pretraining_seeds": _joined(table.checkpoint_seeds.get((backbone, pretraining), ())),
                             "mean": mean,
-                            "low": mean - half if known else None,  # type: ignore[operator]
-                            "high": mean + half if known else None,  # type: ignore[operator]
+                            "low": mean - half if known else None,  # type: ignore[operator] - not None
+                            "high": mean + half if known else None,  # type: ignore[operator] - not None
                         }
                     )
     kinds = {"n": "Int64", "pretraining_epochs": "Int64", "same_optimizer": "boolean"}
     kinds |= dict.fromkeys(("mean", "low", "high"), "Float64")
+    # kinds hold names of types, which the stubs of pandas list one by one
     columns = {k: pd.array([row[k] for row in rows], dtype=kinds.get(k, "string")) for k in rows[0]}  # pyright: ignore
     return pd.DataFrame(columns)
 

@@ -178,7 +178,7 @@ def _write_once(
     for record, weights in runs:
         places = contents.finals if record.role == "final" else contents.trials
         key = record.seed if record.role == "final" else record.run_id
-        existing: RunRecord | None = places.get(key)  # type: ignore[call-overload]
+        existing: RunRecord | None = places.get(key)  # type: ignore[call-overload] - the key of its role
         if existing is not None and existing.sha256() == record.sha256():
             stored.append(existing)
             if weights is not None and _needs_repair(store, repository, existing, weights, before):
@@ -195,7 +195,7 @@ def _write_once(
         # It is parsed as it will be read back, dictionaries in the order of the file, so that `bocb render` agrees.
         texts[record.path()] = record.to_json().encode()
         record = parse_record(texts[record.path()], record.path())
-        places[key] = record  # type: ignore[index]
+        places[key] = record  # type: ignore[index] - the key of its role
         stored.append(record)
         new.append((record, weights))
     if not new:
@@ -315,10 +315,10 @@ def retract_run(store: Store, repository: str, record: RunRecord, reason: str) -
         before = _lowest(contents)
         places = contents.finals if record.role == "final" else contents.trials
         key = record.seed if record.role == "final" else record.run_id
-        held: RunRecord | None = places.get(key)  # type: ignore[call-overload]
+        held: RunRecord | None = places.get(key)  # type: ignore[call-overload] - the key of its role
         if held is None or held.sha256() != record.sha256():
             raise InputError(f"{repository} does not hold this record of run {record.run_id}, or it is retracted")
-        del places[key]  # type: ignore[arg-type]
+        del places[key]  # type: ignore[arg-type] - the key of its role
         contents.retracted[record.path()] = (record, tombstone)
         add, delete = _changes(store, repository, contents, [], before)
         rendered, stale = render(repository, contents)

@@ -92,6 +92,7 @@ def build_maps(source: BackboneSource, seed: int) -> Maps:
     args = more | identity.args
     model = build_classifier(dataclasses.replace(source, identity=identity.model_copy(update={"args": args})), 2, seed)
     maps = Maps(model, identity.name)
+    # modules take any attribute
     maps.starting_weights = getattr(model, "starting_weights", None)  # type: ignore[assignment]
     return maps
 

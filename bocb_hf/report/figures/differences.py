@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import matplotlib as mpl
 import numpy as np
-import scipy.cluster.hierarchy as hierarchy  # pyright: ignore[reportMissingTypeStubs]
+import scipy.cluster.hierarchy as hierarchy  # pyright: ignore[reportMissingTypeStubs] - scipy has none
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import SymLogNorm
@@ -160,7 +160,7 @@ def interaction(
     bar.ax.set_xticklabels([f"{t:+g}".replace("-", "−") if t else "0" for t in _symmetric(largest)])
     bar.ax.tick_params(labelsize=SMALL, length=2, pad=1.5)
     bar.ax.minorticks_off()
-    bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
+    bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue] - an artist
     figure.text(0.06 / width, 0.05 / height, text, fontsize=SMALL, color=SOFT, va="bottom", linespacing=1.2)
     return figure
 

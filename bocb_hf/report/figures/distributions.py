@@ -47,7 +47,7 @@ def violin(scores: ScoreTable) -> Figure:
         known = means[np.isfinite(means)]
         if len(set(known.tolist())) > 1:  # a density needs two different values
             parts = axes.violinplot(known, positions=[y], orientation="horizontal", widths=0.9, showextrema=False)
-            for body in parts["bodies"]:  # pyright: ignore[reportGeneralTypeIssues]
+            for body in parts["bodies"]:  # pyright: ignore[reportGeneralTypeIssues] - a list
                 body.set(facecolor="#c9d6e2", edgecolor=SOFT, linewidth=0.4, alpha=1)
         if len(known):
             axes.plot([np.median(known)] * 2, [y - 0.36, y + 0.36], color=INK, linewidth=1.1, zorder=3)

@@ -69,7 +69,7 @@ def heatmap(scores: ScoreTable, marks: Marks | None = None, split: str = "test",
     scale = figure.add_axes((_LEFT / width, (foot - 0.15) / total, min(2.4, width - _LEFT - 0.2) / width, 0.07 / total))
     bar = figure.colorbar(colours, cax=scale, orientation="horizontal", ticks=_ticks(norm))
     bar.ax.tick_params(labelsize=SMALL, length=2, pad=1.5)
-    bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
+    bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue] - an artist
     below: dict[str, Any] = {"va": "bottom", "color": SOFT, "linespacing": 1.2}
     figure.text(0.06 / width, 0.05 / total, legend, fontsize=SMALL, **below)
     return figure

@@ -75,7 +75,7 @@ def pattern_figure(runs: Mapping[str, Sequence[WeightPatterns]], backbone: str, 
     labels = [optimizer_label(o) for o in styles]
     options = {"loc": "outside right upper", "fontsize": SMALL, "frameon": False, "handlelength": 2.6}
     # the type stubs of matplotlib do not allow a dictionary of options
-    figure.legend(handles, labels, **options)  # pyright: ignore[reportArgumentType]
+    figure.legend(handles, labels, **options)  # pyright: ignore[reportArgumentType] - see above
     title(figure, f"Weight patterns · {backbone_label(backbone)}, {dataset}")
     counts = sorted({len(found) for found in alike.values()})
     n = " to ".join(map(str, dict.fromkeys([counts[0], counts[-1]])))

@@ -117,7 +117,7 @@ def label_ends(figure: Figure, axes: Axes, ends: Sequence[tuple[str, str, float,
         return
     longest = max(len(name) for name, _, _, _ in ends)
     room = (longest * SMALL * 0.6 + 16) / 72 / figure.get_figwidth()
-    figure.get_layout_engine().set(rect=(0, 0, 1 - room, 1))  # pyright: ignore
+    figure.get_layout_engine().set(rect=(0, 0, 1 - room, 1))  # pyright: ignore - our figures have one
     figure.draw_without_rendering()  # the place of the axes is known only after drawing
     figure.set_layout_engine("none")
     to_axes = axes.transData + axes.transAxes.inverted()
