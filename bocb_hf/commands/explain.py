@@ -20,6 +20,7 @@ correction for all that was tried. That it does not is an answer. Written are an
 
 @declare("explain", _DETAILS)
 @options.store()
+@options.source()
 @options.draws()
 @click.option(
     "--permutations",
@@ -30,11 +31,11 @@ correction for all that was tried. That it does not is an answer. Written are an
 )
 @click.option("--full", is_flag=True, help="print every feature")
 @options.out("outputs/explain")
-def command(store: str, draws: int, permutations: int, full: bool, out: Path) -> int:
+def command(store: str, source: options.Source, draws: int, permutations: int, full: bool, out: Path) -> int:
     """Asks, prints the answer of each table, and writes it.
 
     Raises:
-        InputError: The store holds no valid record, or none of its tables has three backbones and a feature.
+        InputError: There is no valid record, or no table has three backbones and a feature.
     """
     from bocb_hf.coupling.table import build_tables
     from bocb_hf.files import write_atomically
@@ -45,9 +46,12 @@ def command(store: str, draws: int, permutations: int, full: bool, out: Path) ->
     from bocb_hf.store import open_store
     from bocb_hf.store.contents import read_store
 
-    contents = read_store(open_store(store))
+    if source.kind == "paper":
+        raise InputError("--source: published tables hold no patterns; name a store or a file of records")
+    option, place = ("--store", store) if source.kind == "store" else ("--source", source.table)
+    contents = source.read(lambda: read_store(open_store(store)))
     if not contents.records:
-        raise InputError(f"--store: {store} holds no valid record of a run; name another")
+        raise InputError(f"{option}: {place} holds no valid record of a run; name another")
     tables, refused, answered = build_tables(contents.records), [], 0
     for table in tables:
         name = f"{table.dataset} · {table.setting}" + (f" · {table.start}" if table.start else "")
@@ -64,7 +68,7 @@ def command(store: str, draws: int, permutations: int, full: bool, out: Path) ->
             for file, content in answer_files(answer, evidence).items():
                 print(f"wrote {write_atomically(folder / file, content)}")
     if not answered:
-        raise InputError(f"--store: no table of {store} can answer ({'; '.join(refused)})")
+        raise InputError(f"{option}: no table of {place} can answer ({'; '.join(refused)})")
     for line in refused:
         print(f"no answer from {line}")
     return 0

@@ -16,6 +16,8 @@ from safetensors.torch import save_file
 from stored import publish
 
 from bocb_hf.cli import main
+from bocb_hf.results.dataset import records_parquet
+from bocb_hf.store.contents import read_store
 from bocb_hf.store.local import LocalStore
 
 
@@ -88,6 +90,17 @@ def test_a_store_is_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     rows = list(csv.DictReader((tmp_path / "out" / "features.csv").open(encoding="utf-8")))
     assert len(rows) == 12 and float(rows[0]["early loss"]) == 2.0
     assert main(words) == 0 and capsys.readouterr().out == said  # seeded
+    # a file of the same records gives the same answer
+    contents = read_store(store)
+    (file := tmp_path / "records.parquet").write_bytes(
+        records_parquet(contents.records, contents.places, contents.levels)
+    )
+    assert main([*words, "--source", str(file)]) == 0 and capsys.readouterr().out == said
+
+
+def test_published_tables_hold_no_patterns(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "--source", "paper"]) == 2
+    assert "--source: published tables hold no patterns" in capsys.readouterr().err
 
 
 def test_a_store_that_cannot_answer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,203 @@
+"""The report of the laptop study, from the Parquet of its records: every question of docs/study.md in its order.
+
+    python benchmarks/study_report.py --records benchmarks/laptop_study/records.parquet \
+        --store benchmarks/laptop_study > docs/study_results.md
+
+``--store`` names a folder that holds the floors. Takes some minutes on one core. Only the largest block of whole rows
+and columns is analysed, as the plan says; what that leaves out is listed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from study_questions import (
+    WORSE,
+    bullet,
+    cost_lines,
+    design_lines,
+    floor_lines,
+    muon_lines,
+    recommender_lines,
+    safe_lines,
+    scores_lines,
+    tau_lines,
+    tuning_lines,
+)
+
+from bocb_hf.errors import InputError
+from bocb_hf.patterns.features import evidence_of
+from bocb_hf.patterns.prediction import ask
+from bocb_hf.report.primaries import find_primaries
+from bocb_hf.report.tabulate import Wanted, tabulate
+from bocb_hf.report.words.analysis import analysis_text, cost_sentence, observed_sentence
+from bocb_hf.report.words.answer import answer_text as coupling_answer
+from bocb_hf.report.words.answer import primary_text, reading_text
+from bocb_hf.report.words.prediction import answer_text
+from bocb_hf.report.words.tables import backbone_label, optimizer_label, span
+from bocb_hf.resources import find_config
+from bocb_hf.results.records_file import read_records_file
+from bocb_hf.runs.record import RunRecord
+from bocb_hf.store import open_store
+from bocb_hf.store.contents import StoreContents, read_store
+from bocb_hf.sweep.plan import load_plan
+
+PLAN = "laptop-study"
+
+
+def whole_block(
+    records: Sequence[RunRecord], backbones: Sequence[str], optimizers: Sequence[str], seeds: int
+) -> tuple[list[str], list[str]]:
+    """The largest block of whole rows and columns, each cell with all of its final runs, in the order of the plan.
+
+    Returns:
+        Backbones and optimizers of the block.
+    """
+    finals: dict[tuple[str, str], set[int]] = {}
+    for record in records:
+        if record.role == "final" and record.status != "interrupted":
+            cell = (record.identity.backbone.name, record.identity.optimizer.name)
+            finals.setdefault(cell, set()).add(record.seed)
+    whole = np.array([[len(finals.get((b, o), ())) >= seeds for o in optimizers] for b in backbones])
+    best: tuple[int, int, int] = (0, 0, 0)
+    for rows in range(1, len(backbones) + 1):
+        columns = int(whole[:rows].all(axis=0).cumprod().sum())
+        best = max(best, (rows * columns, rows, columns))
+    return list(backbones[: best[1]]), list(optimizers[: best[2]])
+
+
+def only(contents: StoreContents, backbones: Sequence[str], optimizers: Sequence[str]) -> StoreContents:
+    """The contents with the runs of a block."""
+    kept = [
+        r for r in contents.records if r.identity.backbone.name in backbones and r.identity.optimizer.name in optimizers
+    ]
+    return replace(contents, records=kept)
+
+
+def report(contents: StoreContents, source: Path, floors: StoreContents | None, name: str) -> list[str]:
+    """All lines of the page."""
+    plan = load_plan(find_config(name, "recipes/sweeps"))
+    backbones, optimizers = list(plan.backbones), list(plan.optimizers)
+    block = whole_block(contents.records, backbones, optimizers, len(plan.final_seeds))
+    if not all(block):
+        raise InputError(f"--records: {source} has no cell of {name} with all final runs")
+    if floors is not None:
+        contents = replace(contents, floors=floors.floors)
+    wanted = Wanted(primaries=find_primaries(name))
+    result = tabulate(only(contents, *block), wanted).results[0]
+    scores, found = result.scores, result.findings
+    analysis = found.analysis
+    points = analysis.points
+    if isinstance(points, str):
+        raise InputError(f"--records: {points}")
+    said = analysis_text(analysis)
+    sha = hashlib.sha256(source.read_bytes()).hexdigest()
+    finals = sum(r.role == "final" for row in result.table.rows for r in row.runs)
+    trials = sum(len(row.trials) for row in result.table.rows)
+    not_done = [f"{backbone_label(b)}" for b in backbones if b not in block[0]]
+    no_column = [optimizer_label(o) for o in optimizers if o not in block[1]]
+    cut = [f"backbones {', '.join(not_done)}"] if not_done else []
+    cut += [f"optimizers {', '.join(no_column)}"] if no_column else []
+    lines = [
+        "# The laptop study: results",
+        "",
+        "<!-- written by benchmarks/study_report.py -->",
+        "",
+        f"Held against [the plan](study.md), which was committed before the first run. {len(block[0])} backbones × "
+        f"{len(block[1])} optimizers, {trials} trials and {finals} final runs on {scores.dataset}, setting "
+        f"{scores.setting}, "
+        f"data revision {scores.revision}, seeds {', '.join(map(str, scores.seeds))}. Not done, so left out: "
+        f"{'; '.join(cut) or 'nothing'}. One question was primary; the intervals of the eight others hold each by "
+        "itself. "
+        f"Every number follows from the records in `{source.name}` (SHA-256 {sha}), "
+        "which name the configuration hash, the seed and the repository of each run.",
+        "",
+        *map(bullet, coupling_answer(analysis, found.marks)),
+        "",
+        *scores_lines(result),
+        "",
+        f"Test {scores.metric} in points; n = {span(scores.n[scores.ranked].tolist())} a cell; intervals "
+        f"{scores.reading.text}. {result.marks.sign_rule}.",
+        "",
+        "## Floors",
+        "",
+        *floor_lines(result),
+        "",
+        "## 1. Primary: the family contrast",
+        "",
+        bullet(primary_text(found.primary, analysis, result.contrast)),
+        *map(bullet, reading_text(analysis)),
+        "",
+        "## 2. Is there interaction?",
+        "",
+        bullet(observed_sentence(scores, points)),
+        *(
+            bullet(s)
+            for s in analysis_text(analysis)
+            if s.startswith(("Without cells", "By median", "Without ", "Failed"))
+        ),
+        "",
+        "## 3. The cost of coupling",
+        "",
+        bullet(cost_sentence(scores, points)),
+        "",
+        "## 4. Which optimizers are safe, which are specialists",
+        "",
+        "Safe: not told apart from the best of any backbone, and never failed. Specialist: so on some backbones, and "
+        f"failed or clearly more than {WORSE:g} points worse on another.",
+        "",
+        *safe_lines(result),
+        "",
+        *(bullet(s) for s in said if s.startswith("The best mean of a backbone")),
+        "",
+        "## 5. Design",
+        "",
+        "d = mean of SGD-M and SGDP − mean of category (b). Each interval holds by itself, and speaks of two networks "
+        "alone.",
+        "",
+        *design_lines(analysis),
+        "",
+        "## 6. Muon's kind",
+        "",
+        *muon_lines(scores),
+        "",
+        "## 7. Agreement with the published table",
+        "",
+        *tau_lines(result),
+        "",
+        "## 8. Do patterns of the weights, sharpness or early loss predict?",
+        "",
+    ]
+    try:
+        evidence = evidence_of(result.table)
+        lines += ["```text", answer_text(ask(evidence.questions), evidence), "```"]
+    except InputError as error:
+        lines.append(f"Cannot be asked of this table: {error}.")
+    lines += ["", "## 9. Tuning, cost, recommender", "", *tuning_lines(result), "", *cost_lines(result), ""]
+    return [*lines, *recommender_lines(scores)]
+
+
+def main() -> int:
+    """Prints the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--records", type=Path, required=True, help="the Parquet file of the records")
+    parser.add_argument("--plan", default=PLAN, help="the plan of the records")
+    parser.add_argument("--store", help="a store that holds the floors")
+    options = parser.parse_args()
+    try:
+        floors = read_store(open_store(options.store)) if options.store else None
+        print("\n".join(report(read_records_file(options.records, "--records"), options.records, floors, options.plan)))
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
