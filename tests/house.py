@@ -62,6 +62,8 @@ def _is_for_type_checkers(node: ast.AST) -> bool:
 def _statements(body: Iterable[ast.AST], lazy: bool) -> Iterable[ast.AST]:
     """Statements that run at import; with ``lazy``, those in functions and for type checkers as well."""
     for node in body:
+        if isinstance(node, ast.expr):  # holds no statement
+            continue
         yield node
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) and not lazy:
             continue
