@@ -13,6 +13,7 @@ import pytest
 from hub_client import HubClient
 from hub_server import HubServer
 from hub_state import Token
+from hypothesis import HealthCheck, settings
 from short_settings import short_run
 
 # Set before numpy and torch are imported; the processes that tests start inherit these. Nothing may wait for a network
@@ -24,6 +25,10 @@ os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# machines are shared: how long an example takes says nothing of the code
+settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared")
 
 
 _modules_at_freeze = 0

@@ -45,7 +45,7 @@ def said(analysis: Analysis) -> str:
 @given(
     st.integers(1, 6), st.integers(1, 5), st.integers(1, 3), st.integers(0, 10**6), st.sampled_from(["noisy", "equal"])
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_any_table_is_analysed(backbones, optimizers, seeds, seed, kind):
     """One backbone, one optimizer, all-equal scores, missing, diverged, partial and unequal n, in any mixture."""
     rng = np.random.default_rng(seed)

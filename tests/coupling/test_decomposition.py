@@ -225,7 +225,7 @@ def test_blocks_without_a_bridge_are_refused():
 @given(
     st.integers(2, 5), st.integers(2, 5), st.integers(1, 3), st.integers(0, 10**6), st.floats(-20, 20), st.booleans()
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_properties(backbones, optimizers, seeds, seed, shift, holes):
     """Order changes nothing, and neither does what one backbone has more in all its cells."""
     rng = np.random.default_rng(seed)

@@ -141,7 +141,7 @@ def test_reasons_say_what_would_allow_a_test():
 
 
 @given(st.integers(0, 10**6), st.sampled_from([0.1, 0.3]))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_the_contrast_is_exact_under_its_model_whatever_is_missing(seed, share):
     """Backbones differ in how they live with SGD, optimizers by family: d and C come out as if nothing were missing."""
     rng = np.random.default_rng(seed)
@@ -314,7 +314,7 @@ def test_nothing_disappears_in_silence():
 @example(663, 0.1)  # pairs of optimizers at the limit of being told apart
 @example(678, 0.3)  # two blocks of modern backbones that are as large
 @given(st.integers(0, 10**6), st.sampled_from([0.1, 0.3]))
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 def test_order_changes_nothing(seed, share):
     rng = np.random.default_rng(seed)
     _, table = simulate(rng, 6, 6, 2, "factor 50")

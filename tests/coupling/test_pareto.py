@@ -6,7 +6,7 @@ from itertools import product
 
 import pytest
 from builders import make_record
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bocb_hf.coupling.pareto import dominates, non_dominated, pareto
@@ -16,7 +16,6 @@ from bocb_hf.runs.record import Status
 POINTS = st.lists(st.tuples(st.integers(0, 5).map(float), st.integers(0, 5).map(float)), min_size=1, max_size=12)
 
 
-@settings(deadline=None)
 @given(POINTS)
 def test_the_front_dominates_everything_else_and_nothing_on_it(points):
     front = [p for p, on in zip(points, non_dominated(points), strict=True) if on]
@@ -26,7 +25,6 @@ def test_the_front_dominates_everything_else_and_nothing_on_it(points):
         assert point in front or any(dominates(f, point) for f in front)
 
 
-@settings(deadline=None)
 @given(POINTS)
 def test_order_does_not_matter_and_equal_points_share_their_answer(points):
     answer = dict(zip(points, non_dominated(points), strict=True))

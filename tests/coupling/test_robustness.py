@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from builders import make_record
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bocb_hf.coupling.ledger import ledger, summarize, unequal
@@ -169,7 +169,6 @@ def test_pairs_without_an_offset_are_listed_with_the_reason():
     assert [d.name for d in found.by_backbone] == ["tiny_resnet"]
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(-4, 4), min_size=1, max_size=12))
 def test_the_mode_is_a_most_frequent_value_and_does_not_depend_on_order(values):
     found = mode(values)

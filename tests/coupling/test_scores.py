@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from builders import make_grid, make_record
 from cards import with_identity
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bocb_hf.coupling.analysis import analyse
@@ -145,7 +145,6 @@ def test_what_does_not_fit_together_is_refused(changes, reason):
 
 
 @given(st.lists(st.floats(0.02, 1), min_size=4, max_size=4), st.integers(0, 3))
-@settings(deadline=None)
 def test_any_fraction_among_percent_of_its_own_range_is_refused(fractions, place):
     percent = [100 * f for f in fractions]
     others = [p for i, p in enumerate(percent) if i != place]

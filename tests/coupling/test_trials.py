@@ -8,7 +8,7 @@ from statistics import fmean
 
 import pytest
 from builders import make_record
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bocb_hf.coupling.table import build_tables
@@ -18,7 +18,6 @@ from bocb_hf.runs.record import RunRecord, Status
 SCORES = st.lists(st.floats(0, 100).map(lambda v: round(v, 3)), min_size=1, max_size=7)
 
 
-@settings(deadline=None)
 @given(SCORES, st.integers(0, 3))
 def test_it_is_the_mean_over_all_draws_without_replacement(scores, failed):
     draws = [*scores, *[None] * failed]
@@ -35,7 +34,6 @@ def test_it_is_the_mean_over_all_draws_without_replacement(scores, failed):
         assert inside >= 0.95 and best.range.low in completed and best.range.high in completed
 
 
-@settings(deadline=None)
 @given(SCORES)
 def test_it_rises_to_the_best_that_was_found(scores):
     found = expected_best(scores)

@@ -125,7 +125,7 @@ def test_similarity():
     assert shared_tags(Tags("x"), Tags("y")) == 0  # unknown is not a tag
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(SCORES, st.data())
 def test_sets_against_brute_force(values, data):
     scores = np.array(values, np.float64)
@@ -148,7 +148,7 @@ def test_sets_against_brute_force(values, data):
         assert choice.expected == pytest.approx(float(weights @ choice.each / weights.sum()))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(SCORES, st.permutations(range(6)))
 def test_order_and_level_of_backbones_do_not_matter(values, order):
     scores = np.array(values, np.float64) + 0.001 * np.arange(len(values[0]))  # no ties between optimizers

@@ -11,7 +11,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from builders import make_grid, make_record
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -202,7 +202,6 @@ def test_the_published_heat_map_marks_the_best_four_and_the_failures():
     assert len(corners) == int((means < median - 2).sum()) == 51
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(st.integers(10, 14).map(float), min_size=4, max_size=4), min_size=1, max_size=4))
 def test_ranks_share_ties(values):
     scores = make_scores(values, [f"b{i}" for i in range(len(values))], list("wxyz"), unit="percent")
@@ -246,7 +245,6 @@ def test_the_critical_difference_diagram():
     check_readable(critical_difference({"adan": 1.0}, None))
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(1, 20), min_size=1, max_size=12).map(sorted), st.floats(0.1, 8))
 def test_bars_join_exactly_what_does_not_differ(values, cd):
     found = groups(values, cd)
@@ -391,7 +389,6 @@ def test_training_curves_average_completed_runs_and_end_failures_in_a_cross():
     assert mean_curve([]) is None
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=9))
 def test_labels_keep_their_order_and_their_distance(places):
     gap = 0.1

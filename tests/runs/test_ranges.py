@@ -77,7 +77,7 @@ def test_the_ends_of_each_range(field: str) -> None:
         refused(changed(FINAL, **{key: value}))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.sampled_from(sorted(NUMBERS)), st.floats(0, 1), st.floats(allow_nan=True))
 def test_a_value_is_valid_exactly_within_its_range(field: str, share: float, wild: float) -> None:
     low, high = NUMBERS[field]

@@ -300,7 +300,7 @@ def test_an_error_lists_at_most_five_problems() -> None:
 # parts
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.booleans(), min_size=1, max_size=70))
 def test_correctness_packs_and_unpacks(values: list[bool]) -> None:
     bits = np.array(values)
@@ -312,7 +312,7 @@ def test_correctness_packs_and_unpacks(values: list[bool]) -> None:
     assert parse_strict(Correctness, correctness.model_dump()) == correctness
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 3000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
 def test_the_wilson_interval_is_scipys(counts: tuple[int, int]) -> None:
     k, n = counts
@@ -391,7 +391,7 @@ slugs = st.from_regex(r"[a-z0-9][a-z0-9_.]{0,15}", fullmatch=True)
 cells = st.tuples(names, slugs, names, slugs)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(cells, cells)
 def test_any_cell_has_a_valid_name_of_its_own(a: tuple[str, str, str, str], b: tuple[str, str, str, str]) -> None:
     validate_repo_id(f"ns/{repository_name(*a)}")

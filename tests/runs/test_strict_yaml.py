@@ -199,7 +199,7 @@ documents = st.recursive(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(documents)
 @example({"config_hash": "12345678e901"})
 @example({"run_id": "12345678901e-1"})
