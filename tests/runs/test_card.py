@@ -117,7 +117,7 @@ def edited(**changes: Any) -> str:
             metadata["bocb"]["runs"][0][key.removeprefix("run_")] = value
         else:
             metadata["bocb"][key] = value
-    return f"---\n{yaml.safe_dump(metadata)}---\n{body(GOOD)}"
+    return f"---\n{yaml.dump(metadata, Dumper=yaml.CSafeDumper)}---\n{body(GOOD)}"
 
 
 LAUGHS = "\n".join(["l0: &l0 [ha, ha]"] + [f"l{i}: &l{i} [{', '.join([f'*l{i - 1}'] * 9)}]" for i in range(1, 40)])
