@@ -154,7 +154,11 @@ ADDED_ROWS: tuple[OptimizerRow, ...] = (
         "(their code: rows of each kernel)",
         why="ours: " + _BFLOAT16,
         decay="decoupled",
-        centres={"default": Centre(1e-3, 0.05, "ours"), "demo": Centre(1e-3, 0.1, "ours")},
+        centres={
+            "default": Centre(1e-3, 0.05, "ours"),
+            "demo": Centre(1e-3, 0.1, "ours"),
+            "laptop_study": Centre(3e-3, 0.05, "ours"),
+        },
         scaling="sqrt",
         hyperparameters=h.NorMuonHyperparameters,
         build="bocb_hf.optim.adaptive_muon:normuon",

@@ -21,7 +21,11 @@ NEWER_ROWS: tuple[OptimizerRow, ...] = (
         why="ours: torch's takes 2-D parameters only, timm's gives the rest to NAdamW; both know bfloat16 alone, a "
         "hundred times slower on a CPU without such instructions",
         decay="decoupled",
-        centres={"default": Centre(1e-3, 0.05, "ours"), "demo": Centre(1e-3, 0.1, "ours")},
+        centres={
+            "default": Centre(1e-3, 0.05, "ours"),
+            "demo": Centre(1e-3, 0.1, "ours"),
+            "laptop_study": Centre(3e-3, 0.05, "ours"),
+        },
         scaling="sqrt",
         hyperparameters=h.MuonHyperparameters,
         build="bocb_hf.optim.muon:build",

@@ -41,7 +41,7 @@ SHIPPED_BATCHES: Mapping[str, int] = {
     "cifar100/pytorch_224": 100,
     "cifar100/rsb_a2": 100,
     "fashion_mnist/laptop": 64,
-    "fashion_mnist/laptop_study": 64,
+    "fashion_mnist/laptop_study": 32,
     "fashion_mnist_subset/demo": 64,
     "fashion_mnist_subset/laptop": 64,
     "imagenet1k/deit": 1024,
@@ -104,7 +104,8 @@ class OptimizerRow:
         decay: ``coupled`` (L2 added to the gradient) or ``decoupled``, as in the study unless ``variant`` says so.
         centres: Centre of the tuning grid by setting, or by ``data set/setting``; ``default`` serves every setting
             without its own. The learning rates of ``demo`` come from a pilot on the validation split with seed 90,
-            before any other seed was run.
+            before any other seed was run; those of ``laptop_study`` from the grid of ``benchmarks/compare.txt``, which
+            was run on a tenth of its images, and its pilot (``docs/study.md``).
         hyperparameters: The typed hyper-parameters with their defaults.
         build: Function that builds it, as ``module:function``, so that a row needs no torch. It is called with the
             parameter groups (dictionaries with ``params`` and ``weight_decay``, and ``matrix`` if the row needs
