@@ -215,8 +215,8 @@ def few_images(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 # test_engine.py stops these three times, on two backbones
 STOPPED_THERE = ("sgdm", "adamw", "lamb", "lars", "rmsprop")
 # What an optimizer keeps goes into a file and back in each one's conformance. Stopped as runs in the gate are those
-# that need more of a run: other weights than are evaluated, a second pass, draws of their own, a rule by the number of the
-# step, matrices. `make test-slow` stops all.
+# that need more of a run: other weights than are evaluated, a second pass, draws of their own, a rule by the number of
+# the step, matrices. `make test-slow` stops all.
 KINDS = (
     *("schedulefreesgd", "schedulefreeadamw", "sam", "samadamw", "sophia", "muon", "prodigy", "ademamix", "nadamw"),
     *("kron", "shampoo", "distributedshampoo", "soap", "adabound"),
