@@ -146,6 +146,11 @@ class TimedSweep(Sweep):
             found.append(job)
         return found
 
+    def rank(self, job: Job) -> int:
+        """All alike: ``more`` gives them in their order, for each worker one."""
+        del job
+        return 0
+
     def follow(self, job: Job, record: RunRecord, waiting: Iterable[Job]) -> list[Job]:
         """Notes a run that has ended; what follows from it is for ``more`` to say."""
         del waiting

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import queue
 import signal
 import time
@@ -21,6 +23,7 @@ from bocb_hf.sweep.view import Progress, View
 MAX_DEATHS = 3  # of the workers of one run, without progress between them
 _TICK = 1.0  # seconds between two updates of the view while nothing ends
 _QUEUED = 1000  # jobs that wait; a plan of more is queued bit by bit, or its 150,000 jobs would take gigabytes
+_AHEAD = 2  # jobs of each worker that the executor has: the one that runs, and one that none may overtake any more
 _RETRY = 5.0  # seconds until a run that somebody else trains is asked for again
 
 
@@ -55,6 +58,10 @@ class Jobs(Protocol):
 
     def fail(self, job: Job) -> None:
         """Notes that a job failed."""
+        ...
+
+    def rank(self, job: Job) -> int:
+        """The place of a job in line: lower ones go first, equal ones in the order in which they were queued."""
         ...
 
     def command(self, job: Job) -> str:
@@ -120,7 +127,9 @@ class Loop:
         self._attempts: dict[int, _Attempts] = {}
         self._ended: queue.SimpleQueue[tuple[Job, Future[Any]]] = queue.SimpleQueue()
         self._postponed: list[tuple[float, Job]] = []
-        self._names: dict[int, str] = {}
+        self._names: dict[int, str] = {}  # of the jobs that the executor has, by the id of their future
+        self._line: list[tuple[int, int, Job]] = []  # a heap of those that wait: rank, number, job
+        self._numbers = itertools.count()
         self.progress = Progress(self.jobs.planned_runs())
 
     def run(self) -> SweepOutcome:
@@ -151,6 +160,7 @@ class Loop:
         more = True
         while more or self._open:
             more = more and self._fill(first)
+            self._hand_over()
             try:
                 ended = [self._ended.get(timeout=_TICK)]
                 while not self._ended.empty():
@@ -164,6 +174,7 @@ class Loop:
             self._postponed = [(when, job) for when, job in self._postponed if when > now]
             for job in [*due, *self.jobs.more(self._open.values())]:
                 self._submit(job)
+            self._hand_over()
             self._show()
 
     def _fill(self, first: Iterator[list[Job]]) -> bool:
@@ -177,11 +188,20 @@ class Loop:
         return True
 
     def _submit(self, job: Job) -> None:
+        """Puts a job in line."""
+        self._open[id(job)] = job
+        heapq.heappush(self._line, (self.jobs.rank(job), next(self._numbers), job))
+
+    def _hand_over(self) -> None:
+        """Gives the executor the first in line, a few more than its workers can begin with."""
+        while self._line and len(self._names) < _AHEAD * max(1, self.executor.workers):
+            self._start(heapq.heappop(self._line)[-1])
+
+    def _start(self, job: Job) -> None:
         if job.cell is not None:
             future = self.executor.submit(job.config, self.jobs.done)
         else:
             future = self.executor.submit_floor(job.config, job.floor)
-        self._open[id(job)] = job
         self._names[id(future)] = str(job)
         future.add_done_callback(lambda done: self._ended.put((job, done)))
 

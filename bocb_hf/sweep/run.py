@@ -76,6 +76,7 @@ class Sweep:
             check_backbone(name)
         every = plan_cells(plan, run_overrides(plan, executor.threads, overrides))
         self.cells = cells_in(shard, every, plan.name)
+        self._places = {id(cell): place for place, cell in enumerate(self.cells)}
         self._every, self._parts = every, shard.count if shard is not None else 1
         # a floor belongs to the part of the first cell that needs it, so that no part holds a floor alone
         floors = floor_cells(every).items() if plan.baselines else ()
@@ -198,6 +199,10 @@ class Sweep:
         """Notes that a job failed: without one of its trials, a cell has no final runs."""
         if job.cell is not None and job.place is not None:
             self._failed.add(id(job.cell))
+
+    def rank(self, job: Job) -> int:
+        """The cells in the order of the plan, each with all of its runs, so that what is done is a smaller study."""
+        return -1 if job.cell is None else self._places[id(job.cell)]
 
     def command(self, job: Job) -> str:
         """The command that repeats a job by itself."""

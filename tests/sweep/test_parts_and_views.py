@@ -95,6 +95,18 @@ def plan(tmp_path: Path) -> Path:
     return path
 
 
+def test_cells_end_in_the_order_of_the_plan(plan: Path, tmp_path: Path) -> None:
+    """A plan that is stopped leaves whole cells, those that it names first, and not the trials of all."""
+    executor = Instant()
+    Sweep(load_plan(plan), executor, [f"runtime.store={tmp_path}/store"]).run(LineView(io.StringIO()))
+    ran = [line.rsplit(" ", 3)[0] for line in executor.ran if line.startswith("(")]
+    cells = [str((b, o)) for b in ("tiny_resnet", "tiny_vit") for o in ("sgdm", "adamw", "lion")]
+    assert sorted(set(ran), key=ran.index) == cells
+    ends = [len(ran) - ran[::-1].index(cell) for cell in cells]
+    # 5 runs a cell; no more than one of the next has begun, which the executor had already
+    assert all(5 * (k + 1) <= end <= 5 * (k + 1) + 1 for k, end in enumerate(ends))
+
+
 def test_the_parts_of_a_plan_make_up_the_plan(plan: Path, tmp_path: Path) -> None:
     loaded, overrides = load_plan(plan), [f"runtime.store={tmp_path}/store"]
     whole = Instant()
