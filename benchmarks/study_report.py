@@ -65,10 +65,10 @@ def whole_block(
             cell = (record.identity.backbone.name, record.identity.optimizer.name)
             finals.setdefault(cell, set()).add(record.seed)
     whole = np.array([[len(finals.get((b, o), ())) >= seeds for o in optimizers] for b in backbones])
-    best: tuple[int, int, int] = (0, 0, 0)
+    best: tuple[int, int, int] = (0, 0, 0)  # cells, rows, columns
     for rows in range(1, len(backbones) + 1):
         columns = int(whole[:rows].all(axis=0).cumprod().sum())
-        best = max(best, (rows * columns, rows, columns))
+        best = max(best, (rows * columns, rows if columns else 0, columns))
     return list(backbones[: best[1]]), list(optimizers[: best[2]])
 
 
