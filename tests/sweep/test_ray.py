@@ -45,7 +45,7 @@ def test_actors_nodes_and_a_head_may_die(cluster: Any, sections: dict[str, Any],
     started = time.monotonic()
     executor.start(work.sleep, 0.0).result(timeout=60)
     assert time.monotonic() - started < 5, "a warm actor starts nothing anew"
-    assert len(cluster.actors()) == 2
+    wait_for(lambda: len(cluster.actors()) == 2, 120)  # on a busy machine the first may have done all six
 
     record = executor.submit(make(sections)).result(timeout=300)
     assert record.status == "completed" and (tmp_path / "store" / "models").is_dir()
