@@ -183,7 +183,8 @@ def _press(page: Any, place: Any, condition: str) -> float:
     page.wait_for_timeout(300)  # what was noted of the click before has arrived
     page.evaluate("() => { window.noted = []; }")
     place.click()
-    page.wait_for_function(condition)
+    while not page.evaluate(f"() => Boolean({condition})"):
+        page.wait_for_timeout(50)
     page.wait_for_timeout(300)
     return max(page.evaluate("() => window.noted"), default=SHORTEST)
 
