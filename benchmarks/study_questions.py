@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.stats as _scipy_stats
@@ -17,7 +17,7 @@ from bocb_hf.coupling.robustness import robustness
 from bocb_hf.coupling.scores import Floats, ScoreTable
 from bocb_hf.recommend.evaluate import FIXED, RULES, SHIPPED, compare, held_out_regrets, single_regrets
 from bocb_hf.report.tabulate import TableResults
-from bocb_hf.report.words.tables import backbone_label, fixed, interval_text, optimizer_label, signed
+from bocb_hf.report.words.tables import backbone_label, fixed, floor_text, interval_text, optimizer_label, signed
 
 MUON = ("muon", "normuon")
 BOUND = 1.0  # points of expected regret within which `bocb recommend` names the usual first
@@ -27,16 +27,15 @@ TAU_DRAWS = 2000
 STANDS_FOR = {
     "tiny_vgg": "vgg13_bn",
     "tiny_bottleneck": "resnet50",
+    "tiny_densenet": "densenet121",
     "tiny_mobilenet": "mobilenetv2_100",
-    "tiny_vit": "deit_small_patch16_224",
-    "tiny_mixer": "mixer_s16_224",
-    "tiny_swin": "swin_tiny_patch4_window7_224",
     "tiny_convnext": "convnext_tiny",
     "tiny_convnextv2": "convnextv2_tiny",
     "tiny_identityformer": "identityformer_s12",
     "tiny_poolformer": "poolformerv2_s12",
     "tiny_convformer": "convformer_s12",
     "tiny_attentionformer": "attentionformer_s12",
+    "tiny_caformer": "caformer_s12",
 }
 
 _stats: Any = _scipy_stats
@@ -53,9 +52,9 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return ["| " + " | ".join(line) + " |" for line in lines]
 
 
-def contained(found: Combination, unit: str = "") -> str:
+def with_interval(found: Combination) -> str:
     """A sum with its interval."""
-    return f"{signed(found.mean, 2)}{unit}, {interval_text(found.interval, 2)}"
+    return f"{signed(found.mean, 2)}, {interval_text(found.interval, 2)}"
 
 
 def verdict(found: Combination) -> str:
@@ -65,43 +64,55 @@ def verdict(found: Combination) -> str:
     return "above 0" if found.mean > 0 else "below 0"
 
 
-def scores_lines(result: TableResults) -> list[str]:
-    """The table of means."""
-    scores, marks = result.scores, result.marks
-    rows: list[list[str]] = []
-    for o, optimizer in enumerate(scores.optimizers):
-        cells: list[str] = []
-        for b in range(len(scores.backbones)):
-            mean = scores.means[b, o]
-            if not np.isfinite(mean):
-                diverged = f" ({int(scores.diverged[b, o])} diverged)" if scores.diverged[b, o] else ""
-                cells.append(f"{scores.status[b, o]}{diverged}")
-                continue
-            down, up = marks.ends(b, o)
-            reach = f" ± {up:.1f}" if np.isfinite(up) and down == up else f" +{up:.1f}/−{down:.1f}"
-            cells.append(f"{marks.signs[b, o]} {mean:.1f}{reach}".strip())
-        rows.append([optimizer_label(optimizer), *cells])
-    return table(["", *map(backbone_label, scores.backbones)], rows)
+class Judged(NamedTuple):
+    """One backbone with its best optimizer beside both floors of the data.
+
+    Attributes:
+        backbone: Its id.
+        best: The optimizer with the highest mean, and the score.
+        low: Lower end of that mean's interval, in points.
+        own: The floor from its own frozen features, in words.
+        beyond: Whether the interval lies above both floors', as a whole; None where a floor was not measured.
+    """
+
+    backbone: str
+    best: str
+    low: float
+    own: str
+    beyond: bool | None
 
 
-def floor_lines(result: TableResults) -> list[str]:
-    """Each backbone with its best optimizer beside both floors of the data."""
-    scores, means = result.scores, result.scores.means
+def judge(result: TableResults) -> list[Judged]:
+    """Every backbone beside the floors."""
+    scores, means, found = result.scores, result.scores.means, list[Judged]()
     general = [f for f in result.floors if f.backbone is None and f.interval is not None]
-    rows: list[list[str]] = []
     for b, backbone in enumerate(scores.backbones):
-        best = int(np.nanargmax(np.where(np.isfinite(means[b]), means[b], -1)))
-        down, _ = result.marks.ends(b, best)
-        low = means[b, best] - down
-        own = [f for f in result.floors if f.backbone == backbone]
-        bars = [f for f in (*general, *own) if f.interval is not None]
-        beyond = bool(own) and bool(general) and all(f.interval is not None and low > f.interval.high for f in bars)
-        shown = [f"{f.top1:.1f} {interval_text(f.interval)}" for f in own] or ["not measured"]
-        name = f"{optimizer_label(scores.optimizers[best])} {means[b, best]:.1f}, from {low:.1f}"
-        rows.append([backbone_label(backbone), name, shown[0], "yes" if beyond else "**no**"])
-    head = "; ".join(f"{f.name} {f.top1:.1f}, {interval_text(f.interval)}" for f in general) or "not measured"
-    text = f"Floor of all backbones: {head}. The correction for having been chosen is in question 4."
-    return [text, "", *table(["backbone", "best optimizer", "its frozen features", "beyond both"], rows)]
+        own = [f for f in result.floors if f.backbone == backbone and f.interval is not None]
+        if not np.isfinite(means[b]).any():
+            found.append(Judged(backbone, "no mean", float("nan"), "–", False))
+            continue
+        best = int(np.nanargmax(means[b]))
+        low = float(means[b, best] - result.marks.ends(b, best)[0])
+        highest = max((f.interval.high for f in (*general, *own) if f.interval is not None), default=0.0)
+        shown = "; ".join(f"{f.top1:.1f}, {interval_text(f.interval)}" for f in own) or "not measured"
+        name = f"{optimizer_label(scores.optimizers[best])} {means[b, best]:.1f}"
+        # a low end that is not known is above nothing
+        beyond = low > highest if own and general else None
+        found.append(Judged(backbone, name, low, shown, beyond))
+    return found
+
+
+def floor_lines(result: TableResults, judged: Sequence[Judged]) -> list[str]:
+    """The floors, and which backbones lie beyond them."""
+    words = {True: "yes", False: "**no**: left out of all below", None: "not known"}
+    rows = [
+        [backbone_label(j.backbone), j.best, f"{j.low:.1f}" if np.isfinite(j.low) else "–", j.own, words[j.beyond]]
+        for j in judged
+    ]
+    general = [f for f in result.floors if f.backbone is None and f.interval is not None]
+    head = "; ".join(map(floor_text, general)) or "logistic regression on pixels: not measured"
+    columns = ["backbone", "best optimizer", "from", "a linear head on its frozen features", "beyond both"]
+    return [f"{head}.", "", *table(columns, rows)]
 
 
 def family_means(scores: ScoreTable, plus: Sequence[str], minus: Sequence[str], rows: Sequence[bool]) -> Combination:
@@ -120,7 +131,7 @@ def safe_lines(result: TableResults) -> list[str]:
     means = scores.means
     loss = np.nanmax(means, axis=1, keepdims=True) - means
     failed = analysis.failures.failed | analysis.failures.partial
-    listed: list[tuple[float, list[str]]] = []
+    listed: list[tuple[bool, float, list[str]]] = []
     count = len(scores.backbones)
     for o, optimizer in enumerate(scores.optimizers):
         near = marks.signs[:, o] != ""
@@ -139,9 +150,9 @@ def safe_lines(result: TableResults) -> list[str]:
             f"{worst:.1f} ({where})",
             kind,
         ]
-        listed.append((worst if not bad else 1000 + worst, row))
+        listed.append((bad > 0, worst, row))
     head = ["optimizer", "best", "not told apart", f"> {WORSE:g} points worse", "failed", "largest loss", ""]
-    return table(head, [row for _, row in sorted(listed, key=lambda item: item[0])])
+    return table(head, [row for _, _, row in sorted(listed, key=lambda item: item[:2])])
 
 
 def design_lines(analysis: Analysis) -> list[str]:
@@ -151,7 +162,7 @@ def design_lines(analysis: Analysis) -> list[str]:
             ", ".join(pair.elements),
             f"{backbone_label(pair.one)} ({pair.designs[0]})",
             f"{backbone_label(pair.other)} ({pair.designs[1]})",
-            contained(pair.difference),
+            with_interval(pair.difference),
             verdict(pair.difference),
         ]
         for pair in analysis.designs
@@ -171,7 +182,7 @@ def muon_lines(scores: ScoreTable) -> list[str]:
             if any(kept):
                 found = family_means(scores, [name], ["adamw"], kept)
                 rows.append(
-                    [f"{optimizer_label(name)} − AdamW", f"{side} ({sum(kept)})", contained(found), verdict(found)]
+                    [f"{optimizer_label(name)} − AdamW", f"{side} ({sum(kept)})", with_interval(found), verdict(found)]
                 )
     return table(["", "backbones", "points", ""], rows)
 
@@ -194,30 +205,25 @@ def tau_lines(result: TableResults) -> list[str]:
         return float(_stats.kendalltau(one[known], other[known]).statistic)
 
     rows: list[list[str]] = []
-    mine, published_means = [], []
+    both: list[Floats] = []  # of each pair, our means and the published ones, shape (2, optimizers)
     for name, other in pairs:
         b, p = ours.backbones.index(name), theirs.backbones.index(other)
-        reference = theirs.means[p, others]
-        known = np.isfinite(ours.means[b, columns])
-        found = _stats.kendalltau(ours.means[b, columns][known], reference[known])
-        low, high = np.quantile([tau(draw[b, columns], reference) for draw in drawn], [0.025, 0.975])
-        rows.append(
-            [
-                f"{backbone_label(name)} – {backbone_label(other)}",
-                f"{fixed(found.statistic, 2)} [{fixed(low, 2)}, {fixed(high, 2)}]",
-                f"{found.pvalue:.2g}",
-                str(int(known.sum())),
-            ]
-        )
-        mine.append(ours.means[b, columns])
-        published_means.append(reference)
-    average = [
-        np.nanmean([_stats.rankdata(-np.nan_to_num(row)) for row in side], axis=0) for side in (mine, published_means)
-    ]
-    whole = _stats.kendalltau(-average[0], -average[1])
-    rows.append(
-        [f"mean ranks over these {len(pairs)}", fixed(whole.statistic, 2), f"{whole.pvalue:.2g}", str(len(shared))]
-    )
+        pair = np.stack([ours.means[b, columns], theirs.means[p, others]])
+        known = np.isfinite(pair).all(axis=0)
+        if known.sum() < 3:
+            continue
+        found = _stats.kendalltau(*pair[:, known])
+        low, high = np.quantile([tau(draw[b, columns], pair[1]) for draw in drawn], [0.025, 0.975])
+        spread = f"{fixed(found.statistic, 2)} [{fixed(low, 2)}, {fixed(high, 2)}]"
+        label = f"{backbone_label(name)} – {backbone_label(other)}"
+        rows.append([label, spread, f"{found.pvalue:.2g}", str(int(known.sum()))])
+        both.append(pair)
+    everywhere = np.isfinite(np.array(both)).all(axis=(0, 1)) if both else np.zeros(len(shared), np.bool_)
+    if everywhere.sum() >= 3:  # ranks go by the optimizers that have a mean on all of these backbones
+        ranks = np.array([[_stats.rankdata(-side[everywhere]) for side in pair] for pair in both]).mean(axis=0)
+        found = _stats.kendalltau(*ranks)
+        label = f"mean ranks over these {len(both)}"
+        rows.append([label, fixed(found.statistic, 2), f"{found.pvalue:.2g}", str(int(everywhere.sum()))])
     head = ["ours – published (CIFAR-100, n = 1)", "Kendall's tau, 95 % over our seeds and tuning", "p", "optimizers"]
     return table(head, rows)
 

@@ -3,8 +3,8 @@
     python benchmarks/study_report.py --records benchmarks/laptop_study/records.parquet \
         --store benchmarks/laptop_study > docs/study_results.md
 
-``--store`` names a folder that holds the floors. Takes some minutes on one core. Only the largest block of whole rows
-and columns is analysed, as the plan says; what that leaves out is listed.
+``--store`` names a folder that holds the floors. Only the largest block of whole rows and columns is analysed, as the
+plan says, and of it the backbones whose best optimizer lies beyond both floors; what that leaves out is listed.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from study_questions import (
     cost_lines,
     design_lines,
     floor_lines,
+    judge,
     muon_lines,
     recommender_lines,
     safe_lines,
-    scores_lines,
     tau_lines,
     tuning_lines,
 )
@@ -35,12 +35,13 @@ from bocb_hf.errors import InputError
 from bocb_hf.patterns.features import evidence_of
 from bocb_hf.patterns.prediction import ask
 from bocb_hf.report.primaries import find_primaries
+from bocb_hf.report.tables import markdown_table
 from bocb_hf.report.tabulate import Wanted, tabulate
 from bocb_hf.report.words.analysis import analysis_text, cost_sentence, observed_sentence
 from bocb_hf.report.words.answer import answer_text as coupling_answer
 from bocb_hf.report.words.answer import primary_text, reading_text
 from bocb_hf.report.words.prediction import answer_text
-from bocb_hf.report.words.tables import backbone_label, optimizer_label, span
+from bocb_hf.report.words.tables import backbone_label, optimizer_label
 from bocb_hf.resources import find_config
 from bocb_hf.results.records_file import read_records_file
 from bocb_hf.runs.record import RunRecord
@@ -90,7 +91,12 @@ def report(contents: StoreContents, source: Path, floors: StoreContents | None, 
     if floors is not None:
         contents = replace(contents, floors=floors.floors)
     wanted = Wanted(primaries=find_primaries(name))
-    result = tabulate(only(contents, *block), wanted).results[0]
+    whole = tabulate(only(contents, *block), wanted).results[0]
+    judged = judge(whole)
+    kept = [b for b in block[0] if b not in {j.backbone for j in judged if j.beyond is False}]
+    if not kept:
+        raise InputError(f"--records: no backbone of {source} lies beyond the floors of --store")
+    result = tabulate(only(contents, kept, block[1]), wanted).results[0]
     scores, found = result.scores, result.findings
     analysis = found.analysis
     points = analysis.points
@@ -109,25 +115,23 @@ def report(contents: StoreContents, source: Path, floors: StoreContents | None, 
         "",
         "<!-- written by benchmarks/study_report.py -->",
         "",
-        f"Held against [the plan](study.md), which was committed before the first run. {len(block[0])} backbones × "
+        f"Held against [the plan](study.md), which was committed before the first final run. {len(kept)} backbones × "
         f"{len(block[1])} optimizers, {trials} trials and {finals} final runs on {scores.dataset}, setting "
-        f"{scores.setting}, "
-        f"data revision {scores.revision}, seeds {', '.join(map(str, scores.seeds))}. Not done, so left out: "
-        f"{'; '.join(cut) or 'nothing'}. One question was primary; the intervals of the eight others hold each by "
-        "itself. "
-        f"Every number follows from the records in `{source.name}` (SHA-256 {sha}), "
-        "which name the configuration hash, the seed and the repository of each run.",
+        f"{scores.setting}, data revision {scores.revision}, seeds {', '.join(map(str, scores.seeds))}.",
+        "",
+        f"Not done, so left out: {'; '.join(cut) or 'nothing'}. One question was primary; the intervals of the eight "
+        "others hold each by itself.",
+        "",
+        f"Every number follows from the records in `{source.name}` (SHA-256 {sha}), which name the configuration "
+        "hash, the seed and the repository of each run.",
         "",
         *map(bullet, coupling_answer(analysis, found.marks)),
         "",
-        *scores_lines(result),
-        "",
-        f"Test {scores.metric} in points; n = {span(scores.n[scores.ranked].tolist())} a cell; intervals "
-        f"{scores.reading.text}. {result.marks.sign_rule}.",
+        *markdown_table(scores, result.marks).splitlines(),
         "",
         "## Floors",
         "",
-        *floor_lines(result),
+        *floor_lines(whole, judged),
         "",
         "## 1. Primary: the family contrast",
         "",
@@ -137,11 +141,7 @@ def report(contents: StoreContents, source: Path, floors: StoreContents | None, 
         "## 2. Is there interaction?",
         "",
         bullet(observed_sentence(scores, points)),
-        *(
-            bullet(s)
-            for s in analysis_text(analysis)
-            if s.startswith(("Without cells", "By median", "Without ", "Failed"))
-        ),
+        *(bullet(s) for s in said if s.startswith(("Without ", "By median", "Failed"))),
         "",
         "## 3. The cost of coupling",
         "",

@@ -201,8 +201,14 @@ class Sweep:
             self._failed.add(id(job.cell))
 
     def rank(self, job: Job) -> int:
-        """The cells in the order of the plan, each with all of its runs, so that what is done is a smaller study."""
-        return -1 if job.cell is None else self._places[id(job.cell)]
+        """The cells in the order of the plan, each with all of its runs, so that what is done is a smaller study.
+
+        A floor goes with the first cell of its backbone.
+        """
+        if job.cell is not None:
+            return self._places[id(job.cell)]
+        name = job.config.backbone.name
+        return next(k for k, cell in enumerate(self.cells) if cell.place.backbone == name)
 
     def command(self, job: Job) -> str:
         """The command that repeats a job by itself."""

@@ -9,7 +9,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 import yaml
-from builders import make_record
+from builders import make_floor, make_record
 
 from bocb_hf.results.dataset import records_parquet
 from bocb_hf.results.records_file import read_records_file
@@ -89,6 +89,24 @@ def test_the_report_answers_every_question_and_names_what_is_cut(
     assert "Not done, so left out: backbones ConvNeXtV2-tiny." in text
     assert "| Muon − AdamW | CNNs (2) |" in text
     assert "nan" not in text
+
+
+def test_a_backbone_below_a_floor_is_left_out_and_one_whose_floor_is_unknown_stays(
+    scripts: dict[str, ModuleType], plan: Path, tmp_path: Path
+) -> None:
+    """ResNet's runs score 80, MobileNet's 82 of 2,000 images, the pixels 78; frozen features of ResNet 81."""
+    path = save(runs(), tmp_path / "records.parquet")
+    floors = StoreContents("floors")
+    own = [make_floor(1620, backbone="tiny_resnet"), make_floor(1500, backbone="tiny_mobilenet")]
+    floors.floors += [make_floor(1560), *own]
+    lines = scripts["report"].report(read_records_file(path), path, floors, str(plan))
+    judged = {
+        line.split(" | ")[0].strip("| "): line.split(" | ")[-1].strip(" |") for line in lines if "-tiny |" in line
+    }
+    assert judged["ResNet-tiny"] == "**no**: left out of all below"
+    assert judged["MobileNet-tiny"] == "yes" and judged["ConvNeXt-tiny"] == "not known"
+    assert "4 backbones × 4 optimizers, 0 trials and 48 final runs" in "\n".join(lines)
+    assert "| optimizer | MobileNet-tiny |" in "\n".join(lines)
 
 
 def test_the_block_is_of_whole_rows_and_columns(scripts: dict[str, ModuleType]) -> None:
