@@ -68,7 +68,7 @@ def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder.mkdir()
     embedded = datasets.load_dataset(str(DATASETS.get("fashion_mnist_subset").embedded))
     for split, size in (("train", 200), ("validation", 90), ("test", 101)):
-        part: Any = embedded[split]  # type: ignore[index]
+        part: Any = embedded[split]  # type: ignore[index] - a dictionary of splits
         part.select(range(size)).to_parquet(folder / f"{split}.parquet")
     return folder
 

@@ -190,7 +190,7 @@ class StoreContract:
                 return store.commit(*given, **words)
 
         publish(store, tmp_path, make_record(seed=0))
-        publish(Between(), tmp_path, make_record(seed=2))  # type: ignore[arg-type]
+        publish(Between(), tmp_path, make_record(seed=2))  # type: ignore[arg-type] - a stand-in
         assert card_seeds(store) == [0, 1, 2]
         assert sorted(read_repository(store, REPOSITORY).finals) == [0, 1, 2]
 

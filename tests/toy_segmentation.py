@@ -141,6 +141,7 @@ class Segmentation:
         shared = union = right = pixels = 0
         total = 0.0
         with torch.no_grad():
+            # images of its own kind
             for places, batch, labels in evaluation_chunks(images, 8, 0, 1, collate):  # type: ignore[arg-type]
                 inputs, masks = make(batch, labels, torch.empty(0), 0, True)
                 outputs = model(inputs)

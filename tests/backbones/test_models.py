@@ -62,6 +62,7 @@ def test_timm_gives_the_evaluation_of_the_run(trained: Path, small_data: Path) -
         model = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
         weights = load_file(folder / "model.safetensors")
         assert all(torch.equal(value, weights[key]) for key, value in model.state_dict().items())
+        # torch's type of a module does not know timm's attribute
         transform: Any = timm.data.create_transform(**timm.data.resolve_data_config(model.pretrained_cfg))  # type: ignore[attr-defined]
         images = torch.stack([transform(image.convert("RGB")) for image in pil_images(small_data)])
         ours = load_images(DataConfig(name=str(small_data), image_size=32), trial=False)

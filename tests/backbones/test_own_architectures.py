@@ -26,8 +26,8 @@ def test_dilated_branches_are_one_large_kernel(kernel: int) -> None:
             module.running_var.uniform_(0.5, 2)
     merged, bias = torch.zeros(4, 1, kernel, kernel, dtype=torch.float64), torch.zeros(4, dtype=torch.float64)
     for branch in block.branches:
-        conv: Any = branch[0]  # type: ignore[index]
-        norm: Any = branch[1]  # type: ignore[index]
+        conv: Any = branch[0]  # type: ignore[index] - a sequence
+        norm: Any = branch[1]  # type: ignore[index] - a sequence
         scale = norm.weight / (norm.running_var + norm.eps).sqrt()
         dilation, side = conv.dilation[0], conv.kernel_size[0]
         edge = (kernel - dilation * (side - 1) - 1) // 2

@@ -72,6 +72,7 @@ def test_a_fine_tuned_run_is_normalised_as_its_checkpoint_everywhere(
     assert record.correctness is not None
     assert ((logits.argmax(1) == torch.tensor(split["label"][:])).numpy() == record.correctness.bits()).all()
     network = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+    # torch's type of a module does not know timm's attribute
     transform: Any = timm.data.create_transform(**timm.data.resolve_data_config(network.pretrained_cfg))  # type: ignore[attr-defined]
     with torch.no_grad():
         theirs = network(torch.stack([transform(image.convert("RGB")) for image in split["image"][:]]))

@@ -22,7 +22,7 @@ SHA = hashlib.sha256(WEIGHTS).hexdigest()
 
 
 def make(**more: object) -> RunRecord:
-    record = make_pretrained(**more)  # type: ignore[arg-type]
+    record = make_pretrained(**more)  # type: ignore[arg-type] - the words that the type lists
     final = record.status == "completed" and record.role == "final"
     return record.model_copy(update={"weights_sha256": SHA if final else None})
 

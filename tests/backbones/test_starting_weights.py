@@ -244,6 +244,7 @@ def test_an_architecture_whose_function_drops_pretrained(
     def forgetful(pretrained: bool = False, **kwargs: Any) -> nn.Module:
         return timm.create_model("tiny_resnet", num_classes=kwargs["num_classes"])
 
+    # timm's own table, which it does not export
     monkeypatch.setitem(registry._model_entrypoints, "tiny_forgetful", forgetful)  # type: ignore[attr-defined]
     folder = rewritten(stored, tmp_path, lambda tensors: tensors)
     config = json.loads((folder / "config.json").read_text()) | {"architecture": "tiny_forgetful"}

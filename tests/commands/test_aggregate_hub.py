@@ -56,7 +56,7 @@ print("status", main(["aggregate", "--full", *words]))
         hub_client(code, token, words=[*words, "--out", str(tmp_path / "out")], home=str(tmp_path / "home"))
         # the client looks up once a process by what it is run
         asked = [r for r in hub.requests[before:] if "agent-harnesses" not in r[1]]
-        call.requests = asked  # type: ignore[attr-defined]
+        call.requests = asked  # type: ignore[attr-defined] - functions take attributes
         assert "status 0" in hub_client.last["out"], hub_client.last["out"]
         return hub_client.last["out"]
 

@@ -164,4 +164,4 @@ def test_the_published_table_with_its_corrections():
     assert table.clusters.count("metaformer_s12") == 5
     assert [published(name).values.shape[0] for name in ("imagenet1k", "coco_pose", "coco_detection")] == [2, 3, 8]
     with pytest.raises(InputError, match="choose one of cifar100"):
-        published("cifar10")  # pyright: ignore[reportArgumentType]
+        published("cifar10")  # pyright: ignore[reportArgumentType] - wrong on purpose

@@ -36,6 +36,7 @@ def test_every_run_stands_in_its_cell() -> None:
 def test_a_cell_with_a_diverged_run_has_no_score_and_its_backbone_does_not_count() -> None:
     records = make_transfer_records(SCORES)
     bad = next(r for r in records if r.identity.backbone.pretraining and r.identity.optimizer.name == "sgdm")
+    # its type allows None, which it is not here
     start = next(r for r in records if r.sha256() == bad.identity.backbone.pretraining.record_sha256)  # type: ignore[union-attr]
     diverged = make_fine_tuned(start, "sgdm", setting=bad.identity.setting, seed=bad.seed, status="diverged")
     (table,) = transfer_tables([diverged if r is bad else r for r in records])
@@ -107,7 +108,7 @@ def test_what_a_checkpoint_shares_changes_neither_the_test_nor_the_contrast() ->
     gains = [matching_gain([plot], np.eye(3, dtype=bool)) for plot in (one, two)]
     assert gains[0] is not None and gains[1] is not None
     assert gains[0].value == pytest.approx(gains[1].value) and gains[0].interval is not None
-    assert gains[0].interval.low == pytest.approx(gains[1].interval.low)  # type: ignore[union-attr]
+    assert gains[0].interval.low == pytest.approx(gains[1].interval.low)  # type: ignore[union-attr] - not None here
     assert two.half_widths().min() > one.half_widths().max()
 
 
@@ -122,7 +123,7 @@ def test_matching_is_the_mean_of_the_diagonal_minus_that_of_the_rest_after_both_
     assert gain is not None and gain.interval is not None
     assert gain.value == pytest.approx(3.0) and gain.optimizers == 3
     assert gain.interval.high - gain.interval.low == pytest.approx(0.0, abs=1e-9)
-    assert matching_gain([plot], np.zeros((3, 4), dtype=bool)) is None  # type: ignore[list-item]
+    assert matching_gain([plot], np.zeros((3, 4), dtype=bool)) is None  # type: ignore[list-item] - wrong on purpose
 
 
 def test_one_pretraining_seed_is_given_its_checkpoints_and_no_seed_gives_no_interval() -> None:

@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_the_committed_records_give_the_printed_answer() -> None:
     sys.path.insert(0, str(ROOT / "benchmarks"))
     try:
-        from transfer_results import answer, read_records  # pyright: ignore[reportMissingImports]
+        from transfer_results import answer, read_records  # pyright: ignore[reportMissingImports] - of the benchmarks
     finally:
         sys.path.remove(str(ROOT / "benchmarks"))
     records = read_records()
@@ -19,4 +19,5 @@ def test_the_committed_records_give_the_printed_answer() -> None:
     finals = [r for r in records if r.role == "final" and r.identity.backbone.pretraining is not None]
     assert len(finals) == 3 * 4 * 4 * 6
     known = {r.sha256() for r in records}
+    # its type allows None, which it is not here
     assert all(r.identity.backbone.pretraining.record_sha256 in known for r in finals)  # type: ignore[union-attr]

@@ -75,7 +75,7 @@ def test_drawn_validation_is_stratified_fixed_and_only_for_trials(without_valida
     final = load_images(config(without_validation), trial=False)
     assert trial.validation is not None
     assert (len(trial.train), len(trial.validation)) == (180, 20)
-    assert torch.equal(trial.validation.pixels, again.validation.pixels)  # type: ignore[union-attr]
+    assert torch.equal(trial.validation.pixels, again.validation.pixels)  # type: ignore[union-attr] - not None here
     assert final.validation is None
     assert len(final.train) == 200
     # one configuration: tuning and result must not differ in their hash

@@ -33,7 +33,7 @@ def test_workers_share_the_cores_of_a_machine(monkeypatch: pytest.MonkeyPatch) -
 
 def test_workers_begin_where_this_process_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_split(tmp_path / "set", "train", [encode(i, 12, 12) for i in range(20)])
-    table = datasets.load_dataset(str(tmp_path / "set"))["train"]  # type: ignore[index]
+    table = datasets.load_dataset(str(tmp_path / "set"))["train"]  # type: ignore[index] - a dictionary of splits
     decoder = Decoder("split 'train' of 'set'", Centre(8), DatasetTable(table), "image")
     rows = np.arange(20)[::-1].copy()
     whole = decoder[Chunk(rows.tolist())]

@@ -162,6 +162,7 @@ def test_different_digits_are_no_copies() -> None:
     from sklearn.datasets import load_digits
 
     digits = load_digits()
+    # scikit-learn's bunches have attributes by name
     contents = [save(Image.fromarray(np.uint8(d * 15)), "PNG") for d in digits.images[:300]]  # type: ignore[attr-defined]
     assert search(contents).images == 0
     assert LIMIT == 0.08 and COLOUR == 8.0  # benchmarks/copies.txt says what these find

@@ -24,6 +24,7 @@ REVISION = "397e3112ae16e81b83515c1460486c4407fb54b4"
 
 
 def load(folder: Path, /, trial: Any = False, **changes: object) -> ImageData:
+    # a parametrized word, one of those that the type lists
     return load_images(DataConfig(**({"name": str(folder), "image_size": 8} | changes)), trial)  # type: ignore[arg-type]
 
 

@@ -85,7 +85,7 @@ def test_images_of_many_sizes_are_cropped_by_workers(mixed: Path, runtime: Runti
 def test_evaluation_is_the_transform_that_the_model_card_describes(mixed: Path, runtime: RuntimeConfig) -> None:
     data = load_images(config(mixed, test_image_size=12, test_crop_ratio=0.75), False, None, runtime)
     transform: Any = transforms_imagenet_eval(12, crop_pct=0.75, interpolation="bicubic", mean=(0,) * 3, std=(1,) * 3)
-    table: Any = datasets.load_dataset(str(mixed))["test"]  # type: ignore[index]
+    table: Any = datasets.load_dataset(str(mixed))["test"]  # type: ignore[index] - a dictionary of splits
     seen: dict[int, int] = {}
     for process in range(3):
         for indices, pixels, labels in evaluation_batches(data.test, 2, process, 3, workers=0):
@@ -114,7 +114,7 @@ def test_tuning_with_crops_evaluates_held_out_images_whole(mixed: Path, one_size
 def test_statistics_are_those_of_the_squares(mixed: Path) -> None:
     for augmentation in (None, CROPPED):
         data = load_images(config(mixed), False, augmentation)
-        pixels = load_images(config(mixed), False).train.pixels.double() / 255  # type: ignore[union-attr]
+        pixels = load_images(config(mixed), False).train.pixels.double() / 255  # type: ignore[union-attr] - not None here
         assert np.allclose(data.identity.mean, pixels.mean(dim=(0, 2, 3)), atol=1e-4)
         assert np.allclose(data.identity.std, pixels.std(dim=(0, 2, 3), correction=0), atol=1e-4)
 

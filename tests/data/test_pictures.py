@@ -249,7 +249,7 @@ def test_a_damaged_picture_is_named_with_its_path_and_the_reason(
 
 def test_a_row_without_an_image_is_said() -> None:
     for encoded in (None, {"bytes": None, "path": None}):
-        assert "cannot be read: there is no image" in decode([encoded])  # type: ignore[list-item]
+        assert "cannot be read: there is no image" in decode([encoded])  # type: ignore[list-item] - wrong on purpose
     assert "it has 0 bytes" in decode([{"bytes": b"", "path": None}])
 
 

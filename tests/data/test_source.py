@@ -122,6 +122,7 @@ def test_reading_ahead_stops_with_its_reader() -> None:
 
 def test_waiting_is_the_time_in_next() -> None:
     class Slow(MemorySource):
+        # narrower than in the base class, as it is called here
         def _gather(self, epoch: int, first_step: int) -> Iterator[list]:  # type: ignore[override]
             for batches in super()._gather(epoch, first_step):
                 time.sleep(0.02)
@@ -142,7 +143,7 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """50 pictures of many sizes."""
     folder = tmp_path_factory.mktemp("photographs") / "set"
     write_split(folder, "train", [encode(i, *size) for i, size in enumerate(SIZES)])
-    return datasets.load_dataset(str(folder))["train"]  # type: ignore[index]
+    return datasets.load_dataset(str(folder))["train"]  # type: ignore[index] - a dictionary of splits
 
 
 def encoded(table: Any, rule: SizeRule) -> EncodedImages:
@@ -246,7 +247,7 @@ def test_a_damaged_image_is_named_by_a_worker(tmp_path: Path) -> None:
     images = [encode(i, 20, 20) for i in range(50)]
     images[17] = images[17][:60]
     write_split(tmp_path / "set", "train", images)
-    table = datasets.load_dataset(str(tmp_path / "set"))["train"]  # type: ignore[index]
+    table = datasets.load_dataset(str(tmp_path / "set"))["train"]  # type: ignore[index] - a dictionary of splits
     for workers in (0, 2):
         source = LoaderSource(encoded(table, Centre(16)), Order(50, 10, seed=0), workers)
         with pytest.raises(InputError, match=r"^data.name: image 17 of split 'train' of 'set' cannot be read"):

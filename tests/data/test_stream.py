@@ -79,6 +79,7 @@ def pixels(steps: Iterator[list[Batch]] | list[list[Batch]]) -> torch.Tensor:
 
 def names(steps: list[list[Batch]], data: ImageData) -> list[int]:
     """Number of each image that was read, by its pixels."""
+    # its type allows None, which it is not here
     known = {image.numpy().tobytes(): i for i, image in enumerate(data.train.pixels)}  # type: ignore[union-attr]
     return [known[image.numpy().tobytes()] for image in pixels(steps)]
 
@@ -145,9 +146,9 @@ def test_evaluation_of_a_stream_is_that_of_the_whole_set(
     runtime = RuntimeConfig(cache_dir=str(tmp_path / "cache"), workers=0)
     config = DataConfig(name="shards", image_size=16, streaming=True)
     data, whole = load_images(config, trial=True, runtime=runtime), load(streaming=False)
-    assert torch.equal(data.test.pixels, whole.test.pixels)  # type: ignore[union-attr]
+    assert torch.equal(data.test.pixels, whole.test.pixels)  # type: ignore[union-attr] - not None here
     assert torch.equal(data.test.labels, whole.test.labels)
-    assert torch.equal(data.validation.pixels, whole.validation.pixels)  # type: ignore[union-attr]
+    assert torch.equal(data.validation.pixels, whole.validation.pixels)  # type: ignore[union-attr] - not None here
     assert data.class_names == whole.class_names
     assert data.identity.streaming
     assert data.identity == whole.identity.model_copy(update={"streaming": True})

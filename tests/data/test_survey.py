@@ -98,6 +98,7 @@ def test_no_copy_lies_on_another_side(facts: DataFacts) -> None:
     sides: list[np.ndarray] = []
     for images in (data.train, data.validation, data.test):
         assert images is not None
+        # its type allows None, which it is not here
         sides.append(images.pixels.numpy().reshape(len(images), -1).astype(np.float64))  # type: ignore[union-attr]
     for one, other in ((0, 1), (0, 2), (1, 2)):
         apart = np.abs(sides[one][:, None] - sides[other][None]).mean(axis=2)
@@ -204,7 +205,7 @@ def test_labels_as_texts(tmp_path: Path) -> None:
     assert facts.classes == ("cat", "dog")
     data = load_images(config_of(facts), trial=True)
     assert data.class_names == ("cat", "dog")
-    assert set(data.train.labels.tolist()) == {0, 1}  # type: ignore[union-attr]
+    assert set(data.train.labels.tolist()) == {0, 1}  # type: ignore[union-attr] - not None here
 
 
 def test_an_id_on_the_hub_needs_the_hub() -> None:

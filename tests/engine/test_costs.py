@@ -28,7 +28,7 @@ def collected(monkeypatch: pytest.MonkeyPatch, kind: str, other: Shares, counter
     monkeypatch.setattr("bocb_hf.engine.costs.torch.tensor", lambda values, device: torch.Tensor(values))  # no GPU
     progress, source = Progress(), SimpleNamespace(waited_seconds=0.0)
     # stand-ins with what it reads
-    costs = Costs(accelerator, source, progress)  # type: ignore[arg-type]
+    costs = Costs(accelerator, source, progress)  # type: ignore[arg-type] - stand-ins
     costs.collect()
     costs.collect()
     return progress.energy_joules

@@ -99,6 +99,7 @@ def test_the_frequencies_of_the_training_images() -> None:
     assert class_frequencies(Images(torch.zeros(6, 3, 1, 1, dtype=torch.uint8), labels), 4) == pytest.approx(
         [1 / 3, 1 / 6, 1 / 2, 0]
     )
+    # neither stream nor decoder is used
     stream = StreamedImages(stream=None, decoder=None, count=6, classes=4)  # type: ignore[arg-type]
     assert class_frequencies(stream, 4) == pytest.approx([0.25] * 4)
 

@@ -31,6 +31,7 @@ class Slow(nn.Module):
 def test_steps_are_timed_in_the_precision_that_is_asked_for() -> None:
     for precision, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
         model = Slow()
+        # a parametrized word, one of those that the type lists
         seconds, _ = time_steps(model, torch.optim.SGD(model.parameters()), 4, 4, (), precision)  # type: ignore[arg-type]
         assert {kind for kind, _ in model.passes} == {dtype}
         assert seconds > (0.05 if precision == "bf16" else 0.005)

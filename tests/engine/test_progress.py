@@ -77,6 +77,7 @@ def test_a_run_is_judged_by_its_last_epoch(epochs: list[float], diverged: bool) 
         assert progress.diverged_at is None or i == len(epochs)
     assert progress.diverged_at == (progress.step if diverged else None)
     if diverged:
+        # its type allows None, which it is not here
         assert "last epoch was 2.5 nats, above 2.4 of the first epoch and above 2.3 of a predictor" in progress.reason  # type: ignore[operator]
 
 
@@ -107,6 +108,7 @@ def test_diverged_run_is_a_recorded_result(sections: dict[str, Any]) -> None:
 def test_a_run_that_has_not_trained_is_marked_or_diverged(sections: dict[str, Any], lr: float, status: str) -> None:
     """Rates far too small: the loss stays above the reference, with the smaller one also above its first epoch."""
     record = train_run(make(sections, "optimizer.name=sgdm", f"optimizer.lr={lr}", "training.label_smoothing=0.1"))
+    # a folder gives a dictionary of splits
     labels = datasets.load_dataset(sections["data"]["name"])["train"]["label"]  # type: ignore[index]
     targets = 0.9 * np.bincount(labels, minlength=10) / 200 + 0.01
     assert record.status == status

@@ -134,8 +134,10 @@ def test_sharded_parameters_are_for_element_wise_optimizers(row: Any) -> None:
             check_sharding(accelerator, row, training.model_copy(update={"ema_decay": 0.9}))
         with pytest.raises(InputError, match="version 1"):
             # stand-ins with what it reads of an accelerator
+            # a stand-in with what is read of an accelerator
             check_sharding(SimpleNamespace(distributed_type=DistributedType.FSDP, is_fsdp2=False), row, training)  # type: ignore[arg-type]
     else:
         with pytest.raises(InputError, match=f"{row.id} needs whole tensors"):
             check_sharding(accelerator, row, training)
+    # a stand-in with what is read of an accelerator
     check_sharding(SimpleNamespace(distributed_type=DistributedType.MULTI_GPU), row, training)  # type: ignore[arg-type]

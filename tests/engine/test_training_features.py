@@ -123,7 +123,7 @@ def test_binary_cross_entropy_of_mixed_targets_is_the_loss(sections: dict[str, A
 def test_layer_decay_is_the_formula_of_its_paper() -> None:
     model = prepare_model("tiny_vit")
     scales = layer_scales(model, 0.5)
-    depth = len(model.blocks)  # type: ignore[arg-type]
+    depth = len(model.blocks)  # type: ignore[arg-type] - a sequence of blocks
     assert scales["head.weight"] == 1.0
     for k in range(depth):
         # the layers are: stem, blocks, then norm and head together

@@ -178,6 +178,7 @@ class Wrong(torch.optim.Optimizer):
         self.fault, self.hidden, self.first_lr = fault, {}, lr
 
     @torch.no_grad()
+    # narrower than in the base class, as it is called here
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         for group in self.param_groups:
             lr = self.first_lr if self.fault == "ignores the schedule" else group["lr"]

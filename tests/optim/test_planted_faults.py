@@ -62,6 +62,7 @@ class Faulty(torch.optim.Optimizer):
         return self.state[p]
 
     @torch.no_grad()
+    # narrower than in the base class, as it is called here
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         self.calls += 1
         if self.fault == "acts in every other step" and self.calls % 2:

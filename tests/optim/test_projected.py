@@ -15,7 +15,7 @@ from bocb_hf.optim.conformance import bench as cb
 from bocb_hf.optim.projected import radial_part
 
 TIMM: dict[str, Any] = {
-    "sgdp": lambda groups: SGDP(groups, lr=0.1, momentum=0.9),  # type: ignore[arg-type]
+    "sgdp": lambda groups: SGDP(groups, lr=0.1, momentum=0.9),  # type: ignore[arg-type] - groups, not parameters
     "adamp": lambda groups: AdamP(groups, lr=1e-3),
 }
 

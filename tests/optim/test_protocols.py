@@ -24,7 +24,7 @@ def gauss_newton(loss: str) -> torch.Tensor:
 
 def square(uniforms: torch.Tensor, loss: str) -> torch.Tensor:
     logits = LOGITS.clone().requires_grad_()
-    sampled_label_loss(logits, uniforms, loss).backward()  # type: ignore[arg-type]
+    sampled_label_loss(logits, uniforms, loss).backward()  # type: ignore[arg-type] - of plain tensors
     assert logits.grad is not None
     return logits.grad[0].square()
 

@@ -46,6 +46,7 @@ result = deploy(space, source)
     def call(source: str = RESULTS, space: str = SPACE, token: str | None = "hf_writer") -> Any:
         return hub_client(code, token, source=source, space=space)
 
+    # functions take attributes
     call.refused = lambda source=RESULTS, space=SPACE, token="hf_writer": hub_client.refused(  # type: ignore[attr-defined]
         code, token, source=source, space=space
     )

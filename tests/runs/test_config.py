@@ -195,9 +195,9 @@ def test_the_file_is_named_in_the_headline(tmp_path: Path, minimal: dict[str, An
 def test_nothing_can_be_changed_afterwards(minimal: dict[str, Any]) -> None:
     config = build_run_config(minimal)
     with pytest.raises(ValueError, match="frozen"):
-        config.seed = 3  # type: ignore[misc]
+        config.seed = 3  # type: ignore[misc] - frozen, which is the test
     with pytest.raises(ValueError, match="frozen"):
-        config.training.epochs = 3  # type: ignore[misc]
+        config.training.epochs = 3  # type: ignore[misc] - frozen, which is the test
 
 
 def test_hyperparameters_are_resolved_over_the_defaults_of_the_row() -> None:
@@ -547,6 +547,7 @@ def test_a_trial_was_chosen_by_nobody(minimal: dict[str, Any]) -> None:
 
 def test_only_what_does_not_change_a_result_is_outside_the_identity() -> None:
     assert set(RunConfig.model_fields) - set(Identity.model_fields) == {"seed", "role", "tuned", "runtime"}
+    # its type allows None, which it is not here
     assert set(BackboneConfig.model_fields) <= set(Identity.model_fields["backbone"].annotation.model_fields)  # type: ignore[union-attr]
     assert set(DataConfig.model_fields) <= set(DataIdentity.model_fields)
     assert set(TrainingSection.model_fields) == set(TrainingConfig.model_fields)

@@ -76,7 +76,7 @@ def test_a_short_curve_is_not_judged() -> None:
 )
 def test_a_completed_run_that_has_not_trained(reference: float | None, last: float, expected: bool) -> None:
     record = make_record()
-    loss = record.metrics.train_loss.model_copy(update={"last": last})  # type: ignore[union-attr]
+    loss = record.metrics.train_loss.model_copy(update={"last": last})  # type: ignore[union-attr] - not None here
     metrics = record.metrics.model_copy(update={"train_loss": loss})
     run = record.model_copy(update={"metrics": metrics, "reference_loss": reference})
     assert has_not_trained(run) is expected

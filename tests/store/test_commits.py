@@ -62,7 +62,7 @@ def test_a_commit_in_between_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyP
     def meanwhile(self: LocalStore, *arguments: object, **words: object) -> str:
         monkeypatch.setattr(LocalStore, "commit", plain)
         publish(store, tmp_path, make_record(seed=2))
-        return plain(self, *arguments, **words)  # type: ignore[arg-type]
+        return plain(self, *arguments, **words)  # type: ignore[arg-type] - the words that the type lists
 
     monkeypatch.setattr(LocalStore, "commit", meanwhile)
     if change == "render":
@@ -71,4 +71,5 @@ def test_a_commit_in_between_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyP
         retract_run(store, REPOSITORY, record, "wrong data")
     contents = read_repository(store, REPOSITORY)
     assert sorted(contents.finals) == ([1, 2] if change == "render" else [2])
+    # its type allows None, which it is not here
     assert contents.card.paths().keys() == {f"seeds/{seed}/record.json" for seed in contents.finals}  # type: ignore[union-attr]

@@ -65,14 +65,16 @@ def test_without_a_completed_run_there_is_no_root(store: LocalStore, tmp_path: P
 @pytest.mark.parametrize("status", ["completed", "diverged"])
 @pytest.mark.parametrize("role", ["final", "trial"])
 def test_a_finished_run_is_not_replaced_by_accident(store: LocalStore, tmp_path: Path, status: str, role: str) -> None:
-    record = make_record(seed=1, role=role, status=status)  # type: ignore[arg-type]
+    record = make_record(seed=1, role=role, status=status)  # type: ignore[arg-type] - the words that the type lists
     publish(store, tmp_path, record)
     before = snapshot(store.root)
+    # a parametrized word, one of those that the type lists
     again = make_record(seed=1, role=role, status="completed", wall_seconds=1.0)  # type: ignore[arg-type]
     assert again.run_id == record.run_id
     with pytest.raises(InputError, match=rf"run {record.run_id} is {status} already; pass runtime.supersede=true"):
         publish(store, tmp_path, again, "again")
     with pytest.raises(InputError, match="already"):
+        # a parametrized word, one of those that the type lists
         publish(store, tmp_path, make_record(seed=1, role=role, status="interrupted"))  # type: ignore[arg-type]
     assert snapshot(store.root) == before
 
@@ -93,9 +95,11 @@ def test_a_seed_of_another_configuration_is_not_replaced_by_accident(store: Loca
 
 @pytest.mark.parametrize("role", ["final", "trial"])
 def test_an_interrupted_run_is_replaced_silently(store: LocalStore, tmp_path: Path, role: str) -> None:
+    # a parametrized word, one of those that the type lists
     publish(store, tmp_path, make_record(role=role, status="interrupted"))  # type: ignore[arg-type]
+    # a parametrized word, one of those that the type lists
     publish(store, tmp_path, make_record(role=role, status="interrupted", wall_seconds=9.0))  # type: ignore[arg-type]
-    done = publish(store, tmp_path, make_record(role=role))  # type: ignore[arg-type]
+    done = publish(store, tmp_path, make_record(role=role))  # type: ignore[arg-type] - the words that the type lists
     assert done.supersedes is None
     assert find_run(store, REPOSITORY, done) == done
 

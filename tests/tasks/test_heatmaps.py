@@ -122,6 +122,6 @@ def test_a_reduction_that_deconvolutions_cannot_undo_is_refused() -> None:
     from bocb_hf.tasks.heatmaps import PoseNetwork
 
     maps = nn.Identity()
-    maps.reductions, maps.channels = [14], [8]  # type: ignore[assignment]
+    maps.reductions, maps.channels = [14], [8]  # type: ignore[assignment] - a stand-in
     with pytest.raises(InputError, match="a reduction of 14"):
-        PoseNetwork(maps, 4, 8)  # type: ignore[arg-type]
+        PoseNetwork(maps, 4, 8)  # type: ignore[arg-type] - a stand-in
