@@ -3,8 +3,8 @@
     make demo && python benchmarks/demo.py --store outputs/demo/store
 
 The source is ``recipes/sweeps/demo.json``. From it come the blocks of README and of ``docs/demo.md`` between the two
-comments that name this script, the lines ``Measured`` and ``Cost`` of the plan and of its setting, and the figures of
-the leaderboard that the package holds; the picture ``docs/demo.svg`` is drawn from the store.
+comments that name this script, and the lines ``Measured`` and ``Cost`` of the plan and of its setting. The picture
+``docs/demo.svg`` and the leaderboard of the tests are made from the store.
 ``tests/sweep/test_demo_figures.py`` compares them. The store must hold the whole demo, made in one go on a quiet
 machine, since the time is that from the start of its first run to the end of its last. ``--render`` renders the places
 from the source as it is.
@@ -28,7 +28,6 @@ from bocb_hf.coupling.marks import Marks
 from bocb_hf.coupling.scores import scores_of
 from bocb_hf.coupling.table import build_tables, floors
 from bocb_hf.errors import InputError
-from bocb_hf.page import DEMO
 from bocb_hf.page.write import leaderboard_parquet
 from bocb_hf.report.analysis import summarize_records
 from bocb_hf.report.figures.write import write_figures
@@ -44,6 +43,7 @@ from bocb_hf.sweep.plan import load_plan
 
 ROOT = Path(__file__).resolve().parent.parent
 README, PAGE, PICTURE = ROOT / "README.md", ROOT / "docs/demo.md", ROOT / "docs/demo.svg"
+BOARD = ROOT / "tests/golden/demo.parquet"
 PLAN = ROOT / "recipes/sweeps/demo.yaml"
 SETTING = ROOT / "recipes/configs/fashion_mnist_subset/demo.yaml"
 SHOWN = ("tiny_resnet", "adamw")  # the cell that the setting's own command trains
@@ -257,9 +257,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                 print(compare(read_figures(source), finals_of(PLAN, open_store(arguments.store))).text())
             content = json.dumps(figures.model_dump(mode="json"), indent=1, ensure_ascii=False)
             source.write_text(content + "\n", encoding="utf-8")
-            DEMO.write_bytes(leaderboard_parquet(read_counted(arguments.store), anew=True))
+            BOARD.write_bytes(leaderboard_parquet(read_counted(arguments.store), anew=True))
             draw(arguments.store)
-            print(f"wrote {source}, {DEMO} and {PICTURE}")
+            print(f"wrote {source}, {BOARD} and {PICTURE}")
         for path, text in places(read_figures(source)).items():
             path.write_text(text, encoding="utf-8")
             print(f"wrote {path}")

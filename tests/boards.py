@@ -21,6 +21,7 @@ from bocb_hf.page.write import leaderboard_parquet, score_rows, to_parquet
 from bocb_hf.runs.record import RunRecord
 from bocb_hf.store.contents import StoreContents
 
+DEMO = Path(__file__).parent / "golden" / "demo.parquet"  # of `make demo`, written by `benchmarks/demo.py`
 HOSTILE = (
     "a|b<img src=x onerror='window.pwned=1'>${window.pwned=2}{{window.pwned=3}}`\"</script>"
     "<script>window.pwned=4</script>"

@@ -71,7 +71,9 @@ def test_the_wheel_holds_all_that_is_not_code(wheel: Path) -> None:
         data = {name for name in names if name.startswith(f"{inside}/")}
         assert sum(name.endswith(".parquet") for name in data) == 3
         assert f"{inside}/LICENSE" in data
-    page = {f"bocb_hf/page/{name}" for name in ("bundle/page.js", "bundle/page.css", "demo.parquet", "names.txt")}
+    page = {
+        f"bocb_hf/page/{name}" for name in ("bundle/page.js", "bundle/page.css", "leaderboard.parquet", "names.txt")
+    }
     assert page <= names
     tables = [
         p.relative_to(ROOT).as_posix() for p in (ROOT / "bocb_hf/coupling/published").glob("*.*") if p.suffix != ".py"

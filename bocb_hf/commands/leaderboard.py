@@ -24,7 +24,7 @@ Parquet file for programs; --write FILE.html writes one file that opens by a dou
 @click.option(
     "--data",
     metavar=f"FILE|{options.RESULTS}",
-    help="what to show (default: the results of `make demo` and the published tables, which come with the package)",
+    help="what to show (default: the laptop study and the published tables, which come with the package)",
 )
 @options.store(None, note="; shown instead of --data")
 @click.option(
@@ -76,11 +76,11 @@ def command(
 
 def _located(data: str | None, store: str | None, draws: int) -> Located:
     """Opens what is to be shown."""
-    from bocb_hf.page import DEMO
+    from bocb_hf.page import EMBEDDED
     from bocb_hf.page.locate import Located, locate
 
     if store is None:
-        return locate(data) if data is not None else locate(str(DEMO), "the demo and the published tables")
+        return locate(data) if data is not None else locate(str(EMBEDDED), "the laptop study and the published tables")
     from bocb_hf.page.read import LeaderboardFile
     from bocb_hf.page.write import leaderboard_parquet
     from bocb_hf.results.counted import read_counted

@@ -1,4 +1,4 @@
-"""``bocb recommend``: which optimizers to try on a backbone, from the published table and from own records."""
+"""``bocb recommend``: which optimizers to try on a backbone, from published tables and from own records."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from bocb_hf.schema import DEFAULT_STORE
 _DETAILS = """\
 What to use, what it may cost to be wrong (points below the best of all optimizers) and how sure that is; then the
 cells behind it, starting values, and the command to try it. Of what the data cannot tell apart, what vision recipes use
-most comes first. Each source answers for itself; sources are never pooled. A backbone without results is judged by its
-design tags (family, stage-wise and block-wise design, token mixer). benchmarks/recommender.txt shows how good the
-answers are, benchmarks/regret.txt how true the regret that they claim.
+most comes first. Each source answers for itself; sources are never pooled. One that holds the backbone itself is
+trusted most; then come a store's records, the published table, and the laptop study, whose networks are tiny. A
+backbone without results is judged by its design tags (family, stage-wise and block-wise design, token mixer).
+benchmarks/recommender.txt shows how good the answers are, benchmarks/regret.txt how true the regret that they claim.
 """
 
 
@@ -32,9 +33,9 @@ answers are, benchmarks/regret.txt how true the regret that they claim.
 @click.option("--max-regret", type=float, default=1.0, metavar="POINTS", help="largest expected regret in points")
 @click.option(
     "--source",
-    type=options.OneOf(("paper", "store", "both")),
-    default="both",
-    help="the published CIFAR-100 table, a store's records, or each in turn where there is a store",
+    type=options.OneOf(("paper", "study", "store", "all")),
+    default="all",
+    help="the published CIFAR-100 table, the laptop study, a store's records, or each of them that is there",
 )
 @options.store(None, shown=f"{DEFAULT_STORE}, where it exists")
 @click.option(
@@ -72,6 +73,7 @@ def command(
     Raises:
         InputError: An unknown backbone, an empty store, a bound that is no number of points, or no answer at all.
     """
+    from bocb_hf.page.locate import study_evidence
     from bocb_hf.recommend.answers import find_sources, recommend, starts_of
     from bocb_hf.recommend.lead import lead_text, other_line, usual_setting
     from bocb_hf.recommend.plan import write_plan
@@ -84,7 +86,8 @@ def command(
     if (plan is None) != (config is None):
         raise InputError("--plan and --config go together: a plan needs the setting to run under")
     target = find_tags(backbone)
-    answers, refused = recommend(target, find_sources(source, store), max_regret)
+    study = study_evidence() if source in ("study", "all") else None
+    answers, refused = recommend(target, find_sources(source, store, study), max_regret)
     if not answers:
         reasons = "".join(f"; {line}" for line in refused)
         raise InputError(f"no source can answer for {target.name!r}; run more cells, or use --source paper{reasons}")

@@ -29,7 +29,7 @@ from bocb_hf.resources import find_config
 from bocb_hf.runs.config import RunConfig, RuntimeConfig
 from bocb_hf.runs.diagnosis import diagnose
 from bocb_hf.runs.load_config import build_run_config, load_run_config
-from bocb_hf.runs.record import RunRecord, read_record
+from bocb_hf.runs.record import RunRecord
 from bocb_hf.schema import HUB_SCHEME
 from bocb_hf.store import open_store
 
@@ -52,7 +52,7 @@ arguments; `bocb train` calls the launcher itself where there are several GPUs o
     "--reproduce",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="RECORD",
-    help="a record.json: run exactly that again",
+    help="a record.json, or records.parquet/REPOSITORY/PATH: run exactly that again",
 )
 @click.option("--compile-model", is_flag=True, help="the same as runtime.compile_model=true")
 @click.option("--compile-optimizer", is_flag=True, help="the same as runtime.compile_optimizer=true")
@@ -139,7 +139,9 @@ def _load(
         return load_run_config(setting, overrides, check_backbone)
     assert reproduce is not None  # the command takes one of the two
     try:
-        record = read_record(reproduce, str(reproduce))
+        from bocb_hf.results.records_file import read_one
+
+        record = read_one(reproduce)
     except OSError as error:
         raise InputError(f"--reproduce: {reproduce} cannot be read: {error.strerror}") from error
     sections = sections_of(record) | {"runtime": {"portable": record.environment.portable}}
@@ -156,8 +158,9 @@ def _check_reproduces(path: Path, overrides: Sequence[str], config: RunConfig) -
     if any(not override.startswith(where) for override in overrides):
         return
     from bocb_hf.engine.prepare import prepare_run
+    from bocb_hf.results.records_file import read_one
 
-    check_same(prepare_run(config).identity, read_record(path, str(path)), f"--reproduce: {path}")
+    check_same(prepare_run(config).identity, read_one(path), f"--reproduce: {path}")
 
 
 def train(setting: Path | None, reproduce: Path | None, overrides: Sequence[str], dry_run: bool) -> int:

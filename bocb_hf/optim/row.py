@@ -105,7 +105,7 @@ class OptimizerRow:
         centres: Centre of the tuning grid by setting, or by ``data set/setting``; ``default`` serves every setting
             without its own. The learning rates of ``demo`` come from a pilot on the validation split with seed 90,
             before any other seed was run; those of ``laptop_study`` from the grid of ``benchmarks/compare.txt``, which
-            was run on a tenth of its images, and its pilot (``docs/study.md``).
+            was run on a tenth of its images, and from the first trials of two backbones (``docs/study.md``).
         hyperparameters: The typed hyper-parameters with their defaults.
         build: Function that builds it, as ``module:function``, so that a row needs no torch. It is called with the
             parameter groups (dictionaries with ``params`` and ``weight_decay``, and ``matrix`` if the row needs

@@ -8,5 +8,6 @@ host, or one file. ``server.py`` shows a folder here, and ``deploy.py`` makes a 
 
 from pathlib import Path
 
-DEMO = Path(__file__).resolve().parent / "demo.parquet"  # of `make demo`, written by `benchmarks/demo.py`
+# the laptop study and the published tables, written by `benchmarks/study_leaderboard.py`
+EMBEDDED = Path(__file__).resolve().parent / "leaderboard.parquet"
 STUDY = "published-cifar100"  # the study's main table

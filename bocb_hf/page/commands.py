@@ -39,11 +39,12 @@ def reproduce_command(origin: str, repository: str, path: str) -> str:
     """Returns the command that trains a run again from its record.
 
     Args:
-        origin: The store of the table: a folder, or ``hf://<namespace>``.
+        origin: The store of the table: a folder, a Parquet file of records, or ``hf://<namespace>``.
         repository: ``namespace/name``.
         path: Of the record in its repository.
     """
     quoted = shlex.quote(path)
     if origin.startswith(HUB_SCHEME):
         return f"hf download {shlex.quote(repository)} {quoted} --local-dir .\nbocb train --reproduce {quoted}"
-    return f"bocb train --reproduce {shlex.quote(f'{origin}/models/{repository}/{path}')}"
+    folder = origin if origin.endswith(".parquet") else f"{origin}/models"
+    return f"bocb train --reproduce {shlex.quote(f'{folder}/{repository}/{path}')}"

@@ -232,8 +232,8 @@ def _trial_curve(curve: _Plain) -> _Plain:
 def _reproduce(board: Board) -> list[str]:
     if board.info.source == "published":
         return [f"bocb aggregate --source paper:{board.info.id.removeprefix('published-')} --full"]
-    told = board.info.told
+    told, origin = board.info.told, board.info.origin
     return [
-        f"bocb aggregate --store {board.info.origin}",
+        f"bocb aggregate --{'source' if origin.endswith('.parquet') else 'store'} {origin}",
         *([told.example] if told is not None and told.example is not None else []),
     ]

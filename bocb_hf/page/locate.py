@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -11,11 +12,13 @@ import numpy as np
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 
+from bocb_hf.backbones import BACKBONES
 from bocb_hf.coupling.scores import ScoreTable
 from bocb_hf.errors import InputError
-from bocb_hf.page import DEMO
+from bocb_hf.page import EMBEDDED
 from bocb_hf.page.data import PageData, page_data
 from bocb_hf.page.read import Board, LeaderboardFile
+from bocb_hf.recommend.evidence import Evidence
 from bocb_hf.results.dataset import LEADERBOARD, dataset_name
 from bocb_hf.schema import HUB_SCHEME
 
@@ -81,8 +84,23 @@ def _download(location: str) -> Path:
         raise InputError(f"{location}: the Hub does not answer ({type(error).__name__})") from None
 
 
+def study_evidence() -> Evidence | None:
+    """Returns the laptop study as the recommender takes it; None where the package holds none of its cells."""
+    found = [board for board in LeaderboardFile(EMBEDDED).boards.values() if board.info.source == "records"]
+    if not found:
+        return None
+    (board,) = found
+    sizes = [BACKBONES.get(name).parameters for name in board.info.backbones]
+    low, high = min(sizes) / 1e6, max(sizes) / 1e6
+    caution = (
+        f"The laptop study is of networks of {low:.1f} to {high:.1f} M parameters after one pass over small images: a "
+        "hint for a larger one at most."
+    )
+    return replace(board.source, label="the laptop study (docs/study.md)", caution=caution)
+
+
 @cache
 def published_boards() -> dict[str, Board]:
     """Returns the published tables, as the package has them."""
-    boards = LeaderboardFile(DEMO).boards
+    boards = LeaderboardFile(EMBEDDED).boards
     return {name: board for name, board in boards.items() if board.info.source == "published"}

@@ -9,7 +9,7 @@ from bocb_hf.page.ask import BOUND, DESIGN, MEASURED
 from bocb_hf.page.layout import AnswerInfo
 from bocb_hf.page.names import ASKED, designs, places
 from bocb_hf.page.read import Board
-from bocb_hf.page.texts import toy
+from bocb_hf.page.texts import is_demo, toy
 from bocb_hf.recommend.tags import known_tags
 from bocb_hf.report.words.tables import backbone_label, optimizer_label, span
 
@@ -19,8 +19,9 @@ _Given = tuple[Board, AnswerInfo]
 def lookup(boards: Mapping[str, Board]) -> dict[str, Any]:
     """Returns every answer by what can be asked, the most relevant table first (``Ask`` of the page's format).
 
-    A table that measured the backbone itself comes before one that did not, a demonstration after the others, own
-    records before what the study published, a table of more cells before one of fewer.
+    A table that measured the backbone itself comes before one that did not; a demonstration after the others, and one
+    of tiny networks alone before it; own records before what the study published, a table of more cells before one of
+    fewer.
     """
     by_key: dict[str, list[_Given]] = {}
     for board in boards.values():
@@ -80,7 +81,7 @@ def _answers(found: Sequence[_Given], label: str | None) -> list[dict[str, Any]]
     return [
         {
             "table": board.info.id,
-            "toy": toy(board.info) is not None,
+            "toy": toy(board.info),
             "why": _why(board, given, order, label),
             **given.model_dump(exclude={"start"}),
             "start": [start.model_dump() | {"label": optimizer_label(start.optimizer)} for start in given.start],
@@ -89,11 +90,12 @@ def _answers(found: Sequence[_Given], label: str | None) -> list[dict[str, Any]]
     ]
 
 
-def _relevance(board: Board, given: AnswerInfo) -> tuple[bool, bool, bool, bool, int]:
+def _relevance(board: Board, given: AnswerInfo) -> tuple[bool, bool, bool, bool, bool, int]:
     """Returns what tables are sorted by, the most relevant first."""
     info = board.info
     return (
         not given.own,
+        is_demo(info),
         toy(info) is not None,
         info.source == "published",
         not info.metric.startswith("top-1"),

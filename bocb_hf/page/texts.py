@@ -51,19 +51,22 @@ def basis(board: Board) -> str:
     return f"{info.metric} in points; n = {span(counts(board))} a cell{of}{seeds}; {spread}; data revision {revision}."
 
 
-def toy(info: TableInfo) -> str | None:
-    """Returns a sentence where a table is a demonstration, which says nothing of anybody's own networks; else None.
-
-    A table is one when its images come with the package, or when all of its backbones are the tiny ones of this
-    project.
-    """
+def is_demo(info: TableInfo) -> bool:
+    """Tells whether the images of a table come with the package: a few thousand small ones, of few epochs."""
     row = DATASETS.find(info.dataset)
-    small = row is not None and row.embedded is not None
+    return row is not None and row.embedded is not None
+
+
+def toy(info: TableInfo) -> str | None:
+    """Returns what to think of a table that says little of anybody's own networks; None of another.
+
+    One kind is a demonstration (``is_demo``), the other a table whose backbones are all of the tiny ones of this
+    project, such as the laptop study. What stands before the colon is the badge of the page.
+    """
     tiny = bool(info.backbones) and set(info.backbones) <= _TINY
-    if not (small or tiny):
-        return None
-    what = [*(["tiny networks"] if tiny else []), *(["a few thousand small images"] if small else [])]
-    return f"demo, not for your model: {' on '.join(what)}"
+    if is_demo(info):
+        return f"demo, not for your model: {'tiny networks on ' if tiny else ''}a few thousand small images"
+    return "small scale, a hint for your model at most: tiny networks" if tiny else None
 
 
 def cell_summary(cell: CellRow, board: Board) -> str:

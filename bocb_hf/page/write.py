@@ -18,7 +18,7 @@ from bocb_hf.coupling.published import PUBLISHED, SOURCE, published
 from bocb_hf.coupling.row import Row
 from bocb_hf.coupling.scores import ScoreTable
 from bocb_hf.coupling.transfer import analyse_transfer, transfer_tables
-from bocb_hf.page import DEMO
+from bocb_hf.page import EMBEDDED
 from bocb_hf.page.ask import ANSWERED, answers_of
 from bocb_hf.page.layout import GROUP, KINDS, SCHEMA, CellInfo, TableInfo
 from bocb_hf.page.record_rows import own_cell, run_row
@@ -102,7 +102,7 @@ def own_rows(results: Sequence[TableResults], contents: StoreContents, limit: in
 def published_rows() -> list[_Row]:
     """Returns the rows of the four published tables, which come computed with the package."""
     names = [f"published-{source}" for source in PUBLISHED]
-    return pq.read_table(DEMO, filters=[("table", "in", names)]).to_pylist()
+    return pq.read_table(EMBEDDED, filters=[("table", "in", names)]).to_pylist()
 
 
 def compute_published(draws: int = DRAWS) -> Iterator[_Row]:

@@ -28,26 +28,34 @@ def recommend(target: Tags, sources: list[Evidence], bound: float) -> tuple[list
     return sorted(answers, key=lambda a: not a.own), refused
 
 
-def find_sources(which: str, store: str | None) -> list[Evidence]:
-    """Returns the sources to ask: own tables, the one with most runs first, then the published table.
+def find_sources(which: str, store: str | None, study: Evidence | None) -> list[Evidence]:
+    """Returns the sources to ask, in the order of trust for a backbone that none of them holds.
+
+    Own tables come first, the one with most runs before the others; then the published table, whose networks are of
+    usual sizes; then the laptop study, whose networks are tiny.
 
     Args:
-        which: Which sources to ask: ``paper``, ``store`` or ``both``.
+        which: Which sources to ask: ``paper``, ``study``, ``store`` or ``all``.
         store: The store as the user named it; None takes the default one where it exists.
+        study: The laptop study, which comes with the package (``page/locate.py``); None where it is not there.
 
     Raises:
-        InputError: A store that was asked for holds no valid record.
+        InputError: A store that was asked for holds no valid record, or the study was asked for and is not there.
     """
     found: list[Evidence] = []
-    if which != "paper" and (store is not None or which == "store" or Path(DEFAULT_STORE).is_dir()):
+    if which == "study" and study is None:
+        raise InputError("--source study: this version comes without a run of the laptop study; ask another source")
+    if which in ("store", "all") and (store is not None or which == "store" or Path(DEFAULT_STORE).is_dir()):
         uri = store or DEFAULT_STORE
         contents = read_store(open_store(uri))
         if not contents.records and (store is not None or which == "store"):
             raise InputError(f"--store: {uri} holds no valid record of a run; name another, or use --source paper")
         for table in build_tables(contents.records):
             found.append(evidence_of(table, f"own records in {uri}", uri))
-    if which != "store":
+    if which in ("paper", "all"):
         found.append(Evidence(f"published ({SOURCE})", published("cifar100")))
+    if which in ("study", "all") and study is not None:
+        found.append(study)
     return found
 
 

@@ -43,6 +43,8 @@ class Evidence:
             None for a published table, which has no seeds.
         tried: Best trials; None for a published table, which has none.
         unequal: The differences in tuning and budget between the cells of the table.
+        caution: What limits an answer for a backbone that the table does not hold, as a sentence; None where nothing
+            but the design of its backbones does.
     """
 
     label: str
@@ -50,6 +52,7 @@ class Evidence:
     errors: Floats | None = None
     tried: Sequence[Tried] | None = None
     unequal: Sequence[str] = ()
+    caution: str | None = None
 
     def tried_with(self, optimizer: str) -> Mapping[str, Tried]:
         """Returns the best trials of an optimizer by backbone."""

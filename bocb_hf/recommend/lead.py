@@ -63,6 +63,8 @@ def lead(answer: Answer) -> list[str]:
     if answer.usual is not None:
         found.append(_usual(answer, answer.usual))
     found.append(_sure(answer))
+    if answer.source.caution is not None and not answer.own:
+        found.append(answer.source.caution)
     return found
 
 

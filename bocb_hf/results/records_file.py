@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bocb_hf.errors import InputError
-from bocb_hf.runs.record import parse_record
+from bocb_hf.runs.record import RunRecord, parse_record, read_record
 from bocb_hf.store.contents import Quarantined, StoreContents
 
 _COLUMNS = ("repository", "path", "record")
@@ -42,6 +42,31 @@ def read_records_file(path: Path, option: str = "--source") -> StoreContents:
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"{option}: cannot read {path} as a Parquet file of records: {error}") from None
     return contents
+
+
+def read_one(path: Path) -> RunRecord:
+    """Reads a record from its file, or from a Parquet file of records: ``records.parquet/<repository>/<path>``.
+
+    Args:
+        path: The file, or a place in a Parquet file, as if that were a folder.
+
+    Raises:
+        OSError: The file cannot be read.
+        InputError: It is not a record, or the Parquet file has none at this place.
+    """
+    file = next((parent for parent in path.parents if parent.suffix == ".parquet" and parent.is_file()), None)
+    if file is None:
+        return read_record(path, str(path))
+    place = path.relative_to(file)
+    owner, name, *inside = place.parts if len(place.parts) > 2 else ("", "")
+    wanted = [("repository", "=", f"{owner}/{name}"), ("path", "=", "/".join(inside))]
+    try:
+        texts = pq.read_table(file, columns=["record"], filters=wanted).column("record").to_pylist()
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"{file}: cannot be read as a Parquet file of records: {error}") from None
+    if not texts:
+        raise InputError(f"{file} has no record at {place}; `bocb aggregate --source {file}` lists its cells")
+    return parse_record(str(texts[0]).encode(), str(path))
 
 
 def _add(contents: StoreContents, repository: str, path: str, text: str) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from boards import DEMO
 
-from bocb_hf.page import DEMO
 from bocb_hf.page.data import page_data
 from bocb_hf.page.document import folder_files, one_file
 from bocb_hf.page.read import LeaderboardFile

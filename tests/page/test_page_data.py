@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from boards import HOSTILE, contents_of, poison, some_records, write_board, write_large
+from boards import DEMO, HOSTILE, contents_of, poison, some_records, write_board, write_large
 from builders import make_record
 from stored import mixed_records
 
@@ -22,13 +22,13 @@ from bocb_hf.coupling.marks import RULE, Marks
 from bocb_hf.coupling.published import PUBLISHED, published
 from bocb_hf.coupling.table import build_tables
 from bocb_hf.errors import InputError
-from bocb_hf.page import DEMO
 from bocb_hf.page.ask import answers_of
 from bocb_hf.page.data import PageData, most_informative, page_data
 from bocb_hf.page.headlines import backbone_headline, coupling_headline, optimizer_headline, table_headline
 from bocb_hf.page.layout import SCHEMA, VERSION_KEY
 from bocb_hf.page.locate import locate
 from bocb_hf.page.read import Board, LeaderboardFile
+from bocb_hf.page.texts import toy
 from bocb_hf.page.write import leaderboard_parquet, own_rows, published_rows, score_rows, to_parquet
 from bocb_hf.report.findings import Findings, find, findings_plain
 from bocb_hf.report.outputs import coupling_frame
@@ -312,6 +312,9 @@ def test_the_summary_leaves_out_what_is_nowhere_and_rounds(shown: dict[str, Any]
             assert gap == pytest.approx(best - (own.cells[key].mean or 0.0), abs=5.1e-5) and gap >= 0
     assert (table["n"], table["single"], study["n"], study["single"]) == ([2, 2], False, [1, 1], True)
     assert table["toy"] == "demo, not for your model: tiny networks on a few thousand small images"
+    assert toy(own.info.model_copy(update={"dataset": "fashion_mnist"})) == (
+        "small scale, a hint for your model at most: tiny networks"
+    )
     assert study["toy"] is None and shown["open"] == shown["study"] == "published-cifar100"
     assert shown["quarantined"] == [{"repository": "local/x", "path": "seeds/1", "reason": "not valid"}]
     assert "@article{li2024bocb" in shown["citation"] and "@misc{bocb_hf" in shown["citation"]

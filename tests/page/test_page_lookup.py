@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from boards import DEMO
 
 from bocb_hf.backbones import STUDY
-from bocb_hf.page import DEMO
 from bocb_hf.page.ask import BOUND
 from bocb_hf.page.lookup import lookup
 from bocb_hf.page.names import ASKED, designs, known_names, list_names, places

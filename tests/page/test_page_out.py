@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from boards import DEMO as DEMO_FILE
 from boards import HOSTILE, poison, write_board
 from playwright.sync_api import Page, expect
 
-from bocb_hf.page import DEMO as DEMO_FILE
 from bocb_hf.page.data import page_data
 from bocb_hf.page.document import one_file
 from bocb_hf.page.read import LeaderboardFile

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from boards import write_board
 from builders import make_grid, make_record
 from huggingface_hub import constants
 from hypothesis import given, settings
@@ -20,6 +21,8 @@ from bocb_hf.coupling.published import published
 from bocb_hf.coupling.scores import make_scores
 from bocb_hf.coupling.table import build_tables
 from bocb_hf.errors import InputError
+from bocb_hf.page import locate
+from bocb_hf.page.write import published_rows, to_parquet
 from bocb_hf.recommend.answer import answer
 from bocb_hf.recommend.evaluate import (
     FIXED,
@@ -454,6 +457,33 @@ def test_sources_answer_apart_and_the_one_that_knows_the_backbone_first(capsys, 
     assert loaded.backbones == ["tiny_vit"] and loaded.optimizers[0] == "adamw" and loaded.final_seeds == [1, 2, 3]
     assert main([*arguments, "--source", "store"]) == 0
     assert "Another source" not in capsys.readouterr().out
+
+
+def test_the_laptop_study_answers_first_for_its_own_backbones_and_last_for_others(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(locate, "EMBEDDED", write_board(tmp_path / "leaderboard.parquet"))
+    caution = "The laptop study is of networks of 0.1 to 0.2 M parameters"
+    assert main(["recommend", "tiny_convnext"]) == 0
+    text = capsys.readouterr().out
+    assert "Evidence (the laptop study" in text and caution not in text
+    assert main(["recommend", "resnet50"]) == 0
+    text = capsys.readouterr().out
+    assert "Evidence (published" in text and "Another source, the laptop study" in text
+    assert main(["recommend", "resnet50", "--source", "study"]) == 0
+    text = capsys.readouterr().out
+    assert caution in " ".join(text.split()) and len(text.splitlines()) <= LINES + 2
+    assert main(["recommend", "resnet50", "--source", "study", "--full"]) == 0
+    assert caution in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_version_without_the_laptop_study_says_so(capsys, tmp_path, monkeypatch):
+    path = tmp_path / "leaderboard.parquet"
+    path.write_bytes(to_parquet(published_rows()))
+    monkeypatch.setattr(locate, "EMBEDDED", path)
+    assert main(["recommend", "resnet50", "--source", "study"]) == 2
+    assert "--source study" in capsys.readouterr().err
+    assert main(["recommend", "tiny_convnext"]) == 0
+    assert "laptop study" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

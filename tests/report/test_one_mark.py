@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from boards import contents_of
+from boards import DEMO, contents_of
 from builders import CNNS, MODERN, make_grid
 from stored import mixed_records
 
@@ -18,7 +18,6 @@ from bocb_hf.coupling.marks import HIGHEST, HSU, Marks
 from bocb_hf.coupling.published import published
 from bocb_hf.coupling.ranks import best_sets
 from bocb_hf.coupling.scores import ScoreTable
-from bocb_hf.page import DEMO
 from bocb_hf.page.read import Board, LeaderboardFile
 from bocb_hf.page.summary import table_summary
 from bocb_hf.page.write import own_rows, to_parquet

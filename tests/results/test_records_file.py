@@ -12,7 +12,7 @@ from builders import make_record
 from bocb_hf.cli import main
 from bocb_hf.errors import InputError
 from bocb_hf.results.dataset import records_parquet
-from bocb_hf.results.records_file import read_records_file
+from bocb_hf.results.records_file import read_one, read_records_file
 from bocb_hf.runs.record import RunRecord
 
 CELLS = [(b, o, s) for b in ("tiny_resnet", "tiny_vit") for o in ("sgdm", "adamw") for s in (1, 2)]
@@ -94,3 +94,28 @@ def test_a_file_that_is_none_of_records_is_refused(tmp_path: Path, content: byte
         path.write_bytes(content)
     with pytest.raises(InputError, match=f"--source: .*{said}"):
         read_records_file(path)
+
+
+def test_one_record_is_read_at_its_place_and_from_its_own_file(file: Path, tmp_path: Path) -> None:
+    for record in records():
+        assert read_one(file / place(record)).to_json() == record.to_json()
+        alone = tmp_path / "record.json"
+        alone.write_text(record.to_json())
+        assert read_one(alone).to_json() == record.to_json()
+    with pytest.raises(OSError):
+        read_one(tmp_path / "nothing.json")
+    for wrong in ("lab/nobody/seeds/1/record.json", "lab", "lab/nobody"):
+        with pytest.raises(InputError, match="has no record at"):
+            read_one(file / wrong)
+    broken = tmp_path / "broken.parquet"
+    broken.write_bytes(b"not a Parquet file")
+    with pytest.raises(InputError, match="cannot be read as a Parquet file"):
+        read_one(broken / place(records()[0]))
+
+
+def test_a_run_is_trained_again_from_its_place_in_the_file(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its data are not those of a record that was made up, so it is refused by name, after it was read."""
+    assert main(["train", "--reproduce", str(file / place(records()[0])), "--dry-run"]) == 2
+    assert "--reproduce" in capsys.readouterr().err
+    assert main(["train", "--reproduce", str(file / "lab" / "x" / "y"), "--dry-run"]) == 2
+    assert "has no record at lab/x/y" in capsys.readouterr().err

@@ -9,11 +9,11 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from boards import DEMO
 from builders import make_floor, make_record
 from stored import publish
 
 from bocb_hf.errors import InputError
-from bocb_hf.page import DEMO
 from bocb_hf.page.read import LeaderboardFile
 from bocb_hf.runs.record import RunRecord
 from bocb_hf.store.local import LocalStore

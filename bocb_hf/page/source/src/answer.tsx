@@ -8,7 +8,7 @@ import { type Found, type Marked, askHub, isHubId, lookUp, markedOf, quoted, unk
 import type { Answer, Start } from "./format";
 import { type Column, Grid } from "./grid";
 import { Badge, Command, List } from "./parts";
-import { short } from "./words";
+import { badge, short } from "./words";
 
 const OFFERED = 40; // names under the field
 
@@ -139,7 +139,7 @@ function Answered({ found }: { found: Found }) {
   return (
     <>
       <p class="big" role="status">
-        {first.toy && <Badge>demo, not for your model</Badge>} {fill(first.sentences[0] ?? "")}
+        {first.toy && <Badge>{badge(first.toy)}</Badge>} {fill(first.sentences[0] ?? "")}
       </p>
       <p class="soft">
         {found.how} {fill(first.why)}{" "}
@@ -155,7 +155,7 @@ function Answered({ found }: { found: Found }) {
           {others.map((answer, i) => (
             <div key={answer.table} class="source">
               <h3>
-                {title(answer)} {answer.toy && <Badge>demo, not for your model</Badge>}
+                {title(answer)} {answer.toy && <Badge>{badge(answer.toy)}</Badge>}
               </h3>
               <p>{fill(answer.sentences[0] ?? "")}</p>
               <p class="soft">{fill(answer.why)}</p>

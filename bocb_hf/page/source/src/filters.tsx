@@ -6,7 +6,7 @@ import { LEVELS, type Level, type State, go, href } from "./address";
 import { onTable, useApp } from "./app-state";
 import { SizeFields } from "./grid";
 import { NO_FILTERS, type Selection } from "./selection";
-import { count } from "./words";
+import { badge, count } from "./words";
 
 /** A menu closes when one clicks or moves elsewhere, or presses Escape. */
 export function useMenus(): void {
@@ -87,7 +87,7 @@ export function Filters() {
           {summary.tables.map((t) => (
             <option key={t.id} value={t.id}>
               {t.title}
-              {t.toy ? " (demo)" : ""}
+              {t.toy ? ` (${badge(t.toy).split(",", 1)[0]})` : ""}
             </option>
           ))}
         </select>

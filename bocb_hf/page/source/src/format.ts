@@ -184,7 +184,7 @@ export interface Design {
 
 export interface Answer {
   table: string;
-  toy: boolean;
+  toy: string | null;
   why: string;
   sentences: string[];
   use: string[];

@@ -4,6 +4,7 @@ import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
 
 import type { Table } from "./format";
+import { badge } from "./words";
 
 /** Sentences, one below the other. */
 export function Sentences({ lines, lead }: { lines: readonly string[]; lead?: boolean }) {
@@ -79,7 +80,7 @@ export function Badge({ children, title }: { children: ComponentChildren; title?
 }
 
 export function Toy({ table }: { table: Table }) {
-  return table.toy ? <Badge title={table.toy}>demo, not for your model</Badge> : null;
+  return table.toy ? <Badge title={table.toy}>{badge(table.toy)}</Badge> : null;
 }
 
 /** What stands where something is on its way, or could not be read. */

@@ -73,3 +73,8 @@ export function slug(text: string): string {
     .toLowerCase()
     .slice(0, 80);
 }
+
+/** What a table that says little of other networks is marked with, short. */
+export function badge(toy: string): string {
+  return toy.split(":", 1)[0] ?? toy;
+}
