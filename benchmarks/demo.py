@@ -48,7 +48,6 @@ PLAN = ROOT / "recipes/sweeps/demo.yaml"
 SETTING = ROOT / "recipes/configs/fashion_mnist_subset/demo.yaml"
 SHOWN = ("tiny_resnet", "adamw")  # the cell that the setting's own command trains
 VERSIONS = ("torch", "torchvision", "timm", "numpy")
-BEGIN, END = "<!-- written by benchmarks/demo.py -->", "<!-- end of what benchmarks/demo.py writes -->"
 
 
 def collect(store: str) -> PlanFigures:
@@ -178,11 +177,12 @@ def render_setting(figures: PlanFigures) -> dict[str, str]:
     }
 
 
-def replace_block(text: str, block: str) -> str:
-    """README or a page with another block."""
-    before, rest = text.split(BEGIN + "\n")
-    _, after = rest.split("\n" + END)
-    return f"{before}{BEGIN}\n{block}\n{END}{after}"
+def replace_block(text: str, block: str, script: str = "demo.py") -> str:
+    """README or a page with another block of a script of this folder."""
+    begin, end = f"<!-- written by benchmarks/{script} -->", f"<!-- end of what benchmarks/{script} writes -->"
+    before, rest = text.split(begin + "\n")
+    _, after = rest.split("\n" + end)
+    return f"{before}{begin}\n{block}\n{end}{after}"
 
 
 def replace_header(text: str, values: dict[str, str]) -> str:

@@ -13,12 +13,13 @@ import argparse
 import hashlib
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from study_questions import (
     WORSE,
+    Judged,
     bullet,
     cost_lines,
     design_lines,
@@ -36,7 +37,7 @@ from bocb_hf.patterns.features import evidence_of
 from bocb_hf.patterns.prediction import ask
 from bocb_hf.report.primaries import find_primaries
 from bocb_hf.report.tables import markdown_table
-from bocb_hf.report.tabulate import Wanted, tabulate
+from bocb_hf.report.tabulate import TableResults, Wanted, tabulate
 from bocb_hf.report.words.analysis import analysis_text, cost_sentence, observed_sentence
 from bocb_hf.report.words.answer import answer_text as coupling_answer
 from bocb_hf.report.words.answer import primary_text, reading_text
@@ -47,7 +48,7 @@ from bocb_hf.results.records_file import read_records_file
 from bocb_hf.runs.record import RunRecord
 from bocb_hf.store import open_store
 from bocb_hf.store.contents import StoreContents, read_store
-from bocb_hf.sweep.plan import load_plan
+from bocb_hf.sweep.plan import SweepPlan, load_plan
 
 PLAN = "laptop-study"
 
@@ -81,22 +82,64 @@ def only(contents: StoreContents, backbones: Sequence[str], optimizers: Sequence
     return replace(contents, records=kept)
 
 
-def report(contents: StoreContents, source: Path, floors: StoreContents | None, name: str) -> list[str]:
-    """All lines of the page."""
+@dataclass(frozen=True)
+class Study:
+    """The runs of a plan, as far as it is done.
+
+    Attributes:
+        name: Name or file of the plan.
+        plan: The plan.
+        source: The Parquet file of the records.
+        contents: The largest block of whole rows and columns, with the floors.
+        whole: Its table.
+        judged: Its backbones against the floors.
+        result: The table without the backbones that do not lie beyond both floors.
+    """
+
+    name: str
+    plan: SweepPlan
+    source: Path
+    contents: StoreContents
+    whole: TableResults
+    judged: Sequence[Judged]
+    result: TableResults
+
+
+def read_study(source: Path, store: str | None, name: str = PLAN) -> Study:
+    """Reads the records of a plan and analyses them.
+
+    Args:
+        source: The Parquet file of the records.
+        store: A store that holds the floors; None judges no backbone.
+        name: Name or file of the plan.
+
+    Raises:
+        InputError: No cell has all of its final runs, or no backbone lies beyond the floors.
+    """
     plan = load_plan(find_config(name, "recipes/sweeps"))
-    backbones, optimizers = list(plan.backbones), list(plan.optimizers)
-    block = whole_block(contents.records, backbones, optimizers, len(plan.final_seeds))
+    contents = read_records_file(source, "--records")
+    block = whole_block(contents.records, plan.backbones, plan.optimizers, len(plan.final_seeds))
     if not all(block):
         raise InputError(f"--records: {source} has no cell of {name} with all final runs")
-    if floors is not None:
-        contents = replace(contents, floors=floors.floors)
+    floors = read_store(open_store(store)).floors if store is not None else []
+    contents = replace(only(contents, *block), floors=floors)
     wanted = Wanted(primaries=find_primaries(name))
-    whole = tabulate(only(contents, *block), wanted).results[0]
+    whole = tabulate(contents, wanted).results[0]
     judged = judge(whole)
-    kept = [b for b in block[0] if b not in {j.backbone for j in judged if j.beyond is False}]
+    below = {j.backbone for j in judged if j.beyond is False}
+    kept = [b for b in block[0] if b not in below]
     if not kept:
         raise InputError(f"--records: no backbone of {source} lies beyond the floors of --store")
-    result = tabulate(only(contents, kept, block[1]), wanted).results[0]
+    result = tabulate(only(contents, kept, block[1]), wanted).results[0] if below else whole
+    return Study(name, plan, source, contents, whole, judged, result)
+
+
+def report(study: Study) -> list[str]:
+    """All lines of the page."""
+    whole, result, judged, source = study.whole, study.result, study.judged, study.source
+    backbones, optimizers = study.plan.backbones, study.plan.optimizers
+    kept = result.scores.backbones
+    block = (whole.scores.backbones, whole.scores.optimizers)
     scores, found = result.scores, result.findings
     analysis = found.analysis
     points = analysis.points
@@ -191,8 +234,7 @@ def main() -> int:
     parser.add_argument("--store", help="a store that holds the floors")
     options = parser.parse_args()
     try:
-        floors = read_store(open_store(options.store)) if options.store else None
-        print("\n".join(report(read_records_file(options.records, "--records"), options.records, floors, options.plan)))
+        print("\n".join(report(read_study(options.records, options.store, options.plan))))
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

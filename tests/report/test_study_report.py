@@ -11,14 +11,10 @@ import pytest
 import yaml
 from builders import make_floor, make_record
 
-from bocb_hf.page import EMBEDDED
-from bocb_hf.page.details import cell_more
-from bocb_hf.page.read import LeaderboardFile
-from bocb_hf.page.write import leaderboard_parquet
 from bocb_hf.results.dataset import records_parquet
-from bocb_hf.results.records_file import read_one, read_records_file
 from bocb_hf.runs.record import RunRecord
 from bocb_hf.store.contents import StoreContents
+from bocb_hf.store.local import LocalStore
 
 ROOT = Path(__file__).resolve().parents[2]
 BACKBONES = ("tiny_resnet", "tiny_mobilenet", "tiny_convnext", "tiny_attentionformer", "tiny_convnextv2")
@@ -28,11 +24,10 @@ OPTIMIZERS = ("sgdm", "adamw", "lamb", "muon")
 @pytest.fixture
 def scripts(monkeypatch: pytest.MonkeyPatch) -> dict[str, ModuleType]:
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    import study_leaderboard  # pyright: ignore[reportMissingImports] - of the benchmarks
     import study_records  # pyright: ignore[reportMissingImports] - of the benchmarks
     import study_report  # pyright: ignore[reportMissingImports] - of the benchmarks
 
-    return {"leaderboard": study_leaderboard, "records": study_records, "report": study_report}
+    return {"records": study_records, "report": study_report}
 
 
 @pytest.fixture
@@ -76,7 +71,7 @@ def test_the_report_answers_every_question_and_names_what_is_cut(
     """The last backbone has one cell only, so the whole rows are those before it."""
     records = [*runs(BACKBONES[:4]), *runs(BACKBONES[4:], OPTIMIZERS[:1])]
     path = save(records, tmp_path / "records.parquet")
-    lines = scripts["report"].report(read_records_file(path), path, None, str(plan))
+    lines = scripts["report"].report(scripts["report"].read_study(path, None, str(plan)))
     text = "\n".join(lines)
     assert [line for line in lines if line.startswith("## ")] == [
         "## Floors",
@@ -101,10 +96,11 @@ def test_a_backbone_below_a_floor_is_left_out_and_one_whose_floor_is_unknown_sta
 ) -> None:
     """ResNet's runs score 80, MobileNet's 82 of 2,000 images, the pixels 78; frozen features of ResNet 81."""
     path = save(runs(), tmp_path / "records.parquet")
-    floors = StoreContents("floors")
+    store = LocalStore(tmp_path / "store")
     own = [make_floor(1620, backbone="tiny_resnet"), make_floor(1500, backbone="tiny_mobilenet")]
-    floors.floors += [make_floor(1560), *own]
-    lines = scripts["report"].report(read_records_file(path), path, floors, str(plan))
+    floors = {floor.path(): floor.to_json().encode() for floor in (make_floor(1560), *own)}
+    store.commit(f"local/{own[0].repository()}", floors, parent=None, message="floors")
+    lines = scripts["report"].report(scripts["report"].read_study(path, store.uri, str(plan)))
     judged = {
         line.split(" | ")[0].strip("| "): line.split(" | ")[-1].strip(" |") for line in lines if "-tiny |" in line
     }
@@ -140,38 +136,3 @@ def test_a_sitting_adds_its_runs_and_changes_none(scripts: dict[str, ModuleType]
     assert kept.sha256() == first[1].sha256()
     turned, _ = scripts["records"].merge(contents_of(second), contents_of(first))
     assert [r.run_id for r in turned] == [r.run_id for r in records]
-
-
-def test_the_leaderboard_holds_the_whole_block_and_commands_that_find_its_records(
-    scripts: dict[str, ModuleType], plan: Path, tmp_path: Path
-) -> None:
-    path = save([*runs(BACKBONES[:4]), *runs(BACKBONES[4:], OPTIMIZERS[:1])], tmp_path / "records.parquet")
-    contents = scripts["leaderboard"].study_contents(path, None, str(plan))
-    board, *others = LeaderboardFile("board", leaderboard_parquet(contents, 200)).boards.values()
-    assert board.info.backbones == list(BACKBONES[:4]) and board.info.optimizers == list(OPTIMIZERS)
-    assert len(others) == 4 and {c.n for c in board.cells.values()} == {3}
-    run, *_ = board.runs("tiny_resnet")
-    more = cell_more(board, board.cells["tiny_resnet", run.optimizer], board.runs("tiny_resnet"))
-    command = next(r["reproduce"] for r in more["runs"])
-    assert command.startswith("bocb train --reproduce benchmarks/laptop_study/records.parquet/me/")
-    assert read_one(path / command.partition("records.parquet/")[2]).role == "final"
-    nothing = scripts["leaderboard"].study_contents(save(runs()[:2], path), None, str(plan))
-    assert nothing.records == []
-
-
-def test_the_package_holds_the_study_as_its_records_have_it(scripts: dict[str, ModuleType]) -> None:
-    """``python benchmarks/study_leaderboard.py`` mends it."""
-    contents = scripts["leaderboard"].study_contents(ROOT / "benchmarks/laptop_study/records.parquet", None)
-    held = {
-        (cell.config_hash, seed): score
-        for board in LeaderboardFile(EMBEDDED).boards.values()
-        if board.info.source == "records"
-        for cell in board.cells.values()
-        for seed, score in zip(cell.seeds, cell.scores, strict=True)
-    }
-    scores = {
-        (r.config_hash, r.seed): 100 * r.correctness.correct / r.correctness.total
-        for r in contents.records
-        if r.role == "final" and r.correctness is not None
-    }
-    assert held == pytest.approx(scores)

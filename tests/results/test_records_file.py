@@ -116,6 +116,6 @@ def test_one_record_is_read_at_its_place_and_from_its_own_file(file: Path, tmp_p
 def test_a_run_is_trained_again_from_its_place_in_the_file(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Its data are not those of a record that was made up, so it is refused by name, after it was read."""
     assert main(["train", "--reproduce", str(file / place(records()[0])), "--dry-run"]) == 2
-    assert "--reproduce" in capsys.readouterr().err
+    assert "data.revision: the content of 'fashion_mnist_subset'" in capsys.readouterr().err
     assert main(["train", "--reproduce", str(file / "lab" / "x" / "y"), "--dry-run"]) == 2
     assert "has no record at lab/x/y" in capsys.readouterr().err
