@@ -38,7 +38,7 @@ SHALLOW: dict[str, dict[str, Any]] = {
     "mixer_s16_224": {"num_blocks": 2},
 }
 # timm's own networks of tens of millions of weights, whose blocks are those of a tiny row or of a smaller one of the
-# study: the default run trains and saves these, and `make test-slow` all.
+# study: the default run measures, trains and saves these, and `make test-slow` all.
 AS_SMALLER_ONES = {
     *("resnet101", "deit_small_patch16_224", "swin_tiny_patch4_window7_224", "convnextv2_tiny"),
     *("mixer_s16_224", "identityformer_s12", "poolformerv2_s12", "convformer_s12", "attentionformer_s12"),
@@ -149,7 +149,7 @@ def test_parameters_and_the_published_figure(row: BackboneRow) -> None:
         assert row in TINY or row.paper_note, "say why there is no published figure"
 
 
-@rows()
+@rows(AS_SMALLER_ONES)
 def test_shapes_and_feature_maps(row: BackboneRow) -> None:
     classes, size = row.counted_at
     with META:

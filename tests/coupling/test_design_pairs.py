@@ -66,11 +66,13 @@ def test_the_difference_is_that_of_the_group_means() -> None:
 def test_the_interval_holds_the_truth(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bocb_hf.coupling.design_pairs.combine", partial(combine, draws=1000))
     generator, held = np.random.default_rng(2), []
-    for _ in range(200):
+    for _ in range(100):
         (pair,) = [p for p in design_pairs(table(generator, 1.0)) if p.other == "tiny_convnextv2"]
         assert pair.difference.interval is not None
         held.append(pair.difference.interval.holds(-1.0))
-    assert 0.90 <= np.mean(held) <= 0.99  # 95 %, ± 3 of 200 tables
+    assert (
+        0.89 <= np.mean(held) <= 0.995
+    )  # 95 %, with three standard errors of 100 tables; all of them would be too wide
 
 
 def test_a_backbone_that_lacks_a_cell_is_in_no_pair() -> None:

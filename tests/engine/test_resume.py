@@ -17,8 +17,13 @@ from bocb_hf.errors import InputError
 from bocb_hf.runs.record import RunRecord
 
 
-@pytest.mark.parametrize("backbone", ["tiny_resnet", "tiny_vit"])
-@pytest.mark.parametrize("optimizer", ["sgdm", "adamw", "lamb", "lars", "rmsprop"])
+@pytest.mark.parametrize(
+    ("optimizer", "backbone"),
+    [
+        *((name, "tiny_resnet") for name in ("sgdm", "adamw", "lamb", "lars", "rmsprop")),
+        *((name, "tiny_vit") for name in ("sgdm", "adamw")),
+    ],
+)
 def test_stopped_and_continued_run_is_bit_identical(sections: dict[str, Any], backbone: str, optimizer: str) -> None:
     names = (f"backbone.name={backbone}", f"optimizer.name={optimizer}", "training.ema_decay=0.9")
     whole = make(sections, *names, "runtime.namespace=whole")

@@ -212,7 +212,7 @@ def few_images(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return folder
 
 
-# test_engine.py stops these three times, on two backbones
+# test_resume.py stops these three times
 STOPPED_THERE = ("sgdm", "adamw", "lamb", "lars", "rmsprop")
 # What an optimizer keeps goes into a file and back in each one's conformance. Stopped as runs in the gate are those
 # that need more of a run: other weights than are evaluated, a second pass, draws of their own, a rule by the number of

@@ -66,7 +66,7 @@ def records(tmp_path: Path) -> list[RunRecord]:
     return list(contents.records)
 
 
-def check_complete(tmp_path: Path) -> dict[str, str]:
+def check_complete(tmp_path: Path, cells: int = 4) -> dict[str, str]:
     """Every cell is tuned by the rule and has its two final runs; returns the SHA-256 of each record by its place."""
     found = records(tmp_path)
     assert {r.status for r in found} == {"completed"}
@@ -83,7 +83,7 @@ def check_complete(tmp_path: Path) -> dict[str, str]:
         assert scores[chosen.pop()] == max(v for v in scores.values() if v is not None)
         best_inside = max(scores, key=lambda lr: scores[lr] or 0) not in (rates[0], rates[-1])
         assert len(rates) == 4 or best_inside or len({*scores.values()}) < 3
-    assert len({r.identity.cell() for r in found}) == 4
+    assert len({r.identity.cell() for r in found}) == cells
     return {f"{r.identity.cell()}{r.path()}": r.metrics.model_dump_json() for r in found}
 
 
@@ -130,6 +130,7 @@ def wait_for_records(tmp_path: Path, more: int, process: WarmProcess) -> None:
 
 def test_ctrl_c_a_dead_worker_and_a_dead_parent_lose_nothing(plan: Path, tmp_path: Path) -> None:
     """Ctrl-C, then SIGKILL of one worker, then SIGKILL of the parent; the next start continues and completes."""
+    plan.write_text(yaml.safe_dump(yaml.safe_load(plan.read_text()) | {"backbones": ["tiny_resnet"]}))
     process = start(plan)
     wait_for_records(tmp_path, 2, process)
     os.killpg(process.pid, signal.SIGINT)  # what a terminal does: parent and workers get it
@@ -154,7 +155,7 @@ def test_ctrl_c_a_dead_worker_and_a_dead_parent_lose_nothing(plan: Path, tmp_pat
 
     done = sweep(plan, "training.epochs=6")
     assert done.returncode == 0, done.stderr
-    check_complete(tmp_path)
+    check_complete(tmp_path, cells=2)
 
 
 def test_a_failing_run_does_not_end_the_others(plan: Path, tmp_path: Path) -> None:
