@@ -2,8 +2,8 @@
 
     make demo && python benchmarks/demo.py --store outputs/demo/store
 
-The source is ``recipes/sweeps/demo.json``. From it come the blocks of README and of ``docs/demo.md`` between the two
-comments that name this script, and the lines ``Measured`` and ``Cost`` of the plan and of its setting. The picture
+The source is ``recipes/sweeps/demo.json``. From it come the block of ``docs/demo.md`` between the two comments that
+name this script, and the lines ``Measured`` and ``Cost`` of the plan and of its setting. The picture
 ``docs/demo.svg`` and the leaderboard of the tests are made from the store.
 ``tests/sweep/test_demo_figures.py`` compares them. The store must hold the whole demo, made in one go on a quiet
 machine, since the time is that from the start of its first run to the end of its last. ``--render`` renders the places
@@ -42,7 +42,7 @@ from bocb_hf.sweep.figures import CellFigures, PlanFigures, compare, figures_pat
 from bocb_hf.sweep.plan import load_plan
 
 ROOT = Path(__file__).resolve().parent.parent
-README, PAGE, PICTURE = ROOT / "README.md", ROOT / "docs/demo.md", ROOT / "docs/demo.svg"
+PAGE, PICTURE = ROOT / "docs/demo.md", ROOT / "docs/demo.svg"
 BOARD = ROOT / "tests/golden/demo.parquet"
 PLAN = ROOT / "recipes/sweeps/demo.yaml"
 SETTING = ROOT / "recipes/configs/fashion_mnist_subset/demo.yaml"
@@ -127,18 +127,8 @@ def processor() -> str:
     return str(torch.cpu.get_capabilities()["cpu_name"])
 
 
-def render_readme(figures: PlanFigures) -> str:
-    """The block of README between ``BEGIN`` and ``END``: what the picture above it shows."""
-    primary, verdict = figures.contrast[0].removeprefix("Primary contrast, "), figures.contrast[1]
-    return fill(
-        f"The picture is the table of `make demo` ({runs_text(figures)}, in {minutes(figures)} on {figures.workers} "
-        f"cores of an {figures.processor}); configuration hashes are in its `coupling.csv`. Its primary contrast: "
-        f"{primary} {verdict} What else it printed, and how to read it: [`docs/demo.md`](docs/demo.md)."
-    )
-
-
 def render_page(figures: PlanFigures) -> str:
-    """The block of ``docs/demo.md`` between ``BEGIN`` and ``END``."""
+    """The block of ``docs/demo.md``."""
     spread = ", ".join(f"{backbone_label(name)} {points:.1f}" for name, points in figures.spread.items())
     first = (
         f"What it printed: {runs_text(figures)}, in {minutes(figures)} on {figures.workers} cores of an "
@@ -235,7 +225,6 @@ def runs_text(figures: PlanFigures) -> str:
 def places(figures: PlanFigures) -> dict[Path, str]:
     """The text of each file that states the figures."""
     return {
-        README: replace_block(README.read_text(encoding="utf-8"), render_readme(figures)),
         PAGE: replace_block(PAGE.read_text(encoding="utf-8"), render_page(figures)),
         PLAN: replace_header(PLAN.read_text(encoding="utf-8"), render_plan(figures)),
         SETTING: replace_header(SETTING.read_text(encoding="utf-8"), render_setting(figures)),

@@ -44,7 +44,10 @@ def findings(study: Study) -> list[str]:
     result = study.result
     found = result.findings
     coupling, one_for_all, _ = answer_text(found.analysis, result.marks)
-    return [primary_text(found.primary, found.analysis, result.contrast), coupling, one_for_all]
+    primary = primary_text(found.primary, found.analysis, result.contrast)
+    said = contrast_text(result.contrast, "") if result.contrast is not None else []
+    few = [sentence for sentence in said if "too few to speak of families" in sentence]
+    return [" ".join([primary, *few]), coupling, one_for_all]
 
 
 def render_readme(study: Study) -> str:

@@ -158,7 +158,7 @@ def report(study: Study) -> list[str]:
         "",
         "<!-- written by benchmarks/study_report.py -->",
         "",
-        f"Held against [the plan](study.md), which was committed before the first final run. {len(kept)} backbones × "
+        f"Held against [the plan](study.md), committed before a score of a final run was read. {len(kept)} backbones × "
         f"{len(block[1])} optimizers, {trials} trials and {finals} final runs on {scores.dataset}, setting "
         f"{scores.setting}, data revision {scores.revision}, seeds {', '.join(map(str, scores.seeds))}.",
         "",

@@ -1,7 +1,7 @@
 """Keeps the runs of the transfer plans as one Parquet file, and prints what they answer (``docs/transfer.md``).
 
 With ``--store`` it takes the records of a store and writes ``benchmarks/transfer_records.parquet``, in the layout of a
-results data set, ``benchmarks/transfer_answer.txt``, and the answer in README.md and docs/transfer.md. Without, it
+results data set, ``benchmarks/transfer_answer.txt``, and the answer in docs/transfer.md. Without, it
 reads that file and prints::
 
     python benchmarks/transfer_results.py --store outputs/transfer/store
@@ -28,7 +28,7 @@ from bocb_hf.store.contents import read_store
 
 RECORDS = Path(__file__).resolve().with_name("transfer_records.parquet")
 ANSWER = RECORDS.with_name("transfer_answer.txt")
-ROOT = RECORDS.parents[1]
+PAGE = RECORDS.parents[1] / "docs/transfer.md"
 BEGIN, END = (
     "<!-- written by benchmarks/transfer_results.py -->",
     "<!-- end of what benchmarks/transfer_results.py writes -->",
@@ -69,15 +69,15 @@ def answer(records: Sequence[RunRecord]) -> str:
 
 
 def write(records: Sequence[RunRecord]) -> None:
-    """Writes the answer as a file, and into README.md and docs/transfer.md between their marks."""
+    """Writes the answer as a file, and into docs/transfer.md between its marks."""
     text = answer(records)
     ANSWER.write_text(text + "\n", encoding="utf-8")
     found = analyse_transfer(transfer_tables(records, RECORDS.name)[0], DRAWS)
     sentences = [*answer_text(found), counts_text(found)]
     short = textwrap.fill(" ".join(sentences), 120, break_on_hyphens=False)
-    for path, block in ((ROOT / "README.md", short), (ROOT / "docs/transfer.md", f"{short}\n\n```text\n{text}\n```")):
-        before, rest = path.read_text(encoding="utf-8").split(BEGIN)
-        path.write_text(f"{before}{BEGIN}\n{block}\n{END}{rest.split(END)[1]}", encoding="utf-8")
+    before, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
+    block = f"{short}\n\n```text\n{text}\n```"
+    PAGE.write_text(f"{before}{BEGIN}\n{block}\n{END}{rest.split(END)[1]}", encoding="utf-8")
 
 
 def _edge(records: Sequence[RunRecord]) -> list[bool]:

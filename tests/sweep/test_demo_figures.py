@@ -89,21 +89,19 @@ def test_an_incomplete_store_is_refused(tmp_path: Path) -> None:
 def test_each_place_is_rendered_from_the_source_and_stays_the_same(found: PlanFigures) -> None:
     places = SCRIPT.places(found)
     assert {path.relative_to(ROOT).as_posix() for path in places} == {
-        "README.md",
         "docs/demo.md",
         "recipes/sweeps/demo.yaml",
         "recipes/configs/fashion_mnist_subset/demo.yaml",
     }
-    readme, page = places[ROOT / "README.md"], places[ROOT / "docs/demo.md"]
+    page = places[ROOT / "docs/demo.md"]
     assert "\n".join(found.table) in page
     assert "10 of the 20 cells lie below logistic regression" in page.replace("\n", " ")
     primary = found.contrast[0].removeprefix("Primary contrast, ")
-    assert f"{primary} {found.contrast[1]}" in readme.replace("\n", " ")
+    assert f"{primary} {found.contrast[1]}" in page.replace("\n", " ")
     for path, text in places.items():
-        outside = text.replace(SCRIPT.render_readme(found), "").replace(SCRIPT.render_page(found), "")
+        outside = text.replace(SCRIPT.render_page(found), "")
         assert text.count("\n") > 10 and len(outside) > 500, path
-    for text, block in ((readme, SCRIPT.render_readme(found)), (page, SCRIPT.render_page(found))):
-        assert SCRIPT.replace_block(text, block) == text
+    assert SCRIPT.replace_block(page, SCRIPT.render_page(found)) == page
     plan = places[PLAN]
     assert SCRIPT.replace_header(plan, SCRIPT.render_plan(found)) == plan
     assert plan.split("name: demo")[1] == PLAN.read_text().split("name: demo")[1], "only the header changes"
@@ -150,7 +148,7 @@ def test_the_command_says_what_is_the_same(
 
 
 def test_every_place_states_the_committed_figures() -> None:
-    """README, its page, the plan and the setting; ``python benchmarks/demo.py --render`` mends them."""
+    """Its page, the plan and the setting; ``python benchmarks/demo.py --render`` mends them."""
     committed = read_figures(figures_path("demo"))
     for path, text in SCRIPT.places(committed).items():
         assert path.read_text(encoding="utf-8") == text, path
