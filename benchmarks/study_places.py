@@ -23,7 +23,7 @@ from study_report import PLAN, Study, read_study, report
 from bocb_hf.errors import InputError
 from bocb_hf.files import write_atomically
 from bocb_hf.page import EMBEDDED
-from bocb_hf.page.write import leaderboard_parquet
+from bocb_hf.page.write import tabulated_parquet
 from bocb_hf.report.figures.write import write_figures
 from bocb_hf.report.words.answer import answer_text, primary_text
 from bocb_hf.report.words.tables import contrast_text
@@ -100,7 +100,7 @@ def draw(study: Study) -> bytes:
 
 def board(study: Study, anew: bool = False) -> bytes:
     """The leaderboard: the study's table with every backbone, and the published tables."""
-    return leaderboard_parquet(replace(study.contents, uri=str(RECORDS)), anew=anew)
+    return tabulated_parquet([study.whole], replace(study.contents, uri=str(RECORDS)), anew)
 
 
 def main() -> int:

@@ -75,7 +75,7 @@ def command(
     """
     from bocb_hf.page.locate import study_evidence
     from bocb_hf.recommend.answers import find_sources, recommend, starts_of
-    from bocb_hf.recommend.lead import lead_text, other_line, usual_setting
+    from bocb_hf.recommend.lead import answers_text, usual_setting
     from bocb_hf.recommend.plan import write_plan
     from bocb_hf.recommend.structure import answers_json
     from bocb_hf.recommend.tags import find_tags
@@ -100,12 +100,10 @@ def command(
         for line in refused:
             print(f"\nno answer from {line}")
     else:
-        if target.unasked:
-            print(f"The Hub could not be asked ({target.unasked}); the name of {target.name} alone tells its design.\n")
-        first, *others = answers
-        print(lead_text(first, starts_of(first, setting), config or usual_setting(first)))
-        print("".join(f"\n{other_line(given)}" for given in others), end="\n" if others else "")
-        print("More: --full (every size, cell and caveat), --json")
+        unasked = f"The Hub could not be asked ({target.unasked}); the name of {target.name} alone tells its design."
+        before = [unasked, ""] if target.unasked else []
+        first = answers[0]
+        print(answers_text(answers, starts_of(first, setting), config or usual_setting(first), before))
     if plan is not None and config is not None:
         write_plan(plan, config, answers[0])
         print(f"\nwrote {plan}: bocb sweep {plan}", file=sys.stderr if as_json else sys.stdout)

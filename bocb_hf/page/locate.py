@@ -96,7 +96,7 @@ def study_evidence() -> Evidence | None:
         f"The laptop study is of networks of {low:.1f} to {high:.1f} M parameters after one pass over small images: a "
         "hint for a larger one at most."
     )
-    return replace(board.source, label="the laptop study (docs/study.md)", caution=caution)
+    return replace(board.source, label="the laptop study", caution=caution)
 
 
 @cache

@@ -28,7 +28,7 @@ def recommend(target: Tags, sources: list[Evidence], bound: float) -> tuple[list
     return sorted(answers, key=lambda a: not a.own), refused
 
 
-def find_sources(which: str, store: str | None, study: Evidence | None) -> list[Evidence]:
+def find_sources(which: str, store: str | None, study: Evidence | None = None) -> list[Evidence]:
     """Returns the sources to ask, in the order of trust for a backbone that none of them holds.
 
     Own tables come first, the one with most runs before the others; then the published table, whose networks are of

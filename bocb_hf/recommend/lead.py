@@ -44,9 +44,34 @@ def other_line(answer: Answer) -> str:
     """Returns what another source answers, in one sentence."""
     names = " + ".join(map(optimizer_label, answer.names(answer.chosen)))
     return _wrap(
-        f"Another source, {answer.source.label}: {names}, expected to end {_points(_regret(answer))} below the best of "
+        f"Another source, {answer.source.label}: {names}, expected {_points(_regret(answer))} below the best of "
         f"{len(answer.candidates)}{_beside(answer.interval)}."
     )
+
+
+def answers_text(
+    answers: Sequence[Answer], starts: Sequence[Start | None], config: str | None, before: Sequence[str] = ()
+) -> str:
+    """Returns the first answer in short and the others in a sentence each, in ``LINES`` lines at most.
+
+    Args:
+        answers: The answers of all sources, the one to trust most first; those that find no place are counted.
+        starts: Where to start tuning each member of the first, in order.
+        config: The setting that the command to try it names; None where no setting fits.
+        before: Lines that come first.
+    """
+    first, *others = answers
+    lines = [*before, *lead_text(first, starts, config).splitlines()]
+    shown = 0
+    for given in others:
+        more = other_line(given).splitlines()
+        if len(lines) + len(more) + (2 if not shown else 1) > LINES:
+            break
+        lines += more if shown else ["", *more]
+        shown += 1
+    left = len(others) - shown
+    sources = "" if not left else f", and {left} further source{'s' if left > 1 else ''}"
+    return "\n".join([*lines, f"More: --full (every size, cell and caveat{sources}), --json"])
 
 
 def usual_setting(answer: Answer) -> str | None:

@@ -24,6 +24,7 @@ from bocb_hf.errors import InputError
 from bocb_hf.page import locate
 from bocb_hf.page.write import published_rows, to_parquet
 from bocb_hf.recommend.answer import answer
+from bocb_hf.recommend.answers import starts_of
 from bocb_hf.recommend.evaluate import (
     FIXED,
     HELD_OUT,
@@ -35,7 +36,7 @@ from bocb_hf.recommend.evaluate import (
     single_regrets,
 )
 from bocb_hf.recommend.evidence import Evidence, evidence_of
-from bocb_hf.recommend.lead import LINES
+from bocb_hf.recommend.lead import LINES, answers_text
 from bocb_hf.recommend.sets import choose_sets, fill_missing, improvement, regrets, smallest_set
 from bocb_hf.recommend.start import find_start
 from bocb_hf.recommend.tags import Tags, find_tags, known_tags, shared_tags, similarity
@@ -440,7 +441,8 @@ def test_all_figures_are_there_as_json(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["recommend", "resnet101", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    (first,) = found["answers"]
+    first, study = found["answers"]
+    assert study["source"].startswith("the laptop study") and not study["measured_on_this_backbone"]
     assert first["use"] == ["sgdm", "lamb"] and first["interval"][0] < first["expected_regret"] < first["interval"][1]
     assert first["usual"]["recipes"]["sgdm"] == 30 and first["usual"]["distinguishable"] is False
     assert first["start"][0]["lr"] == 0.1 and found["backbone"]["row"] == "resnet101"
@@ -474,6 +476,16 @@ def test_the_laptop_study_answers_first_for_its_own_backbones_and_last_for_other
     assert caution in " ".join(text.split()) and len(text.splitlines()) <= LINES + 2
     assert main(["recommend", "resnet50", "--source", "study", "--full"]) == 0
     assert caution in " ".join(capsys.readouterr().out.split())
+
+
+def test_an_answer_from_many_sources_keeps_its_length_and_counts_those_that_find_no_place():
+    target = find_tags("resnet101")
+    given = answer(Evidence("published", published("cifar100")), target, 1.0)
+    text = answers_text([given] * 9, starts_of(given, None), None)
+    assert len(text.splitlines()) == LINES
+    shown = text.count("Another source, published")
+    assert 0 < shown < 8 and f"and {8 - shown} further sources), --json" in text
+    assert "further" not in answers_text([given], starts_of(given, None), None)
 
 
 def test_a_version_without_the_laptop_study_says_so(capsys, tmp_path, monkeypatch):
