@@ -80,12 +80,13 @@ def render_readme(study: Study) -> str:
 
 def render_plan(study: Study) -> dict[str, str]:
     """The generated lines of the plan's header."""
-    contrast = study.result.contrast
+    contrast, plan = study.result.contrast, study.plan
     roles = [record.role for record in study.contents.records]
+    planned = len(plan.backbones) * len(plan.optimizers) * len(plan.final_seeds)
     return {
         "Measured": contrast_text(contrast, "Family contrast")[0] if contrast is not None else "no contrast yet",
-        "Cost": f"{roles.count('trial')} trials and {roles.count('final')} final runs so far, {hours(study):.1f} hours "
-        "of one core; in all 720 and 720, and 13 floors",
+        "Cost": f"{roles.count('trial')} trials and {roles.count('final')} of {planned} final runs so far, "
+        f"{hours(study):.1f} hours of one core",
     }
 
 

@@ -73,7 +73,7 @@ def test_readme_says_how_far_it_is_and_what_was_found(script: ModuleType, study:
     assert "4 of 5 backbones × 4 of 4 optimizers so far" in text and "seeds 1, 2, 3" in text
     assert all(" ".join(finding.split()) in text for finding in script.findings(study))
     assert "48 records" in text and text.count("95 %") >= 3
-    assert script.render_plan(study)["Cost"].startswith("0 trials and 48 final runs so far")
+    assert script.render_plan(study)["Cost"].startswith("0 trials and 48 of 60 final runs so far")
 
 
 def test_the_places_say_what_the_committed_records_say(script: ModuleType) -> None:
