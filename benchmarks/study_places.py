@@ -31,7 +31,13 @@ from bocb_hf.report.words.tables import contrast_text
 ROOT = Path(__file__).resolve().parent.parent
 RECORDS = Path("benchmarks/laptop_study/records.parquet")
 README, PAGE, PICTURE = ROOT / "README.md", ROOT / "docs/study_results.md", ROOT / "docs/study.svg"
+EDGES = ROOT / RECORDS.with_name("edges.parquet")
 PLAN_FILE = ROOT / f"recipes/sweeps/{PLAN}.yaml"
+
+
+def known_edges() -> Path | None:
+    """The file of the trials beyond the edges of the grids, where it was made."""
+    return EDGES if EDGES.exists() else None
 
 
 def hours(study: Study) -> float:
@@ -110,7 +116,7 @@ def main() -> int:
     parser.add_argument("--anew", action="store_true", help="compute the published tables as well")
     arguments = parser.parse_args()
     try:
-        study = read_study(ROOT / RECORDS, str(ROOT / RECORDS.parent))
+        study = read_study(ROOT / RECORDS, str(ROOT / RECORDS.parent), edges=known_edges())
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -1,10 +1,11 @@
 """The report of the laptop study, from the Parquet of its records: every question of docs/study.md in its order.
 
     python benchmarks/study_report.py --records benchmarks/laptop_study/records.parquet \
-        --store benchmarks/laptop_study > docs/study_results.md
+        --store benchmarks/laptop_study --edges benchmarks/laptop_study/edges.parquet > docs/study_results.md
 
-``--store`` names a folder that holds the floors. Only the largest block of whole rows and columns is analysed, as the
-plan says, and of it the backbones whose best optimizer lies beyond both floors; what that leaves out is listed.
+``--store`` names a folder that holds the floors, ``--edges`` the trials of ``study_trials.py``. Only the largest block
+of whole rows and columns is analysed, as the plan says, and of it the backbones whose best optimizer lies beyond both
+floors; what that leaves out is listed.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from study_edges import Edge, edge_lines, find_edges
 from study_questions import (
     WORSE,
     Judged,
@@ -94,6 +96,7 @@ class Study:
         whole: Its table.
         judged: Its backbones against the floors.
         result: The table without the backbones that do not lie beyond both floors.
+        edges: Its cells whose rate lies at an edge of the grid, with what lies beyond as far as it was trained.
     """
 
     name: str
@@ -103,15 +106,17 @@ class Study:
     whole: TableResults
     judged: Sequence[Judged]
     result: TableResults
+    edges: Sequence[Edge]
 
 
-def read_study(source: Path, store: str | None, name: str = PLAN) -> Study:
+def read_study(source: Path, store: str | None, name: str = PLAN, edges: Path | None = None) -> Study:
     """Reads the records of a plan and analyses them.
 
     Args:
         source: The Parquet file of the records.
         store: A store that holds the floors; None judges no backbone.
         name: Name or file of the plan.
+        edges: The Parquet file of the trials beyond the edges.
 
     Raises:
         InputError: No cell has all of its final runs, or no backbone lies beyond the floors.
@@ -131,7 +136,8 @@ def read_study(source: Path, store: str | None, name: str = PLAN) -> Study:
     if not kept:
         raise InputError(f"--records: no backbone of {source} lies beyond the floors of --store")
     result = tabulate(only(contents, kept, block[1]), wanted).results[0] if below else whole
-    return Study(name, plan, source, contents, whole, judged, result)
+    more = read_records_file(edges, "--edges").records if edges is not None else []
+    return Study(name, plan, source, contents, whole, judged, result, find_edges(result, more))
 
 
 def report(study: Study) -> list[str]:
@@ -222,7 +228,16 @@ def report(study: Study) -> list[str]:
         lines += ["```text", answer_text(ask(evidence.questions), evidence), "```"]
     except InputError as error:
         lines.append(f"Cannot be asked of this table: {error}.")
-    lines += ["", "## 9. Tuning, cost, recommender", "", *tuning_lines(result), "", *cost_lines(result), ""]
+    lines += [
+        "",
+        "## 9. Tuning, cost, recommender",
+        "",
+        *tuning_lines(result),
+        "",
+        *edge_lines(result, study.edges),
+        "",
+    ]
+    lines += [*cost_lines(result), ""]
     return [*lines, *recommender_lines(scores)]
 
 
@@ -232,9 +247,10 @@ def main() -> int:
     parser.add_argument("--records", type=Path, required=True, help="the Parquet file of the records")
     parser.add_argument("--plan", default=PLAN, help="the plan of the records")
     parser.add_argument("--store", help="a store that holds the floors")
+    parser.add_argument("--edges", type=Path, help="the Parquet file of the trials beyond the edges of the grids")
     options = parser.parse_args()
     try:
-        print("\n".join(report(read_study(options.records, options.store, options.plan))))
+        print("\n".join(report(read_study(options.records, options.store, options.plan, options.edges))))
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
