@@ -63,6 +63,22 @@ def write_atomically(path: Path, content: bytes) -> Path:
     return path
 
 
+def check_folder(path: Path) -> None:
+    """Checks that files can be written into a folder, which need not be there yet; makes nothing.
+
+    Raises:
+        CannotWrite: It, or the folder that it would be made in, is no folder or may not be written.
+    """
+    try:
+        nearest = next(each for each in (path, *path.absolute().parents) if each.exists())
+        if not nearest.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if not os.access(nearest, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise CannotWrite(path, error) from error
+
+
 def link_on_the_way(root: Path, path: str | Path) -> Path | None:
     """The first symbolic link among the parts of ``path`` below ``root``, or None.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bocb_hf.errors import InputError
-from bocb_hf.files import link_on_the_way, read_plain, refuse_links, replacing, write_atomically
+from bocb_hf.files import check_folder, link_on_the_way, read_plain, refuse_links, replacing, write_atomically
 
 
 def names(folder: Path) -> list[str]:
@@ -64,6 +64,16 @@ def test_the_error_names_the_path_and_no_option(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="Is a directory"):
         write_atomically(tmp_path / "folder", b"")
     assert names(tmp_path) == ["file", "folder"]
+
+
+def test_a_folder_is_checked_without_making_it(tmp_path: Path) -> None:
+    check_folder(tmp_path / "new" / "folder")
+    check_folder(tmp_path)
+    assert names(tmp_path) == []
+    (tmp_path / "file").write_bytes(b"")
+    for path in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(InputError, match=rf"^cannot write {re.escape(str(path))}: Not a directory; choose another"):
+            check_folder(path)
 
 
 def test_no_link_below_the_root_is_followed(tmp_path: Path) -> None:

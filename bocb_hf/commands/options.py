@@ -13,6 +13,7 @@ from click.shell_completion import CompletionItem
 from bocb_hf.commands.completion import overrides as complete_overrides
 from bocb_hf.commands.completion import rows
 from bocb_hf.errors import InputError
+from bocb_hf.files import CannotWrite, check_folder
 from bocb_hf.registry import suggestion
 from bocb_hf.schema import DEFAULT_STORE, HUB_SCHEME
 
@@ -183,12 +184,19 @@ def draws() -> Option[F]:
     )
 
 
+def _check_out(context: click.Context, parameter: click.Parameter, value: Path) -> Path:
+    with naming("--out"):  # before anything is computed for it
+        check_folder(value)
+    return value
+
+
 def out(default: str) -> Option[F]:
-    """Declares ``--out``, a folder."""
+    """Declares ``--out``, a folder that can be written."""
     return click.option(
         "--out",
         default=default,
         type=click.Path(file_okay=False, path_type=Path),
+        callback=_check_out,
         metavar="FOLDER",
         help="folder to write to; it is made where it is missing",
     )
@@ -253,8 +261,6 @@ def only_one(context: click.Context, given: dict[str, bool], *, required: bool =
 @contextmanager
 def naming(option: str) -> Iterator[None]:
     """Puts the name of the option that a user gave before the error of a file that cannot be written."""
-    from bocb_hf.files import CannotWrite
-
     try:
         yield
     except CannotWrite as error:

@@ -154,10 +154,10 @@ def test_wrong_words_are_answered_with_the_usage_and_the_fix(words: list[str], m
     assert message in error.partition("\nerror: ")[2]
 
 
-def test_an_error_of_writing_names_the_option_that_was_given(tmp_path: Path, capsys: Capture) -> None:
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_read(tmp_path: Path, capsys: Capture) -> None:
     (tmp_path / "file").write_text("")
     below = str(tmp_path / "file" / "out")
-    paper = ["--source", "paper"]
-    for command in ("aggregate", "figures"):
-        assert cli.main([command, *paper, "--out", below]) == 2
-        assert capsys.readouterr().err.startswith(f"error: --out: cannot write {below}/")
+    commands = [["aggregate", "--source", "paper"], ["figures", "--source", "paper"], ["explain"], ["pull", "tiny_vit"]]
+    for command in commands:
+        assert cli.main([*command, "--out", below]) == 2
+        assert capsys.readouterr().err.startswith(f"error: --out: cannot write {below}: Not a directory; choose ")
