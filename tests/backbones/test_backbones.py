@@ -43,7 +43,7 @@ AS_SMALLER_ONES = {
     *("resnet101", "deit_small_patch16_224", "swin_tiny_patch4_window7_224", "convnextv2_tiny"),
     *("mixer_s16_224", "identityformer_s12", "poolformerv2_s12", "convformer_s12", "attentionformer_s12"),
 }
-SLOW_TO_SAVE = AS_SMALLER_ONES | {"vgg13_bn"}  # hundreds of MB to write and read, as AlexNet's, which stays
+SLOW_TO_SAVE = AS_SMALLER_ONES | {"vgg13_bn"}  # hundreds of MB to train, write and read, as AlexNet's, which stays
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -60,6 +60,17 @@ def rows(slow: frozenset[str] | set[str] = frozenset()) -> Any:
     return pytest.mark.parametrize(
         "row", [pytest.param(r, marks=pytest.mark.slow if r.id in slow else (), id=r.id) for r in BACKBONES]
     )
+
+
+def networks(slow: set[str]) -> Any:
+    """As ``rows``, but what ``SHALLOW`` names is shallow, with the arguments for it, and whole in the slow tests."""
+    found: list[Any] = []
+    for row in BACKBONES:
+        shallow = row.id in SHALLOW and row.id not in slow
+        if shallow:
+            found.append(pytest.param(row, SHALLOW[row.id], id=f"{row.id}-shallow"))
+        found.append(pytest.param(row, {}, marks=pytest.mark.slow if shallow or row.id in slow else (), id=row.id))
+    return pytest.mark.parametrize(("row", "args"), found)
 
 
 def small_size(row: BackboneRow) -> int:
@@ -183,10 +194,10 @@ def gradient_sizes(row: BackboneRow) -> list[int]:
     return sorted({small_size(row), row.image_size if row.sized else min(row.image_size, SMALL_IMAGE + 32)})
 
 
-@rows(AS_SMALLER_ONES)
-def test_gradients_reach_every_parameter(row: BackboneRow) -> None:
+@networks(SLOW_TO_SAVE)
+def test_gradients_reach_every_parameter(row: BackboneRow, args: dict[str, Any]) -> None:
     for size in gradient_sizes(row):
-        model = build_backbone(resolve(row, size), 10, size, seed=3)
+        model = build_backbone(resolve(row, size, **args), 10, size, seed=3)
         torch.manual_seed(0)
         with torch.no_grad():
             for parameter in model.parameters():
@@ -262,12 +273,12 @@ def _compile(model: nn.Module, size: int, exception: str) -> None:
     assert logits.shape == (2, 10)
 
 
-@rows(SLOW_TO_SAVE)
-def test_saved_weights_give_the_same_logits(row: BackboneRow, tmp_path: Path) -> None:
+@networks(SLOW_TO_SAVE)
+def test_saved_weights_give_the_same_logits(row: BackboneRow, args: dict[str, Any], tmp_path: Path) -> None:
     from transformers import AutoModelForImageClassification
 
     size = small_size(row)
-    source = resolve(row, size)
+    source = resolve(row, size, **args)
     model = build_backbone(source, 10, size, seed=0)
     with torch.no_grad():
         model(images(size))  # batch statistics that are not their start

@@ -210,7 +210,7 @@ def test_a_crash_is_simulated_at_every_file(filled: LocalStore, tmp_path: Path) 
 
 # many processes
 
-PROCESSES = 8
+PROCESSES = 5
 
 
 PUBLISH_SEVERAL = """
