@@ -41,6 +41,11 @@ COMPILED = {
     *("rmsprop", "radabelief", "sophiaupstream", "muon", "schedulefreesgd", "mars", "adopt", "cadamw", "clion"),
     *("nadamw", "laprop", "stableadamw", "signum", "adamuon", "nadamuon", "normuon", "scion"),
 }
+# a second or two each to compile, and made of what a row beside them is made of: `make test-slow` compiles these
+COMPILED_SLOWLY = {
+    *("radabelief", "sophiaupstream", "cadamw", "clion", "nadamw", "laprop", "stableadamw", "signum"),
+    *("adamuon", "nadamuon", "normuon", "scion"),
+}
 EXCEPTIONS = {("soap", "accumulation"), ("splus", "accumulation"), ("kron", "independent")}
 EXCEPTIONS |= {("prodigy", check) for check in ("group_decay", "decay", "independent", "step_size")}
 EXCEPTIONS |= {(name, "gradient_kept") for name in ("schedulefreesgd", "schedulefreeadamw")}
@@ -151,8 +156,21 @@ def test_update_with_other_hyperparameters(name: str, given: dict[str, Any]) -> 
     compare_with_reference(OPTIMIZERS.get(name), *REFERENCES[name], cb.SMALL, given)
 
 
-@pytest.mark.parametrize("check", CHECKS)
-@pytest.mark.parametrize("name", OPTIMIZERS.names())
+def checks() -> list[Any]:
+    """Every check of every row, in the order of the rows."""
+    return [
+        pytest.param(
+            name,
+            check,
+            marks=pytest.mark.slow if check == "compiled" and name in COMPILED_SLOWLY else (),
+            id=f"{name}-{check}",
+        )
+        for name in OPTIMIZERS.names()
+        for check in CHECKS
+    ]
+
+
+@pytest.mark.parametrize(("name", "check"), checks())
 def test_optimizer_conforms(name: str, check: str) -> None:
     outcome = run_check(OPTIMIZERS.get(name), check)
     expected = "not applicable" if not_applicable(name, check) else "pass"
