@@ -1,9 +1,10 @@
 /** Which table, and what is shown of it: one row above everything else. */
 
-import { useEffect } from "preact/hooks";
+import { useEffect, useMemo } from "preact/hooks";
 
 import { LEVELS, type Level, type State, go, href } from "./address";
 import { onTable, useApp } from "./app-state";
+import type { Table } from "./format";
 import { SizeFields } from "./grid";
 import { NO_FILTERS, type Selection } from "./selection";
 import { badge, count } from "./words";
@@ -73,13 +74,26 @@ function distinct(pairs: [string, string][]): { value: string; label: string }[]
   return [...new Map(pairs)].map(([value, label]) => ({ value, label }));
 }
 
+/** What there is to choose from, and the fewest and most runs of a cell that has any. */
+function choices(table: Table) {
+  let [least, most] = [Infinity, 1];
+  table.cells.n.forEach((n, i) => {
+    const runs = n + table.cells.diverged[i]!;
+    most = Math.max(most, runs);
+    if (runs > 0) least = Math.min(least, runs);
+  });
+  return {
+    families: distinct(table.backbones.map((b) => [b.family, b.family_label])),
+    categories: distinct(table.optimizers.map((o) => [o.category, o.category_label])),
+    least: Math.min(least, most),
+    most,
+  };
+}
+
 export function Filters() {
   const { state, table, summary } = useApp();
   const set = (part: Partial<State>, replace = false): void => go({ ...state, ...part }, replace);
-  const families = distinct(table.backbones.map((b) => [b.family, b.family_label]));
-  const categories = distinct(table.optimizers.map((o) => [o.category, o.category_label]));
-  const most = Math.max(1, ...table.cells.n.map((n, i) => n + table.cells.diverged[i]!));
-  const least = Math.min(...table.cells.n.map((n, i) => n + table.cells.diverged[i]!).filter((n) => n > 0), most);
+  const { families, categories, least, most } = useMemo(() => choices(table), [table]);
   return (
     <section class="filters" aria-label="Table and filters">
       <span class="table">

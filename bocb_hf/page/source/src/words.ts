@@ -61,7 +61,7 @@ export function lossLabel(metric: string): string {
 
 /** `1 cell`, `2 cells`. */
 export function count(n: number, noun: string, plural = `${noun}s`): string {
-  return `${n.toLocaleString("en-US")} ${n === 1 ? noun : plural}`;
+  return `${String(n).replace(/\B(?=(\d{3})+$)/g, ",")} ${n === 1 ? noun : plural}`;
 }
 
 /** A piece of a file's name: letters, digits and dashes. */

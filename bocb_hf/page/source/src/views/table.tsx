@@ -78,7 +78,10 @@ function Said() {
 function Legend() {
   const { table } = useApp();
   const { marks, failed, interval } = table.rules;
-  const any = (status: string): boolean => table.cells.status.some((s) => s === status);
+  const { statuses, failures } = useMemo(
+    () => ({ statuses: new Set<string>(table.cells.status), failures: table.cells.failed?.some(Boolean) ?? false }),
+    [table],
+  );
   return (
     <div class="legend">
       <p>
@@ -90,15 +93,15 @@ function Legend() {
           ≥ {CLIP}
         </span>{" "}
         points below the best optimizer of the same backbone (square-root scale): compare within a column. {marks}.{" "}
-        {table.cells.failed?.some(Boolean) && (
+        {failures && (
           <>
             <span aria-hidden="true">◥</span> {failed}.{" "}
           </>
         )}
         {table.cells.low !== undefined && `${interval}. `}
-        {(any("diverged") || any("partial")) && "Hatched: runs diverged. "}
-        {any("missing") && "–: not run. "}
-        {any("interrupted") && "…: not finished. "}
+        {(statuses.has("diverged") || statuses.has("partial")) && "Hatched: runs diverged. "}
+        {statuses.has("missing") && "–: not run. "}
+        {statuses.has("interrupted") && "…: not finished. "}
       </p>
     </div>
   );
