@@ -33,7 +33,8 @@ from torchvision import transforms
 
 from bocb_hf.data.augment import Augmenter, Part
 from bocb_hf.engine.feed import count_together
-from bocb_hf.runs.config import AugmentationConfig, TrainingConfig
+from bocb_hf.runs.config import AugmentationConfig
+from bocb_hf.runs.training_config import TrainingConfig
 
 CLASSES, SMOOTHING = 100, 0.1
 MEAN, STD = (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)

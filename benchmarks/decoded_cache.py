@@ -106,7 +106,7 @@ def measure(folder: Path, cache: Path, way: str) -> dict[str, float]:
     from bocb_hf.data.labels import read_labels
     from bocb_hf.data.load import open_data
     from bocb_hf.data.source import Order
-    from bocb_hf.runs.config import RuntimeConfig
+    from bocb_hf.runs.runtime_config import RuntimeConfig
 
     started = time.perf_counter()
     data = open_data(str(folder), None, streaming=False)

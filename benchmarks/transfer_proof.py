@@ -140,7 +140,7 @@ def main() -> None:
     asked = parser.parse_args()
     import torch
 
-    from bocb_hf.runs.config import RuntimeConfig
+    from bocb_hf.runs.runtime_config import RuntimeConfig
 
     place = describe_environment(torch.device("cpu"), 1, BATCH, RuntimeConfig())
     print(f"{place.device}, torch {place.libraries.get('torch')}, bocb-hf {place.code_version}")

@@ -11,7 +11,8 @@ from scipy import stats
 from torch import Tensor
 
 from bocb_hf.data.augment import Augmenter, normalize
-from bocb_hf.runs.config import AugmentationConfig, TrainingConfig
+from bocb_hf.runs.config import AugmentationConfig
+from bocb_hf.runs.training_config import TrainingConfig
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.25, 0.2, 0.3)
 CLASSES = 7

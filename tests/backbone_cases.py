@@ -10,8 +10,9 @@ from torch import Tensor
 
 from bocb_hf.backbones import BackboneRow
 from bocb_hf.backbones.build import BackboneSource, resolve_backbone
-from bocb_hf.runs.config import AugmentationConfig, BackboneConfig, TrainingConfig
+from bocb_hf.runs.config import AugmentationConfig, BackboneConfig
 from bocb_hf.runs.identity import Identity, OptimizerIdentity
+from bocb_hf.runs.training_config import TrainingConfig
 
 META = torch.device("meta")  # shapes and counts without memory or arithmetic
 

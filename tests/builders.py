@@ -9,12 +9,13 @@ import numpy as np
 
 from bocb_hf.backbones import BACKBONES, OWN_ARCHITECTURES, Family
 from bocb_hf.optim import OPTIMIZERS
-from bocb_hf.runs.config import AugmentationConfig, TrainingConfig
+from bocb_hf.runs.config import AugmentationConfig
 from bocb_hf.runs.identity import BackboneIdentity, DataIdentity, Identity, OptimizerIdentity
 from bocb_hf.runs.measurements import Correctness, Cost, Curve, Environment, Measurement, Metrics
 from bocb_hf.runs.naming import make_run_id
 from bocb_hf.runs.patterns import Inspection, LayerPattern, Sharpness, TailFit, WeightPatterns
 from bocb_hf.runs.record import FloorRecord, RunRecord, Status
+from bocb_hf.runs.training_config import TrainingConfig
 from bocb_hf.runs.tuned import Tuned
 from bocb_hf.schema import Role, Scalar
 

@@ -12,9 +12,9 @@ from pydantic import ValidationError
 from bocb_hf.errors import InputError
 from bocb_hf.resources import find_config
 from bocb_hf.runs.choose import FOLDER, choose_setting
-from bocb_hf.runs.config import RuntimeConfig
 from bocb_hf.runs.facts import BackboneFacts
 from bocb_hf.runs.load_config import apply_overrides
+from bocb_hf.runs.runtime_config import RuntimeConfig
 from bocb_hf.schema import describe_errors
 
 _SURVEYED = ("revision", "image_column", "label_column", "test_fraction", "validation_fraction", "evaluation_split")

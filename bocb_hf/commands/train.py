@@ -26,10 +26,11 @@ from bocb_hf.engine.portable import limit_instructions, must_start_again, start_
 from bocb_hf.engine.repetition import check_same, sections_of
 from bocb_hf.errors import InputError, missing_extra
 from bocb_hf.resources import find_config
-from bocb_hf.runs.config import RunConfig, RuntimeConfig
+from bocb_hf.runs.config import RunConfig
 from bocb_hf.runs.diagnosis import diagnose
 from bocb_hf.runs.load_config import build_run_config, load_run_config
 from bocb_hf.runs.record import RunRecord
+from bocb_hf.runs.runtime_config import RuntimeConfig
 from bocb_hf.schema import HUB_SCHEME
 from bocb_hf.store import open_store
 

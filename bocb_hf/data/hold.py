@@ -20,7 +20,7 @@ from bocb_hf.data.labels import read_labels
 from bocb_hf.data.load import OpenData
 from bocb_hf.data.splits import EncodedImages, Images, TestImages
 from bocb_hf.resources import cache_folder
-from bocb_hf.runs.config import RuntimeConfig
+from bocb_hf.runs.runtime_config import RuntimeConfig
 
 log = logging.getLogger(__name__)
 

@@ -39,10 +39,11 @@ from bocb_hf.data.load import OpenData, find_columns, find_evaluation_split, ope
 from bocb_hf.data.splits import Images, TestImages, TrainImages
 from bocb_hf.data.stream import stream_split, stream_to_decode
 from bocb_hf.errors import InputError
-from bocb_hf.runs.config import AugmentationConfig, DataConfig, RuntimeConfig
+from bocb_hf.runs.config import AugmentationConfig, DataConfig
 from bocb_hf.runs.identity import DataIdentity
 from bocb_hf.runs.preprocessing import Preprocessing
 from bocb_hf.runs.record import DataNotes, note_data
+from bocb_hf.runs.runtime_config import RuntimeConfig
 
 log = logging.getLogger(__name__)
 

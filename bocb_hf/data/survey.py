@@ -15,9 +15,10 @@ from bocb_hf.data.labels import TEST_SEED, VALIDATION_SEED, find_empty_classes, 
 from bocb_hf.data.load import OpenData, find_columns, find_evaluation_split, find_row, looks_like_hub_id, open_data
 from bocb_hf.data.scan import Scan, name_image, scan_images
 from bocb_hf.errors import InputError
-from bocb_hf.runs.config import DataConfig, RuntimeConfig
+from bocb_hf.runs.config import DataConfig
 from bocb_hf.runs.facts import DataFacts, DuplicateFacts
 from bocb_hf.runs.load_config import write_override
+from bocb_hf.runs.runtime_config import RuntimeConfig
 
 TEST_FRACTION = 0.2
 _EXAMPLES = 5  # pairs of copies that are named

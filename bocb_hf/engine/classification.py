@@ -18,9 +18,10 @@ from bocb_hf.data.source import Order, TrainSource
 from bocb_hf.data.splits import TestImages
 from bocb_hf.engine.evaluation import evaluate
 from bocb_hf.errors import InputError
-from bocb_hf.runs.config import RunConfig, RuntimeConfig
+from bocb_hf.runs.config import RunConfig
 from bocb_hf.runs.identity import DataIdentity, Identity
 from bocb_hf.runs.preprocessing import Preprocessing
+from bocb_hf.runs.runtime_config import RuntimeConfig
 from bocb_hf.runs.tasks import TaskOptions
 from bocb_hf.tasks.task import Evaluated, MakeInputs
 

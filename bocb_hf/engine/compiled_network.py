@@ -16,7 +16,7 @@ from torch import nn
 
 from bocb_hf.errors import InputError
 from bocb_hf.optim.row import OptimizerRow
-from bocb_hf.runs.config import RuntimeConfig
+from bocb_hf.runs.runtime_config import RuntimeConfig
 
 # each of them begins a further pass before the gradient of the last one was used up
 _PASSES = {"closure": "a second pass over each batch", "hessian": "a second derivative"}

@@ -22,7 +22,7 @@ from bocb_hf.engine.prepare import PreparedRun
 from bocb_hf.optim.param_groups import split_parameters
 from bocb_hf.optim.row import Need
 from bocb_hf.runs import strict_yaml
-from bocb_hf.runs.config import RuntimeConfig
+from bocb_hf.runs.runtime_config import RuntimeConfig
 from bocb_hf.runs.tasks import CLASSIFICATION
 
 Precision = Literal["fp32", "bf16", "fp16"]

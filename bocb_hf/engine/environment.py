@@ -16,8 +16,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bocb_hf.engine.compiled_network import compiled_parts
 from bocb_hf.engine.portable import limits_hold
-from bocb_hf.runs.config import RuntimeConfig
 from bocb_hf.runs.measurements import Environment
+from bocb_hf.runs.runtime_config import RuntimeConfig
 from bocb_hf.version import __version__
 
 # Instruction sets that oneDNN distinguishes, from the oldest to the newest, each with the processor feature it needs.

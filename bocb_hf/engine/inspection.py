@@ -18,8 +18,8 @@ from bocb_hf.engine.sharding import is_sharded
 from bocb_hf.engine.sharpness import Part, measure_sharpness
 from bocb_hf.errors import InputError
 from bocb_hf.patterns.measure import weight_patterns
-from bocb_hf.runs.config import TrainingConfig
 from bocb_hf.runs.patterns import Inspection
+from bocb_hf.runs.training_config import TrainingConfig
 from bocb_hf.schema import one_line
 
 log = logging.getLogger(__name__)

@@ -44,8 +44,8 @@ from bocb_hf.optim.compiled import compile_step, set_lr
 from bocb_hf.optim.param_groups import train_mode
 from bocb_hf.optim.protocols import evaluation_weights, sampled_label_loss
 from bocb_hf.optim.row import OptimizerRow
-from bocb_hf.runs.config import RuntimeConfig
 from bocb_hf.runs.identity import Identity
+from bocb_hf.runs.runtime_config import RuntimeConfig
 from bocb_hf.runs.tasks import CLASSIFICATION, TASKS
 from bocb_hf.tasks.task import Evaluated, Task, refuse
 

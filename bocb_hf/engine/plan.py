@@ -8,8 +8,8 @@ from bocb_hf.data.augment import check_micro_batch
 from bocb_hf.engine.step import check_precision
 from bocb_hf.errors import InputError
 from bocb_hf.optim.row import OptimizerRow
-from bocb_hf.runs.config import RuntimeConfig
 from bocb_hf.runs.identity import Identity
+from bocb_hf.runs.runtime_config import RuntimeConfig
 
 
 @dataclass(frozen=True)

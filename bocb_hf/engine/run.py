@@ -26,9 +26,10 @@ from bocb_hf.engine.out_of_memory import within_memory
 from bocb_hf.engine.portable import check_limited
 from bocb_hf.engine.prepare import PreparedRun, prepare_run
 from bocb_hf.errors import InputError, missing_extra
-from bocb_hf.runs.config import RunConfig, RuntimeConfig
+from bocb_hf.runs.config import RunConfig
 from bocb_hf.runs.identity import Identity, check_start, flatten
 from bocb_hf.runs.record import RunRecord
+from bocb_hf.runs.runtime_config import RuntimeConfig
 from bocb_hf.store import Store, open_training_store
 from bocb_hf.store.lease import Lease, run_lease
 from bocb_hf.store.local import LocalStore

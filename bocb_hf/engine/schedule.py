@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from bocb_hf.runs.config import TrainingConfig
+from bocb_hf.runs.training_config import TrainingConfig
 
 
 def learning_rate(step: int, total_steps: int, steps_per_epoch: int, lr: float, config: TrainingConfig) -> float:

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 from bocb_hf.errors import InputError
 from bocb_hf.optim.row import OptimizerRow
-from bocb_hf.runs.config import TrainingConfig
+from bocb_hf.runs.training_config import TrainingConfig
 
 
 def is_sharded(accelerator: Accelerator) -> bool:

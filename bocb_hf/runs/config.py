@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from itertools import pairwise
 from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
@@ -12,9 +11,11 @@ from bocb_hf.optim import OPTIMIZERS
 from bocb_hf.optim.resolve import resolve_hyperparameters
 from bocb_hf.optim.row import Grid
 from bocb_hf.runs.preprocessing import Normalization
+from bocb_hf.runs.runtime_config import RuntimeConfig
 from bocb_hf.runs.tasks import TASKS, TaskConfig, unusable_keys
+from bocb_hf.runs.training_config import TrainingSection
 from bocb_hf.runs.tuned import Tuned
-from bocb_hf.schema import HUB_SCHEME, Arguments, Frozen, Name, Role, Scalar, Seed, Slug, later
+from bocb_hf.schema import Arguments, Frozen, Name, Role, Scalar, Seed, Slug, later
 
 # Arguments of timm.create_model that would load weights past our checks, or that another field sets here.
 RESERVED_ARGS = frozenset(
@@ -201,192 +202,6 @@ class AugmentationConfig(Frozen):
         ):
             if not used and getattr(self, name) != type(self).model_fields[name].default:
                 raise ValueError(f"{name} is of no use without {by}")
-        return self
-
-
-class TrainingConfig(Frozen):
-    """How the network is trained. Epochs count passes over the training images; learning rates change every step.
-
-    Attributes:
-        warmup_epochs: Epochs of linear warm-up, which begins with a first step's share of the learning rate.
-        min_lr: Learning rate at which a cosine schedule ends.
-        step_epochs: Epochs at which a step schedule multiplies the learning rate by ``step_factor``.
-        decay_epochs: Number of last epochs of a ``wsd`` (warm-up, stable, decay) schedule, in which the learning rate
-            falls linearly to zero.
-        loss: Cross-entropy, or binary cross-entropy of every class, averaged over them.
-        bce_target_threshold: Target of a mixed image above which it becomes a full positive (Wightman et al. 2021).
-        drop_path: Probability of stochastic depth.
-        clip_grad_norm: Largest global gradient norm.
-        ema_decay: Decay a step of the averaged weights, which are then the ones that count; None averages nothing.
-        no_decay: Rule for the parameters that weight decay leaves alone.
-        layer_decay: Factor on the learning rate from each block to the one before it, for fine-tuning.
-        linear_probe: Train the head only; the rest stays as it was and is in evaluation mode.
-        cached_features: Compute the inputs of the head once, without augmentation, and train a linear probe on them.
-        precision: Number format of the forward pass. It decides the result and so belongs to the hash: no machine
-            chooses it. ``--dry-run`` measures which precision is faster for this network on this machine.
-        divergence_epochs: Under the rule ``first_step``, a mean loss above its start over so many epochs ends the run
-            as diverged. The rule ``end`` does not use it.
-        divergence_rule: Rule by which a run counts as diverged (see ``bocb_hf.engine.divergence``). ``end`` judges a
-            run by its last epoch. ``first_step`` judges it against the loss of its first step, as all runs were judged
-            whose records name no rule.
-    """
-
-    epochs: int = Field(ge=1, le=10_000)
-    batch_size: int = Field(ge=1, le=1_000_000)
-    schedule: Literal["cosine", "step", "constant", "wsd"] = "cosine"
-    warmup_epochs: float = Field(default=0.0, ge=0)
-    min_lr: float = Field(default=0.0, ge=0)
-    step_epochs: tuple[float, ...] = later(())
-    step_factor: float = later(0.1, gt=0, lt=1)
-    decay_epochs: float = later(0.0, ge=0)
-    loss: Literal["ce", "bce"] = later("ce")
-    bce_target_threshold: float | None = later(None, ge=0, lt=1)
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-    drop_path: float = Field(default=0.0, ge=0, lt=1)
-    clip_grad_norm: float | None = Field(default=None, gt=0)
-    ema_decay: float | None = Field(default=None, gt=0, lt=1)
-    no_decay: Literal["nothing", "norms_biases_embeddings"] = "nothing"
-    layer_decay: float | None = later(None, gt=0, le=1)
-    linear_probe: bool = later(False)
-    cached_features: bool = later(False)
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    divergence_epochs: float = Field(default=1.0, gt=0)
-    divergence_rule: Literal["first_step", "end"] = later("first_step")
-
-    @model_validator(mode="after")
-    def _consistent(self) -> TrainingConfig:
-        if self.warmup_epochs >= self.epochs:
-            raise ValueError(f"warmup_epochs {self.warmup_epochs} must be less than epochs {self.epochs}")
-        for name, kind in (("min_lr", "cosine"), ("step_epochs", "step"), ("decay_epochs", "wsd")):
-            if getattr(self, name) and self.schedule != kind:
-                raise ValueError(f"{name} belongs to the schedule {kind!r}; {self.schedule!r} cannot use it")
-        if self.schedule == "step":
-            ends = (self.warmup_epochs, *self.step_epochs, self.epochs)
-            if not self.step_epochs or any(b <= a for a, b in pairwise(ends)):
-                raise ValueError("step_epochs must rise between warmup_epochs and epochs, and hold at least one")
-        if self.schedule == "wsd" and not 0 < self.decay_epochs <= self.epochs - self.warmup_epochs:
-            raise ValueError("decay_epochs: a wsd schedule needs them, at most epochs - warmup_epochs")
-        if self.bce_target_threshold is not None and self.loss != "bce":
-            raise ValueError("bce_target_threshold needs loss: bce")
-        if self.linear_probe and self.layer_decay is not None:
-            raise ValueError("layer_decay is of no use when linear_probe trains the head only")
-        if self.cached_features and not self.linear_probe:
-            raise ValueError("cached_features are those of a frozen backbone; set linear_probe: true")
-        if self.divergence_epochs != 1 and self.divergence_rule != "first_step":
-            raise ValueError("divergence_epochs belongs to divergence_rule: first_step; leave it out")
-        return self
-
-
-class TrainingSection(TrainingConfig):
-    """The section ``training`` as a user writes it.
-
-    A stored identity that names no rule of divergence is older than the second rule, so there the default is the first
-    one. A user who names none gets the newest.
-    """
-
-    divergence_rule: Literal["first_step", "end"] = "end"
-
-    def resolved(self) -> TrainingConfig:
-        """Returns the section ``training`` with the same values, as an identity holds it."""
-        return TrainingConfig(**{name: getattr(self, name) for name in TrainingConfig.model_fields})
-
-
-class RuntimeConfig(Frozen):
-    """Where and how a run executes. None of this is part of its identity, and none of it is hashed.
-
-    Processes and accumulation cut a batch into micro-batches. That changes the result only for a network with batch
-    norm or with a random forward pass (dropout, stochastic depth); the record's environment holds the micro-batch.
-
-    Attributes:
-        store: Folder that holds ``models/<namespace>/<repository>``, or ``hf://<namespace>``: then runs are kept in
-            ``local_store`` and pushed from there.
-        local_store: Folder that runs are kept in when ``store`` is on the Hub; not used when ``store`` is a folder.
-        namespace: User or organisation that owns the repositories.
-        state_dir: Folder for resume state, outside the store.
-        cache_dir: Folder of decoded images, shared by all runs; None is ``bocb_hf`` in the user's cache folder.
-        memory_budget_gb: Largest decoded split that is held as one memory-mapped tensor; a larger one is decoded
-            while training.
-        workers: Processes that decode images while training; None chooses by the cores.
-        threads: CPU threads of each process; None leaves torch's choice.
-        accumulation: Micro-batches in a step.
-        channels_last: Whether the network and its input have the memory format with channels last, which is faster with
-            bf16 or on a GPU.
-        compile_model: Whether ``torch.compile`` compiles the network.
-        compile_optimizer: Whether ``torch.compile`` compiles the optimizer's step.
-        cuda_graphs: Whether the kernels of the compiled network are recorded once and replayed as CUDA graphs, which
-            saves a small network most of the time between its kernels; on one NVIDIA GPU, with ``compile_model``.
-        deterministic: Whether only deterministic kernels are used.
-        tf32: Whether a GPU computes fp32 matrix products and convolutions in TensorFloat-32.
-        portable: Whether what runs on the CPU is limited to the instructions of AVX2, so that newer processors give the
-            same weights as older ones. It takes effect when torch starts, so ``bocb train`` and ``bocb sweep`` see to
-            it.
-        tracker: Tracker that the curve is also sent to while training (``Accelerator.log``); ``none`` sends nothing,
-            ``auto`` is trackio, which keeps it in a local file, where that is installed.
-        log_every: Steps between two points of the curve.
-        save_every: Steps between two saves of the resume state; None saves after every epoch.
-        supersede: Whether to replace a finished run of this seed.
-        inspect_at: Shares of training after which a final run keeps the patterns of its weights and their sharpness in
-            its record, in (0, 1]; 0.1 is always among them. Nothing is inspected when it is empty. The run itself stays
-            the same; the time is recorded apart.
-    """
-
-    store: str = "outputs/store"
-    local_store: str = "outputs/store"
-    namespace: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,95}$")] = "local"
-    state_dir: str = "outputs/state"
-    cache_dir: str | None = None
-    memory_budget_gb: float = Field(default=8.0, gt=0)
-    workers: int | None = Field(default=None, ge=0, le=256)
-    threads: int | None = Field(default=None, ge=1)
-    accumulation: int = Field(default=1, ge=1)
-    channels_last: bool = False
-    compile_model: bool = False
-    compile_optimizer: bool = False
-    cuda_graphs: bool = False
-    deterministic: bool = False
-    tf32: bool = False
-    portable: bool = False
-    tracker: Literal["auto", "none", "trackio", "tensorboard", "wandb"] = "auto"
-    log_every: int = Field(default=10, ge=1)
-    save_every: int | None = Field(default=None, ge=1)
-    supersede: bool = False
-    inspect_at: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(default=(), max_length=50)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _namespace_of_the_hub(cls, data: Any) -> Any:
-        """``hf://<namespace>`` names the namespace already."""
-        if not isinstance(data, dict):
-            return data
-        given = cast(dict[str, Any], data)
-        store = given.get("store")
-        if not isinstance(store, str) or not store.startswith(HUB_SCHEME):
-            return given
-        named = store.removeprefix(HUB_SCHEME)
-        if given.get("namespace", named) != named:
-            raise ValueError(f"namespace is {given['namespace']}, but store {store} names {named}; leave one out")
-        return given | {"namespace": named}
-
-    @field_validator("inspect_at", mode="before")
-    @classmethod
-    def _array(cls, value: Any) -> Any:
-        # a validator before the model makes lists of JSON those of Python, which are no tuples in strict mode
-        return tuple(cast(list[Any], value)) if isinstance(value, list) else value
-
-    @model_validator(mode="after")
-    def _portable_code(self) -> RuntimeConfig:
-        if self.portable and (self.compile_model or self.compile_optimizer):
-            raise ValueError(
-                "portable: torch.compile makes code for this very processor; leave compile_model and compile_optimizer "
-                "off"
-            )
-        if self.cuda_graphs and not self.compile_model:
-            raise ValueError("cuda_graphs: torch.compile records them; set compile_model too")
-        if self.inspect_at and self.compile_model:
-            raise ValueError(
-                "inspect_at: the sharpness needs a second derivative, which torch.compile cannot take; leave "
-                "compile_model off"
-            )
         return self
 
 

@@ -11,10 +11,11 @@ from typing import Annotated, Any, Literal, NamedTuple, cast
 from pydantic import Field, model_validator
 
 from bocb_hf.errors import InputError
-from bocb_hf.runs.config import AugmentationConfig, DuplicateRule, TrainingConfig
+from bocb_hf.runs.config import AugmentationConfig, DuplicateRule
 from bocb_hf.runs.preprocessing import Interpolation, Normalization
 from bocb_hf.runs.pretraining import Pretraining
 from bocb_hf.runs.tasks import CLASSIFICATION, TaskIdentity
+from bocb_hf.runs.training_config import TrainingConfig
 from bocb_hf.schema import (
     Arguments,
     DataRevision,

@@ -11,10 +11,11 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
-from bocb_hf.runs.config import AugmentationConfig, TrainingConfig
+from bocb_hf.runs.config import AugmentationConfig
 from bocb_hf.runs.identity import BackboneIdentity, DataIdentity, Identity
 from bocb_hf.runs.measurements import Environment
 from bocb_hf.runs.record import RunRecord
+from bocb_hf.runs.training_config import TrainingConfig
 from bocb_hf.store.rebuild import rebuild, same_set
 
 M = TypeVar("M", bound=BaseModel)

@@ -14,9 +14,9 @@ from pydantic import Field, ValidationError
 from bocb_hf.errors import InputError
 from bocb_hf.files import write_atomically
 from bocb_hf.runs.card import CardBlock
-from bocb_hf.runs.config import RuntimeConfig
 from bocb_hf.runs.identity import CellKey
 from bocb_hf.runs.record import FloorRecord, RunRecord
+from bocb_hf.runs.runtime_config import RuntimeConfig
 from bocb_hf.schema import HUB_SCHEME, Frozen, canonical_json, describe_errors, utc_now
 from bocb_hf.store import open_store
 from bocb_hf.store.commits import commit_with_retry

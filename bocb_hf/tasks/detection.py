@@ -19,9 +19,10 @@ from bocb_hf.data.augment.draws import FLIP
 from bocb_hf.data.pictures import to_rgb
 from bocb_hf.data.source import Order, TrainSource
 from bocb_hf.errors import InputError
-from bocb_hf.runs.config import RunConfig, RuntimeConfig
+from bocb_hf.runs.config import RunConfig
 from bocb_hf.runs.identity import DataIdentity, Identity
 from bocb_hf.runs.preprocessing import Preprocessing
+from bocb_hf.runs.runtime_config import RuntimeConfig
 from bocb_hf.runs.tasks import DetectionOptions
 from bocb_hf.tasks.annotations import CocoSplit, decode_upright, write_ground_truth
 from bocb_hf.tasks.coco_metrics import average_precision, check_evaluator

@@ -18,10 +18,11 @@ from torch import Tensor, nn
 from bocb_hf.backbones.build import BackboneSource
 from bocb_hf.data.source import Order, TrainSource
 from bocb_hf.errors import InputError
-from bocb_hf.runs.config import RunConfig, RuntimeConfig
+from bocb_hf.runs.config import RunConfig
 from bocb_hf.runs.identity import DataIdentity, Identity
 from bocb_hf.runs.preprocessing import Preprocessing
 from bocb_hf.runs.record import DataNotes
+from bocb_hf.runs.runtime_config import RuntimeConfig
 from bocb_hf.runs.tasks import TASKS
 
 # Makes the inputs (B, 3, H, W) and the targets of a micro-batch: (pixels, labels, rows, step, cropped), see ``Batch``.

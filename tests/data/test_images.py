@@ -20,7 +20,8 @@ from bocb_hf.data.images import load_images
 from bocb_hf.data.source import LoaderSource, MemorySource, Order
 from bocb_hf.data.splits import EncodedImages, Images
 from bocb_hf.errors import InputError
-from bocb_hf.runs.config import AugmentationConfig, DataConfig, RuntimeConfig
+from bocb_hf.runs.config import AugmentationConfig, DataConfig
+from bocb_hf.runs.runtime_config import RuntimeConfig
 
 ONE_SIZE = [(24, 20)] * 30
 MIXED = [(24 + i % 3, 20) for i in range(30)]

@@ -17,7 +17,8 @@ from bocb_hf.data.hold import hash_rows
 from bocb_hf.data.images import ImageData, load_images
 from bocb_hf.data.labels import convert_labels, draw_by_class, explain_draw
 from bocb_hf.errors import InputError
-from bocb_hf.runs.config import AugmentationConfig, DataConfig, RuntimeConfig
+from bocb_hf.runs.config import AugmentationConfig, DataConfig
+from bocb_hf.runs.runtime_config import RuntimeConfig
 
 INTEGER = datasets.Value("int64")
 

@@ -17,7 +17,8 @@ from bocb_hf.data.images import ImageData, load_images
 from bocb_hf.data.load import open_data
 from bocb_hf.data.source import Batch, Order
 from bocb_hf.errors import InputError
-from bocb_hf.runs.config import AugmentationConfig, DataConfig, RuntimeConfig
+from bocb_hf.runs.config import AugmentationConfig, DataConfig
+from bocb_hf.runs.runtime_config import RuntimeConfig
 
 TRAIN = 48
 CROPPED = AugmentationConfig(crop_scale=(0.3, 1.0))

@@ -20,7 +20,7 @@ from bocb_hf.engine.run import train_run
 from bocb_hf.errors import InputError
 from bocb_hf.optim import OPTIMIZERS
 from bocb_hf.optim.conformance import bench as cb
-from bocb_hf.runs.config import RuntimeConfig
+from bocb_hf.runs.runtime_config import RuntimeConfig
 
 GRAPHS = ("runtime.compile_model=true", "runtime.cuda_graphs=true")
 

@@ -28,8 +28,9 @@ from bocb_hf.engine.divergence import (
 from bocb_hf.engine.progress import Progress
 from bocb_hf.optim import OPTIMIZERS
 from bocb_hf.resources import find_config
-from bocb_hf.runs.config import AugmentationConfig, TrainingConfig
+from bocb_hf.runs.config import AugmentationConfig
 from bocb_hf.runs.identity import Identity
+from bocb_hf.runs.training_config import TrainingConfig
 from bocb_hf.sweep.plan import load_plan
 from bocb_hf.sweep.protocols import grid
 

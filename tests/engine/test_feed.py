@@ -15,7 +15,8 @@ from bocb_hf.data.source import Batch, MemorySource, Order
 from bocb_hf.data.splits import Images
 from bocb_hf.engine import feed as module
 from bocb_hf.engine.feed import Feed
-from bocb_hf.runs.config import AugmentationConfig, TrainingConfig
+from bocb_hf.runs.config import AugmentationConfig
+from bocb_hf.runs.training_config import TrainingConfig
 
 EVERYTHING: dict[str, Any] = {
     "horizontal_flip": True,

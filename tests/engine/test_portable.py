@@ -17,8 +17,8 @@ from bocb_hf.engine.processes import check_world_size
 from bocb_hf.engine.run import train_run
 from bocb_hf.errors import InputError
 from bocb_hf.resources import find_config
-from bocb_hf.runs.config import RuntimeConfig
 from bocb_hf.runs.load_config import build_run_config
+from bocb_hf.runs.runtime_config import RuntimeConfig
 
 
 @pytest.fixture

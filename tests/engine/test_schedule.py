@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from bocb_hf.engine.schedule import learning_rate
-from bocb_hf.runs.config import TrainingConfig
+from bocb_hf.runs.training_config import TrainingConfig
 
 
 def test_cosine_schedule_with_warmup_against_the_formula() -> None:

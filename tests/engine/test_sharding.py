@@ -22,8 +22,9 @@ from bocb_hf.engine.run import train_run
 from bocb_hf.engine.sharding import check_sharding
 from bocb_hf.errors import InputError
 from bocb_hf.optim import OPTIMIZERS
-from bocb_hf.runs.config import RunConfig, TrainingConfig
+from bocb_hf.runs.config import RunConfig
 from bocb_hf.runs.record import RunRecord, parse_record
+from bocb_hf.runs.training_config import TrainingConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 TWO = ["--num_processes", "2", "--main_process_port", "0"]

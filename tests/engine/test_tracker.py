@@ -11,7 +11,7 @@ import pytest
 from warm import WarmProcess
 
 from bocb_hf.engine import run
-from bocb_hf.runs.config import RuntimeConfig
+from bocb_hf.runs.runtime_config import RuntimeConfig
 
 
 @pytest.mark.parametrize("installed", [True, False])

@@ -15,7 +15,7 @@ from bocb_hf.optim import OPTIMIZERS
 from bocb_hf.optim.resolve import resolve_optimizer
 from bocb_hf.optim.row import SHIPPED_BATCHES, Centre, OptimizerRow
 from bocb_hf.resources import config_files
-from bocb_hf.runs.config import TrainingConfig
+from bocb_hf.runs.training_config import TrainingConfig
 from bocb_hf.schema import parse_strict
 
 CONFIGS: dict[str, dict[str, Any]] = {

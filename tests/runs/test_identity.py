@@ -10,15 +10,9 @@ from builders import make_record
 from field_paths import leaves, value_at
 from fine_tuned import make_pretrained, pretraining_of
 
-from bocb_hf.runs.config import (
-    AugmentationConfig,
-    BackboneConfig,
-    DataConfig,
-    RunConfig,
-    TrainingConfig,
-    TrainingSection,
-)
+from bocb_hf.runs.config import AugmentationConfig, BackboneConfig, DataConfig, RunConfig
 from bocb_hf.runs.identity import DataIdentity, Identity
+from bocb_hf.runs.training_config import TrainingConfig, TrainingSection
 from bocb_hf.schema import Frozen, parse_strict
 
 

@@ -191,7 +191,7 @@ except Exception as error:
 def test_a_failed_push_waits_and_pending_finishes_it(hub: HubServer, hub_client: HubClient, run: Any) -> None:
     hub.fail("POST", "/commit/", status=503, times=100)
     code = """
-from bocb_hf.runs.config import RuntimeConfig
+from bocb_hf.runs.runtime_config import RuntimeConfig
 store, runtime = LocalStore(Path(home) / "store"), RuntimeConfig(store="hf://lab")
 assert runtime.namespace == "lab"
 for lr in (0.1, 0.2):
@@ -217,7 +217,7 @@ result = [entry.model_dump() for entry in Queue(store).entries()]
 
 def test_a_queue_that_cannot_be_used_fails_no_training(hub: HubServer, hub_client: HubClient, run: Any) -> None:
     code = """
-from bocb_hf.runs.config import RuntimeConfig
+from bocb_hf.runs.runtime_config import RuntimeConfig
 store = LocalStore(Path(home) / "store")
 record = publish(store, make_record(seed=1))
 queue = store.root / ".pending"

@@ -22,7 +22,8 @@ from bocb_hf.data.augment.randaugment import apply_layer, choose_layers
 from bocb_hf.data.augment.targets import soft_targets
 from bocb_hf.data.sampling import step_uniforms
 from bocb_hf.errors import InputError
-from bocb_hf.runs.config import AugmentationConfig, TrainingConfig
+from bocb_hf.runs.config import AugmentationConfig
+from bocb_hf.runs.training_config import TrainingConfig
 
 # Number of values of the inputs that a CPU augments at once: those of 16 images of 224 pixels, for which caches still
 # help.

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from bocb_hf.errors import InputError
-from bocb_hf.runs.config import TrainingConfig
+from bocb_hf.runs.training_config import TrainingConfig
 
 
 def soft_targets(labels: Tensor, classes: int, smoothing: float) -> Tensor:
