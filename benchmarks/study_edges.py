@@ -83,9 +83,9 @@ def _gains(chosen: Candidate, seeds: Sequence[int], ran: Mapping[int, RunRecord 
     found: list[float] = []
     for score, seed in zip(chosen.top1, seeds, strict=True):
         record = ran[seed]
-        if score is None or record is None or record.status != "completed" or record.metrics.val is None:
-            continue
-        found.append(record.metrics.val.last - score)
+        value = record.metrics.val if record is not None and record.status == "completed" else None
+        if score is not None and value is not None and value.last is not None:
+            found.append(value.last - score)
     return tuple(found)
 
 

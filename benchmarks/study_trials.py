@@ -40,9 +40,10 @@ def trials_beyond(cells: Iterable[Cell]) -> list[Job]:
     for cell in cells:
         axis, rate = cell.space.axes[0], float(cell.chosen()[0])
         next_rate = beyond(rate, [float(value) for value in axis.values], axis.tuned.factor)
-        for seed in cell.plan.tuning.seeds if next_rate is not None else ():
-            place = ((next_rate,), seed)
-            jobs.append(Job(cell, cell.trial(place), place=place))
+        if next_rate is None:
+            continue
+        places = [((next_rate,), seed) for seed in cell.plan.tuning.seeds]
+        jobs += [Job(cell, cell.trial(place), place=place) for place in places]
     return jobs
 
 
