@@ -35,7 +35,7 @@ class Evidence:
 
     Attributes:
         questions: Views by outcome.
-        backbones: Rows of the tables.
+        backbones: Rows of the tables: those of which a cell has an outcome.
         optimizers: Columns of the tables.
         split_seeds: Whether features and scores of a cell are of different seeds, so that the luck of a run is not in
             both of them.
@@ -103,13 +103,17 @@ def evidence_of(table: Table) -> Evidence:
 
     The coupling residual is asked of the scores, whose main effects ``prediction`` takes off. Where there are two seeds
     or more, features of one half of them meet scores of the other half, and the reverse. Failure is a statement on all
-    seeds of a cell, so it meets features of all of them.
+    seeds of a cell, so it meets features of all of them. A backbone without any outcome is left out.
     """
     scores = scores_of(table)
-    shape = (len(table.backbones), len(table.optimizers))
+    # a backbone without an outcome, as a sweep that goes on has one, is nothing to predict and nothing to permute
+    reached = (scores.ranked | (scores.status == "diverged")).any(axis=1)
+    if reached.any() and not reached.all():
+        scores = scores.select(backbones=[b for b, kept in zip(scores.backbones, reached, strict=True) if kept])
+    shape = (len(scores.backbones), len(table.optimizers))
     runs = {
         (b, o): [r for r in table.shown(backbone, optimizer).finals if r.status != "interrupted"]
-        for b, backbone in enumerate(table.backbones)
+        for b, backbone in enumerate(scores.backbones)
         for o, optimizer in enumerate(table.optimizers)
     }
     seeds = sorted({record.seed for found in runs.values() for record in found})
@@ -126,7 +130,7 @@ def evidence_of(table: Table) -> Evidence:
     questions = {RESIDUAL: views, FAILURE: [View(failed, everything)]}
     return Evidence(
         questions,
-        table.backbones,
+        scores.backbones,
         table.optimizers,
         split,
         int((judged.failed & known).sum()),

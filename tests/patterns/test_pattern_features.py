@@ -69,3 +69,15 @@ def test_a_diverged_cell_failed_and_has_no_final_patterns() -> None:
     assert np.isnan(failure.features["final entropy, mean over layers"][cell])
     assert failure.features["early loss"][cell] == 2.0
     assert np.isnan(evidence.questions[RESIDUAL][0].outcome[cell])
+
+
+def test_a_backbone_that_has_only_trials_is_left_out() -> None:
+    """It can be neither predicted nor permuted: with it there would seem to be more permutations than there are."""
+    finals = [
+        with_patterns(make_record(b, o)) for b in ("tiny_resnet", "tiny_vit", "tiny_convnext") for o in ("sgdm", "lamb")
+    ]
+    (table,) = build_tables([*finals, make_record("tiny_mobilenet", "sgdm", role="trial")])
+    evidence = evidence_of(table)
+    assert "tiny_mobilenet" in table.backbones and "tiny_mobilenet" not in evidence.backbones
+    assert evidence.cells == 6 and len(evidence.backbones) == 3
+    assert all(view.outcome.shape == (3, 2) for views in evidence.questions.values() for view in views)
