@@ -10,7 +10,7 @@ from itertools import product
 import numpy as np
 import pytest
 from builders import make_record
-from simulated_tuning import NOISE, Protocol, simulate_tuned, tuned_errors
+from simulated_tuning import Protocol, simulate_tuned, tuned_errors
 
 from bocb_hf.coupling.analysis import analyse, to_plain
 from bocb_hf.coupling.bootstrap import bootstrap
@@ -25,29 +25,14 @@ from bocb_hf.coupling.noise import cell_noise, tuning_part
 from bocb_hf.coupling.ranks import best_sets
 from bocb_hf.coupling.reading import BOTH, GIVEN
 from bocb_hf.coupling.scores import ScoreTable, scores_of
-from bocb_hf.coupling.selection import select
 from bocb_hf.coupling.statistics import Estimate
 from bocb_hf.coupling.table import Table, build_tables
-from bocb_hf.coupling.tuning import CellTuning, Tuning
 from bocb_hf.coupling.winners import winners
 from bocb_hf.report.tables import caption
 from bocb_hf.report.words.analysis import analysis_text
 from bocb_hf.report.words.answer import reading_text
 from bocb_hf.report.words.tables import contrast_text, notes, terminal_text
 from bocb_hf.runs.record import RunRecord
-from bocb_hf.runs.tuned import SelectionRule
-
-
-def tuning_with(losses: Sequence[float], seeds: int = 2, rule: SelectionRule = "best", noise: float = NOISE) -> Tuning:
-    """Trials of 4 × 5 cells whose configurations lie so many points below the best one."""
-    generator = np.random.default_rng(3)
-    means = 70 - np.array(losses)[:, None]
-    distance = np.arange(len(losses), dtype=np.float64)
-    cells: dict[tuple[int, int], CellTuning] = {}
-    for place in product(range(4), range(5)):
-        top1 = means + noise * generator.normal(size=(len(losses), seeds))
-        cells[place] = CellTuning(top1, distance, 5000, rule, int(select(top1, distance, 5000, rule)))
-    return Tuning(cells, {}, (4, 5))
 
 
 @pytest.fixture(scope="module")
