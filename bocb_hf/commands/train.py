@@ -23,7 +23,7 @@ from bocb_hf.commands.generic import choose_generic, is_generic
 from bocb_hf.commands.generic import wants_portable as limits_instructions
 from bocb_hf.engine.console import EXIT_INTERRUPTED, EXIT_OK, show_log, stop_with_launcher, train_visibly
 from bocb_hf.engine.portable import limit_instructions, must_start_again, start_again
-from bocb_hf.engine.repetition import check_same, sections_of
+from bocb_hf.engine.repetition import check_same, runtime_of, sections_of
 from bocb_hf.errors import InputError, missing_extra
 from bocb_hf.resources import find_config
 from bocb_hf.runs.config import RunConfig
@@ -53,7 +53,7 @@ arguments; `bocb train` calls the launcher itself where there are several GPUs o
     "--reproduce",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="RECORD",
-    help="a record.json, or records.parquet/REPOSITORY/PATH: run exactly that again",
+    help="a record.json, or records.parquet/REPOSITORY/PATH: run exactly that again, with its threads and kernels",
 )
 @click.option("--compile-model", is_flag=True, help="the same as runtime.compile_model=true")
 @click.option("--compile-optimizer", is_flag=True, help="the same as runtime.compile_optimizer=true")
@@ -145,8 +145,11 @@ def _load(
         record = read_one(reproduce)
     except OSError as error:
         raise InputError(f"--reproduce: {reproduce} cannot be read: {error.strerror}") from error
-    sections = sections_of(record) | {"runtime": {"portable": record.environment.portable}}
-    return build_run_config(sections, overrides, check_backbone, source=str(reproduce))
+    runtime = runtime_of(record, int(os.environ.get("WORLD_SIZE", "1")))
+    runtime.pop("cuda_graphs")  # they change no weight, and only some machines have them
+    return build_run_config(
+        sections_of(record) | {"runtime": runtime}, overrides, check_backbone, source=str(reproduce)
+    )
 
 
 def _check_reproduces(path: Path, overrides: Sequence[str], config: RunConfig) -> None:

@@ -227,13 +227,15 @@ def test_dry_run_prints_everything_and_trains_nothing(setting: Path, tmp_path: P
 
 
 def test_a_record_reproduces_its_run(setting: Path, tmp_path: Path) -> None:
-    first = run_warm([TRAIN, "--config", str(setting), "training.min_lr=1e-6", "optimizer.weight_decay=0.1"])
+    """With what decides the last bits, such as micro-batches and threads, of the record and not of this machine."""
+    other = ("training.min_lr=1e-6", "optimizer.weight_decay=0.1", "runtime.accumulation=5", "runtime.threads=1")
+    first = run_warm([TRAIN, "--config", str(setting), *other])
     assert first.returncode == 0, first.stderr
     (path,) = (tmp_path / "store").glob("models/*/*/seeds/1/record.json")
     data = yaml.safe_load(setting.read_text())["data"]["name"]
     again = run_warm(
         [
-            *(TRAIN, "--reproduce", str(path), f"data.name={data}", "runtime.threads=1"),
+            *(TRAIN, "--reproduce", str(path), f"data.name={data}"),
             *(f"runtime.store={tmp_path / 'again'}", f"runtime.state_dir={tmp_path / 'b'}", "runtime.log_every=3"),
         ]
     )
@@ -241,6 +243,8 @@ def test_a_record_reproduces_its_run(setting: Path, tmp_path: Path) -> None:
     (a, x), (b, y) = result(tmp_path / "store"), result(tmp_path / "again")
     assert a.run_id == b.run_id
     assert a.metrics == b.metrics
+    assert (a.environment.threads, a.environment.micro_batch) == (b.environment.threads, b.environment.micro_batch)
+    assert a.weights_sha256 == b.weights_sha256
     assert all(torch.equal(x[name], y[name]) for name in x)
 
 
