@@ -64,6 +64,9 @@ def test_only_the_cell_that_is_asked_for_is_fetched(page: Page, demo: str):
     page.goto(f"{demo}#{DEMO}")
     expect(cells(page)).to_have_count(20)
     assert ranges == []
+    entries = page.evaluate("performance.getEntriesByType('resource').map(e => [e.name, e.initiatorType])")
+    (started,) = [kind for name, kind in entries if name.endswith("/summary.json.gz")]
+    assert started == "link"  # by the document, beside the script, and not a second time by the script
     cell(page, "LARS", 3).click()
     expect(page.locator("#cell figure").first).to_be_visible()
     assert len(ranges) == 1 and ranges[0] and ranges[0].startswith("bytes=")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import http.client
 import os
+import socket
 import threading
 from collections.abc import Iterator, Mapping
 
@@ -106,6 +107,16 @@ def test_another_name_is_not_answered(port: int) -> None:
     """A page whose name was made to lead to this machine cannot read what it serves."""
     assert ask(port, Host=f"evil.example:{port}")[0] == 421
     assert ask(port, Host=f"localhost:{port}")[0] == 200
+
+
+def test_an_answer_leaves_as_one_piece(port: int) -> None:
+    """A head that is sent alone holds its body back for some 40 ms on a connection that is kept."""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        for path, length in (("page.js", 13), ("details.bin", 5000), ("nothing", 27)) * 3:
+            connection.sendall(f"GET /{path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            head, _, body = connection.recv(65_536).partition(b"\r\n\r\n")
+            assert f"content-length: {length}" in head.decode().lower()
+            assert len(body) == length
 
 
 def test_an_address_that_is_taken_is_named(port: int) -> None:

@@ -40,7 +40,8 @@ async function unpack(bytes: Uint8Array<ArrayBuffer>): Promise<unknown> {
 async function ask(address: string, range?: string): Promise<Response> {
   let answer: Response;
   try {
-    answer = await fetch(address, { headers: range ? { Range: range } : {}, credentials: "omit", referrerPolicy: "no-referrer" });
+    // credentials as the preload in the document has them, which is used only for an equal request
+    answer = await fetch(address, { headers: range ? { Range: range } : {}, credentials: "same-origin", referrerPolicy: "no-referrer" });
   } catch {
     throw new DataError(`${address} could not be reached.`);
   }
