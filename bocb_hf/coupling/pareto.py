@@ -121,7 +121,7 @@ def _caveats(rows: Sequence[Row], axis: Axis) -> tuple[str, ...]:
     """Differences between the machines that the costs were measured on."""
     records = [r for row in rows for r in (row.trials if axis == "tuning" else row.completed)]
     found: list[str] = []
-    devices = sorted({f"{r.environment.device} × {r.environment.processes}" for r in records})
+    devices = sorted({r.environment.hardware() for r in records})
     if len(devices) > 1:
         found.append(f"measured on different devices ({'; '.join(devices)})")
     kinds = sorted({r.cost.memory_kind for r in records})

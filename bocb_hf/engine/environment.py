@@ -69,6 +69,7 @@ def describe_environment(
         compiled=[] if runtime is None else compiled_parts(runtime),
         cpu_capability=torch.backends.cpu.get_cpu_capability() if device.type == "cpu" else None,
         onednn_isa=onednn_isa() if device.type == "cpu" else None,
+        processor=processor_name() if device.type == "cpu" else None,
         portable=device.type == "cpu" and limits_hold(),
         python=platform.python_version(),
         platform=f"{platform.system()} {platform.machine()}",
@@ -95,6 +96,23 @@ def onednn_isa() -> str | None:
         names = list(_ONEDNN_ISA)
         allowed = [name for name in allowed if names.index(name) <= names.index(limit)]
     return allowed[-1] if allowed else None
+
+
+@functools.cache
+def processor_name() -> str | None:
+    """Product name of the processor, such as ``AMD EPYC 9B14``; None where the system does not tell it."""
+    try:
+        if sys.platform == "linux":
+            lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+            name = next((line.partition(":")[2] for line in lines if line.startswith("model name")), "")
+        elif sys.platform == "darwin":
+            command = ["sysctl", "-n", "machdep.cpu.brand_string"]
+            name = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout
+        else:
+            name = platform.processor()
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return " ".join("".join(c for c in name if c.isprintable()).split())[:100] or None
 
 
 @functools.cache

@@ -116,7 +116,7 @@ def describe(original: Original, config: RunConfig) -> str:
     check_same(prepared.identity, record, f"{original.repository}, seed {record.seed}")
     place, cost = record.environment, record.cost
     took = (
-        f"it took        {cost.wall_seconds / 60:.1f} min on {place.device} × {place.processes}, {place.threads} "
+        f"it took        {cost.wall_seconds / 60:.1f} min on {place.hardware()}, {place.threads} "
         f"thread(s), torch {place.libraries.get('torch', 'unknown')}"
     )
     return f"{describe_run(prepared, processes_here(original))}\n{took}"
@@ -169,7 +169,7 @@ def compare(original: Original, again: RunRecord, tolerance: float) -> Verificat
             f"{again.stopped_step} ({again.reason})"
         )
     place = again.environment
-    where = f"{place.device} × {place.processes}, {place.threads} thread(s), torch {torch.__version__}"
+    where = f"{place.hardware()}, {place.threads} thread(s), torch {torch.__version__}"
     where += f", bocb-hf {place.code_version}"
     bits = again.correctness.bits()
     return make_verification(original.repository, original.record, bits, tolerance, where, again.weights_sha256)

@@ -58,7 +58,7 @@ def page_files(addresses: Addresses) -> dict[str, bytes]:
     """
     script, style = _bundle(SCRIPT), _bundle(STYLE)
     head, body = f'<link rel="stylesheet" href="{STYLE}">', f'<script src="{SCRIPT}"></script>'
-    if addresses.summary is not None:  # asked for at once, not when the script has run; the same request as the script's
+    if addresses.summary is not None:  # asked for at once, beside the script, which then makes the same request
         head += f'\n<link rel="preload" as="fetch" crossorigin href="{html.escape(addresses.summary)}">'
     index = _document(addresses, "'self'", "'self'", head, body)
     return {INDEX: index, SCRIPT: script.encode(), STYLE: style.encode()}

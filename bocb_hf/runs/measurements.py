@@ -284,6 +284,7 @@ class Environment(Frozen):
         compiled: The parts that ``torch.compile`` compiled, and whether the network ran as CUDA graphs.
         cpu_capability: Instructions that ATen used on a CPU, such as ``AVX2`` or ``AVX512``. Older records do not say.
         onednn_isa: The newest instructions that oneDNN could use on a CPU, by its own names, where torch tells.
+        processor: Product name of the processor of a run on a CPU, where the system tells it; None in older records.
         portable: Whether ATen, oneDNN and MKL were limited to AVX2 (``runtime.portable``).
         memory_halvings: How often the micro-batch was halved because memory ran out.
         batch_norm_halved: Whether that made another network of it, since batch norm then saw fewer images at once.
@@ -299,6 +300,7 @@ class Environment(Frozen):
     compiled: list[Literal["model", "optimizer", "cuda_graphs"]] = later([])
     cpu_capability: Text | None = later(None)
     onednn_isa: Text | None = later(None)
+    processor: Text | None = later(None)
     portable: bool = later(False)
     memory_halvings: Annotated[int, Field(ge=0, le=30)] = later(0)
     batch_norm_halved: bool = later(False)
@@ -307,3 +309,7 @@ class Environment(Frozen):
     libraries: dict[Annotated[Printable, Field(max_length=60)], Annotated[Printable, Field(max_length=60)]]
     code_version: Text
     code_commit: Annotated[str, Field(pattern=r"^[0-9a-f]{40}(-dirty)?$")] | None
+
+    def hardware(self) -> str:
+        """Kind and number of the devices, such as ``NVIDIA H200 × 8``; of a CPU its product name where it is known."""
+        return f"{self.processor or self.device} × {self.processes}"

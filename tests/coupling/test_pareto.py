@@ -89,3 +89,18 @@ def test_memory_of_different_machines_is_called_so():
 def test_an_unknown_backbone_is_no_front():
     with pytest.raises(KeyError):
         pareto(build_tables([make_record()])[0], "nothing")
+
+
+def test_times_of_different_processors_are_called_so():
+    def on(name, optimizer, seconds):
+        return [
+            r.model_copy(update={"environment": r.environment.model_copy(update={"processor": name})})
+            for r in cell(optimizer, 1600, seconds)
+        ]
+
+    same = [*on("Xeon 2.8", "sgdm", 10), *on("Xeon 2.8", "adamw", 20)]
+    assert pareto(build_tables(same)[0], "tiny_vit").caveats == ()
+    other = pareto(build_tables([*same, *on("EPYC 9", "lamb", 5)])[0], "tiny_vit")
+    assert other.caveats == ("measured on different devices (EPYC 9 × 1; Xeon 2.8 × 1)",)
+    unnamed = pareto(build_tables([*same, *on(None, "lamb", 5)])[0], "tiny_vit")  # as in older records
+    assert unnamed.caveats == ("measured on different devices (Test CPU × 1; Xeon 2.8 × 1)",)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -73,6 +74,45 @@ def test_what_torch_computes_with_is_checked(monkeypatch: pytest.MonkeyPatch, ca
             portable.check_limited()
     found = describe_environment(torch.device("cpu"), 1, 1)
     assert (found.cpu_capability, found.portable) == (capability, True)
+
+
+@pytest.mark.parametrize(
+    ("system", "told", "name"),
+    [
+        (
+            "linux",
+            "processor\t: 0\nmodel name\t: Intel(R)  Xeon(R)\u200b CPU \n\nmodel name\t: B\n",
+            "Intel(R) Xeon(R) CPU",
+        ),
+        ("linux", "processor\t: 0\nCPU implementer\t: 0x41\n", None),  # as on ARM
+        ("linux", None, None),
+        ("win32", "Intel64 Family 6 Model 85", "Intel64 Family 6 Model 85"),
+        ("win32", "", None),
+    ],
+)
+def test_the_processor_is_named_where_the_system_tells_it(
+    monkeypatch: pytest.MonkeyPatch, system: str, told: str | None, name: str | None
+) -> None:
+    def read(path: Path, **_: Any) -> str:
+        if told is None:
+            raise FileNotFoundError(path)
+        return told
+
+    monkeypatch.setattr(sys, "platform", system)
+    monkeypatch.setattr(Path, "read_text", read)
+    monkeypatch.setattr(platform, "processor", lambda: told)
+    environment.processor_name.cache_clear()
+    try:
+        assert environment.processor_name() == name
+    finally:
+        environment.processor_name.cache_clear()
+
+
+def test_a_record_names_the_processor_of_a_cpu_alone() -> None:
+    found = describe_environment(torch.device("cpu"), 2, 1)
+    assert found.processor == environment.processor_name()
+    assert found.hardware() == f"{found.processor or 'cpu'} × 2"
+    assert found.model_copy(update={"processor": None, "device": "NVIDIA X"}).hardware() == "NVIDIA X × 2"
 
 
 @pytest.mark.usefixtures("unlimited")

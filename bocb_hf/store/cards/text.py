@@ -144,7 +144,7 @@ def _context(
         "places": _places(repository, block, pooled.mean if pooled else None, len(scores)),
         "chosen": {r.config_hash for r in finals} & {trial.config_hash for trial in block.trials},
         "curves": any(r.curve.step for r in finals),
-        "devices": sorted({f"{r.environment.device} × {r.environment.processes}" for r in finals}),
+        "devices": sorted({r.environment.hardware() for r in finals}),
         "wall_seconds": sum(r.cost.wall_seconds for r in finals),
         "energy_joules": sum(r.cost.energy_joules or 0 for r in finals)
         if finals and all(r.cost.energy_joules is not None for r in finals)
