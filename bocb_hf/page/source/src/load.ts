@@ -29,12 +29,9 @@ function fromBase64(text: string): Uint8Array<ArrayBuffer> {
 }
 
 async function unpack(bytes: Uint8Array<ArrayBuffer>): Promise<unknown> {
-  let plain: Uint8Array<ArrayBuffer> = bytes;
-  if (bytes[0] === 0x1f && bytes[1] === 0x8b) {
-    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-    plain = new Uint8Array(await new Response(stream).arrayBuffer());
-  }
-  return JSON.parse(new TextDecoder().decode(plain));
+  const packed = bytes[0] === 0x1f && bytes[1] === 0x8b;
+  const stream = new Response(bytes).body!;
+  return new Response(packed ? stream.pipeThrough(new DecompressionStream("gzip")) : stream).json();
 }
 
 async function ask(address: string, range?: string): Promise<Response> {

@@ -14,10 +14,11 @@ function moveQuery(): void {
 async function start(): Promise<void> {
   const root = document.getElementById("bocb");
   if (root === null) return;
-  root.textContent = "Reading the data …";
+  // said only where the data take long: on most machines it would flash
+  const waiting = setTimeout(() => (root.textContent = "Reading the data …"), 300);
   try {
     const config = readConfig();
-    const summary = await readSummary(config);
+    const summary = await readSummary(config).finally(() => clearTimeout(waiting));
     root.replaceChildren();
     moveQuery();
     render(<Page config={config} summary={summary} details={new Details(config, summary)} />, root);
