@@ -18,14 +18,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from demo import fill, replace_block, replace_header
-from study_report import PLAN, Study, primary_sentences, read_study, report
+from study_report import PLAN, Study, read_study, report
 
 from bocb_hf.errors import InputError
 from bocb_hf.files import write_atomically
 from bocb_hf.page import EMBEDDED
 from bocb_hf.page.write import tabulated_parquet
 from bocb_hf.report.figures.write import write_figures
-from bocb_hf.report.words.answer import answer_text
+from bocb_hf.report.words.answer import answer_text, primary_text
 from bocb_hf.report.words.tables import contrast_text
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -50,7 +50,7 @@ def findings(study: Study) -> list[str]:
     result = study.result
     found = result.findings
     coupling, one_for_all, _ = answer_text(found.analysis, result.marks)
-    return [primary_sentences(result), coupling, one_for_all]
+    return [primary_text(found.primary, found.analysis, result.contrast), coupling, one_for_all]
 
 
 def render_readme(study: Study) -> str:

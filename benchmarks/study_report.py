@@ -44,7 +44,7 @@ from bocb_hf.report.words.analysis import analysis_text, cost_sentence, observed
 from bocb_hf.report.words.answer import answer_text as coupling_answer
 from bocb_hf.report.words.answer import primary_text, reading_text
 from bocb_hf.report.words.prediction import answer_text
-from bocb_hf.report.words.tables import backbone_label, contrast_text, optimizer_label
+from bocb_hf.report.words.tables import backbone_label, optimizer_label
 from bocb_hf.resources import find_config
 from bocb_hf.results.records_file import read_records_file
 from bocb_hf.runs.record import RunRecord
@@ -140,13 +140,6 @@ def read_study(source: Path, store: str | None, name: str = PLAN, edges: Path | 
     return Study(name, plan, source, contents, whole, judged, result, find_edges(result, more))
 
 
-def primary_sentences(result: TableResults) -> str:
-    """The primary statistic, and whether the backbones are too few to speak of families."""
-    primary = primary_text(result.findings.primary, result.findings.analysis, result.contrast)
-    said = contrast_text(result.contrast, "") if result.contrast is not None else []
-    return " ".join([primary, *(sentence for sentence in said if "too few to speak of families" in sentence)])
-
-
 def report(study: Study) -> list[str]:
     """All lines of the page."""
     whole, result, judged, source = study.whole, study.result, study.judged, study.source
@@ -191,7 +184,7 @@ def report(study: Study) -> list[str]:
         "",
         "## 1. Primary: the family contrast",
         "",
-        bullet(primary_sentences(result)),
+        bullet(primary_text(found.primary, analysis, result.contrast)),
         *map(bullet, reading_text(analysis)),
         "",
         "## 2. Is there interaction?",

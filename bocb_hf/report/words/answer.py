@@ -16,7 +16,7 @@ from bocb_hf.coupling.reading import GIVEN
 from bocb_hf.coupling.scores import ScoreTable
 from bocb_hf.coupling.statistics import LEVEL
 from bocb_hf.report.words.analysis import cost_sentence, observed_sentence, variant_text, without_failures
-from bocb_hf.report.words.tables import backbone_label, contrast_text, fixed, optimizer_label, span
+from bocb_hf.report.words.tables import backbone_label, contrast_text, few_backbones, fixed, optimizer_label, span
 
 SAFE = 3  # number of optimizers that are called safe, and of those that are named for failures
 
@@ -68,7 +68,8 @@ def primary_text(primary: Primary, analysis: Analysis, contrast: Contrast | NotA
     if primary.statistic == "contrast":
         if contrast is not None:
             result, *more = contrast_text(contrast, "Family contrast")
-            return f"{head}{result} {more[0] if isinstance(contrast, Contrast) else ''}".strip()
+            said = [result, more[0], *few_backbones(contrast)] if isinstance(contrast, Contrast) else [result]
+            return head + " ".join(said)
         return head + (variant_text(analysis.variants[0]) if analysis.variants else "Family contrast: not available.")
     if isinstance(points, str):
         return f"{head}not available; {points.removeprefix('scores: ')}."

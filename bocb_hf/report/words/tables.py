@@ -294,6 +294,16 @@ def _contrast_basis(contrast: Contrast) -> list[str]:
     return found
 
 
+def few_backbones(contrast: Contrast) -> list[str]:
+    """Returns the sentence that says that there are too few backbones to speak of families, where there are."""
+    if not contrast.conditional:
+        return []
+    return [
+        f"Conditional on these backbones: {len(contrast.cnn)} CNN(s) and {len(contrast.modern)} modern one(s) are "
+        f"fewer than {ENOUGH_BACKBONES} a family, too few to speak of families."
+    ]
+
+
 def contrast_text(contrast: Contrast | NotAvailable, name: str = "Primary contrast") -> list[str]:
     """Returns the family contrast in sentences, of which the first is the result, under the name it has there."""
     left_out = [
@@ -337,10 +347,6 @@ def contrast_text(contrast: Contrast | NotAvailable, name: str = "Primary contra
         )
     each = [f"{backbone_label(b)} {signed(d)}" for side in (contrast.cnn, contrast.modern) for b, d in side.items()]
     sentences.append(f"SGD minus adaptive for each backbone: {', '.join(each)}.")
-    if contrast.conditional:
-        sentences.append(
-            f"Conditional on these backbones: {len(contrast.cnn)} CNN(s) and {len(contrast.modern)} modern one(s) are "
-            f"fewer than {ENOUGH_BACKBONES} a family, too few to speak of families."
-        )
+    sentences += few_backbones(contrast)
     sentences.append(f"Difference between the families, backbone by backbone: {family_test_text(contrast.test)}.")
     return [*sentences, *_contrast_basis(contrast), *left_out]
